@@ -1,0 +1,1 @@
+"""Everything at index and query time. Never imports TensorFlow or Keras."""

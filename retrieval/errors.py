@@ -1,0 +1,110 @@
+"""Every error itemrec raises on purpose.
+
+    ItemrecError                  exit 3: something broke
+    ├── UsageError                exit 2: wrong option, missing path, bad configuration
+    │   ├── CatalogError          the folder or table cannot be read as a catalog
+    │   └── ModelNotFoundError    no bundle under that name or path
+    ├── ImageError                these bytes are not a picture we accept (carries a reason code)
+    ├── BundleError               a bundle is damaged, incomplete or of an unknown format
+    ├── EncoderError              the runtime refused the model or produced unusable vectors
+    ├── DownloadError             a model could not be fetched or did not match its hash
+    └── StoreError                the index could not be read or written
+        ├── IndexNotFoundError    exit 2: there is no committed index at that place
+        ├── ModelMismatchError    exit 2: another model built this index
+        ├── IndexBusyError        another process holds it
+        ├── IndexDamagedError     what is on disk is not what was committed
+        └── DiskFullError         not enough free space to write safely
+
+Messages read "expected …, received …"; the hint says what to do. Foreign errors
+(runtime, engine, httpx, Pillow, OS) are mapped where they enter and keep their
+`__cause__`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ItemrecError(Exception):
+    """Root of the tree.
+
+    Attributes:
+        message: one line: what was expected and what came.
+        hint: one line: what to do about it; may be empty.
+        exit_code: what the command line exits with (2 wrong usage, 3 it broke).
+    """
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(ItemrecError):
+    """What the user typed, or a configuration file, cannot be carried out."""
+
+    exit_code = 2
+
+
+class CatalogError(UsageError):
+    """The folder or table cannot be read as a catalog."""
+
+
+class ModelNotFoundError(UsageError):
+    """There is no bundle under that name or path."""
+
+
+class ImageError(ItemrecError):
+    """The bytes are not a picture we accept.
+
+    Attributes:
+        reason: a short stable code such as ``truncated``, ``too-many-pixels`` or ``unknown-format``.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class BundleError(ItemrecError):
+    """A bundle is damaged, incomplete or of an unknown format."""
+
+
+class EncoderError(ItemrecError):
+    """The runtime refused the model, or the model produced unusable vectors."""
+
+
+class DownloadError(ItemrecError):
+    """A model could not be fetched, or is not what its hash promised."""
+
+
+class StoreError(ItemrecError):
+    """The index could not be read or written."""
+
+
+class IndexNotFoundError(StoreError):
+    """There is no committed index at that place."""
+
+    exit_code = 2
+
+
+class ModelMismatchError(StoreError):
+    """The index was built by another model."""
+
+    exit_code = 2
+
+
+class IndexBusyError(StoreError):
+    """Another process holds the index."""
+
+
+class IndexDamagedError(StoreError):
+    """What is on disk is not what was committed."""
+
+
+class DiskFullError(StoreError):
+    """There is not enough free space to write safely."""

@@ -1,0 +1,209 @@
+"""What every index offers, whatever engine keeps it.
+
+An `Index` is a place (a directory or a server) with at most one *committed generation*
+that queries read, and at most one generation being *built* beside it. A build becomes
+the committed generation in one atomic switch, so that a query sees the state before or
+after an index run and never a mixture. A build that was interrupted is found again and
+continued. A `VectorStore` is one open generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import IndexDamagedError
+from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
+
+MANIFEST_SCHEMA = "itemrec.generation/1"
+DISTANCE_NAME = "squared_l2"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which model made the vectors: its fingerprint decides, the rest helps people find it again."""
+
+    fingerprint: str
+    dimension: int
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a committed generation holds, written at its commit and checked when it is opened.
+
+    Attributes:
+        generation: counts up from 1 with every commit.
+        model: the model that made the vectors.
+        images: number of points.
+        products: number of distinct products.
+        catalog: the catalog's root at the last index run; pictures are shown from there.
+        metadata_keys: the columns that ``--where`` may name.
+        itemrec_version: the release that wrote it.
+        engine: the engine and its version.
+        created: when it was committed, ISO 8601 in UTC.
+        hnsw: whether an HNSW graph serves searches (exact scan otherwise).
+    """
+
+    generation: int
+    model: ModelIdentity
+    images: int
+    products: int
+    catalog: str
+    metadata_keys: tuple[str, ...]
+    itemrec_version: str
+    engine: str
+    created: str
+    hnsw: bool = False
+    distance: str = DISTANCE_NAME
+    schema: str = field(default=MANIFEST_SCHEMA)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
+        return asdict(self) | {"metadata_keys": list(self.metadata_keys)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Manifest:
+        """Read what `to_json` wrote.
+
+        Raises:
+            IndexDamagedError: a field is missing or the schema is not this one.
+        """
+        if data.get("schema") != MANIFEST_SCHEMA:
+            raise IndexDamagedError(
+                f"expected an index manifest of schema {MANIFEST_SCHEMA}, received {data.get('schema')!r}",
+                hint="Rebuild the index from its catalog: itemrec index CATALOG --rebuild",
+            )
+        try:
+            values = dict(data)
+            values["model"] = ModelIdentity(**values["model"])
+            values["metadata_keys"] = tuple(values["metadata_keys"])
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise IndexDamagedError(
+                f"expected a complete index manifest, received one that cannot be read: {error}",
+                hint="Rebuild the index from its catalog: itemrec index CATALOG --rebuild",
+            ) from error
+
+
+class VectorStore(Protocol):
+    """One open generation: unit vectors with their records."""
+
+    def count(self) -> int:
+        """Number of points."""
+        ...
+
+    def search(
+        self,
+        vector: NDArray[np.float32],
+        *,
+        limit: int,
+        max_distance: float,
+        where: Where | None = None,
+        product_id: str | None = None,
+        exact: bool = False,
+    ) -> list[Neighbor]:
+        """The nearest points with ``distance <= max_distance``, nearest first, at most ``limit``.
+
+        Args:
+            vector: unit vector, shape (d,).
+            limit: how many at most.
+            max_distance: squared L2, in [0, 4]; inclusive.
+            where: keep only products whose metadata match.
+            product_id: keep only this product's pictures.
+            exact: scan every vector even where an HNSW graph exists.
+        """
+        ...
+
+    def records(self) -> Iterator[IndexedImage]:
+        """Every record, in a stable order, without vectors; memory stays flat."""
+        ...
+
+    def points(self, *, batch: int = 1000) -> Iterator[list[Point]]:
+        """Every point with its vector, in batches; memory stays flat."""
+        ...
+
+    def values(self, key: str, *, limit: int = 20) -> list[tuple[JsonScalar, int]]:
+        """The commonest values of a metadata column with the number of pictures that carry each."""
+        ...
+
+
+class WritableStore(VectorStore, Protocol):
+    """A generation being built. Every write is durable when the call returns."""
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write points, replacing those of the same id. Validated whole before anything is written."""
+        ...
+
+    def set_metadata(self, updates: Mapping[str, Metadata]) -> None:
+        """Replace the product metadata of points, by image id; vectors stay."""
+        ...
+
+    def delete(self, image_ids: Sequence[str]) -> None:
+        """Remove points; ids that are not there are no error."""
+        ...
+
+
+class Build(Protocol):
+    """A generation being built, seeded from the committed one (or empty for a rebuild)."""
+
+    @property
+    def store(self) -> WritableStore:
+        """The generation, open for writing."""
+        ...
+
+    @property
+    def resumed(self) -> bool:
+        """True when an interrupted build was found and is continued."""
+        ...
+
+    def report(self, done: int, total: int) -> None:
+        """Record progress for whoever asks what holds the index."""
+        ...
+
+    def commit(self, *, catalog: str, metadata_keys: Sequence[str]) -> Manifest:
+        """Optimize, check counts, write the manifest, make it durable and switch to it atomically."""
+        ...
+
+    def discard(self) -> None:
+        """Drop the build; the committed generation stays as it is."""
+        ...
+
+
+class Index(Protocol):
+    """A place that holds an index."""
+
+    @property
+    def location(self) -> str:
+        """The path or URL as given."""
+        ...
+
+    def manifest(self) -> Manifest | None:
+        """The committed generation's manifest, without opening the engine; None if there is none."""
+        ...
+
+    def reader(self) -> AbstractContextManager[tuple[VectorStore, Manifest]]:
+        """The committed generation, open for searching. Hold it briefly.
+
+        Raises:
+            IndexNotFoundError: nothing was committed here yet (says so if a build is under way).
+            IndexBusyError: another process held it for longer than the patience of a query.
+            IndexDamagedError: what is on disk is not what the manifest says.
+        """
+        ...
+
+    def writer(self, model: ModelIdentity, *, rebuild: bool = False) -> AbstractContextManager[Build]:
+        """Start or continue a build. Leaving the context without `Build.commit` keeps it for resuming.
+
+        Raises:
+            IndexBusyError: another process is writing; names it.
+            ModelMismatchError: the index was built by another model and ``rebuild`` is false.
+            DiskFullError: there is not enough room.
+        """
+        ...

@@ -1,0 +1,159 @@
+"""The data that travels between modules: frozen, checked once where it is made."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.distance import MAX_DISTANCE
+
+JsonScalar = str | int | float | bool | None
+Metadata = Mapping[str, JsonScalar]
+Where = Mapping[str, tuple[JsonScalar, ...]]
+"""A filter on product metadata: every key must hold one of its values."""
+
+Verdict = Literal["match", "ambiguous", "unknown"]
+
+_NAMESPACE = uuid.UUID("6f1c1d0e-3c57-5d0a-9d7a-1f4b7c1e7a10")
+
+
+def image_id(product_id: str, image: str) -> str:
+    """The stable id of a catalog picture: a UUIDv5 of its product and its path in the catalog."""
+    return str(uuid.uuid5(_NAMESPACE, f"{product_id}\n{image}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product of the catalog and what its table says about it."""
+
+    product_id: str
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogImage:
+    """One picture of the catalog, not yet opened.
+
+    Attributes:
+        product_id: the product that it shows.
+        image: its path relative to the catalog's root, with forward slashes.
+        file: where it lies.
+    """
+
+    product_id: str
+    image: str
+    file: Path
+
+    @property
+    def image_id(self) -> str:
+        """The id of its point in the index."""
+        return image_id(self.product_id, self.image)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedImage:
+    """What the index knows of one picture, without its vector."""
+
+    image_id: str
+    product_id: str
+    image: str
+    content_hash: str
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """One picture as it is written to the index: its record and its unit vector, shape (d,)."""
+
+    record: IndexedImage
+    vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """An indexed picture near a photo. ``distance`` is squared L2, in [0, 4]."""
+
+    product_id: str
+    image_id: str
+    image: str
+    distance: float
+    metadata: Metadata = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.distance <= MAX_DISTANCE:
+            raise ValueError(
+                f"a squared L2 distance of unit vectors lies in [0, 4], received {self.distance}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A catalog picture that voted, and how far it was from the photo."""
+
+    image: str
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A product that the photo may show.
+
+    Attributes:
+        product_id: which product.
+        score: its vote in (0, 1]; the formula is in `retrieval.votes`.
+        votes: how many of its pictures lie within the threshold.
+        share: its part of the scores of all products found, in (0, 1].
+        best_distance: squared L2 to its nearest picture.
+        evidence: its nearest pictures, nearest first.
+        metadata: what the catalog says about it.
+    """
+
+    product_id: str
+    score: float
+    votes: int
+    share: float
+    best_distance: float
+    evidence: tuple[Evidence, ...]
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """The answer to one photo: verdict, ranked matches, and what it took."""
+
+    source: str
+    verdict: Verdict
+    matches: tuple[Match, ...]
+    threshold: float
+    fingerprint: str
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.verdict == "unknown") != (not self.matches):
+            raise ValueError("a photo is unknown exactly when no product is within the threshold")
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``results`` in ``itemrec.query/1``."""
+        return {
+            "source": self.source,
+            "verdict": self.verdict,
+            "matches": [
+                {
+                    "product_id": m.product_id,
+                    "score": m.score,
+                    "votes": m.votes,
+                    "share": m.share,
+                    "best_distance": m.best_distance,
+                    "metadata": dict(m.metadata),
+                    "evidence": [{"image": e.image, "distance": e.distance} for e in m.evidence],
+                }
+                for m in self.matches
+            ],
+            "timings_ms": dict(self.timings_ms),
+        }
