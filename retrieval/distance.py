@@ -26,7 +26,10 @@ def squared_l2(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.flo
     Returns:
         Squared L2 distances, shape (n, m), clipped to [0, 4].
     """
-    return np.clip(2.0 - 2.0 * (a @ b.T), 0.0, MAX_DISTANCE).astype(np.float32, copy=False)
+    distances: NDArray[np.float32] = np.clip(2.0 - 2.0 * (a @ b.T), 0.0, MAX_DISTANCE).astype(
+        np.float32, copy=False
+    )
+    return distances
 
 
 def normalize(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -42,7 +45,8 @@ def normalize(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.isfinite(norms).all() or (norms == 0.0).any():
         raise ValueError("a vector is not finite or has norm 0, so it has no direction")
-    return (rows / norms).astype(np.float32)
+    unit: NDArray[np.float32] = (rows / norms).astype(np.float32)
+    return unit
 
 
 def is_unit(vectors: NDArray[np.float32]) -> bool:
