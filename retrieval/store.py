@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import IndexDamagedError
+from retrieval.errors import IndexDamagedError, ModelMismatchError
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 
 MANIFEST_SCHEMA = "itemrec.generation/1"
@@ -67,6 +67,20 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
         return asdict(self) | {"metadata_keys": list(self.metadata_keys)}
+
+    def require(self, model: ModelIdentity) -> None:
+        """Refuse a model that did not build this generation.
+
+        Raises:
+            ModelMismatchError: names both models and the command that rebuilds.
+        """
+        if self.model.fingerprint != model.fingerprint:
+            raise ModelMismatchError(
+                f"expected the model that built this index, {self.model.name} "
+                f"({self.model.fingerprint[:12]}), received {model.name} ({model.fingerprint[:12]})",
+                hint=f"Use --model {self.model.path}, or rebuild with the other one: "
+                f"itemrec index {self.catalog} --model {model.path} --rebuild",
+            )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Manifest:

@@ -1,0 +1,125 @@
+"""`itemrec index`: make a catalog findable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import render
+from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
+
+if TYPE_CHECKING:
+    from retrieval.indexer import IndexReport
+
+_SHOWN_REFUSALS = 20
+
+
+def index_command(
+    catalog: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of product folders (or the folder or table of a product_id,image table)."
+        ),
+    ],
+    index: IndexOption = None,
+    model: ModelOption = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove pictures that left the catalog.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan; embed and write nothing.")
+    ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Start from the catalog alone: another model, or a damaged index."),
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, max=256, help="Worker threads. Default: one per core.")
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> int:
+    """Index a catalog: one point per picture, with the product's metadata.
+
+    Run it again whenever the catalog changed: only new and changed pictures are embedded,
+    changed metadata are updated in place. Interrupted at any moment, the same command
+    continues where it stopped, and queries keep seeing the last complete state meanwhile.
+
+    \b
+    Examples:
+      itemrec index ./catalog                      catalog/<product_id>/*.jpg, optional products.csv
+      itemrec index ./catalog --prune              also remove what left the catalog
+      itemrec index ./catalog --dry-run            what would happen
+      itemrec index ./catalog --model ./bundle --rebuild
+    """
+    render.configure(json=as_json, quiet=quiet)
+    from retrieval.catalog import read_catalog
+    from retrieval.index import open_index
+    from retrieval.indexer import index_catalog
+    from retrieval.models import resolve_model
+
+    source = read_catalog(catalog)
+    target = open_index(index_location(index))
+    # A rebuild must work on an index whose manifest cannot be read any more.
+    manifest = None if rebuild else target.manifest()
+    bundle = resolve_model(setting("model", model), index_model=manifest.model if manifest else None)
+    total = source.count()
+    label = "Planning" if dry_run else "Indexing"
+    try:
+        with render.progress(label, total) as shown:
+            report = index_catalog(
+                source,
+                target,
+                bundle,
+                prune=prune,
+                rebuild=rebuild,
+                dry_run=dry_run,
+                threads=threads,
+                notify=lambda done, note: shown.update(done, note=note),
+            )
+    except KeyboardInterrupt:
+        render.say("Interrupted. What was indexed is safe: run the same command to continue.")
+        return 130
+    if as_json:
+        render.emit_json(report.to_json())
+        return 0
+    _print(report, catalog, target.location, bundle.name)
+    return 0
+
+
+def _print(report: IndexReport, catalog: Path, location: str, model: str) -> None:
+    if report.dry_run:
+        for action, image in report.planned:
+            render.emit(f"{action:9} {render.printable(image)}")
+    verb = "Would index" if report.dry_run else "Indexed"
+    counts = [
+        f"{report.added:,} added",
+        f"{report.updated:,} updated",
+        f"{report.unchanged:,} unchanged",
+        f"{report.removed:,} removed",
+        f"{len(report.refused):,} refused",
+    ]
+    # The summary of a dry run is talk: its data are the lines of the plan.
+    out = render.say if report.dry_run else render.emit
+    out(f"{verb} {catalog} into {location} with model {model}: {', '.join(counts)}.")
+    if not report.dry_run:
+        done = report.added + report.replaced
+        rate = f" ({done / report.seconds:,.0f} images/s)" if done and report.seconds > 0 else ""
+        out(f"{report.images:,} images of {report.products:,} products in {report.seconds:.1f} s{rate}.")
+    if report.resumed:
+        render.say("Continued an interrupted run.")
+    if report.departed:
+        render.say(f"{report.departed:,} indexed images are no longer in the catalog; --prune removes them.")
+    if report.products_without_pictures:
+        names = ", ".join(render.printable(p) for p in report.products_without_pictures[:5])
+        more = len(report.products_without_pictures) - 5
+        render.say(
+            f"{len(report.products_without_pictures):,} products of the table have no picture: {names}"
+            + (f" and {more:,} more" if more > 0 else "")
+        )
+    if report.refused:
+        render.say("Refused:")
+        for refusal in report.refused[:_SHOWN_REFUSALS]:
+            render.say(f"  {render.printable(refusal.path)}: {render.printable(refusal.reason)}")
+        if len(report.refused) > _SHOWN_REFUSALS:
+            render.say(f"  and {len(report.refused) - _SHOWN_REFUSALS:,} more; --json lists them all")

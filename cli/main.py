@@ -1,0 +1,115 @@
+"""The `itemrec` command: the application, and the one place where errors become words and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import cli.demo
+import cli.doctor
+import cli.index
+import cli.models
+import cli.query
+from cli import render
+from retrieval.errors import ItemrecError, UsageError
+
+app = typer.Typer(
+    name="itemrec",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from itemrec import __version__
+
+        render.emit(f"itemrec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Which product is in this photo, how sure, or none of ours?
+
+    \b
+    A first round:
+      itemrec index ./catalog              one folder of pictures per product, optional products.csv
+      itemrec query photo.jpg --top 5      match, ambiguous or unknown, with the evidence
+      itemrec doctor                       is everything healthy?
+
+    \b
+    No catalog at hand?
+      itemrec demo                         draws one, indexes it and recognizes photos of it
+
+    Exit codes: 0 fine, 1 the answer is no, 2 wrong usage, 3 it broke.
+    """
+
+
+app.command("index")(cli.index.index_command)
+app.command("query")(cli.query.query_command)
+app.command("doctor")(cli.doctor.doctor_command)
+app.command("demo")(cli.demo.demo_command)
+app.add_typer(cli.models.app, name="models")
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit the process with its code."""
+    sys.exit(invoke(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def invoke(arguments: list[str]) -> int:
+    """Run one command and return its exit code; every failure becomes one line on stderr.
+
+    Args:
+        arguments: what follows `itemrec` on the command line.
+    """
+    as_json = "--json" in arguments
+    try:
+        result = app(arguments, standalone_mode=False, prog_name="itemrec")
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except ItemrecError as error:
+        render.report_error(error, as_json=as_json)
+        return error.exit_code
+    except typer.Abort:
+        return 130
+    except typer.TyperException as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        help_for = " ".join(["itemrec", *_command_words(arguments), "--help"])
+        render.report_error(UsageError(" ".join(message.split()), hint=f"See: {help_for}"), as_json=as_json)
+        return 2
+    except KeyboardInterrupt:
+        render.say("Interrupted.")
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`itemrec … | head`): not our failure, and nothing left to say.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 141
+    except Exception as error:
+        if os.environ.get("ITEMREC_DEBUG"):
+            raise
+        unexpected = ItemrecError(
+            f"something unexpected broke: {type(error).__name__}: {error}",
+            hint="Please report it with the output of the same command under ITEMREC_DEBUG=1.",
+        )
+        render.report_error(unexpected, as_json=as_json)
+        return 3
+
+
+def _command_words(arguments: Sequence[str]) -> list[str]:
+    known = {c.name for c in app.registered_commands} | {g.name for g in app.registered_groups}
+    words = list(arguments[:1]) if arguments and arguments[0] in known else []
+    if words == ["models"] and len(arguments) > 1 and not arguments[1].startswith("-"):
+        words.append(arguments[1])
+    return words

@@ -1,0 +1,229 @@
+"""Is everything healthy? Versions, runtime, the index's contents against its manifest, disk."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrieval.bundle import Bundle
+from retrieval.encoder import load_encoder
+from retrieval.errors import IndexNotFoundError, ItemrecError
+from retrieval.models import resolve_model
+from retrieval.store import Index, Manifest, VectorStore
+from retrieval.types import Point
+
+PACKAGES = (
+    "itemrec",
+    "numpy",
+    "pillow",
+    "pi-heif",
+    "ai-edge-litert",
+    "qdrant-edge-py",
+    "typer",
+    "rich",
+    "httpx",
+)
+SELF_DISTANCE = 1e-4
+LOW_DISK_BYTES = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question and its answer. ``facts`` are for scripts."""
+
+    name: str
+    healthy: bool
+    detail: str
+    hint: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``checks`` in ``itemrec.doctor/1``."""
+        return {
+            "name": self.name,
+            "healthy": self.healthy,
+            "detail": self.detail,
+            "hint": self.hint,
+            "facts": self.facts,
+        }
+
+
+def examine(index: Index, model: str | None, *, sample: int | None = 200) -> Iterator[Check]:
+    """Run every check that applies, in order; a failing one never stops the others.
+
+    Args:
+        index: the index to look at.
+        model: a bundle's name or path; None for the index's own.
+        sample: how many pictures must find themselves; None for all.
+    """
+    yield _versions()
+    manifest: Manifest | None = None
+    try:
+        manifest = index.manifest()
+    except ItemrecError as error:
+        yield Check("index manifest", False, error.message, error.hint)
+    bundle: Bundle | None = None
+    try:
+        bundle = resolve_model(model, index_model=manifest.model if manifest else None)
+        yield _runtime(bundle)
+    except ItemrecError as error:
+        yield Check("model", False, error.message, error.hint)
+    yield from _index(index, manifest, bundle, sample)
+    yield _disk(index.location)
+
+
+def _versions() -> Check:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "missing"
+    missing = [p for p, v in found.items() if v == "missing"]
+    python = platform.python_version()
+    return Check(
+        "versions",
+        not missing and sys.version_info >= (3, 11),
+        f"Python {python}, " + ", ".join(f"{p} {v}" for p, v in found.items()),
+        "Install what is missing: pip install itemrec" if missing else "",
+        {"python": python, "platform": platform.platform(), **found},
+    )
+
+
+def _runtime(bundle: Bundle) -> Check:
+    start = time.perf_counter()
+    encoder = load_encoder(bundle)
+    p = bundle.preprocessing
+    pixels = np.random.default_rng(0).integers(0, 256, (2, p.height, p.width, 3), dtype=np.uint8)
+    first = encoder.encode(pixels)
+    opened = time.perf_counter()
+    second = encoder.encode(pixels)
+    ms = (time.perf_counter() - opened) * 1e3 / len(pixels)
+    steady = bool(np.allclose(first, second, atol=1e-6))
+    return Check(
+        "model",
+        steady and first.shape == (2, bundle.dimension),
+        f"{bundle.name} ({bundle.fingerprint[:12]}), {bundle.dimension}-d, {bundle.runtime}, {ms:.1f} ms a picture, "
+        f"files match their hashes",
+        "" if steady else "The same picture gave two different vectors: do not trust this runtime.",
+        {
+            "path": str(bundle.path),
+            "fingerprint": bundle.fingerprint,
+            "embed_ms": round(ms, 3),
+            "open_ms": round((opened - start) * 1e3, 1),
+            "calibrated": bundle.calibration is not None,
+        },
+    )
+
+
+def _index(
+    index: Index, manifest: Manifest | None, bundle: Bundle | None, sample: int | None
+) -> Iterator[Check]:
+    try:
+        with index.reader() as (store, manifest):
+            yield _contents(store, manifest)
+            if bundle is not None:
+                same = bundle.fingerprint == manifest.model.fingerprint
+                yield Check(
+                    "fingerprint",
+                    same,
+                    f"index built by {manifest.model.name} ({manifest.model.fingerprint[:12]})"
+                    + (
+                        "" if same else f", but the model in use is {bundle.name} ({bundle.fingerprint[:12]})"
+                    ),
+                    "" if same else "Use the index's own model or rebuild: itemrec index CATALOG --rebuild",
+                )
+            yield _self_retrieval(store, manifest, sample)
+    except IndexNotFoundError as error:
+        yield Check("index", True, error.message, error.hint)
+    except ItemrecError as error:
+        yield Check("index", False, error.message, error.hint)
+
+
+def _contents(store: VectorStore, manifest: Manifest) -> Check:
+    """Every point is read: a damaged segment may still answer its own count."""
+    count, read, products, bad = store.count(), 0, set(), 0
+    for batch in store.points():
+        read += len(batch)
+        products |= {p.record.product_id for p in batch}
+        norms = np.linalg.norm(np.stack([p.vector for p in batch]), axis=1)
+        bad += int((~(np.abs(norms - 1.0) < 1e-3)).sum())
+    healthy = count == read == manifest.images and len(products) == manifest.products and not bad
+    return Check(
+        "index",
+        healthy,
+        f"generation {manifest.generation}: {read:,} images of {len(products):,} products"
+        + (
+            ""
+            if healthy
+            else f"; the manifest promises {manifest.images:,} of {manifest.products:,}, {bad:,} bad vectors"
+        ),
+        "" if healthy else f"Rebuild it from the catalog: itemrec index {manifest.catalog} --rebuild",
+        {
+            "generation": manifest.generation,
+            "images": read,
+            "products": len(products),
+            "manifest_images": manifest.images,
+            "bad_vectors": bad,
+            "hnsw": manifest.hnsw,
+            "engine": manifest.engine,
+            "created": manifest.created,
+        },
+    )
+
+
+def _self_retrieval(store: VectorStore, manifest: Manifest, sample: int | None) -> Check:
+    """Every indexed picture must find itself, by the search that queries use."""
+    step = 1 if sample is None else max(1, manifest.images // max(sample, 1))
+    tried, lost, seen = 0, list[str](), 0
+    for batch in store.points():
+        for point in batch:
+            if seen % step == 0:
+                tried += 1
+                if not _finds_itself(store, point):
+                    lost.append(point.record.image)
+            seen += 1
+    return Check(
+        "self-retrieval",
+        tried > 0 and not lost,
+        f"{tried - len(lost):,} of {tried:,} sampled pictures find themselves"
+        + (f"; lost: {', '.join(lost[:3])}" if lost else ""),
+        f"Rebuild it from the catalog: itemrec index {manifest.catalog} --rebuild" if lost else "",
+        {"tried": tried, "lost": len(lost)},
+    )
+
+
+def _finds_itself(store: VectorStore, point: Point) -> bool:
+    limit = 8
+    while True:
+        near = store.search(point.vector, limit=limit, max_distance=SELF_DISTANCE)
+        if any(n.image_id == point.record.image_id for n in near):
+            return True
+        if len(near) < limit:
+            return False
+        limit *= 8
+
+
+def _disk(location: str) -> Check:
+    folder = Path(location).absolute()
+    used = sum(f.stat().st_blocks * 512 for f in folder.rglob("*") if f.is_file()) if folder.is_dir() else 0
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    healthy = free >= LOW_DISK_BYTES
+    return Check(
+        "disk",
+        healthy,
+        f"index takes {used / 1e6:,.1f} MB, {free / 1e9:,.1f} GB free",
+        "" if healthy else "Free some space: an index run needs about 2 KB a picture and 128 MB of reserve.",
+        {"index_bytes": used, "free_bytes": free},
+    )

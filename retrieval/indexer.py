@@ -1,0 +1,356 @@
+"""Catalog -> plan -> decode -> embed -> upsert: resumable, idempotent, flat in memory.
+
+Worker threads each take a small batch of pictures through reading, hashing, decoding and
+the network (all of which release the GIL), while the main thread writes finished vectors.
+Only a bounded number of batches is in flight, whatever the size of the catalog.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval import images
+from retrieval.bundle import Bundle
+from retrieval.catalog import Catalog, Refusal
+from retrieval.encoder import Encoder, load_encoder
+from retrieval.errors import CatalogError, ImageError
+from retrieval.plan import Action, Known, metadata_digest
+from retrieval.store import Build, Index, Manifest
+from retrieval.types import CatalogImage, IndexedImage, Metadata, Point
+from retrieval.workers import default_threads, per_thread
+
+BATCH = 8
+WRITE_CHUNK = 256
+
+Notify = Callable[[int, str], None]
+
+
+@dataclass(slots=True)
+class IndexReport:
+    """What an index run did. ``updated`` counts replaced pictures and changed metadata together."""
+
+    added: int = 0
+    replaced: int = 0
+    metadata_updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    departed: int = 0
+    refused: list[Refusal] = field(default_factory=list)
+    ignored: int = 0
+    products_without_pictures: tuple[str, ...] = ()
+    images: int = 0
+    products: int = 0
+    seconds: float = 0.0
+    fingerprint: str = ""
+    resumed: bool = False
+    dry_run: bool = False
+    planned: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def updated(self) -> int:
+        """Pictures whose point changed: replaced pictures and changed metadata."""
+        return self.replaced + self.metadata_updated
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``itemrec.index/1`` document."""
+        document: dict[str, Any] = {
+            "schema": "itemrec.index/1",
+            "added": self.added,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "removed": self.removed,
+            "refused": [{"path": r.path, "reason": r.reason, "code": r.code} for r in self.refused],
+            "images": self.images,
+            "products": self.products,
+            "seconds": round(self.seconds, 3),
+            "fingerprint": self.fingerprint,
+            "metadata_updated": self.metadata_updated,
+            "departed": self.departed,
+            "ignored": self.ignored,
+            "products_without_pictures": list(self.products_without_pictures),
+            "resumed": self.resumed,
+            "dry_run": self.dry_run,
+        }
+        if self.dry_run:
+            document["plan"] = [{"action": action, "image": image} for action, image in self.planned]
+        return document
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """One picture after its worker is done with it."""
+
+    image: CatalogImage
+    action: Action | None
+    content_hash: str = ""
+    vector: NDArray[np.float32] | None = None
+    refusal: Refusal | None = None
+
+
+def index_catalog(
+    catalog: Catalog,
+    index: Index,
+    bundle: Bundle,
+    *,
+    prune: bool = False,
+    rebuild: bool = False,
+    dry_run: bool = False,
+    threads: int | None = None,
+    notify: Notify = lambda done, note: None,
+) -> IndexReport:
+    """Bring an index up to date with a catalog.
+
+    Args:
+        catalog: what should be findable.
+        index: where it goes.
+        bundle: the model; must be the index's own unless ``rebuild``.
+        prune: remove pictures that left the catalog.
+        rebuild: start from an empty generation; the old one serves until the new one is complete.
+        dry_run: only report the plan: reads and hashes, embeds and writes nothing.
+        threads: worker threads; default one per core.
+        notify: called with the number of pictures done and a short note.
+
+    Raises:
+        ModelMismatchError, IndexBusyError, DiskFullError, StoreError: see `retrieval.store.Index.writer`.
+        CatalogError: not one picture of the catalog can be indexed.
+    """
+    start = time.perf_counter()
+    report = IndexReport(fingerprint=bundle.fingerprint, dry_run=dry_run)
+    if dry_run:
+        _plan_only(
+            catalog, index, bundle, report, prune=prune, rebuild=rebuild, threads=threads, notify=notify
+        )
+    else:
+        with index.writer(bundle.identity, rebuild=rebuild) as build:
+            report.resumed = build.resumed
+            known = Known(build.store.records())
+            _run(catalog, bundle, known, build, report, threads=threads, notify=notify)
+            departed = list(known.departed())
+            report.departed = len(departed)
+            if prune:
+                for chunk in _chunks(departed, WRITE_CHUNK):
+                    build.store.delete(chunk)
+                report.removed, report.departed = len(departed), 0
+            notify(_done(report), "committing")
+            manifest = _commit(build, catalog, report)
+            report.images, report.products = manifest.images, manifest.products
+    report.ignored = catalog.ignored
+    report.products_without_pictures = tuple(catalog.products_without_pictures())
+    report.seconds = time.perf_counter() - start
+    return report
+
+
+def _plan_only(
+    catalog: Catalog,
+    index: Index,
+    bundle: Bundle,
+    report: IndexReport,
+    *,
+    prune: bool,
+    rebuild: bool,
+    threads: int | None,
+    notify: Notify,
+) -> None:
+    manifest = index.manifest()
+    known, names = Known(), dict[str, str]()
+    if manifest is not None and not rebuild:
+        manifest.require(bundle.identity)
+        with index.reader() as (store, _):
+            known = Known(store.records())
+    _run(catalog, bundle, known, None, report, threads=threads, notify=notify)
+    departed = set(known.departed())
+    if departed:
+        with index.reader() as (store, _):
+            names = {r.image_id: r.image for r in store.records() if r.image_id in departed}
+    report.removed, report.departed = (len(departed), 0) if prune else (0, len(departed))
+    report.planned += [("remove" if prune else "departed", image) for image in sorted(names.values())]
+    report.images = len(known) + report.added - report.removed
+    report.products = manifest.products if manifest else 0
+
+
+def _run(
+    catalog: Catalog,
+    bundle: Bundle,
+    known: Known,
+    build: Build | None,
+    report: IndexReport,
+    *,
+    threads: int | None,
+    notify: Notify,
+) -> None:
+    """Take every picture of the catalog through its workers; write results unless ``build`` is None."""
+    digests: dict[str, bytes] = {}
+    points: list[Point] = []
+    metadata: dict[str, Metadata] = {}
+    total = catalog.count() if build is not None else 0
+
+    def write() -> None:
+        if build is None:
+            return
+        if points:
+            build.store.upsert(points)
+        if metadata:
+            build.store.set_metadata(metadata)
+        points.clear()
+        metadata.clear()
+        build.report(_done(report), total)
+
+    def digest(product_id: str) -> bytes:
+        if product_id not in digests:
+            digests.clear()
+            digests[product_id] = metadata_digest(catalog.metadata(product_id))
+        return digests[product_id]
+
+    try:
+        for outcome in _outcomes(
+            catalog, bundle, known, digest, report, embed=build is not None, threads=threads
+        ):
+            picture = outcome.image
+            if outcome.refusal is not None:
+                report.refused.append(outcome.refusal)
+            elif outcome.action is Action.KEEP:
+                report.unchanged += 1
+            elif outcome.action is Action.METADATA:
+                report.metadata_updated += 1
+                metadata[picture.image_id] = catalog.metadata(picture.product_id)
+            else:
+                if outcome.action is Action.ADD:
+                    report.added += 1
+                else:
+                    report.replaced += 1
+                if outcome.vector is not None:
+                    record = IndexedImage(
+                        image_id=picture.image_id,
+                        product_id=picture.product_id,
+                        image=picture.image,
+                        content_hash=outcome.content_hash,
+                        metadata=catalog.metadata(picture.product_id),
+                    )
+                    points.append(Point(record, outcome.vector))
+            if report.dry_run and outcome.action not in (None, Action.KEEP):
+                report.planned.append((outcome.action.value if outcome.action else "", picture.image))
+            if len(points) >= WRITE_CHUNK or len(metadata) >= WRITE_CHUNK:
+                write()
+            notify(_done(report), "")
+    except KeyboardInterrupt:
+        # What the network has finished is worth keeping: the next run need not repeat it.
+        write()
+        raise
+    write()
+
+
+def _outcomes(
+    catalog: Catalog,
+    bundle: Bundle,
+    known: Known,
+    digest: Callable[[str], bytes],
+    report: IndexReport,
+    *,
+    embed: bool,
+    threads: int | None,
+) -> Iterator[_Outcome]:
+    """Outcomes in the catalog's order. Refusals of the walk itself go to the report directly."""
+    workers = threads or default_threads()
+    encoder = per_thread(lambda: load_encoder(bundle, threads=1))
+
+    def work(batch: Sequence[tuple[CatalogImage, bytes]]) -> list[_Outcome]:
+        return process(batch, catalog, known, encoder if embed else None, bundle)
+
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="itemrec-index") as pool:
+        pending: deque[Future[list[_Outcome]]] = deque()
+        try:
+            for batch in _batches(catalog, known, digest, report):
+                pending.append(pool.submit(work, batch))
+                if len(pending) >= 4 * workers:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _batches(
+    catalog: Catalog, known: Known, digest: Callable[[str], bytes], report: IndexReport
+) -> Iterator[list[tuple[CatalogImage, bytes]]]:
+    batch: list[tuple[CatalogImage, bytes]] = []
+    for entry in catalog.entries():
+        if isinstance(entry, Refusal):
+            report.refused.append(entry)
+            continue
+        known.see(entry.image_id)
+        batch.append((entry, digest(entry.product_id)))
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def process(
+    batch: Sequence[tuple[CatalogImage, bytes]],
+    catalog: Catalog,
+    known: Known,
+    encoder: Callable[[], Encoder] | None,
+    bundle: Bundle,
+) -> list[_Outcome]:
+    """Read, hash, and where the picture is new or changed, decode and embed one batch. Runs in a worker.
+
+    Args:
+        batch: pictures with the digest of their product's metadata.
+        encoder: gives this thread's encoder; None plans without decoding.
+    """
+    outcomes: list[_Outcome] = []
+    waiting: list[_Outcome] = []
+    pixels: list[NDArray[np.uint8]] = []
+    for picture, digest in batch:
+        outcome = _Outcome(picture, None)
+        outcomes.append(outcome)
+        try:
+            data = images.read_file(picture.file, root=catalog.root)
+            outcome.content_hash = images.content_hash(data)
+            action = known.action(picture.image_id, outcome.content_hash, digest)
+            if action in (Action.ADD, Action.REPLACE) and encoder is not None:
+                pixels.append(images.prepare(data, bundle.preprocessing))
+                waiting.append(outcome)
+            outcome.action = action
+        except ImageError as error:
+            outcome.refusal = Refusal.of(picture, error)
+    if waiting and encoder is not None:
+        vectors = encoder().encode(np.stack(pixels))
+        for outcome, vector in zip(waiting, vectors, strict=True):
+            outcome.vector = vector
+    return outcomes
+
+
+def _commit(build: Build, catalog: Catalog, report: IndexReport) -> Manifest:
+    if build.store.count() == 0:
+        build.discard()
+        first = report.refused[0] if report.refused else None
+        reason = (
+            f"; of {len(report.refused)} refused files the first is {first.path}: {first.reason}"
+            if first
+            else ""
+        )
+        raise CatalogError(
+            f"expected at least one readable picture in {catalog.root}, received none{reason}",
+            hint="A catalog is a folder of product folders with pictures: catalog/<product_id>/*.jpg",
+        )
+    return build.commit(catalog=str(catalog.root), metadata_keys=catalog.metadata_keys)
+
+
+def _done(report: IndexReport) -> int:
+    return report.added + report.updated + report.unchanged + len(report.refused)
+
+
+def _chunks(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]

@@ -1,0 +1,100 @@
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval import votes
+from retrieval.types import Match, Neighbor, image_id
+
+
+def neighbor(product: str, distance: float, n: int = 0) -> Neighbor:
+    image = f"{product}/{n}.jpg"
+    return Neighbor(product, image_id(product, image), image, distance, {"name": product})
+
+
+def oracle(neighbors: list[Neighbor], threshold: float) -> dict[str, float]:
+    """The formula of the docstring, spelled out without sharing a line with the module."""
+    out: dict[str, float] = {}
+    for product in {n.product_id for n in neighbors if n.distance <= threshold}:
+        ds = sorted(n.distance for n in neighbors if n.product_id == product and n.distance <= threshold)
+        total = 0.0
+        for i in range(votes.VOTERS):
+            if i < len(ds):
+                total += math.exp(-ds[i] / votes.TEMPERATURE)
+        out[product] = total / votes.VOTERS
+    return out
+
+
+neighbor_lists = st.lists(
+    st.tuples(st.sampled_from("abcde"), st.floats(0, 4, width=32), st.integers(0, 50)), max_size=60
+).map(lambda rows: [neighbor(p, d, n) for p, d, n in rows])
+
+
+@given(neighbor_lists, st.floats(0, 4, width=32))
+def test_scores_equal_the_formula(neighbors: list[Neighbor], threshold: float) -> None:
+    matches = votes.rank(neighbors, threshold=threshold)
+    expected = oracle(neighbors, threshold)
+    assert {m.product_id for m in matches} == set(expected)
+    for match in matches:
+        assert match.score == pytest.approx(expected[match.product_id], rel=1e-12, abs=1e-300)
+    assert [m.score for m in matches] == sorted((m.score for m in matches), reverse=True)
+
+
+@given(neighbor_lists, st.floats(0, 4, width=32), st.randoms())
+def test_order_of_neighbors_does_not_matter(neighbors: list[Neighbor], threshold: float, rng: random.Random) -> None:
+    shuffled = neighbors[:]
+    rng.shuffle(shuffled)
+    assert votes.rank(neighbors, threshold=threshold) == votes.rank(shuffled, threshold=threshold)
+
+
+@given(neighbor_lists, st.floats(0, 4, width=32))
+def test_a_product_is_judged_by_its_own_pictures(neighbors: list[Neighbor], threshold: float) -> None:
+    alone = [n for n in neighbors if n.product_id == "a"]
+    score_alone = [m.score for m in votes.rank(alone, threshold=threshold)]
+    among = [m.score for m in votes.rank(neighbors, threshold=threshold) if m.product_id == "a"]
+    assert score_alone == among
+
+
+@given(neighbor_lists, st.floats(0, 4, width=32))
+def test_shares_sum_to_one(neighbors: list[Neighbor], threshold: float) -> None:
+    matches = votes.rank(neighbors, threshold=threshold)
+    if matches:
+        assert math.fsum(m.share for m in matches) == pytest.approx(1.0)
+
+
+def test_threshold_is_inclusive() -> None:
+    assert votes.rank([neighbor("a", 0.5)], threshold=0.5)
+    assert not votes.rank([neighbor("a", math.nextafter(0.5, 1))], threshold=0.5)
+
+
+def test_many_far_pictures_do_not_beat_three_near_ones() -> None:
+    crowd = [neighbor("crowd", 0.3, n) for n in range(500)]
+    near = [neighbor("near", 0.1, n) for n in range(3)]
+    matches = votes.rank(crowd + near, threshold=1.0)
+    assert matches[0].product_id == "near"
+    assert matches[1].votes == votes.EVIDENCE
+
+
+def test_evidence_is_nearest_first() -> None:
+    (match,) = votes.rank([neighbor("a", 0.3, 1), neighbor("a", 0.1, 2)], threshold=1.0)
+    assert [e.distance for e in match.evidence] == [0.1, 0.3]
+    assert match.best_distance == 0.1
+    assert match.votes == 2
+    assert match.metadata == {"name": "a"}
+
+
+def test_verdicts() -> None:
+    assert votes.verdict([]) == "unknown"
+    clear = votes.rank([neighbor("a", 0.05), neighbor("b", 0.4)], threshold=1.0)
+    assert votes.verdict(clear) == "match"
+    twins = votes.rank([neighbor("a", 0.05), neighbor("b", 0.051)], threshold=1.0)
+    assert votes.verdict(twins) == "ambiguous"
+    assert votes.verdict(twins[:1]) == "match"
+
+
+def test_ties_are_broken_by_product_id() -> None:
+    matches: list[Match] = votes.rank([neighbor("b", 0.1), neighbor("a", 0.1)], threshold=1.0)
+    assert [m.product_id for m in matches] == ["a", "b"]
+    assert votes.verdict(matches) == "ambiguous"
