@@ -1,0 +1,115 @@
+"""The loop learns, is deterministic, and what it trains exports to the same function."""
+
+import keras
+import numpy as np
+import pytest
+
+from retrieval.distance import is_unit
+from retrieval.errors import EncoderError
+from retrieval.preprocessing import Preprocessing
+from trainer.augment import Views, make_views
+from trainer.backbones import small_cnn
+from trainer.export import export_litert, run_litert
+from trainer.fit import Recipe, embed, fit
+from trainer.photos import PhotoSet
+
+PREPROCESSING = Preprocessing(32, 32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+
+def striped_photos(products=12, views=6, seed=0):
+    """Products are color pairs in stripes; photos differ in shift and light."""
+    rng = np.random.default_rng(seed)
+    colors = rng.integers(20, 235, (products, 2, 3))
+    pixels = np.zeros((products * views, 40, 40, 3), np.uint8)
+    for i in range(len(pixels)):
+        stripe = ((np.arange(40) + rng.integers(0, 8)) // 4) % 2
+        row = colors[i // views][stripe] * rng.uniform(0.8, 1.1)
+        pixels[i] = np.clip(row, 0, 255).astype(np.uint8)[None]
+    labels = np.repeat(np.arange(products), views)
+    names = tuple(f"p{i}" for i in range(products))
+    return PhotoSet(pixels, labels, names, np.arange(products) // 2, np.zeros(len(pixels), bool))
+
+
+def trained(epochs=5, seed=0):
+    keras.utils.set_random_seed(seed)
+    encoder = small_cnn(size=32, dimension=16, width=4)
+    recipe = Recipe(epochs=epochs, products=6, views=3, learning_rate=5e-3, seed=seed)
+    return encoder, fit(encoder, striped_photos(), recipe, PREPROCESSING)
+
+
+def test_training_pulls_products_together_and_apart_and_repeats_exactly():
+    encoder, logs = trained()
+    assert [log.epoch for log in logs] == [1, 2, 3, 4, 5]
+    assert logs[-1].loss < 0.9 * logs[0].loss
+    first, last = (log.anchor_negative - log.anchor_positive for log in (logs[0], logs[-1]))
+    assert last > first + 0.1
+    assert 0.3 < logs[-1].spread <= 1.0
+    again, logs_again = trained()
+    assert [log.loss for log in logs_again] == pytest.approx([log.loss for log in logs], rel=1e-4)
+    probes = striped_photos().pixels[:8, :32, :32]
+    np.testing.assert_allclose(
+        embed(encoder, probes, PREPROCESSING), embed(again, probes, PREPROCESSING), atol=1e-3
+    )
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    keras.utils.set_random_seed(1)
+    model = small_cnn(size=32, dimension=16, width=4)
+    # Statistics of a trained network, so that folding them into the convolutions is tried too.
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            rng = np.random.default_rng(2)
+            layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+    return model
+
+
+@pytest.fixture(scope="module")
+def probes():
+    return striped_photos(seed=3).pixels[:16, :32, :32]
+
+
+def test_float32_export_is_the_same_function_for_any_batch(encoder, probes):
+    export = export_litert(encoder, PREPROCESSING, probes)
+    assert export.max_difference <= 1e-4
+    assert export.pictures == 16
+    whole = run_litert(export.model, PREPROCESSING.tensor(probes))
+    assert is_unit(whole)
+    for n in (1, 5):
+        part = run_litert(export.model, PREPROCESSING.tensor(probes[:n]))
+        np.testing.assert_allclose(part, whole[:n], atol=1e-5)
+
+
+def test_float16_weights_make_a_smaller_file_and_state_their_difference(encoder, probes):
+    full = export_litert(encoder, PREPROCESSING, probes)
+    half = export_litert(encoder, PREPROCESSING, probes, weights="float16")
+    assert len(half.model) < 0.8 * len(full.model)
+    assert 0.0 < half.max_difference <= 2e-2
+    assert half.min_cosine > 0.999
+    received = run_litert(half.model, PREPROCESSING.tensor(probes))
+    assert np.abs(received - embed(encoder, probes, PREPROCESSING)).max() == pytest.approx(
+        half.max_difference, abs=1e-6
+    )
+
+
+def test_an_export_that_computes_something_else_is_refused(encoder, probes, monkeypatch):
+    monkeypatch.setattr("trainer.export.embed", lambda *a: -embed(*a))
+    with pytest.raises(EncoderError, match="agree with Keras within 0.0001"):
+        export_litert(encoder, PREPROCESSING, probes)
+
+
+def test_views_keep_shape_and_depend_on_the_generator_only():
+    pictures = striped_photos().pixels[:6]
+    one, two = (make_views(pictures, size=24, rng=np.random.default_rng(5), views=Views()) for _ in "ab")
+    assert one.shape == (6, 24, 24, 3)
+    assert one.dtype == np.uint8
+    assert np.array_equal(one, two)
+    other = make_views(pictures, size=24, rng=np.random.default_rng(6), views=Views())
+    assert not np.array_equal(one, other)
+
+
+def test_views_without_any_freedom_are_the_picture():
+    still = Views((1.0, 1.0), 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    pictures = striped_photos().pixels[:3]
+    views = make_views(pictures, size=40, rng=np.random.default_rng(0), views=still)
+    assert np.abs(views.astype(int) - pictures).max() <= 1

@@ -1,0 +1,126 @@
+"""A trained Keras encoder as a LiteRT model, refused unless it computes what Keras computes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.distance import is_unit
+from retrieval.errors import EncoderError
+from retrieval.preprocessing import Preprocessing
+from trainer.fit import embed
+
+Weights = Literal["float32", "float16"]
+
+TOLERANCE: dict[Weights, float] = {"float32": 1e-4, "float16": 2e-2}
+"""Largest difference of a coordinate of a unit embedding that an export may make."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An exported encoder.
+
+    Attributes:
+        model: the bytes of the ``.tflite`` file; its batch dimension can be resized.
+        weights: how its weights are stored; it computes in float32 either way.
+        max_difference: measured against Keras: largest absolute difference of a coordinate.
+        min_cosine: measured against Keras: smallest cosine between the two embeddings of a picture.
+        pictures: how many pictures that was measured on.
+    """
+
+    model: bytes
+    weights: Weights
+    max_difference: float
+    min_cosine: float
+    pictures: int
+
+
+def export_litert(
+    encoder: Any,
+    preprocessing: Preprocessing,
+    probes: NDArray[np.uint8],
+    *,
+    weights: Weights = "float32",
+) -> Export:
+    """Convert and compare.
+
+    Args:
+        encoder: Keras model from (n, height, width, 3) to unit embeddings (n, d).
+        preprocessing: what its inputs go through; NHWC.
+        probes: prepared pictures to compare on, real ones, uint8, shape (n, height, width, 3).
+        weights: ``float16`` halves the file and rounds the weights.
+
+    Raises:
+        EncoderError: the conversion failed, or the two models disagree by more than `TOLERANCE`.
+    """
+    model = _convert(encoder, weights)
+    expected = embed(encoder, probes, preprocessing)
+    received = run_litert(model, preprocessing.tensor(probes))
+    difference = float(np.abs(expected - received).max())
+    if not is_unit(received) or difference > TOLERANCE[weights]:
+        raise EncoderError(
+            f"expected the exported model to agree with Keras within {TOLERANCE[weights]:g} "
+            f"({weights} weights), received a difference of {difference:.2e}",
+            hint="export with float32 weights, or report this network as one that does not convert",
+        )
+    cosines = np.sum(expected * received, axis=1)
+    return Export(model, weights, difference, float(cosines.min()), len(probes))
+
+
+def run_litert(model: bytes, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run a LiteRT model on one batch: (n, height, width, 3) -> (n, d)."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model, num_threads=1)
+    source = interpreter.get_input_details()[0]["index"]
+    interpreter.resize_tensor_input(source, list(tensor.shape))
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(source, tensor)
+    interpreter.invoke()
+    output: NDArray[np.float32] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    return np.array(output)
+
+
+def _convert(encoder: Any, weights: Weights) -> bytes:
+    import tensorflow as tf
+
+    shape = (None, *encoder.input_shape[1:])
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="pictures")])  # type: ignore[untyped-decorator]
+    def serve(pictures: Any) -> Any:
+        return encoder(pictures, training=False)
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], encoder)
+    if weights == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    try:
+        with _quiet():
+            return bytes(converter.convert())
+    except Exception as error:  # the converter raises bare Exception subclasses of its own
+        raise EncoderError(
+            f"expected a network that converts to LiteRT, received: {error}",
+            hint="use operations that TensorFlow Lite has",
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the converter's chatter, which it writes to the process's stderr from C++."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
