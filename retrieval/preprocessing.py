@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -41,6 +42,10 @@ class Preprocessing:
     layout: Layout = "NHWC"
 
     def __post_init__(self) -> None:
+        if type(self.height) is not int or type(self.width) is not int:
+            raise TypeError(
+                f"expected whole pixels, received a height of {self.height!r} and a width of {self.width!r}"
+            )
         if not (1 <= self.height <= 4096 and 1 <= self.width <= 4096):
             raise ValueError(
                 f"expected an input of 1 to 4096 pixels a side, received {self.height}x{self.width}"
@@ -57,6 +62,8 @@ class Preprocessing:
             raise ValueError(f"expected a crop fraction in (0, 1], received {self.crop_fraction}")
         if len(self.mean) != 3 or len(self.std) != 3 or 0.0 in self.std:
             raise ValueError("expected three channel means and three non-zero channel deviations")
+        if not all(math.isfinite(v) for v in (self.scale, *self.mean, *self.std)):
+            raise ValueError("expected a finite scale, finite means and finite deviations")
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
@@ -68,6 +75,7 @@ class Preprocessing:
         values = dict(data)
         values["mean"] = tuple(float(v) for v in values.get("mean", (0.0, 0.0, 0.0)))
         values["std"] = tuple(float(v) for v in values.get("std", (1.0, 1.0, 1.0)))
+        values |= {key: float(values[key]) for key in ("scale", "crop_fraction") if key in values}
         return cls(**values)
 
     def tensor(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
