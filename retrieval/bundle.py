@@ -25,6 +25,7 @@ from typing import Any, Literal, get_args
 from retrieval import durable
 from retrieval.calibration import Calibration, OperatingPoint
 from retrieval.errors import BundleError, ModelNotFoundError, UsageError
+from retrieval.network import Runtime
 from retrieval.preprocessing import Preprocessing
 from retrieval.store import ModelIdentity
 
@@ -47,7 +48,6 @@ SCHEMA = "itemrec.bundle/1"
 DESCRIPTION = "bundle.json"
 CARD = "CARD.md"
 
-Runtime = Literal["litert", "onnx"]
 Pool = Literal["none", "cls", "mean", "flatten"]
 
 _ENCODER_NAMES: Mapping[Runtime, str] = {"litert": "encoder.tflite", "onnx": "encoder.onnx"}
@@ -389,9 +389,7 @@ def _read_description(root: Path) -> dict[str, Any]:
         if not isinstance(data, dict):
             raise ValueError("the document is not an object")
     except (ValueError, RecursionError) as error:
-        raise BundleError(
-            f"expected {file} to be a JSON object, received: {error}", hint=_DAMAGED_HINT
-        ) from error
+        raise BundleError(f"expected {file} to be a JSON object, received: {error}", hint=_DAMAGED_HINT) from error
     if data.get("schema") != SCHEMA:
         raise BundleError(
             f"expected a bundle of schema {SCHEMA} in {root}, received {data.get('schema')!r}",
@@ -407,9 +405,7 @@ def _refuse_constant(token: str) -> float:
 def _verify_file(root: Path, name: str, size: object, sha256: object) -> None:
     file = root / name
     if not name or "/" in name or "\\" in name or name in (".", "..") or ":" in name:
-        raise BundleError(
-            f"expected files inside the bundle {root}, received the name {name!r}", hint=_DAMAGED_HINT
-        )
+        raise BundleError(f"expected files inside the bundle {root}, received the name {name!r}", hint=_DAMAGED_HINT)
     try:
         if file.is_symlink() and not file.resolve(strict=True).is_relative_to(root.resolve(strict=True)):
             raise BundleError(
@@ -429,8 +425,7 @@ def _verify_file(root: Path, name: str, size: object, sha256: object) -> None:
         ) from error
     if digest != sha256:
         raise BundleError(
-            f"expected {file} with SHA-256 {str(sha256)[:12]}…, received {digest[:12]}…: "
-            "the bundle is damaged",
+            f"expected {file} with SHA-256 {str(sha256)[:12]}…, received {digest[:12]}…: the bundle is damaged",
             hint=_DAMAGED_HINT,
         )
 

@@ -1,0 +1,43 @@
+"""Export Keras's MobileNetV2 (ImageNet, without its classifier) as a `.tflite` image encoder.
+
+The weights file is one that `keras.applications.MobileNetV2(include_top=False)` can load; none
+comes with itemrec. The encoder takes float32 (n, 224, 224, 3) in [-1, 1] and gives (n, 1280):
+
+    python benchmarks/mobilenet_tflite.py --weights mobilenetv2_notop.weights.h5 --out mobilenetv2.tflite
+    itemrec models import mobilenetv2.tflite --name mobilenetv2 --preset minus-one-one
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def export(weights: Path, size: int) -> bytes:
+    import keras
+    import tensorflow as tf
+
+    model = keras.applications.MobileNetV2(input_shape=(size, size, 3), include_top=False, weights=None, pooling="avg")
+    model.load_weights(str(weights))
+    function = tf.function(
+        lambda x: model(x, training=False),
+        input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32, name="image")],
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], model)
+    content: bytes = converter.convert()
+    return content
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True, help="Keras weights without the classifier")
+    parser.add_argument("--out", type=Path, required=True, help="where to write the .tflite")
+    parser.add_argument("--size", type=int, default=224, help="input side in pixels")
+    args = parser.parse_args()
+    content = export(args.weights, args.size)
+    args.out.write_bytes(content)
+    print(f"{args.out}: {len(content) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
