@@ -47,17 +47,13 @@ class Preprocessing:
                 f"expected whole pixels, received a height of {self.height!r} and a width of {self.width!r}"
             )
         if not (1 <= self.height <= 4096 and 1 <= self.width <= 4096):
-            raise ValueError(
-                f"expected an input of 1 to 4096 pixels a side, received {self.height}x{self.width}"
-            )
+            raise ValueError(f"expected an input of 1 to 4096 pixels a side, received {self.height}x{self.width}")
         if self.fit not in ("squash", "pad", "crop"):
             raise ValueError(f"expected fit squash, pad or crop, received {self.fit!r}")
         if self.layout not in ("NHWC", "NCHW"):
             raise ValueError(f"expected layout NHWC or NCHW, received {self.layout!r}")
         if self.resample not in ("bilinear", "bicubic", "lanczos", "area"):
-            raise ValueError(
-                f"expected resample bilinear, bicubic, lanczos or area, received {self.resample!r}"
-            )
+            raise ValueError(f"expected resample bilinear, bicubic, lanczos or area, received {self.resample!r}")
         if not 0.0 < self.crop_fraction <= 1.0:
             raise ValueError(f"expected a crop fraction in (0, 1], received {self.crop_fraction}")
         if len(self.mean) != 3 or len(self.std) != 3 or 0.0 in self.std:
@@ -87,8 +83,14 @@ class Preprocessing:
         Returns:
             float32, shape (n, height, width, 3) or (n, 3, height, width).
         """
-        x = pixels.astype(np.float32)
-        x *= np.float32(self.scale)
-        x -= np.asarray(self.mean, dtype=np.float32)
-        x /= np.asarray(self.std, dtype=np.float32)
+        _, height, width, channels = pixels.shape
+        x = np.empty(pixels.shape, dtype=np.float32)
+        # Channels repeated along a whole row: numpy's loops over 3 values at a time are 5 times slower.
+        mean = np.tile(np.asarray(self.mean, dtype=np.float32), width)
+        std = np.tile(np.asarray(self.std, dtype=np.float32), width)
+        for source, target in zip(pixels, x, strict=True):
+            rows = target.reshape(height, width * channels)
+            np.multiply(source.reshape(height, width * channels), np.float32(self.scale), out=rows, dtype=np.float32)
+            rows -= mean
+            rows /= std
         return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if self.layout == "NCHW" else x
