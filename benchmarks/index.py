@@ -1,0 +1,195 @@
+"""Indexing: end to end against its own stages, against the naive Keras loop, and its memory.
+
+    python benchmarks/index.py [--photos DIR] [--count 600] [--memory 1000,10000,100000]
+
+The stages are measured on the same pictures with the same network. Two comparisons:
+
+* *pipeline*: one thread that only decodes and one that only embeds, against `index` with two
+  worker threads that do both. Ideal overlap gives the rate of the slower stage.
+* *all cores*: every core decodes, then every core embeds; one picture needs both, so work
+  conservation bounds the whole at 1 / (1/decode + 1/embed).
+
+The naive loop is what the Keras guides show: `load_img`, then `model.predict`, one by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrieval import images
+from retrieval.bundle import Bundle, write_bundle
+from retrieval.catalog import read_catalog
+from retrieval.encoder import load_encoder
+from retrieval.index import open_index
+from retrieval.indexer import BATCH, index_catalog
+from retrieval.preprocessing import Preprocessing
+from retrieval.workers import default_threads, per_thread
+from trainer.synthetic import draw_products, write_photos
+
+
+def rate(work: Callable[[Sequence[Any]], object], items: Sequence[Any], threads: int) -> float:
+    """Items a second when ``threads`` workers take batches of them."""
+    batches = [items[i : i + BATCH] for i in range(0, len(items), BATCH)]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, batches[:threads]))
+        start = time.perf_counter()
+        list(pool.map(work, batches))
+        return len(items) / (time.perf_counter() - start)
+
+
+def keras_bundle(folder: Path, name: str) -> tuple[Bundle, Any]:
+    """A Keras network with random weights (speed does not depend on them) and its bundle."""
+    import keras
+    import tensorflow as tf
+
+    if name == "small":
+        from trainer.backbones import small_cnn
+
+        side = 128
+        model = small_cnn(input_size=side)
+    else:
+        side = 224
+        base = keras.applications.MobileNetV2(weights=None, include_top=False, pooling="avg")
+        model = keras.Model(base.input, keras.layers.Dense(128)(base.output))
+    preprocessing = Preprocessing(side, side, fit="squash", scale=1 / 127.5, mean=(1.0, 1.0, 1.0))
+    flat = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+    bundle = write_bundle(
+        folder / f"bundle-{name}",
+        name=name,
+        encoder=flat,
+        runtime="litert",
+        preprocessing=preprocessing,
+        dimension=128,
+    )
+    return bundle, model
+
+
+def end_to_end(catalog_path: Path, folder: Path, bundle: Bundle, threads: int) -> float:
+    """Images a second of a whole index run into an empty index: walk, plan, write and commit included."""
+    shutil.rmtree(folder / "index", ignore_errors=True)
+    report = index_catalog(read_catalog(catalog_path), open_index(str(folder / "index")), bundle, threads=threads)
+    assert not report.refused, report.refused[:3]
+    return report.added / report.seconds
+
+
+def naive(files: Sequence[Path], model: Any, preprocessing: Preprocessing) -> float:
+    """Images a second of the loop of the guides."""
+    import keras
+
+    size = (preprocessing.height, preprocessing.width)
+    mean, std = preprocessing.mean[0], preprocessing.std[0]
+
+    def one(file: Path) -> None:
+        picture = keras.utils.img_to_array(keras.utils.load_img(file, target_size=size))
+        model.predict((picture[np.newaxis] * preprocessing.scale - mean) / std, verbose=0)
+
+    one(files[0])
+    start = time.perf_counter()
+    for file in files:
+        one(file)
+    return len(files) / (time.perf_counter() - start)
+
+
+def compare(name: str, catalog_path: Path, folder: Path, naive_count: int) -> None:
+    bundle, model = keras_bundle(folder, name)
+    files = [entry.file for entry in read_catalog(catalog_path).entries() if not isinstance(entry, images_refusal())]
+    p = bundle.preprocessing
+    encoders = per_thread(lambda: load_encoder(bundle, threads=1))
+    pixels = [images.prepare(f.read_bytes(), p) for f in files]
+
+    def decode(batch: Sequence[Path]) -> None:
+        for file in batch:
+            images.prepare(images.read_file(file), p)
+
+    def embed(batch: Sequence[Any]) -> None:
+        encoders().encode(np.stack(batch))
+
+    cores = default_threads()
+    one_decode, one_embed = rate(decode, files, 1), rate(embed, pixels, 1)
+    all_decode, all_embed = rate(decode, files, cores), rate(embed, pixels, cores)
+    whole_two = end_to_end(catalog_path, folder, bundle, 2)
+    whole_all = whole_two if cores == 2 else end_to_end(catalog_path, folder, bundle, cores)
+    loop = naive(files[:naive_count], model, p)
+    bound = 1 / (1 / all_decode + 1 / all_embed)
+    print(f"\n{name}, {p.height} px, {len(files):,} photos, {cores} cores (images/s)")
+    print(f"  decode only: {one_decode:,.0f} on 1 thread, {all_decode:,.0f} on {cores}")
+    print(f"  embed only:  {one_embed:,.0f} on 1 thread, {all_embed:,.0f} on {cores}")
+    print(f"  index, end to end: {whole_two:,.0f} on 2 threads, {whole_all:,.0f} on {cores}")
+    slower = min(one_decode, one_embed)
+    print(f"  pipeline: index / min(1 decoding, 1 embedding thread) = {whole_two / slower:.2f} (target >= 0.85)")
+    print(f"  all cores: index / (1 / (1/decode + 1/embed)) = {whole_all / bound:.2f}")
+    print(f"  all cores: index / min(decode, embed) = {whole_all / min(all_decode, all_embed):.2f}")
+    print(f"  naive Keras loop: {loop:,.1f}; index is {whole_all / loop:.1f} x as fast (target >= 8)")
+
+
+def images_refusal() -> type:
+    from retrieval.catalog import Refusal
+
+    return Refusal
+
+
+def memory(sizes: Sequence[int], folder: Path) -> None:
+    """Peak resident memory of `itemrec index` at several catalog sizes, each in its own process."""
+    products = draw_products(50, seed=3)
+    originals = [f.read_bytes() for f in write_photos(folder / "seeds", products, per_product=2, seed=5, size=96)]
+    print("\npeak memory of `itemrec index` (own process each)")
+    base = 0.0
+    for size in sizes:
+        root = folder / f"catalog-{size}"
+        for n in range(size):
+            file = root / f"product-{n // 20:06}" / f"{n}.jpg"
+            if n % 20 == 0:
+                file.parent.mkdir(parents=True)
+            # A JPEG comment makes every file's content its own.
+            data = originals[n % len(originals)]
+            file.write_bytes(data[:2] + b"\xff\xfe\x00\x0a" + n.to_bytes(8, "big") + data[2:])
+        code = (
+            "import resource, sys; from cli.main import invoke; "
+            f"code = invoke(['index', {str(root)!r}, '--index', {str(folder / f'index-{size}')!r}, '-q']); "
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+        )
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        seconds = time.perf_counter() - start
+        peak = int(done.stdout.split()[-1]) / 1024
+        base = base or peak
+        print(
+            f"  {size:>8,} images: {peak:6.0f} MB ({peak / base:.2f} x), {size / seconds:,.0f} images/s, {seconds:.0f} s"
+        )
+        shutil.rmtree(root)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, help="a catalog of real photos; default: drawn ones")
+    parser.add_argument("--count", type=int, default=600, help="drawn photos when --photos is not given")
+    parser.add_argument("--naive", type=int, default=60, help="photos for the naive loop")
+    parser.add_argument("--memory", default="1000,10000", help="catalog sizes, comma separated; empty skips")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        catalog = options.photos
+        if catalog is None:
+            catalog = folder / "photos"
+            write_photos(catalog, draw_products(options.count // 10, seed=3), per_product=10, seed=5)
+        for name in ("small", "mobilenet_v2"):
+            compare(name, catalog, folder, options.naive)
+        if options.memory:
+            memory([int(s) for s in options.memory.split(",")], folder)
+    print(f"\npeak of this benchmark itself: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""`itemrec demo`: the main job on a drawn catalog, so that everything can be tried offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import render
+from cli.options import ModelOption, QuietOption, setting
+
+if TYPE_CHECKING:
+    from retrieval.types import Recognition
+
+
+def demo_command(
+    folder: Annotated[Path, typer.Argument(help="Where the demo goes; made if missing.")] = Path("itemrec-demo"),
+    model: ModelOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Draw a catalog, index it, and recognize photos of its products and of strangers.
+
+    \b
+    Example:
+      itemrec demo && itemrec query itemrec-demo/photos/known --index itemrec-demo/index
+    """
+    render.configure(quiet=quiet)
+    from cli.index import index_command
+    from cli.query import query_command
+    from retrieval.errors import UsageError
+    from trainer.synthetic.demo import write_demo
+
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"expected a folder for the demo, received the file {folder}", hint="Name another place.")
+    try:
+        render.say(f"Drawing products and photographing them into {folder} …")
+        layout = write_demo(folder)
+    except OSError as error:
+        raise UsageError(
+            f"expected a folder that can be written, received {folder}: {error.strerror or error}",
+            hint="Name another place: itemrec demo PATH",
+        ) from error
+    location = str(folder / "index")
+    chosen = setting("model", model)
+
+    _echo(f"itemrec index {layout.catalog} --index {location}")
+    index_command(layout.catalog, index=location, model=chosen, prune=True, quiet=quiet)
+
+    _echo(f"itemrec query {layout.known} {layout.strangers} --index {location}")
+    right, named = _recognize_all(layout.truth, location, chosen)
+    known = sum(product is not None for product in layout.truth.values())
+    strangers = len(layout.truth) - known
+    render.emit(
+        f"\n{right} of {known} photos of catalog products got the right name first; "
+        f"{strangers - named} of {strangers} photos of strangers were called unknown."
+    )
+
+    example = next(iter(layout.truth))
+    _echo(f"itemrec query {example} --index {location} --top 3")
+    query_command([str(example)], top=3, index=location, model=chosen, quiet=quiet)
+
+    render.say("Next:")
+    render.say(f"  itemrec query YOUR_PHOTO.jpg --index {location}")
+    render.say("  itemrec index YOUR_CATALOG          one folder of pictures per product, optional products.csv")
+    render.say("  itemrec doctor                      is everything healthy?")
+    render.say("  itemrec models --help               bring a stronger model than the built-in starter")
+    return 0
+
+
+def _echo(command: str) -> None:
+    render.emit(f"\n$ {command}")
+
+
+def _recognize_all(truth: dict[Path, str | None], location: str, model: str | None) -> tuple[int, int]:
+    """Recognize every demo photo and print a line for each.
+
+    Args:
+        truth: photo -> its product in the catalog, None for a stranger.
+
+    Returns:
+        How many known photos were named right, and how many strangers got a name at all.
+    """
+    from functools import partial
+
+    from retrieval import images
+    from retrieval.index import open_index
+    from retrieval.models import resolve_model
+    from retrieval.recognizer import EmbeddedPhoto, embed_photos, query_threshold, recognize
+
+    target = open_index(location)
+    manifest = target.manifest()
+    bundle = resolve_model(model, index_model=manifest.model if manifest else None)
+    threshold = query_threshold(None, bundle)
+    photos = [(str(photo), partial(images.read_file, photo)) for photo in truth]
+    embedded = [p for chunk in embed_photos(photos, bundle) for p in chunk if isinstance(p, EmbeddedPhoto)]
+    with target.reader() as (store, _):
+        answers = [recognize(p, store, threshold=threshold, fingerprint=bundle.fingerprint) for p in embedded]
+    products = {str(photo): product for photo, product in truth.items()}
+    render.table(
+        ("photo of", "verdict", "found", "", "score", "distance", "evidence"),
+        [_row(products[answer.source], answer) for answer in answers],
+        right=(4, 5),
+    )
+    right = sum(
+        bool(a.matches) and products[a.source] is not None and a.matches[0].product_id == products[a.source]
+        for a in answers
+    )
+    named = sum(bool(a.matches) for a in answers if products[a.source] is None)
+    return right, named
+
+
+def _row(product: str | None, answer: Recognition) -> tuple[str, ...]:
+    truth = product or f"(stranger) {Path(answer.source).stem}"
+    if not answer.matches:
+        return (truth, answer.verdict, "", "wrong" if product else "right", "", "", "")
+    best = answer.matches[0]
+    return (
+        truth,
+        answer.verdict,
+        best.product_id,
+        "right" if best.product_id == product else "wrong",
+        f"{best.score:.3f}",
+        f"{best.best_distance:.3f}",
+        best.evidence[0].image,
+    )

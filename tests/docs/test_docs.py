@@ -1,0 +1,84 @@
+"""The documents say what is: links lead somewhere, named commands and options exist, rooms stay small."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cli.main import app, invoke
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("itemrec", "retrieval", "trainer", "cli", "benchmarks")
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+MAX_LINES = 400
+
+
+def tracked_python() -> list[Path]:
+    return sorted(path for package in (*PACKAGES, "tests") for path in (ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if "://" in target or target.startswith("#"):
+            continue
+        assert (document.parent / target.split("#")[0]).exists(), f"{document.name} links to {target}"
+
+
+def commands_in(document: Path) -> list[str]:
+    text = document.read_text(encoding="utf-8")
+    blocks = re.findall(r"```(?:console|sh|bash)\n(.*?)```", text, flags=re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.lstrip("$ ").strip() for line in lines if line.lstrip("$ ").startswith("itemrec ")]
+
+
+def documented_commands() -> list[tuple[str, str]]:
+    return [(d.name, c) for d in DOCUMENTS for c in commands_in(d)]
+
+
+@pytest.mark.parametrize(("document", "command"), documented_commands(), ids=lambda v: v[:60])
+def test_documented_commands_exist_with_their_options(
+    document: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = shlex.split(command.split("|")[0].split("&&")[0].split(" #")[0].split(">")[0])[1:]
+    groups = {group.name for group in app.registered_groups}
+    path = words[:2] if words[0] in groups else words[:1]
+    if words[0].startswith("-"):
+        return
+    assert invoke([*path, "--help"]) == 0, f"{document}: {command}"
+    text = capsys.readouterr().out
+    for option in (w.split("=")[0] for w in words if w.startswith("--")):
+        assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", text), f"{document}: {command}: no {option}"
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    numbers = sorted(int(p.name[:4]) for p in (ROOT / "docs" / "decisions").glob("*.md"))
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("path", tracked_python(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_rooms_are_small(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= MAX_LINES, f"{lines} lines: split it"
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    wanted = set(re.findall(r"`?make ([a-z-]+)`?", readme))
+    assert {"demo", "test"} <= wanted
+    for target in wanted:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"make {target}"
+
+
+def test_serving_code_never_names_tensorflow_as_an_import() -> None:
+    found = subprocess.run(
+        ["grep", "-rnE", r"^\s*(import|from)\s+(tensorflow|keras)", "retrieval", "cli", "itemrec"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout == ""
