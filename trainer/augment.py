@@ -41,9 +41,7 @@ class Views:
     cover: float = 0.25
 
 
-def make_views(
-    pictures: NDArray[np.uint8], *, size: int, rng: np.random.Generator, views: Views
-) -> NDArray[np.uint8]:
+def make_views(pictures: NDArray[np.uint8], *, size: int, rng: np.random.Generator, views: Views) -> NDArray[np.uint8]:
     """One random view of each picture.
 
     Args:
@@ -59,9 +57,7 @@ def make_views(
     return _relight(cut, rng, views)
 
 
-def _cut_out(
-    picture: NDArray[np.uint8], size: int, rng: np.random.Generator, views: Views
-) -> NDArray[np.uint8]:
+def _cut_out(picture: NDArray[np.uint8], size: int, rng: np.random.Generator, views: Views) -> NDArray[np.uint8]:
     from PIL import Image
 
     height, width = picture.shape[:2]
@@ -103,9 +99,7 @@ def _relight(pixels: NDArray[np.uint8], rng: np.random.Generator, views: Views) 
     x *= saturation
     x += gray
     contrast = np.exp(rng.normal(0.0, views.contrast, (n, 1, 1, 1)))
-    gain = np.exp(
-        rng.normal(0.0, views.brightness, (n, 1, 1, 1)) + rng.normal(0.0, views.white_balance, (n, 1, 1, 3))
-    )
+    gain = np.exp(rng.normal(0.0, views.brightness, (n, 1, 1, 1)) + rng.normal(0.0, views.white_balance, (n, 1, 1, 3)))
     # One multiply and one add: gain * (mean + contrast * (x - mean)).
     x *= (gain * contrast).astype(np.float32)
     x += (gain * (1.0 - contrast) * mean).astype(np.float32)

@@ -92,24 +92,20 @@ def run_litert(model: bytes, tensor: NDArray[np.float32]) -> NDArray[np.float32]
 def _convert(encoder: Any, weights: Weights) -> bytes:
     import tensorflow as tf
 
-    shape = (None, *encoder.input_shape[1:])
-
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="pictures")])  # type: ignore[untyped-decorator]
-    def serve(pictures: Any) -> Any:
-        return encoder(pictures, training=False)
-
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], encoder)
-    if weights == "float16":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
-    try:
-        with _quiet():
+    # By way of a SavedModel: a concrete function of a Keras 3 model converts to one without its weights.
+    with tempfile.TemporaryDirectory(prefix="itemrec-export-") as folder, _quiet():
+        try:
+            encoder.export(folder, format="tf_saved_model", verbose=False)
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+            if weights == "float16":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                converter.target_spec.supported_types = [tf.float16]
             return bytes(converter.convert())
-    except Exception as error:  # the converter raises bare Exception subclasses of its own
-        raise EncoderError(
-            f"expected a network that converts to LiteRT, received: {error}",
-            hint="use operations that TensorFlow Lite has",
-        ) from error
+        except Exception as error:  # the converter raises bare Exception subclasses
+            raise EncoderError(
+                f"expected a network that converts to LiteRT, received: {error}",
+                hint="use operations that TensorFlow Lite has",
+            ) from error
 
 
 @contextlib.contextmanager

@@ -154,9 +154,7 @@ def _trainee(encoder: Any, products: int, recipe: Recipe, total_steps: int) -> A
         warmup_steps=warmup_steps,
         decay_steps=max(1, total_steps - warmup_steps),
     )
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip
-    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     trainee.compile(
         optimizer=optimizer,
@@ -191,9 +189,7 @@ def _batches(
     def make(step: int, indices: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         # Its own stream of chance a step, so that threads cannot change what is drawn.
         rng = np.random.default_rng([recipe.seed, epoch, step])
-        views = make_views(
-            photos.pixels[indices], size=preprocessing.height, rng=rng, views=recipe.augmentation
-        )
+        views = make_views(photos.pixels[indices], size=preprocessing.height, rng=rng, views=recipe.augmentation)
         return preprocessing.tensor(views), photos.labels[indices]
 
     steps = enumerate(_index_batches(photos, recipe, epoch))

@@ -34,6 +34,4 @@ class PhotoSet:
                 f"pictures, {n} labels, {len(self.studio)} flags"
             )
         if len(self.families) != len(self.products):
-            raise ValueError(
-                f"expected one family a product, received {len(self.families)} and {len(self.products)}"
-            )
+            raise ValueError(f"expected one family a product, received {len(self.families)} and {len(self.products)}")

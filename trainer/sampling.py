@@ -61,14 +61,10 @@ def pk_batches(
     for _ in range(max(1, round(len(labels) / (len(pictures) * views)))):
         order = _order(rng, len(pictures), families, twin_share)
         for start in range(0, len(order) - products + 1, products):
-            yield np.concatenate(
-                [_draw(rng, pictures[product], views) for product in order[start : start + products]]
-            )
+            yield np.concatenate([_draw(rng, pictures[product], views) for product in order[start : start + products]])
 
 
-def random_batches(
-    labels: NDArray[np.int64], *, size: int, seed: int, epoch: int
-) -> Iterator[NDArray[np.int64]]:
+def random_batches(labels: NDArray[np.int64], *, size: int, seed: int, epoch: int) -> Iterator[NDArray[np.int64]]:
     """One epoch of plain shuffled batches, shape (size,); the incomplete last one is dropped."""
     order = np.random.default_rng([seed, epoch]).permutation(len(labels)).astype(np.int64)
     for start in range(0, len(order) - size + 1, size):

@@ -77,9 +77,7 @@ def value(loss, labels, x):
 class TestAgainstBruteForce:
     def test_supcon(self, seed):
         labels, x = batch(seed)
-        np.testing.assert_allclose(
-            value(supcon(0.2), labels, x), oracle_supcon(labels, x, 0.2), rtol=1e-4, atol=1e-5
-        )
+        np.testing.assert_allclose(value(supcon(0.2), labels, x), oracle_supcon(labels, x, 0.2), rtol=1e-4, atol=1e-5)
 
     @pytest.mark.parametrize("soft", [False, True])
     def test_batch_hard(self, seed, soft):

@@ -54,9 +54,7 @@ def test_twins_meet_as_often_as_asked(share, low, high):
     families = np.arange(200) // 2
     met = total = 0
     for epoch in range(3):
-        for batch in pk_batches(
-            labels, products=16, views=2, seed=0, epoch=epoch, families=families, twin_share=share
-        ):
+        for batch in pk_batches(labels, products=16, views=2, seed=0, epoch=epoch, families=families, twin_share=share):
             present = set(labels[batch])
             met += sum(1 for product in present if product ^ 1 in present)
             total += len(present)
