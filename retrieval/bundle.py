@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -38,6 +39,7 @@ __all__ = [
     "Readout",
     "Runtime",
     "fingerprint",
+    "peek",
     "read_bundle",
     "set_calibration",
     "valid_name",
@@ -186,10 +188,10 @@ def read_bundle(path: Path) -> Bundle:
             not the one that was written, or the fingerprint does not follow from the content.
     """
     root = Path(path)
-    if root.name == DESCRIPTION and root.is_file():
+    if root.name == DESCRIPTION and os.path.isfile(root):
         root = root.parent
     root = root.absolute()
-    data = _read_description(root)
+    data = peek(root)
     try:
         files = dict(data["files"])
         encoder = _text(data, "encoder")
@@ -281,9 +283,9 @@ def write_bundle(
     valid_name(name)
     if not 1 <= dimension <= _MAX_DIMENSION:
         raise BundleError(f"expected a dimension from 1 to {_MAX_DIMENSION}, received {dimension}")
-    _check_free(path, replace=replace)
     staging = durable.beside(path, "new")
     try:
+        _check_free(path, replace=replace)
         path.parent.mkdir(parents=True, exist_ok=True)
         staging.mkdir()
         encoder_name = _ENCODER_NAMES[runtime]
@@ -342,7 +344,7 @@ def set_calibration(path: Path, calibration: Calibration) -> Bundle:
         ModelNotFoundError, BundleError: as `read_bundle`; or the disk refused.
     """
     bundle = read_bundle(path)
-    data = _read_description(bundle.path)
+    data = peek(bundle.path)
     data["calibration"] = calibration.to_json()
     target = bundle.path / DESCRIPTION
     try:
@@ -365,13 +367,22 @@ def _fingerprint_of(bundle: Bundle) -> str:
     )
 
 
-def _read_description(root: Path) -> dict[str, Any]:
+def peek(path: Path) -> dict[str, Any]:
+    """What a bundle's description says, unverified: cheap, to find the one that `read_bundle` opens.
+
+    Raises:
+        ModelNotFoundError: there is no bundle at that path.
+        BundleError: its description cannot be read.
+    """
+    root = Path(path)
     file = root / DESCRIPTION
     try:
         with file.open("rb") as stream:
             raw = stream.read(_MAX_DESCRIPTION_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        what = "a file" if root.is_file() else "a directory without one" if root.is_dir() else "nothing there"
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        what = "nothing there"
+        if os.path.exists(root):
+            what = "a directory without one" if os.path.isdir(root) else "a file"
         raise ModelNotFoundError(
             f"expected a bundle (a directory with {DESCRIPTION}) at {root}, received {what}",
             hint="List the installed models: itemrec models list. Make a bundle of a .tflite or .onnx file: "
