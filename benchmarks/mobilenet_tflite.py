@@ -19,11 +19,8 @@ def export(weights: Path, size: int) -> bytes:
 
     model = keras.applications.MobileNetV2(input_shape=(size, size, 3), include_top=False, weights=None, pooling="avg")
     model.load_weights(str(weights))
-    function = tf.function(
-        lambda x: model(x, training=False),
-        input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32, name="image")],
-    )
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], model)
+    # From the model, not from a traced function of it: that one would leave the weights behind.
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
     content: bytes = converter.convert()
     return content
 
