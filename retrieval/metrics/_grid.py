@@ -1,0 +1,312 @@
+"""The grid of all float32 distances, and one pass over all pairs that counts them on it.
+
+`retrieval.distance` computes ``d = clip(2 - 2c, 0, 4)`` in float32. Such a ``d`` is always a whole
+multiple of 2^-23: below 1 because c in (0.5, 1] is a multiple of 2^-24, above 1 because a float32
+there has no finer step. So ``level(d) = d * 2^23`` is an exact integer in [0, 2^25], ``d <= t`` is
+the same as ``level(d) <= floor(t * 2^23)``, and counting levels is counting distances exactly.
+2^25 counters would not fit a CPU cache, so a pass counts in two depths: every pair in a *bin* of
+1024 levels, and the pairs of a few chosen bins level by level.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.distance import MAX_DISTANCE, is_unit
+
+LEVELS_PER_UNIT = 2**23
+LEVELS_PER_BIN = 2**10
+MAX_LEVEL = int(MAX_DISTANCE) * LEVELS_PER_UNIT
+BINS = MAX_LEVEL // LEVELS_PER_BIN + 1
+_BINS_PER_UNIT = np.float32(LEVELS_PER_UNIT // LEVELS_PER_BIN)
+_ZERO_COSINE = np.float32(2.0) * _BINS_PER_UNIT
+_LAST_BIN = np.float32(BINS - 1)
+_EXCLUDED = np.float32(BINS)
+
+_ROWS = 1024
+_COLUMNS = 1024
+_CHUNK_ROWS = 128
+_MAX_WORKERS = 8
+
+
+def level_of(threshold: float) -> int:
+    """The highest level that ``d <= threshold`` accepts; -1 when it accepts nothing.
+
+    Raises:
+        ValueError: the threshold is not a number.
+    """
+    if math.isnan(threshold):
+        raise ValueError("expected a threshold in [0, 4], received nan")
+    if threshold < 0.0:
+        return -1
+    return math.floor(min(threshold, MAX_DISTANCE) * LEVELS_PER_UNIT)
+
+
+def distance_below(level: int) -> float | None:
+    """The largest float32 distance under ``level``; None for level 0, under which there is none."""
+    if level <= 0:
+        return None
+    bound = np.float32(level / LEVELS_PER_UNIT)
+    return float(np.nextafter(bound, np.float32(-1.0)))
+
+
+def check_embeddings(embeddings: NDArray[np.float32], labels: NDArray[np.generic], what: str) -> None:
+    """Refuse what is not a labeled set of unit vectors.
+
+    Raises:
+        ValueError: wrong shape or type, lengths that differ, or rows without unit norm.
+    """
+    if embeddings.ndim != 2 or embeddings.dtype != np.float32:
+        raise ValueError(f"expected {what} as float32 of shape (n, d), received {embeddings.dtype} {embeddings.shape}")
+    if labels.shape != (len(embeddings),):
+        raise ValueError(f"expected one label for each of {len(embeddings)} {what}, received shape {labels.shape}")
+    if len(embeddings) and not is_unit(embeddings):
+        raise ValueError(f"expected {what} of unit L2 norm, received rows of another norm or not finite")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairSet:
+    """The pairs to count: all i < j of one labeled set, or every probe with every gallery image.
+
+    Rows are sorted by label, so that same-product pairs lie in few blocks.
+
+    Attributes:
+        rows: unit vectors, shape (n, d).
+        row_codes: product number of each row, ascending, shape (n,).
+        columns: unit vectors, shape (m, d); the same object as ``rows`` for one set.
+        column_codes: product number of each column, ascending, shape (m,).
+    """
+
+    rows: NDArray[np.float32]
+    row_codes: NDArray[np.int64]
+    columns: NDArray[np.float32]
+    column_codes: NDArray[np.int64]
+
+    @classmethod
+    def within(cls, embeddings: NDArray[np.float32], labels: NDArray[np.generic]) -> PairSet:
+        """All pairs of one set."""
+        check_embeddings(embeddings, labels, "embeddings")
+        codes = np.unique(labels, return_inverse=True)[1].astype(np.int64)
+        order = np.argsort(codes, kind="stable")
+        rows, codes = np.ascontiguousarray(embeddings[order]), codes[order]
+        return cls(rows, codes, rows, codes)
+
+    @classmethod
+    def across(
+        cls,
+        probes: NDArray[np.float32],
+        probe_labels: NDArray[np.generic],
+        gallery: NDArray[np.float32],
+        gallery_labels: NDArray[np.generic],
+    ) -> PairSet:
+        """Every probe with every gallery image."""
+        check_embeddings(probes, probe_labels, "probes")
+        check_embeddings(gallery, gallery_labels, "gallery images")
+        if probes.shape[1] != gallery.shape[1]:
+            raise ValueError(
+                f"expected probes and gallery of one dimension, received {probes.shape[1]} and {gallery.shape[1]}"
+            )
+        both = np.concatenate([probe_labels, gallery_labels])
+        codes = np.unique(both, return_inverse=True)[1].astype(np.int64)
+        left, right = codes[: len(probes)], codes[len(probes) :]
+        by_row, by_column = np.argsort(left, kind="stable"), np.argsort(right, kind="stable")
+        return cls(
+            np.ascontiguousarray(probes[by_row]),
+            left[by_row],
+            np.ascontiguousarray(gallery[by_column]),
+            right[by_column],
+        )
+
+    @property
+    def one_set(self) -> bool:
+        """True when the pairs are i < j of one set."""
+        return self.rows is self.columns
+
+    def totals(self) -> tuple[int, int]:
+        """How many same-product and how many different-product pairs there are."""
+        n, m = len(self.rows), len(self.columns)
+        size = int(max(self.row_codes.max(initial=-1), self.column_codes.max(initial=-1))) + 1
+        left = np.bincount(self.row_codes, minlength=size)
+        if self.one_set:
+            same = int((left * (left - 1) // 2).sum())
+            return same, n * (n - 1) // 2 - same
+        same = int((left * np.bincount(self.column_codes, minlength=size)).sum())
+        return same, n * m - same
+
+    def thinned(self, rows: int) -> PairSet:
+        """Every k-th row and column, so that about ``rows`` stay; products stay evenly represented."""
+        step = max(1, min(len(self.rows), len(self.columns)) // max(rows, 1))
+        if self.one_set:
+            kept = np.ascontiguousarray(self.rows[::step])
+            codes = self.row_codes[::step]
+            return PairSet(kept, codes, kept, codes)
+        wide = max(1, len(self.columns) // max(rows, 1))
+        tall = max(1, len(self.rows) // max(rows, 1))
+        return PairSet(
+            np.ascontiguousarray(self.rows[::tall]),
+            self.row_codes[::tall],
+            np.ascontiguousarray(self.columns[::wide]),
+            self.column_codes[::wide],
+        )
+
+    def blocks(self) -> Iterator[tuple[slice, slice]]:
+        """Rectangles that cover every pair; with one set, those that reach above the diagonal."""
+        for top in range(0, len(self.rows), _ROWS):
+            start = top - top % _COLUMNS if self.one_set else 0
+            for left in range(start, len(self.columns), _COLUMNS):
+                yield slice(top, top + _ROWS), slice(left, left + _COLUMNS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """How many pairs fell where.
+
+    Attributes:
+        same: same-product pairs per bin, shape (BINS,).
+        different: different-product pairs per bin, shape (BINS,).
+        fine_bins: the bins counted level by level, ascending, shape (f,).
+        fine_same: same-product pairs per level of those bins, shape (f, LEVELS_PER_BIN).
+        fine_different: different-product pairs per level of those bins, shape (f, LEVELS_PER_BIN).
+    """
+
+    same: NDArray[np.int64]
+    different: NDArray[np.int64]
+    fine_bins: NDArray[np.int64]
+    fine_same: NDArray[np.int64]
+    fine_different: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """Contiguous rows of a block of distances.
+
+    Attributes:
+        values: ``-2c * 2^13``, shape (r, k).
+        row_codes: shape (r,), ascending.
+        column_codes: shape (k,), ascending.
+        diagonal: the column that is the first row's own picture; pairs up to the diagonal are the same
+            pairs again and do not count. None when all count.
+    """
+
+    values: NDArray[np.float32]
+    row_codes: NDArray[np.int64]
+    column_codes: NDArray[np.int64]
+    diagonal: int | None
+
+
+class _Tally:
+    """One thread's counters and scratch memory."""
+
+    def __init__(self, fine_slot: NDArray[np.int64]) -> None:
+        self.coarse = np.zeros((2, BINS + 1), np.int64)
+        self.fine: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])
+        self._slot = fine_slot
+        self._wanted = fine_slot >= 0
+        self._any_wanted = bool(self._wanted.any())
+        self._keys = np.empty(_CHUNK_ROWS * _COLUMNS, np.uint16)
+
+    def add(self, values: NDArray[np.float32], kind: int) -> None:
+        """Count distances given in bins (``d * 2^13``), at most a chunk of them; kind 0 same, 1 different."""
+        keys = self._keys[: len(values)]
+        np.copyto(keys, values, casting="unsafe")
+        self.coarse[kind] += np.bincount(keys, minlength=BINS + 1)
+        if self._any_wanted:
+            chosen = values[np.flatnonzero(self._wanted[keys])]
+            bins, within = np.divmod((chosen * np.float32(LEVELS_PER_BIN)).astype(np.int64), LEVELS_PER_BIN)
+            self.fine[kind].append(self._slot[bins] * LEVELS_PER_BIN + within)
+
+    def count(self, piece: _Piece) -> None:
+        """Count a piece; its values are overwritten."""
+        values, row_codes, column_codes = piece.values, piece.row_codes, piece.column_codes
+        values += _ZERO_COSINE
+        np.clip(values, 0.0, _LAST_BIN, out=values)
+        if piece.diagonal is not None and piece.diagonal + len(values) > 0:
+            own = np.arange(len(values))[:, None] + piece.diagonal
+            np.copyto(values, _EXCLUDED, where=np.arange(values.shape[1])[None, :] <= own)
+        if row_codes[0] <= column_codes[-1] and column_codes[0] <= row_codes[-1]:
+            same = row_codes[:, None] == column_codes[None, :]
+            self.add(values[same], 0)
+            np.copyto(values, _EXCLUDED, where=same)
+        self.add(values.reshape(-1), 1)
+
+
+def count_pairs(pairs: PairSet, fine_bins: Iterable[int] = ()) -> Counts:
+    """Count the distances of all pairs in one pass of blocked matrix products.
+
+    Args:
+        pairs: what to count.
+        fine_bins: bins to count level by level; each takes 16 KiB.
+
+    Returns:
+        Exact counts of the float32 distances that the blocked product gives.
+    """
+    chosen = np.unique(np.fromiter(fine_bins, np.int64))
+    slot = np.full(BINS + 1, -1, np.int64)
+    slot[chosen] = np.arange(len(chosen))
+    fine = np.zeros((2, len(chosen) * LEVELS_PER_BIN), np.int64)
+    tallies = [_Tally(slot) for _ in range(max(1, min(os.cpu_count() or 1, _MAX_WORKERS)))]
+    buffer = np.empty(_ROWS * _COLUMNS, np.float32)
+    with ThreadPoolExecutor(len(tallies)) as pool:
+        for down, across in pairs.blocks():
+            # A power of two only moves exponents: scaled here, the product has the bits of one scaled after.
+            a, b = pairs.rows[down] * (np.float32(-2.0) * _BINS_PER_UNIT), pairs.columns[across]
+            block = buffer[: len(a) * len(b)].reshape(len(a), len(b))
+            np.matmul(a, b.T, out=block)
+            row_codes, column_codes = pairs.row_codes[down], pairs.column_codes[across]
+            offset = down.start - across.start if pairs.one_set else None
+            pieces = [
+                _Piece(
+                    block[top : top + _CHUNK_ROWS],
+                    row_codes[top : top + _CHUNK_ROWS],
+                    column_codes,
+                    None if offset is None else offset + top,
+                )
+                for top in range(0, len(a), _CHUNK_ROWS)
+            ]
+            list(pool.map(_drain, tallies, (pieces[w :: len(tallies)] for w in range(len(tallies)))))
+            _flush(tallies, fine, at_least=fine.shape[1] // 4 + 2**16)
+    _flush(tallies, fine, at_least=1)
+    coarse = np.sum([tally.coarse for tally in tallies], axis=0)[:, :BINS]
+    deep = fine.reshape(2, len(chosen), LEVELS_PER_BIN)
+    return Counts(coarse[0], coarse[1], chosen, deep[0], deep[1])
+
+
+def _drain(tally: _Tally, pieces: Iterable[_Piece]) -> None:
+    for piece in pieces:
+        tally.count(piece)
+
+
+def _flush(tallies: list[_Tally], fine: NDArray[np.int64], *, at_least: int) -> None:
+    """Move waiting levels into their counters once they are many: few large counts beat many small ones."""
+    for kind in (0, 1):
+        waiting = [levels for tally in tallies for levels in tally.fine[kind]]
+        if sum(map(len, waiting)) >= at_least:
+            fine[kind] += np.bincount(np.concatenate(waiting), minlength=fine.shape[1])
+            for tally in tallies:
+                tally.fine[kind].clear()
+
+
+def all_levels(pairs: PairSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The level of every pair, for sets small enough to hold them: (same product, different product)."""
+    found: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])
+    for down, across in pairs.blocks():
+        a, b = pairs.rows[down] * (np.float32(-2.0) * _BINS_PER_UNIT), pairs.columns[across]
+        values = np.clip(a @ b.T + _ZERO_COSINE, 0.0, _LAST_BIN)
+        levels = (values * np.float32(LEVELS_PER_BIN)).astype(np.int64)
+        same = pairs.row_codes[down][:, None] == pairs.column_codes[across][None, :]
+        counted = np.ones(levels.shape, bool)
+        if pairs.one_set:
+            counted = np.arange(down.start, down.start + len(a))[:, None] < np.arange(
+                across.start, across.start + len(b)
+            )
+        found[0].append(levels[same & counted])
+        found[1].append(levels[~same & counted])
+    empty = np.empty(0, np.int64)
+    return np.concatenate([empty, *found[0]]), np.concatenate([empty, *found[1]])
