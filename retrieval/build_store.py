@@ -1,0 +1,110 @@
+"""A build as a `WritableStore`: reads go to the committed generation until something is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval import payload as codec
+from retrieval.embedded import EmbeddedStore
+from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
+
+if TYPE_CHECKING:
+    from retrieval.build import EmbeddedBuild
+
+READ_AHEAD = 10_000
+"""Records read from the committed generation per opening: about 0.1 s in which queries wait."""
+POINTS_AHEAD = 2_000
+
+T = TypeVar("T")
+
+
+class BuildStore:
+    """A build as a `retrieval.store.WritableStore`: reads go to the base until something is written."""
+
+    def __init__(self, build: EmbeddedBuild) -> None:
+        self._build = build
+
+    def count(self) -> int:
+        """Number of points."""
+        shard = self._build.opened()
+        return self._build.base_images if shard is None else shard.count()
+
+    def search(
+        self,
+        vector: NDArray[np.float32],
+        *,
+        limit: int,
+        max_distance: float,
+        where: Where | None = None,
+        product_id: str | None = None,
+        exact: bool = False,
+    ) -> list[Neighbor]:
+        """See `retrieval.store.VectorStore.search`."""
+
+        def ask(store: EmbeddedStore) -> list[Neighbor]:
+            return store.search(
+                vector,
+                limit=limit,
+                max_distance=max_distance,
+                where=where,
+                product_id=product_id,
+                exact=exact,
+            )
+
+        return self._ask(ask, [])
+
+    def values(self, key: str, *, limit: int = 20) -> list[tuple[JsonScalar, int]]:
+        """See `retrieval.store.VectorStore.values`."""
+        return self._ask(lambda store: store.values(key, limit=limit), [])
+
+    def _ask(self, question: Callable[[EmbeddedStore], T], empty: T) -> T:
+        shard = self._build.opened()
+        if shard is not None:
+            return question(shard)
+        with self._build.committed_store() as store:
+            return empty if store is None else question(store)
+
+    def records(self) -> Iterator[IndexedImage]:
+        """Every record, by image id. The committed generation is opened for one long page at a time."""
+        for page in self._pages(lambda store, at: store.page(at, READ_AHEAD)):
+            yield from page
+
+    def points(self, *, batch: int = 1000) -> Iterator[list[Point]]:
+        """Every point, by image id, in batches."""
+        for page in self._pages(lambda store, at: store.point_page(at, max(batch, POINTS_AHEAD))):
+            for start in range(0, len(page), batch):
+                yield page[start : start + batch]
+
+    def _pages(self, read: Callable[[EmbeddedStore, Any], tuple[list[T], Any]]) -> Iterator[list[T]]:
+        offset: Any = None
+        while True:
+            at = offset
+            page, offset = self._ask(lambda store, at=at: read(store, at), ([], None))  # type: ignore[misc]
+            if page:
+                yield page
+            if offset is None:
+                return
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """See `retrieval.store.WritableStore.upsert`."""
+        if points:
+            codec.check_points(points, self._build.dimension)
+            self._build.begin().upsert(points)
+
+    def set_metadata(self, updates: Mapping[str, Metadata]) -> None:
+        """See `retrieval.store.WritableStore.set_metadata`."""
+        if updates:
+            for image_id, metadata in updates.items():
+                codec.check_metadata(metadata, codec.check_id(image_id))
+            self._build.begin().set_metadata(updates)
+
+    def delete(self, image_ids: Sequence[str]) -> None:
+        """See `retrieval.store.WritableStore.delete`."""
+        if image_ids:
+            for image_id in image_ids:
+                codec.check_id(image_id)
+            self._build.begin().delete(image_ids)

@@ -1,0 +1,305 @@
+"""`EmbeddedIndex`: an index in a directory, as generations of which one is committed.
+
+    DIR/FORMAT                      marks the directory as ours
+    DIR/CURRENT                     name of the committed generation; replacing it is the commit
+    DIR/generations/gen-000001/     manifest.json and shard/ (the engine's files)
+    DIR/generations/gen-000002/     a build under way: build.json and shard/
+    DIR/reader.lock, reader.json    who has the committed generation open: held for milliseconds
+    DIR/writer.lock, writer.json    who is building: held for the whole index run
+
+A directory under ``generations`` counts only when CURRENT names it, or when its build.json
+says that it can be continued; everything else there is debris that the next writer clears.
+Why so: docs/decisions/0004-embedded-index.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from retrieval.build import BUILD_FILE, BuildRecord, EmbeddedBuild
+from retrieval.disk import os_errors, remove_tree, replace_file
+from retrieval.embedded import HNSW_FROM, EmbeddedStore
+from retrieval.engine import REBUILD_HINT
+from retrieval.errors import IndexBusyError, IndexDamagedError, IndexNotFoundError, UsageError
+from retrieval.locks import Holder, Lock
+from retrieval.store import Manifest, ModelIdentity
+
+FORMAT = "itemrec.index/1"
+READ_PATIENCE = 10.0
+"""How long a query waits for other queries, in seconds; each holds the index for milliseconds."""
+COMMIT_PATIENCE = 60.0
+"""How long a commit waits for queries, in seconds."""
+_MANIFEST = "manifest.json"
+_SHARD = "shard"
+
+_log = logging.getLogger("itemrec.index")
+
+
+class EmbeddedIndex:
+    """An index in a directory; see `retrieval.store.Index` for what its methods promise."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        notify: Callable[[str], None] | None = None,
+        patience: float = READ_PATIENCE,
+        hnsw_from: int = HNSW_FROM,
+    ) -> None:
+        """Name a place; nothing is opened or created.
+
+        Args:
+            path: the directory; need not exist.
+            notify: called with lines that are no error; by default they are logged.
+            patience: how long `reader` waits for other readers, in seconds.
+            hnsw_from: build a graph from this many vector components on (images x dimension).
+        """
+        self.path = path
+        self.notify = notify or _log.info
+        self.patience = patience
+        self.hnsw_from = hnsw_from
+        self._reading = Lock(path / "reader.lock", path / "reader.json")
+        self._writing = Lock(path / "writer.lock", path / "writer.json")
+
+    @property
+    def location(self) -> str:
+        """The directory as given."""
+        return str(self.path)
+
+    def generation_path(self, generation: int) -> Path:
+        """Where a generation lies."""
+        return self.path / "generations" / f"gen-{generation:06d}"
+
+    def shard_path(self, generation: int) -> Path:
+        """Where the engine's files of a generation lie."""
+        return self.generation_path(generation) / _SHARD
+
+    def manifest(self) -> Manifest | None:
+        """The committed generation's manifest; None if there is none.
+
+        Raises:
+            IndexDamagedError: CURRENT or the manifest is not what was committed.
+            UsageError: the directory holds something else.
+        """
+        name = self._current()
+        while name is not None:
+            try:
+                return self._read_manifest(name)
+            except FileNotFoundError as error:
+                # A commit between the two reads moved CURRENT on and deleted what it named.
+                latest = self._current()
+                if latest == name:
+                    raise IndexDamagedError(
+                        f"expected the manifest of {name} in {self.path}, received nothing", hint=REBUILD_HINT
+                    ) from error
+                name = latest
+        return None
+
+    def _current(self) -> str | None:
+        self._check_format()
+        try:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                name = (self.path / "CURRENT").read_text(encoding="utf-8").strip()
+                if not (name.startswith("gen-") and name[4:].isdigit()):
+                    raise IndexDamagedError(
+                        f"expected the name of a generation in {self.path / 'CURRENT'}, received {name!r:.80}",
+                        hint=REBUILD_HINT,
+                    )
+                return name
+        except (OSError, UnicodeDecodeError) as error:
+            raise IndexDamagedError(
+                f"expected a legible {self.path / 'CURRENT'}, received: {error}", hint=REBUILD_HINT
+            ) from error
+        return None
+
+    def _read_manifest(self, name: str) -> Manifest:
+        path = self.path / "generations" / name / _MANIFEST
+        try:
+            data = json.loads(path.read_bytes())
+            if not isinstance(data, dict):
+                raise ValueError("not a JSON object")
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError) as error:
+            raise IndexDamagedError(
+                f"expected a legible manifest in {path}, received: {error}", hint=REBUILD_HINT
+            ) from error
+        manifest = Manifest.from_json(data)
+        if f"gen-{manifest.generation:06d}" != name:
+            raise IndexDamagedError(
+                f"expected the manifest of {name} in {path}, received that of generation {manifest.generation}",
+                hint=REBUILD_HINT,
+            )
+        return manifest
+
+    def _check_format(self) -> None:
+        """Leave a directory alone that is not an index."""
+        try:
+            found = (self.path / "FORMAT").read_text(encoding="utf-8", errors="replace").strip()
+        except FileNotFoundError:
+            if self.path.is_dir() and any(not n.name.startswith(".FORMAT") for n in self.path.iterdir()):
+                raise UsageError(
+                    f"expected an index or an empty directory, received {self.path}, which holds other files",
+                    hint="Give --index another directory",
+                ) from None
+            return
+        except NotADirectoryError as error:
+            raise UsageError(
+                f"expected a directory as index, received the file {self.path}", hint="Use --index DIR"
+            ) from error
+        except OSError as error:
+            raise UsageError(
+                f"expected a directory that you may read, received {self.path}: {error.strerror}",
+                hint="Check its permissions",
+            ) from error
+        if found != FORMAT:
+            raise IndexDamagedError(
+                f"expected an index of format {FORMAT} in {self.path}, received {found!r:.80}",
+                hint="Another release of itemrec made it: use that one, or rebuild into a new directory",
+            )
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[tuple[EmbeddedStore, Manifest]]:
+        """See `retrieval.store.Index.reader`."""
+        self._require_committed()
+        with self.read_lock(self.patience, "querying"):
+            manifest = self._require_committed()
+            with self.open_committed(manifest) as store:
+                yield store, manifest
+
+    def _require_committed(self) -> Manifest:
+        manifest = self.manifest()
+        if manifest is not None:
+            return manifest
+        holder = self._writing.holder()
+        if holder is not None and holder.alive:
+            raise IndexNotFoundError(
+                f"expected a complete index in {self.path}, received one that is being built for the first time "
+                f"by {holder}",
+                hint="Try again when it is done",
+            )
+        if holder is not None or (self.path / "FORMAT").exists():
+            raise IndexNotFoundError(
+                f"expected a complete index in {self.path}, received one whose first build was not finished",
+                hint="Finish it: itemrec index CATALOG",
+            )
+        raise IndexNotFoundError(
+            f"expected an index in {self.path}, received nothing there",
+            hint="Make one: itemrec index CATALOG",
+        )
+
+    @contextlib.contextmanager
+    def read_lock(self, patience: float, phase: str) -> Iterator[None]:
+        """Keep everybody else from opening or switching the committed generation."""
+
+        def busy(holder: Holder | None) -> IndexBusyError:
+            return IndexBusyError(
+                f"expected to open {self.path} within {patience:g} s, received: held by {holder or 'another process'}",
+                hint="Try again; one process at a time can use an embedded index",
+            )
+
+        with self._reading.hold(patience, busy, phase):
+            yield
+
+    @contextlib.contextmanager
+    def open_committed(self, manifest: Manifest) -> Iterator[EmbeddedStore]:
+        """Open the committed generation, whose lock the caller holds, and check it against its manifest."""
+        with EmbeddedStore.open(self.shard_path(manifest.generation), manifest.model.dimension) as store:
+            if store.count() != manifest.images:
+                raise IndexDamagedError(
+                    f"expected {manifest.images:,} pictures in {self.path}, received {store.count():,}",
+                    hint=REBUILD_HINT,
+                )
+            yield store
+
+    @contextlib.contextmanager
+    def writer(self, model: ModelIdentity, *, rebuild: bool = False) -> Iterator[EmbeddedBuild]:
+        """See `retrieval.store.Index.writer`."""
+        self._check_format()
+        with os_errors("create an index", self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not (self.path / "FORMAT").exists():
+                replace_file(self.path / "FORMAT", FORMAT + "\n")
+            (self.path / "generations").mkdir(exist_ok=True)
+
+        def busy(holder: Holder | None) -> IndexBusyError:
+            return IndexBusyError(
+                f"expected to write to {self.path}, received: it is being written by {holder or 'another process'}",
+                hint="Wait for it; queries are answered from the last complete index meanwhile",
+            )
+
+        with self._writing.hold(0.0, busy, "starting") as me:
+            base = self._base(model, rebuild=rebuild)
+            build = self._open_build(base, model, me, rebuild=rebuild)
+            try:
+                yield build
+            finally:
+                build.close()
+
+    def _base(self, model: ModelIdentity, *, rebuild: bool) -> Manifest | None:
+        """The committed generation that a build continues from; a rebuild forgives a damaged one."""
+        try:
+            committed = self.manifest()
+        except IndexDamagedError as error:
+            if not rebuild:
+                raise
+            self.notify(f"Rebuilding a damaged index: {error.message}")
+            return None
+        if committed is not None and not rebuild:
+            committed.require(model)
+        return committed
+
+    def _open_build(
+        self, committed: Manifest | None, model: ModelIdentity, me: Holder, *, rebuild: bool
+    ) -> EmbeddedBuild:
+        keep = f"gen-{committed.generation:06d}" if committed else self._name_or_none()
+        number = (committed.generation if committed else int(keep[4:]) if keep else 0) + 1
+        base = None if rebuild else committed
+        record = BuildRecord.start(number, base, model)
+        resumable = False
+        with os_errors("write", self.path):
+            for folder in sorted((self.path / "generations").iterdir()):
+                if folder.name == keep:
+                    (folder / BUILD_FILE).unlink(missing_ok=True)
+                    continue
+                left = BuildRecord.read(folder / BUILD_FILE)
+                if left is not None and folder == self.generation_path(number) and left.continues(record):
+                    (folder / _MANIFEST).unlink(missing_ok=True)
+                    resumable = True
+                    continue
+                if left is not None and left.seeded:
+                    self.notify(
+                        f"Dropping an interrupted build that cannot be continued: it was made by "
+                        f"{left.model.name} ({left.model.fingerprint[:12]}) from generation {left.base or 'none'}"
+                    )
+                remove_tree(folder, first=BUILD_FILE)
+        build = EmbeddedBuild(self, self._writing, me, committed=committed, base=base, record=record)
+        if resumable:
+            build.resume()
+        return build
+
+    def _name_or_none(self) -> str | None:
+        with contextlib.suppress(IndexDamagedError):
+            return self._current()
+        return None
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write a generation's manifest so that it is there whole or not at all."""
+        path = self.generation_path(manifest.generation) / _MANIFEST
+        replace_file(path, json.dumps(manifest.to_json(), indent=2, ensure_ascii=False) + "\n")
+
+    def switch(self, manifest: Manifest) -> None:
+        """Make a complete generation the committed one, then drop the others."""
+        name = self.generation_path(manifest.generation).name
+        with self.read_lock(COMMIT_PATIENCE, "committing"), os_errors("commit", self.path):
+            replace_file(self.path / "CURRENT", name + "\n")
+        # From here on nobody can open another generation: readers resolve CURRENT under the lock.
+        with os_errors("clear", self.path):
+            (self.generation_path(manifest.generation) / BUILD_FILE).unlink(missing_ok=True)
+            for folder in (self.path / "generations").iterdir():
+                if folder.name != name:
+                    remove_tree(folder)

@@ -1,0 +1,137 @@
+"""Who may use an index directory now: two file locks, and a note of who holds each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retrieval.disk import os_errors, replace_file
+from retrieval.errors import IndexBusyError
+
+if TYPE_CHECKING:
+    import filelock
+
+POLL_SECONDS = 0.005
+_REPORT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lock, since when, and how far it is. Only for messages: the lock itself decides."""
+
+    pid: int
+    host: str
+    since: str
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+
+    @classmethod
+    def me(cls, phase: str = "") -> Holder:
+        """This process, now."""
+        return cls(os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"), phase)
+
+    @property
+    def alive(self) -> bool:
+        """False when that process is known to have ended."""
+        if self.host != socket.gethostname() or os.name == "nt":
+            return True
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+    def __str__(self) -> str:
+        where = "" if self.host == socket.gethostname() else f" on {self.host}"
+        progress = f", {self.done:,} of {self.total:,} pictures done" if self.total else ""
+        phase = f", {self.phase}" if self.phase else ""
+        return f"process {self.pid}{where} (since {self._clock()}{progress}{phase})"
+
+    def _clock(self) -> str:
+        with contextlib.suppress(ValueError):
+            since = datetime.fromisoformat(self.since)
+            seconds = max(0, int((datetime.now(UTC) - since).total_seconds()))
+            hours, rest = divmod(seconds, 3600)
+            lasted = f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
+            return f"{since.astimezone():%H:%M:%S}, {lasted}"
+        return self.since
+
+
+def read_holder(path: Path) -> Holder | None:
+    """The holder that a note names; None where there is no legible note."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return Holder(**data)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+class Lock:
+    """An exclusive lock between processes; the system releases it when its holder dies."""
+
+    def __init__(self, path: Path, note: Path) -> None:
+        self.path = path
+        self.note = note
+        self._reported = 0.0
+
+    @contextlib.contextmanager
+    def hold(
+        self, patience: float, busy: Callable[[Holder | None], IndexBusyError], phase: str = ""
+    ) -> Iterator[Holder]:
+        """Take the lock, waiting at most ``patience`` seconds.
+
+        Args:
+            patience: seconds.
+            busy: words the error, given who holds it.
+            phase: what it is wanted for.
+
+        Raises:
+            IndexBusyError: somebody else kept it for that long.
+            StoreError: the directory refuses lock files.
+        """
+        lock = self._acquire(patience)
+        if lock is None:
+            raise busy(self.holder())
+        try:
+            me = Holder.me(phase)
+            with os_errors("write", self.path.parent):
+                replace_file(self.note, json.dumps(asdict(me)), durable=False)
+            yield me
+        finally:
+            with contextlib.suppress(OSError):
+                self.note.unlink(missing_ok=True)
+            lock.release()
+
+    def _acquire(self, patience: float) -> filelock.BaseFileLock | None:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path, thread_local=False)
+        with os_errors("lock the index", self.path.parent):
+            try:
+                lock.acquire(timeout=patience, poll_interval=POLL_SECONDS)
+            except Timeout:
+                return None
+        return lock
+
+    def update(self, holder: Holder, *, force: bool = False) -> None:
+        """Rewrite the note of a lock that is held, at most twice a second unless forced."""
+        now = time.monotonic()
+        if force or now - self._reported >= _REPORT_SECONDS:
+            self._reported = now
+            with contextlib.suppress(OSError):
+                replace_file(self.note, json.dumps(asdict(holder)), durable=False)
+
+    def holder(self) -> Holder | None:
+        """Who says to hold it."""
+        return read_holder(self.note)

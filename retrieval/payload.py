@@ -1,0 +1,248 @@
+"""How a record is written into a Qdrant payload, and how filters find it again; one codec for every store.
+
+A payload is ``{"product_id", "image", "hash", "meta", "tags"}``. ``meta`` is the product's
+metadata as it came from the catalog. ``tags`` repeats it as one keyword per column,
+``["category","Milk"]`` in compact JSON, so that a single keyword index serves filters on any
+column: column names with dots, brackets or quotes never meet Qdrant's JSON-path syntax,
+numbers and strings stay apart, and the cost of opening an index does not grow with the
+number of columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.distance import is_unit
+from retrieval.errors import IndexDamagedError, StoreError
+from retrieval.types import IndexedImage, JsonScalar, Metadata, Point
+
+PRODUCT = "product_id"
+IMAGE = "image"
+HASH = "hash"
+META = "meta"
+TAGS = "tags"
+
+MAX_NAME_BYTES = 4096
+"""Longest product id, image path or column name, in UTF-8: the longest path Linux opens."""
+MAX_VALUE_BYTES = 65_536
+"""Longest metadata string, in UTF-8."""
+MAX_COLUMNS = 256
+"""Most metadata columns of one product."""
+MAX_TAG_BYTES = 200
+"""A longer keyword is indexed by its hash, so that descriptions do not swell the index."""
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_HINT = "Repair that entry of the catalog or its products table"
+
+
+def encode(record: IndexedImage) -> dict[str, Any]:
+    """The payload of a record that `check_record` accepted."""
+    return {
+        PRODUCT: record.product_id,
+        IMAGE: record.image,
+        HASH: record.content_hash,
+        **encode_metadata(record.metadata),
+    }
+
+
+def encode_metadata(metadata: Metadata) -> dict[str, Any]:
+    """The part of a payload that a change of metadata replaces."""
+    return {META: dict(metadata), TAGS: [tag(key, value) for key, value in metadata.items()]}
+
+
+def decode(image_id: str, payload: Mapping[str, Any] | None) -> IndexedImage:
+    """The record of a payload.
+
+    Raises:
+        IndexDamagedError: it is not one that `encode` wrote.
+    """
+    try:
+        if payload is None:
+            raise TypeError("no payload")
+        return IndexedImage(
+            image_id=image_id,
+            product_id=payload[PRODUCT],
+            image=payload[IMAGE],
+            content_hash=payload[HASH],
+            metadata=payload[META],
+        )
+    except (KeyError, TypeError) as error:
+        raise IndexDamagedError(
+            f"expected the record of a picture at point {image_id}, received {error}",
+            hint="Rebuild the index from its catalog: itemrec index CATALOG --rebuild",
+        ) from error
+
+
+def tag(key: str, value: JsonScalar) -> str:
+    """The keyword under which a column's value is found: equal numbers give equal keywords."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = json.dumps([key, value], ensure_ascii=False, separators=(",", ":"))
+    if len(text) > MAX_TAG_BYTES // 4 and len(text.encode()) > MAX_TAG_BYTES:
+        return json.dumps([_head(key), {"sha256": hashlib.sha256(text.encode()).hexdigest()}], ensure_ascii=False)
+    return text
+
+
+def read_tag(text: str) -> tuple[str, JsonScalar] | None:
+    """Column and value of a keyword; None where only its hash was kept."""
+    key, value = json.loads(text)
+    return None if isinstance(value, dict) else (key, value)
+
+
+def tag_head(key: str) -> str:
+    """What every keyword of a column begins with; other columns' keywords may, too."""
+    return json.dumps([_head(key)], ensure_ascii=False)[:-2]
+
+
+def wanted_tags(key: str, values: Sequence[JsonScalar]) -> list[str]:
+    """The keywords that one filter term accepts.
+
+    A string matches that string. Because a command line can only type strings, it also matches
+    what it spells: ``"3.5"`` the number 3.5, ``"true"`` the truth value, ``""`` a missing value.
+    """
+    accepted: dict[str, None] = {}
+    for value in values:
+        check_value(key, value)
+        for variant in (value, *_spelled(value)):
+            accepted[tag(key, variant)] = None
+    return list(accepted)
+
+
+def _spelled(value: JsonScalar) -> list[JsonScalar]:
+    if not isinstance(value, str):
+        return []
+    if value == "":
+        return [None]
+    if value.lower() in ("true", "false"):
+        return [value.lower() == "true"]
+    if _NUMBER.fullmatch(value):
+        if re.fullmatch(r"[+-]?\d{1,18}", value):
+            return [int(value)]
+        number = float(value)
+        return [number] if math.isfinite(number) else []
+    return []
+
+
+def _head(key: str) -> str:
+    return key.encode()[: MAX_TAG_BYTES // 2].decode(errors="ignore")
+
+
+def check_points(points: Sequence[Point], dimension: int) -> NDArray[np.float32]:
+    """Refuse a batch that the engine would half-write or silently spoil.
+
+    Args:
+        points: records with unit vectors.
+        dimension: length d of the index's vectors.
+
+    Returns:
+        The vectors, float32, shape (n, d), contiguous.
+
+    Raises:
+        StoreError: names the first point that is wrong and what is wrong with it.
+    """
+    for point in points:
+        check_record(point.record)
+        vector = point.vector
+        if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or vector.shape != (dimension,):
+            received = f"{vector.dtype} {vector.shape}" if isinstance(vector, np.ndarray) else type(vector).__name__
+            raise StoreError(
+                f"expected a float32 vector of shape ({dimension},) for {point.record.image!r}, received {received}"
+            )
+    vectors = np.stack([p.vector for p in points]) if points else np.empty((0, dimension), np.float32)
+    if not is_unit(vectors):
+        row = next(i for i, vector in enumerate(vectors) if not is_unit(vector))
+        raise StoreError(
+            f"expected a finite vector of norm 1 for {points[row].record.image!r}, "
+            f"received norm {float(np.linalg.norm(vectors[row].astype(np.float64)))}"
+        )
+    return vectors
+
+
+def check_vector(vector: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
+    """Refuse a query vector that is not float32, finite, of norm 1 and of shape (d,); raises StoreError."""
+    if not isinstance(vector, np.ndarray) or vector.shape != (dimension,) or vector.dtype != np.float32:
+        received = f"{vector.dtype} {vector.shape}" if isinstance(vector, np.ndarray) else type(vector).__name__
+        raise StoreError(
+            f"expected a float32 query vector of shape ({dimension},), received {received}",
+            hint="Embed the photo with the model that built the index",
+        )
+    if not is_unit(vector):
+        raise StoreError("expected a finite query vector of norm 1, received another norm")
+    return vector
+
+
+def check_record(record: IndexedImage) -> None:
+    """Refuse a record that could not be read back exactly; raises StoreError."""
+    check_id(record.image_id)
+    for name, text in (
+        ("product id", record.product_id),
+        ("image path", record.image),
+        ("content hash", record.content_hash),
+    ):
+        _check_text(name, text, record.image, MAX_NAME_BYTES)
+    if not record.product_id:
+        raise StoreError(f"expected a product id for {record.image!r}, received an empty one", hint=_HINT)
+    check_metadata(record.metadata, record.image)
+
+
+def check_id(image_id: str) -> str:
+    """Refuse an id that is not a UUID in its canonical spelling; raises StoreError."""
+    try:
+        if str(uuid.UUID(image_id)) == image_id:
+            return image_id
+    except (ValueError, AttributeError, TypeError):
+        pass
+    raise StoreError(f"expected a UUID as image id, received {image_id!r}")
+
+
+def check_metadata(metadata: Metadata, owner: str) -> None:
+    """Refuse metadata that JSON cannot carry unchanged; raises StoreError naming ``owner``."""
+    if len(metadata) > MAX_COLUMNS:
+        raise StoreError(
+            f"expected at most {MAX_COLUMNS} metadata columns for {owner!r}, received {len(metadata)}",
+            hint=_HINT,
+        )
+    for key, value in metadata.items():
+        _check_text("metadata column name", key, owner, MAX_NAME_BYTES)
+        check_value(key, value)
+
+
+def check_value(key: str, value: JsonScalar) -> None:
+    """Refuse a metadata value that is not a JSON scalar within bounds; raises StoreError."""
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, str):
+        _check_text(f"value of {key!r}", value, value[:80], MAX_VALUE_BYTES)
+        return
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return
+    if isinstance(value, float) and math.isfinite(value):
+        return
+    raise StoreError(
+        f"expected a string, a finite number, a 64-bit integer, true, false or nothing for {key!r}, "
+        f"received {value!r:.80}",
+        hint=_HINT,
+    )
+
+
+def _check_text(name: str, text: str, owner: str, limit: int) -> None:
+    if not isinstance(text, str):
+        raise StoreError(f"expected text as {name} of {owner!r}, received {type(text).__name__}", hint=_HINT)
+    try:
+        size = len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError as error:
+        raise StoreError(
+            f"expected valid Unicode as {name} of {owner!r}, received {text!r:.80}",
+            hint="Rename the file or repair the table: its bytes are not UTF-8",
+        ) from error
+    if size > limit:
+        raise StoreError(f"expected at most {limit} bytes as {name} of {owner!r:.80}, received {size}", hint=_HINT)
