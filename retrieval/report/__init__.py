@@ -1,0 +1,1 @@
+"""Self-contained HTML reports; `page` is what they share."""

@@ -1,0 +1,300 @@
+"""What every HTML report shares: one self-contained file, escaped by construction.
+
+Text becomes HTML only through `markupsafe.Markup`, whose ``format`` and ``join`` escape whatever
+is not Markup already. So a product named ``<script>`` is shown, not run. Nothing is fetched: the
+style is inline, pictures are ``data:`` URIs, there is no script, and the content security policy
+forbids all of it, should a mistake slip in.
+
+    body = section("worst", "Worst failures", Markup("").join(card(title, ...) for ...), count=3)
+    html = page("Evaluation", verdict="It finds 83 of 100", tone="good", sections=[body])
+    write_page(Path("report.html"), html)
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from markupsafe import Markup, escape
+
+from retrieval import durable, images
+from retrieval.errors import UsageError
+
+Tone = Literal["plain", "good", "warn", "bad"]
+
+THUMBNAIL = 272
+"""Longer side of a thumbnail, pixels: twice the widest place that the style gives it."""
+
+_QUALITY = 78
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page with a heading that the contents line links to.
+
+    Attributes:
+        anchor: its id in the page: letters, digits and dashes.
+        title: the heading.
+        body: what is in it.
+        count: a number beside the heading; None for none.
+        tone: the color of that number.
+    """
+
+    anchor: str
+    title: str
+    body: Markup
+    count: int | None = None
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A number worth seeing first, and what it counts."""
+
+    value: str
+    label: str
+    tone: Tone = "plain"
+
+
+def page(
+    title: str,
+    *,
+    verdict: str,
+    tone: Tone = "plain",
+    lead: Iterable[str | Markup] = (),
+    tiles: Sequence[Tile] = (),
+    sections: Sequence[Section] = (),
+    footer: str | Markup = "",
+) -> str:
+    """The whole document.
+
+    Args:
+        title: what the report is about; the small line above the verdict and the window's title.
+        verdict: the one sentence that a reader in a hurry needs.
+        tone: how good that sentence is.
+        lead: paragraphs under it.
+        tiles: numbers under those.
+        sections: the rest, in order.
+        footer: where the numbers come from: model, settings, version, date.
+    """
+    contents = Markup("")
+    if len(sections) > 1:
+        links = Markup("").join(
+            Markup('<li><a href="#{}">{}{}</a></li>').format(s.anchor, s.title, _badge(s)) for s in sections
+        )
+        contents = Markup('<nav aria-label="Contents"><ul>{}</ul></nav>').format(links)
+    return str(
+        _DOCUMENT.format(
+            policy=_POLICY,
+            title=title,
+            style=_style(),
+            tone=tone,
+            verdict=verdict,
+            lead=Markup("").join(Markup("<p>{}</p>").format(p) for p in lead),
+            tiles=tile_row(tiles),
+            contents=contents,
+            sections=Markup("").join(_section(s) for s in sections),
+            footer=Markup("<footer>{}</footer>").format(footer) if footer else Markup(""),
+        )
+    )
+
+
+_DOCUMENT = Markup(
+    """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="referrer" content="no-referrer">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<a class="skip" href="#content">Skip to the content</a>
+<header>
+<h1>{title}</h1>
+<p class="verdict {tone}">{verdict}</p>
+{lead}
+{tiles}
+{contents}
+</header>
+<main id="content">
+{sections}
+</main>
+{footer}
+</body>
+</html>
+"""
+)
+
+
+def tile_row(tiles: Sequence[Tile]) -> Markup:
+    """Numbers side by side; nothing without any."""
+    if not tiles:
+        return Markup("")
+    cells = (
+        Markup('<li class="tile {}"><b>{}</b><span>{}</span></li>').format(t.tone, t.value, t.label) for t in tiles
+    )
+    return Markup('<ul class="tiles">{}</ul>').format(Markup("").join(cells))
+
+
+def cards(items: Iterable[Markup]) -> Markup:
+    """A list of cards, see `card`."""
+    return Markup('<ul class="cards">{}</ul>').format(Markup("").join(items))
+
+
+def card(title: str | Markup, *parts: str | Markup, tone: Tone = "plain") -> Markup:
+    """One entry of `cards`: a heading, and paragraphs (text) or blocks (Markup) under it."""
+    body = Markup("").join(p if isinstance(p, Markup) else Markup("<p>{}</p>").format(p) for p in parts if p)
+    return Markup('<li class="card {}"><h3>{}</h3>{}</li>').format(tone, title, body)
+
+
+def strip(figures: Iterable[Markup], *, heading: str = "") -> Markup:
+    """Pictures in a row that wraps, with a line above."""
+    items = Markup("").join(Markup("<li>{}</li>").format(f) for f in figures)
+    above = Markup("<p>{}</p>").format(heading) if heading else Markup("")
+    return Markup('<div class="group">{}<ul class="strip">{}</ul></div>').format(above, items)
+
+
+def groups(*strips: Markup) -> Markup:
+    """Rows of pictures side by side where the screen is wide enough."""
+    return Markup('<div class="groups">{}</div>').format(Markup("").join(strips))
+
+
+def figure(uri: str | None, caption: str, *, alt: str, missing: str = "cannot be shown", mark: bool = False) -> Markup:
+    """A thumbnail with its caption.
+
+    Args:
+        uri: what `picture` returned; None draws a frame that says ``missing``.
+        caption: under the picture.
+        alt: what a reader who cannot see it is told.
+        missing: why there is no picture.
+        mark: draw a frame around the one that matters.
+    """
+    shown = (
+        Markup('<img src="{}" alt="{}" loading="lazy">').format(uri, alt)
+        if uri
+        else Markup('<div class="gone" role="img" aria-label="{}">{}</div>').format(alt, missing)
+    )
+    opening = Markup('<figure class="mark">') if mark else Markup("<figure>")
+    return opening + shown + Markup("<figcaption>{}</figcaption></figure>").format(caption)
+
+
+def wide_figure(drawing: Markup, caption: str) -> Markup:
+    """A plot as wide as the page; ``drawing`` is SVG or an ``img`` that is safe already."""
+    return Markup('<figure class="wide">{}<figcaption>{}</figcaption></figure>').format(drawing, caption)
+
+
+def table(
+    headings: Sequence[str], rows: Iterable[Sequence[str | Markup]], *, numeric: Sequence[int] = (), caption: str = ""
+) -> Markup:
+    """A table that scrolls sideways on a phone.
+
+    Args:
+        headings: one for each column.
+        rows: cells, one for each column.
+        numeric: indices of right-aligned columns.
+        caption: what the table shows.
+    """
+
+    def cells(tag: str, row: Sequence[str | Markup]) -> Markup:
+        scope = Markup(' scope="col"') if tag == "th" else Markup("")
+        return Markup("").join(
+            Markup("<{}{}{}>{}</{}>").format(
+                Markup(tag), scope, Markup(' class="num"') if i in numeric else Markup(""), cell, Markup(tag)
+            )
+            for i, cell in enumerate(row)
+        )
+
+    head = cells("th", headings)
+    body = Markup("").join(Markup("<tr>{}</tr>").format(cells("td", row)) for row in rows)
+    above = Markup("<caption>{}</caption>").format(caption) if caption else Markup("")
+    # Focusable, because a keyboard must be able to scroll it.
+    return Markup(
+        '<div class="scroll" tabindex="0" role="region" aria-label="{}">'
+        "<table>{}<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
+    ).format(caption or "Table", above, head, body)
+
+
+def details(summary: str, body: Markup) -> Markup:
+    """Something folded away; on paper it is open."""
+    return Markup("<details><summary>{}</summary>{}</details>").format(summary, body)
+
+
+def picture(data: bytes, size: int = THUMBNAIL) -> str:
+    """A thumbnail as a ``data:`` URI of a JPEG, whatever the format of the file.
+
+    Args:
+        data: the bytes of an untrusted picture.
+        size: its longer side at most, pixels.
+
+    Raises:
+        ImageError: the bytes are not a picture we accept.
+    """
+    out = io.BytesIO()
+    images.thumbnail(data, size).save(out, "JPEG", quality=_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+
+
+def write_page(path: Path, html: str) -> None:
+    """Write the file, whole or not at all.
+
+    Raises:
+        UsageError: that place cannot be written.
+    """
+    try:
+        # A file name that is not Unicode may have come in; the page must still be written.
+        durable.replace(path, html.encode("utf-8", "backslashreplace"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"expected a place for the report that can be written, received {images.printable(path)}: {reason}",
+            hint="Name a file in a directory that exists.",
+        ) from error
+
+
+def _section(section: Section) -> Markup:
+    return Markup('<section id="{}" aria-labelledby="{}-title"><h2 id="{}-title">{}{}</h2>{}</section>').format(
+        section.anchor, section.anchor, section.anchor, section.title, _badge(section), section.body
+    )
+
+
+def _badge(section: Section) -> Markup:
+    if section.count is None:
+        return Markup("")
+    return Markup(' <span class="badge {}">{:,}</span>').format(section.tone, section.count)
+
+
+@cache
+def _style() -> Markup:
+    return Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8"))
+
+
+__all__ = [
+    "THUMBNAIL",
+    "Markup",
+    "Section",
+    "Tile",
+    "Tone",
+    "card",
+    "cards",
+    "details",
+    "escape",
+    "figure",
+    "groups",
+    "page",
+    "picture",
+    "strip",
+    "table",
+    "tile_row",
+    "wide_figure",
+    "write_page",
+]
