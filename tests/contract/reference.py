@@ -1,0 +1,246 @@
+"""A brute-force index in memory: the oracle of the contract suite, and a store for tests of other layers."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import IndexBusyError, IndexNotFoundError, StoreError
+from retrieval.store import Manifest, ModelIdentity
+from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
+
+
+def accepts(wanted: JsonScalar, value: JsonScalar) -> bool:
+    """The rule of `--where`, written down a second time."""
+    if isinstance(wanted, bool) or wanted is None:
+        return value is wanted
+    if isinstance(wanted, (int, float)):
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and value == wanted
+    if isinstance(value, str):
+        return value == wanted
+    if value is None:
+        return wanted == ""
+    if isinstance(value, bool):
+        return wanted.lower() == str(value).lower()
+    with contextlib.suppress(ValueError):
+        return wanted.strip() == wanted and "_" not in wanted and float(wanted) == value
+    return False
+
+
+@dataclass
+class MemoryStore:
+    """A `WritableStore` that compares with every vector."""
+
+    dimension: int
+    rows: dict[str, Point] = field(default_factory=dict)
+
+    def copy(self) -> MemoryStore:
+        return MemoryStore(self.dimension, dict(self.rows))
+
+    def count(self) -> int:
+        return len(self.rows)
+
+    def products(self) -> int:
+        return len({p.record.product_id for p in self.rows.values()})
+
+    def search(
+        self,
+        vector: NDArray[np.float32],
+        *,
+        limit: int,
+        max_distance: float,
+        where: Where | None = None,
+        product_id: str | None = None,
+        exact: bool = False,
+    ) -> list[Neighbor]:
+        self._check(vector)
+        found = []
+        for point in self.rows.values():
+            record = point.record
+            if product_id is not None and record.product_id != product_id:
+                continue
+            if not all(
+                key in record.metadata and any(accepts(w, record.metadata[key]) for w in wanted)
+                for key, wanted in (where or {}).items()
+            ):
+                continue
+            difference = point.vector.astype(np.float64) - vector.astype(np.float64)
+            distance = min(float(difference @ difference), 4.0)
+            if distance <= max_distance:
+                found.append(Neighbor(record.product_id, record.image_id, record.image, distance, record.metadata))
+        found.sort(key=lambda n: (n.distance, n.image_id))
+        return found[: max(limit, 0)]
+
+    def records(self) -> Iterator[IndexedImage]:
+        for key in sorted(self.rows):
+            yield self.rows[key].record
+
+    def points(self, *, batch: int = 1000) -> Iterator[list[Point]]:
+        ordered = [self.rows[key] for key in sorted(self.rows)]
+        for start in range(0, len(ordered), batch):
+            yield ordered[start : start + batch]
+
+    def values(self, key: str, *, limit: int = 20) -> list[tuple[JsonScalar, int]]:
+        counts = Counter(
+            (type(v).__name__ if not isinstance(v, float) else "int", v)
+            for p in self.rows.values()
+            if key in p.record.metadata
+            for v in [p.record.metadata[key]]
+        )
+        ranked = sorted(((v, n) for (_, v), n in counts.items()), key=lambda pair: (-pair[1], str(pair[0])))
+        return ranked[:limit]
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        for point in points:
+            self._check(point.vector)
+            if str(uuid.UUID(point.record.image_id)) != point.record.image_id:
+                raise StoreError("expected a UUID")
+            self._check_metadata(point.record.metadata)
+            if not point.record.product_id:
+                raise StoreError("expected a product id")
+            (point.record.product_id + point.record.image).encode()
+        self.rows.update((p.record.image_id, p) for p in points)
+
+    def set_metadata(self, updates: Mapping[str, Metadata]) -> None:
+        for metadata in updates.values():
+            self._check_metadata(metadata)
+        for image_id, metadata in updates.items():
+            if image_id in self.rows:
+                old = self.rows[image_id]
+                self.rows[image_id] = Point(replace(old.record, metadata=dict(metadata)), old.vector)
+
+    def delete(self, image_ids: Sequence[str]) -> None:
+        for image_id in image_ids:
+            self.rows.pop(image_id, None)
+
+    def _check(self, vector: NDArray[np.float32]) -> None:
+        if (
+            vector.dtype != np.float32
+            or vector.shape != (self.dimension,)
+            or not abs(float(np.linalg.norm(vector)) - 1.0) <= 1e-3
+        ):
+            raise StoreError(f"expected a float32 unit vector of shape ({self.dimension},)")
+
+    @staticmethod
+    def _check_metadata(metadata: Metadata) -> None:
+        for value in metadata.values():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise StoreError("expected finite numbers")
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise StoreError("expected 64-bit integers")
+            if isinstance(value, str):
+                try:
+                    value.encode()
+                except UnicodeEncodeError as error:
+                    raise StoreError("expected valid Unicode") from error
+            elif value is not None and not isinstance(value, (bool, int, float)):
+                raise StoreError("expected JSON scalars")
+
+
+class MemoryBuild:
+    """A `Build` of a `MemoryIndex`."""
+
+    def __init__(self, index: MemoryIndex, model: ModelIdentity, store: MemoryStore, resumed: bool) -> None:
+        self._index = index
+        self._model = model
+        self._seed = dict(store.rows)
+        self._store = store
+        self._resumed = resumed
+        self.progress = (0, 0)
+
+    @property
+    def store(self) -> MemoryStore:
+        return self._store
+
+    @property
+    def resumed(self) -> bool:
+        return self._resumed
+
+    @property
+    def changed(self) -> bool:
+        return self._resumed or self._store.rows != self._seed
+
+    def report(self, done: int, total: int) -> None:
+        self.progress = (done, total)
+
+    def commit(self, *, catalog: str, metadata_keys: Sequence[str]) -> Manifest:
+        index, current = self._index, self._index._manifest
+        if current is not None and not self.changed and not self._index._rebuilding:
+            index._manifest = replace(current, catalog=catalog, metadata_keys=tuple(metadata_keys))
+            return index._manifest
+        index._store = self._store
+        index._pending = None
+        index._manifest = Manifest(
+            generation=(current.generation if current else 0) + 1,
+            model=self._model,
+            images=self._store.count(),
+            products=self._store.products(),
+            catalog=catalog,
+            metadata_keys=tuple(metadata_keys),
+            itemrec_version="0",
+            engine="memory",
+            created=datetime.now(UTC).isoformat(timespec="microseconds"),
+        )
+        return index._manifest
+
+    def discard(self) -> None:
+        self._index._pending = None
+        self._index._discarded = True
+
+
+class MemoryIndex:
+    """An `Index` in this process only."""
+
+    def __init__(self, location: str = "memory") -> None:
+        self._location = location
+        self._manifest: Manifest | None = None
+        self._store: MemoryStore | None = None
+        self._pending: tuple[str, str, MemoryStore] | None = None
+        self._writing = False
+        self._rebuilding = False
+        self._discarded = False
+
+    @property
+    def location(self) -> str:
+        return self._location
+
+    def manifest(self) -> Manifest | None:
+        return self._manifest
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[tuple[MemoryStore, Manifest]]:
+        if self._store is None or self._manifest is None:
+            raise IndexNotFoundError("expected an index, received nothing")
+        yield self._store, self._manifest
+
+    @contextlib.contextmanager
+    def writer(self, model: ModelIdentity, *, rebuild: bool = False) -> Iterator[MemoryBuild]:
+        if self._writing:
+            raise IndexBusyError("expected to write, received: somebody else does")
+        if self._manifest is not None and not rebuild:
+            self._manifest.require(model)
+        base = "" if rebuild or self._manifest is None else self._manifest.created
+        key = (model.fingerprint, base)
+        if self._pending is not None and self._pending[:2] == key:
+            build = MemoryBuild(self, model, self._pending[2], resumed=True)
+        else:
+            seed = self._store.copy() if base and self._store is not None else MemoryStore(model.dimension)
+            build = MemoryBuild(self, model, seed, resumed=False)
+        self._writing, self._rebuilding, self._discarded = True, rebuild, False
+        committed = self._manifest
+        try:
+            yield build
+        finally:
+            self._writing = False
+            if self._manifest is committed and build.changed and not self._discarded:
+                self._pending = (*key, build.store)
+            else:
+                self._pending = None
