@@ -1,5 +1,22 @@
-"""Pure metrics: arrays in, rates with their counts out. Numpy and the standard library only."""
+"""Pure metrics: arrays in, rates with their counts out. Numpy and the standard library only.
 
+pairs           VAL and FAR over all pairs, thresholds at a FAR, ROC, AUC, EER
+identification  CMC over distinct products, MAP@R, the matching test, groups, confusions
+openset         FPIR, FNIR, DIR; accuracy against coverage
+confidence      score -> probability, reliability, expected calibration error, Brier score
+"""
+
+from retrieval.metrics.confidence import (
+    ConfidenceMap,
+    IsotonicMap,
+    LogisticMap,
+    Reliability,
+    ReliabilityBin,
+    fit_isotonic,
+    fit_logistic,
+    map_from_json,
+    reliability,
+)
 from retrieval.metrics.identification import (
     Confusion,
     Identification,
@@ -9,7 +26,17 @@ from retrieval.metrics.identification import (
     medoids,
     rank_outcomes,
 )
+from retrieval.metrics.openset import (
+    FPIR_TARGETS,
+    CoverageCurve,
+    OpenSetRate,
+    coverage_curve,
+    finding_distances,
+    open_set,
+    open_set_at,
+)
 from retrieval.metrics.pairs import (
+    EXPERIMENT_FAR,
     FAR_TARGETS,
     SWEEP,
     AtFar,
@@ -22,20 +49,37 @@ from retrieval.metrics.pairs import (
 from retrieval.metrics.rates import Rate
 
 __all__ = [
+    "EXPERIMENT_FAR",
     "FAR_TARGETS",
+    "FPIR_TARGETS",
     "SWEEP",
     "AtFar",
+    "ConfidenceMap",
     "Confusion",
+    "CoverageCurve",
     "Curve",
     "Identification",
+    "IsotonicMap",
+    "LogisticMap",
+    "OpenSetRate",
     "Outcomes",
     "PairRate",
     "PairRates",
     "Rate",
+    "Reliability",
+    "ReliabilityBin",
+    "coverage_curve",
+    "finding_distances",
+    "fit_isotonic",
+    "fit_logistic",
     "identification",
+    "map_from_json",
     "matching_test",
     "medoids",
+    "open_set",
+    "open_set_at",
     "pair_rates",
     "rank_outcomes",
+    "reliability",
     "threshold_at_far",
 ]
