@@ -14,6 +14,7 @@ from retrieval import images
 from retrieval.errors import ImageError, UsageError
 from retrieval.recognizer import RefusedPhoto
 from retrieval.store import Index
+from retrieval.text import printable
 from retrieval.types import Match, Recognition, Where
 
 MANY = 8
@@ -33,7 +34,7 @@ def find_photos(photos: Sequence[str]) -> dict[str, Callable[[], bytes]]:
             pictures = [f for f in files if f.suffix.lower() in images.SUFFIXES]
             if not pictures:
                 raise UsageError(
-                    f"expected a folder with photos, received {render.printable(photo)}, which has none",
+                    f"expected a folder with photos, received {printable(photo)}, which has none",
                     hint=f"Known suffixes: {' '.join(sorted(images.SUFFIXES))}",
                 )
             if len(files) > len(pictures):
@@ -82,21 +83,17 @@ def explain_filters(target: Index, filters: Where) -> None:
         for key, wanted in filters.items():
             values = store.values(key, limit=1000)
             if not {str(v) for v, _ in values} & {str(w) for w in wanted}:
-                common = ", ".join(render.printable(str(v)) for v, _ in values[:8])
-                asked = ", ".join(render.printable(str(w)) for w in wanted)
+                common = ", ".join(printable(str(v)) for v, _ in values[:8])
+                asked = ", ".join(printable(str(w)) for w in wanted)
                 render.warn(f"no indexed product has {key}={asked}; the commonest values are: {common}")
 
 
 class Printer:
     """Prints answers: drawn with pictures where the terminal can show them, aligned text elsewhere."""
 
-    def __init__(
-        self, sources: Mapping[str, Callable[[], bytes]], catalog: Path, thumbnails: bool | None
-    ) -> None:
+    def __init__(self, sources: Mapping[str, Callable[[], bytes]], catalog: Path, thumbnails: bool | None) -> None:
         self._sources, self._catalog = sources, catalog
-        self._pictures = (
-            thumbnails if thumbnails is not None else len(sources) <= MANY and render.on_terminal()
-        )
+        self._pictures = thumbnails if thumbnails is not None else len(sources) <= MANY and render.on_terminal()
 
     def __call__(self, answer: Recognition) -> None:
         """Print one answer."""
@@ -136,14 +133,14 @@ class Printer:
 
             Console().print(
                 Text.assemble(
-                    (render.printable(name), "bold"),
+                    (printable(name), "bold"),
                     "  ",
                     (answer.verdict.upper(), _VERDICT_STYLE[answer.verdict]),
                     (f"  {detail}", "dim"),
                 )
             )
         else:
-            render.emit(f"{render.printable(name)}: {answer.verdict} ({detail})")
+            render.emit(f"{printable(name)}: {answer.verdict} ({detail})")
 
 
 def _describe(match: Match) -> str:

@@ -8,14 +8,13 @@ import typer
 
 from cli import render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
+from retrieval.text import printable
 
 
 def doctor_command(
     index: IndexOption = None,
     model: ModelOption = None,
-    full: Annotated[
-        bool, typer.Option("--full", help="Every picture must find itself, not a sample.")
-    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Every picture must find itself, not a sample.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
@@ -35,11 +34,9 @@ def doctor_command(
     for check in examine(target, setting("model", model), sample=None if full else 200):
         checks.append(check)
         if not as_json:
-            render.emit(
-                f"{'ok  ' if check.healthy else 'FAIL'}  {check.name}: {render.printable(check.detail)}"
-            )
+            render.emit(f"{'ok  ' if check.healthy else 'FAIL'}  {check.name}: {printable(check.detail)}")
             if check.hint:
-                render.emit(f"      {render.printable(check.hint)}")
+                render.emit(f"      {printable(check.hint)}")
     healthy = all(check.healthy for check in checks)
     if as_json:
         render.emit_json(

@@ -9,6 +9,7 @@ import typer
 
 from cli import render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
+from retrieval.text import printable
 
 if TYPE_CHECKING:
     from retrieval.indexer import IndexReport
@@ -19,16 +20,12 @@ _SHOWN_REFUSALS = 20
 def index_command(
     catalog: Annotated[
         Path,
-        typer.Argument(
-            help="Folder of product folders (or the folder or table of a product_id,image table)."
-        ),
+        typer.Argument(help="Folder of product folders (or the folder or table of a product_id,image table)."),
     ],
     index: IndexOption = None,
     model: ModelOption = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove pictures that left the catalog.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan; embed and write nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; embed and write nothing.")] = False,
     rebuild: Annotated[
         bool,
         typer.Option("--rebuild", help="Start from the catalog alone: another model, or a damaged index."),
@@ -90,7 +87,7 @@ def index_command(
 def _print(report: IndexReport, catalog: Path, location: str, model: str) -> None:
     if report.dry_run:
         for action, image in report.planned:
-            render.emit(f"{action:9} {render.printable(image)}")
+            render.emit(f"{action:9} {printable(image)}")
     verb = "Would index" if report.dry_run else "Indexed"
     counts = [
         f"{report.added:,} added",
@@ -111,7 +108,7 @@ def _print(report: IndexReport, catalog: Path, location: str, model: str) -> Non
     if report.departed:
         render.say(f"{report.departed:,} indexed images are no longer in the catalog; --prune removes them.")
     if report.products_without_pictures:
-        names = ", ".join(render.printable(p) for p in report.products_without_pictures[:5])
+        names = ", ".join(printable(p) for p in report.products_without_pictures[:5])
         more = len(report.products_without_pictures) - 5
         render.say(
             f"{len(report.products_without_pictures):,} products of the table have no picture: {names}"
@@ -120,6 +117,6 @@ def _print(report: IndexReport, catalog: Path, location: str, model: str) -> Non
     if report.refused:
         render.say("Refused:")
         for refusal in report.refused[:_SHOWN_REFUSALS]:
-            render.say(f"  {render.printable(refusal.path)}: {render.printable(refusal.reason)}")
+            render.say(f"  {printable(refusal.path)}: {printable(refusal.reason)}")
         if len(report.refused) > _SHOWN_REFUSALS:
             render.say(f"  and {len(report.refused) - _SHOWN_REFUSALS:,} more; --json lists them all")

@@ -113,3 +113,7 @@ def _command_words(arguments: Sequence[str]) -> list[str]:
     if words == ["models"] and len(arguments) > 1 and not arguments[1].startswith("-"):
         words.append(arguments[1])
     return words
+
+
+if __name__ == "__main__":
+    run()

@@ -11,6 +11,7 @@ import typer
 from cli import render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
 from retrieval.errors import ImageError
+from retrieval.text import printable
 
 if TYPE_CHECKING:
     from retrieval.recognizer import RefusedPhoto
@@ -33,9 +34,7 @@ def query_command(
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(
-            "--where", metavar="KEY=VALUE", help="Only products with this metadata; may be repeated."
-        ),
+        typer.Option("--where", metavar="KEY=VALUE", help="Only products with this metadata; may be repeated."),
     ] = None,
     index: IndexOption = None,
     model: ModelOption = None,
@@ -79,7 +78,7 @@ def query_command(
 
     answers: list[Recognition] = []
     refused: list[RefusedPhoto] = []
-    show = None if as_json else Printer(sources, Path(manifest.catalog), thumbnails)
+    show = Printer(sources, Path(manifest.catalog), thumbnails)
     with render.progress("Recognizing", len(sources)) if len(sources) > MANY else nullcontext() as shown:
         for chunk in embed_photos(list(sources.items()), bundle):
             embedded = [photo for photo in chunk if isinstance(photo, EmbeddedPhoto)]
@@ -99,7 +98,7 @@ def query_command(
                     for photo in embedded
                 ]
             answers += found
-            for answer in found if show else ():
+            for answer in found if not as_json else ():
                 show(answer)
             if shown:
                 shown.update(len(answers) + len(refused))
@@ -108,7 +107,7 @@ def query_command(
     if as_json:
         render.emit_json(document(answers, refused, bundle.fingerprint, limit))
     for photo in refused:
-        render.warn(f"{render.printable(photo.source)}: {render.printable(photo.error.message)}")
+        render.warn(f"{printable(photo.source)}: {printable(photo.error.message)}")
     if len(sources) > 1 and not as_json:
         render.say(tally(answers, refused))
     if filters and any(a.verdict == "unknown" for a in answers):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from retrieval.errors import ItemrecError
+from retrieval.text import printable
 
 _PLAIN_INTERVAL_SECONDS = 5.0
 
@@ -31,13 +32,6 @@ _voice = _Voice()
 def configure(*, json: bool = False, quiet: bool = False) -> None:
     """Set how this process speaks; called once by each command."""
     _voice.json, _voice.quiet = json, quiet
-
-
-def printable(text: str) -> str:
-    """Text with control characters and broken code points escaped, safe for a terminal."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text
-    )
 
 
 def emit_json(document: dict[str, Any]) -> None:
@@ -83,9 +77,7 @@ def _write(stream: Any, text: str) -> None:
     try:
         stream.write(text + "\n")
     except UnicodeEncodeError:
-        stream.write(
-            text.encode(stream.encoding or "ascii", "backslashreplace").decode(stream.encoding or "ascii")
-        )
+        stream.write(text.encode(stream.encoding or "ascii", "backslashreplace").decode(stream.encoding or "ascii"))
         stream.write("\n")
 
 
@@ -119,9 +111,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
         return
     widths = [max(len(c) for c in col) for col in zip(columns, *cells, strict=True)]
     for row in [list(columns), *cells]:
-        padded = [
-            c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ]
+        padded = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
         emit("  ".join(padded).rstrip())
 
 

@@ -18,8 +18,9 @@ from types import MappingProxyType
 from typing import Literal
 
 from retrieval.errors import CatalogError, ImageError
-from retrieval.images import SUFFIXES, printable
+from retrieval.images import SUFFIXES
 from retrieval.tables import MAX_PRODUCT_ID, read_rows
+from retrieval.text import printable
 from retrieval.types import CatalogImage, JsonScalar, Metadata, Product
 
 Kind = Literal["folders", "table"]

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from retrieval.errors import ImageError
 from retrieval.headers import Header, read_header, sniff
 from retrieval.preprocessing import Preprocessing
+from retrieval.text import printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -52,12 +53,6 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-
-
-def printable(name: str | os.PathLike[str]) -> str:
-    """A file name with control characters and undecodable bytes escaped, safe on a terminal."""
-    text = os.fspath(name)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 def read_file(path: Path, *, root: Path | None = None, limits: Limits = DEFAULT_LIMITS) -> bytes:

@@ -1,0 +1,147 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli import options, render
+from cli.main import app, invoke
+from retrieval.errors import ItemrecError
+
+
+@pytest.fixture(autouse=True)
+def _fresh_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options._config.cache_clear()
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["--help"]) == 0
+    text = capsys.readouterr().out
+    for command in ("index", "query", "doctor", "demo", "models"):
+        assert command in text
+    assert "Exit codes" in text
+
+
+@pytest.mark.parametrize("command", [c.name for c in app.registered_commands if c.name])
+def test_every_command_teaches_by_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke([command, "--help"]) == 0
+    assert f"itemrec {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["index"], ["query"], ["nonsense"], ["index", ".", "--threads", "x"], ["query", "a.jpg", "--top", "0"], ["--no"]],
+    ids=" ".join,
+)
+def test_wrong_usage_is_one_clear_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(words) == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    first, hint = streams.err.splitlines()
+    assert first.startswith("itemrec: error: ")
+    assert "--help" in hint
+
+
+def test_wrong_usage_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["query", "--json"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "itemrec.error/1"
+    assert set(document) == {"schema", "error", "message", "hint"}
+
+
+def test_missing_index_and_missing_catalog(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["query", "photo.jpg"]) == 2
+    assert "index" in capsys.readouterr().err
+    assert invoke(["index", "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_bug_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("retrieval.catalog.read_catalog", broken)
+    assert invoke(["index", "."]) == 3
+    error = capsys.readouterr().err
+    assert "ZeroDivisionError" in error
+    assert "Traceback" not in error
+    monkeypatch.setenv("ITEMREC_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        invoke(["index", "."])
+
+
+def test_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("retrieval.catalog.read_catalog", interrupted)
+    assert invoke(["index", "."]) == 130
+
+
+def test_precedence_flag_environment_file_default(tmp_path: Path) -> None:
+    assert options.index_location(None) == options.DEFAULT_INDEX
+    Path("itemrec.toml").write_text('index = "from-file"\ntop = 3\n', encoding="utf-8")
+    options._config.cache_clear()
+    assert options.index_location(None) == "from-file"
+    assert options.index_location("from-flag") == "from-flag"
+    assert options.setting("top", None, 5) == 3
+
+
+@pytest.mark.parametrize("text", ["index = 3", "colour = 'red'", "index = ", "top = true"])
+def test_a_bad_configuration_is_a_clear_error(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("itemrec.toml").write_text(text, encoding="utf-8")
+    options._config.cache_clear()
+    assert invoke(["query", "x.jpg"]) == 2
+    assert "itemrec.toml" in capsys.readouterr().err
+
+
+def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    render.report_error(ItemrecError("file \x1b[2J\n\udcff.jpg"), as_json=False)
+    error = capsys.readouterr().err
+    assert "\x1b" not in error
+    assert error.count("\n") == 1
+
+
+def test_plain_table_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    render.table(("product", "score"), [("milk", "0.5"), ("a longer name", "12.25")], right=(1,))
+    assert capsys.readouterr().out.splitlines() == [
+        "product        score",
+        "milk             0.5",
+        "a longer name  12.25",
+    ]
+
+
+def test_output_survives_an_ascii_terminal() -> None:
+    code = "from cli import render; render.emit_json({'a': 'ö'}); render.emit('ö 😀')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONIOENCODING": "ascii", "PATH": ""},
+        capture_output=True,
+        check=True,
+    )
+    text = done.stdout.decode("ascii")
+    assert json.loads(text[: text.index("}") + 1]) == {"a": "ö"}
+
+
+def test_a_closed_pipe_is_no_failure() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m cli.main --help | head -c 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_help_starts_without_the_heavy_parts() -> None:
+    code = (
+        "import sys; from cli.main import invoke; invoke(['--help']); "
+        "heavy = {'numpy', 'PIL', 'ai_edge_litert', 'qdrant_edge', 'httpx', 'rich', 'tensorflow', 'keras'}; "
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
