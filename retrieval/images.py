@@ -12,9 +12,11 @@ import math
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import ImageError
-from retrieval.headers import Header, read_header, sniff
+from retrieval.formats import Header, exif_orientation, hidden_content, read_header, unsupported
 from retrieval.preprocessing import Preprocessing
 from retrieval.text import printable
 
@@ -53,6 +55,8 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+_WHITE = (255, 255, 255)
 
 
 def read_file(path: Path, *, root: Path | None = None, limits: Limits = DEFAULT_LIMITS) -> bytes:
@@ -111,25 +115,25 @@ def decode(data: bytes, *, target: tuple[int, int] | None = None, limits: Limits
 
     Args:
         data: the bytes of the file.
-        target: the (width, height) that will be needed of the upright picture. A larger picture
-            may come back smaller than it is stored, never below the target's scale.
+        target: the (width, height) that will be needed of the upright picture. A JPEG may then
+            come back at 1/2, 1/4 or 1/8 of its size, never smaller than the target on any side.
         limits: what is refused.
 
     Raises:
         ImageError: see its reason.
     """
     with _foreign():
-        header = _inspect(data, limits)
-        im = _open(header)
-        swap = header.orientation >= 5
+        im, turn, header = _open(data, limits)
         if target is not None:
-            im.draft(None, target[::-1] if swap else target)
+            im.draft(None, target[::-1] if turn >= 5 else target)
         im.load()
-        return _upright(_over_white(_plain(im)), header.orientation)
+        return _upright(_flat(im, header).convert("RGB"), turn)
 
 
 def prepare(data: bytes, preprocessing: Preprocessing, *, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
     """Bytes to the network's pixels: the one function for training and serving.
+
+    The orientation is applied after the resize, when there is little left to turn.
 
     Returns:
         RGB, uint8, shape (height, width, 3).
@@ -140,25 +144,22 @@ def prepare(data: bytes, preprocessing: Preprocessing, *, limits: Limits = DEFAU
     from PIL import Image
 
     resample = Image.Resampling["BOX" if preprocessing.resample == "area" else preprocessing.resample.upper()]
+    upright = (preprocessing.width, preprocessing.height)
     with _foreign():
-        header = _inspect(data, limits)
-        im = _open(header)
-        swap = header.orientation >= 5
-        want = (preprocessing.width, preprocessing.height)
-        if swap:
-            want = want[::-1]
-        box, size = _placement(header.width, header.height, want, preprocessing)
-        left, top, right, bottom = box
-        scale_x, scale_y = size[0] / (right - left), size[1] / (bottom - top)
-        im.draft(None, (math.ceil(header.width * scale_x), math.ceil(header.height * scale_y)))
+        im, turn, header = _open(data, limits)
+        (left, top, right, bottom), size = _placement(im.size, upright[::-1] if turn >= 5 else upright, preprocessing)
+        width, height = im.size
+        im.draft(
+            None,
+            (math.ceil(width * size[0] / (right - left)), math.ceil(height * size[1] / (bottom - top))),
+        )
         im.load()
-        im = _plain(im)
-        shrink_x, shrink_y = im.width / header.width, im.height / header.height
-        box = (left * shrink_x, top * shrink_y, right * shrink_x, bottom * shrink_y)
-        im = im.resize(size, resample, box=box, reducing_gap=2.0)
-        im = _upright(_over_white(im), header.orientation)
-        if im.size != (preprocessing.width, preprocessing.height):
-            canvas = Image.new("RGB", (preprocessing.width, preprocessing.height), (255, 255, 255))
+        im = _flat(im, header)
+        across, down = im.width / width, im.height / height
+        box = (left * across, top * down, min(right * across, im.width), min(bottom * down, im.height))
+        im = _upright(im.resize(size, resample, box=box, reducing_gap=2.0).convert("RGB"), turn)
+        if im.size != upright:
+            canvas = Image.new("RGB", upright, _WHITE)
             canvas.paste(im, ((canvas.width - im.width) // 2, (canvas.height - im.height) // 2))
             im = canvas
         return np.array(im, dtype=np.uint8)
@@ -177,49 +178,64 @@ def thumbnail(data: bytes, size: int, *, limits: Limits = DEFAULT_LIMITS) -> Ima
 
 
 def _placement(
-    width: int, height: int, want: tuple[int, int], preprocessing: Preprocessing
+    size: tuple[int, int], want: tuple[int, int], preprocessing: Preprocessing
 ) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
-    """Which box of the stored picture is resized to which size."""
+    """Which box of the stored picture is resized to which (width, height)."""
+    width, height = size
     whole = (0.0, 0.0, float(width), float(height))
     if preprocessing.fit == "squash":
         return whole, want
     if preprocessing.fit == "pad":
         scale = min(want[0] / width, want[1] / height)
-        return whole, (
-            min(want[0], max(1, round(width * scale))),
-            min(want[1], max(1, round(height * scale))),
-        )
+        return whole, (max(1, round(width * scale)), max(1, round(height * scale)))
     scale = preprocessing.crop_fraction * min(width / want[0], height / want[1])
     box_width, box_height = want[0] * scale, want[1] * scale
     left, top = (width - box_width) / 2, (height - box_height) / 2
     return (left, top, left + box_width, top + box_height), want
 
 
-def _inspect(data: bytes, limits: Limits) -> Header:
+def _open(data: bytes, limits: Limits) -> tuple[Image.Image, int, Header]:
+    """Check everything that can be checked without pixels, then open: (picture, orientation, header)."""
     if not data:
         raise _empty()
     if len(data) > limits.max_bytes:
         raise _too_many_bytes(len(data), limits)
-    kind = sniff(data)
-    if kind is None:
+    header = read_header(data)
+    if header is None:
         raise ImageError(
             "expected a JPEG, PNG, WebP, AVIF, HEIC, TIFF, BMP or GIF picture, received something else",
             reason="unknown-format",
             hint="Export the picture as JPEG or PNG.",
         )
-    header = read_header(data, kind)
-    _check_size(header.width, header.height, limits)
-    return header
+    for width, height in header.sizes:
+        _check_largest(width, height, limits)
+    _check_smallest(*header.sizes[0], limits)
+    if (hidden := hidden_content(data)) is not None:
+        raise ImageError(
+            f"expected a picture and nothing else, received one that is also {hidden}",
+            reason="polyglot",
+            hint="Export the picture again with an image editor.",
+        )
+    im = _plugin(header)
+    if header.format != "HEIF" and im.size != header.sizes[0]:
+        raise ImageError(
+            f"expected the {header.sizes[0]} pixels that the header says, received {im.size}", reason="damaged"
+        )
+    turn = header.orientation
+    return im, exif_orientation(im.info.get("exif") or b"") if turn is None else turn, header
 
 
-def _check_size(width: int, height: int, limits: Limits) -> None:
+def _check_largest(width: int, height: int, limits: Limits) -> None:
     if width * height > limits.max_pixels or max(width, height) > limits.max_side:
         raise ImageError(
             f"expected at most {limits.max_pixels:,} pixels and {limits.max_side:,} a side,"
-            f" received {width} x {height}",
+            f" received {width:,} x {height:,}",
             reason="too-many-pixels",
             hint="Scale the picture down.",
         )
+
+
+def _check_smallest(width: int, height: int, limits: Limits) -> None:
     if min(width, height) < limits.min_side:
         raise ImageError(
             f"expected at least {limits.min_side} pixels a side, received {width} x {height}",
@@ -228,70 +244,57 @@ def _check_size(width: int, height: int, limits: Limits) -> None:
         )
 
 
-def _open(header: Header) -> Image.Image:
+def _plugin(header: Header) -> Image.Image:
     """Open with exactly this format's plugin: Pillow's registry and global pixel cap stay out of it."""
     file = io.BytesIO(header.data)
-    im: Image.Image
-    if header.format == "JPEG":
-        from PIL.JpegImagePlugin import JpegImageFile
-
-        im = JpegImageFile(file)
-    elif header.format == "PNG":
-        from PIL.PngImagePlugin import PngImageFile
-
-        im = PngImageFile(file)
-    elif header.format == "WEBP":
-        from PIL.WebPImagePlugin import WebPImageFile
-
-        im = WebPImageFile(file)
-    elif header.format == "GIF":
-        from PIL.GifImagePlugin import GifImageFile
-
-        im = GifImageFile(file)
-    elif header.format == "BMP":
-        from PIL.BmpImagePlugin import BmpImageFile
-
-        im = BmpImageFile(file)
-    elif header.format == "TIFF":
-        from PIL.TiffImagePlugin import TiffImageFile
-
-        im = TiffImageFile(file)
-    elif header.format == "AVIF":
-        from PIL.AvifImagePlugin import AvifImageFile
-
-        im = AvifImageFile(file)
-    else:
+    if header.format == "HEIF":
         from pi_heif import open_heif
 
-        im = open_heif(file, convert_hdr_to_8bit=True).to_pillow()
-    return im
-
-
-def _plain(im: Image.Image) -> Image.Image:
-    """To RGB, or RGBA where something is transparent; deep gray is scaled, not clipped."""
-    from PIL import Image
-
-    if im.mode.startswith("I;16"):
-        pixels = np.asarray(im).astype(np.uint16)
-        return Image.fromarray((pixels >> 8).astype(np.uint8)).convert("RGB")
-    if im.mode in ("I", "F"):
-        raise ImageError(
-            f"expected 1, 8 or 16 bits a channel, received mode {im.mode}",
-            reason="unsupported-pixels",
-            hint="Export the picture as 8-bit JPEG or PNG.",
-        )
-    if im.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in im.info:
-        return im.convert("RGBA")
-    return im if im.mode == "RGB" else im.convert("RGB")
-
-
-def _over_white(im: Image.Image) -> Image.Image:
-    if im.mode == "RGB":
+        im: Image.Image = open_heif(file, convert_hdr_to_8bit=True).to_pillow()
         return im
+    return _plugin_class(header.format)(file)
+
+
+@cache
+def _plugin_class(format_: str) -> Callable[[io.BytesIO], Image.Image]:
+    if format_ == "JPEG":
+        from PIL.JpegImagePlugin import JpegImageFile
+
+        class Jpeg(JpegImageFile):
+            def _read_dpi_from_exif(self) -> None:
+                """Parses all of EXIF for a resolution that nobody asks for, and warns about what is broken in it."""
+
+        return Jpeg
+    names = {"PNG": "Png", "WEBP": "WebP", "GIF": "Gif", "BMP": "Bmp", "TIFF": "Tiff", "AVIF": "Avif"}
+    module = import_module(f"PIL.{names[format_]}ImagePlugin")
+    plugin: Callable[[io.BytesIO], Image.Image] = getattr(module, f"{names[format_]}ImageFile")
+    return plugin
+
+
+def _flat(im: Image.Image, header: Header) -> Image.Image:
+    """To RGB or 8-bit gray: what is transparent over white, what is deep scaled and not clipped."""
     from PIL import Image
 
-    white = Image.new("RGBA", im.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, im).convert("RGB")
+    key = im.info.get("transparency")
+    if im.mode.startswith("I;16"):
+        deep = np.asarray(im)
+        if isinstance(key, int):
+            deep = np.where(deep == key, 0xFFFF, deep)
+        # The high byte, as Pillow's own readers of 16-bit color take it.
+        return Image.fromarray((deep >> 8).astype(np.uint8))
+    if header.depth == 16 and isinstance(key, tuple):
+        # Pillow keeps the key at 16 bits although it reads the pixels at 8.
+        im.info["transparency"] = tuple(v >> 8 for v in key)
+    if im.mode in ("RGBA", "LA", "PA", "RGBa", "La") or key is not None:
+        clear = im.convert("RGBA")
+        white = Image.new("RGB", im.size, _WHITE)
+        white.paste(clear, mask=clear.getchannel("A"))
+        return white
+    if im.mode in ("RGB", "L"):
+        return im
+    if im.mode in ("1", "P", "CMYK", "RGBX", "YCbCr"):
+        return im.convert("L" if im.mode == "1" else "RGB")
+    raise unsupported(f"pixels of mode {im.mode}")
 
 
 def _upright(im: Image.Image, orientation: int) -> Image.Image:
