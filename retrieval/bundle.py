@@ -38,6 +38,7 @@ __all__ = [
     "Pool",
     "Readout",
     "Runtime",
+    "check_place",
     "fingerprint",
     "peek",
     "read_bundle",
@@ -285,7 +286,7 @@ def write_bundle(
         raise BundleError(f"expected a dimension from 1 to {_MAX_DIMENSION}, received {dimension}")
     staging = durable.beside(path, "new")
     try:
-        _check_free(path, replace=replace)
+        check_place(path, replace=replace)
         path.parent.mkdir(parents=True, exist_ok=True)
         staging.mkdir()
         encoder_name = _ENCODER_NAMES[runtime]
@@ -325,7 +326,7 @@ def write_bundle(
         }
         durable.write(staging / DESCRIPTION, _dump(description))
         read_bundle(staging)
-        _check_free(path, replace=replace)
+        check_place(path, replace=replace)
         durable.move_directory(staging, path)
     except (OSError, TypeError, ValueError, RecursionError) as error:
         raise BundleError(
@@ -448,7 +449,12 @@ def _text(data: Mapping[str, Any], key: str, default: str | None = None) -> str:
     return value
 
 
-def _check_free(path: Path, *, replace: bool) -> None:
+def check_place(path: Path, *, replace: bool) -> None:
+    """Refuse a place that holds something else than a bundle, or a bundle without ``replace``.
+
+    Raises:
+        UsageError: the place is taken.
+    """
     if not path.exists() and not path.is_symlink():
         return
     if path.is_dir() and not any(path.iterdir()):

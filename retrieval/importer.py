@@ -5,21 +5,22 @@ from __future__ import annotations
 import shutil
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.bundle import Bundle, Pool, Readout, valid_name, write_bundle
+from retrieval.bundle import Bundle, Pool, Readout, check_place, valid_name, write_bundle
 from retrieval.calibration import Calibration
 from retrieval.distance import MAX_DISTANCE, squared_l2
 from retrieval.encoder import NetworkEncoder, pooled
 from retrieval.errors import EncoderError, UsageError
-from retrieval.models import place_for
+from retrieval.models import home, place_for
 from retrieval.network import Network, Runtime, Tensor, open_network
 from retrieval.preprocessing import Preprocessing
 from retrieval.presets import Choices
@@ -66,6 +67,7 @@ def import_model(
     source: str = "",
     license: str = "",  # noqa: A002 (the bundle's field)
     replace: bool = False,
+    original: str = "",
 ) -> Bundle:
     """Verify an image encoder and install it as a bundle.
 
@@ -80,19 +82,16 @@ def import_model(
         source: where the file came from.
         license: its license.
         replace: replace a model of that name.
+        original: the file's name where it came from, for the record; its own name by default.
 
     Raises:
         UsageError: the file is not there or no model, or the choices do not fit it.
         EncoderError: the runtime refuses it, or its vectors are unusable.
         BundleError: the bundle cannot be written.
     """
-    valid_name(name)
-    calibration = None
-    if threshold is not None:
-        if not 0.0 <= threshold <= MAX_DISTANCE:
-            raise UsageError(f"expected a threshold (squared L2) in [0, 4], received {threshold}")
-        calibration = Calibration.given(threshold)
-    place = place_for(name) if to is None else Path(to)
+    place = _place(name, to, replace=replace)
+    calibration = _given(threshold)
+    original = original or file.name
     with tempfile.TemporaryDirectory(prefix="itemrec-import-") as directory:
         # A private copy: what is tried is what is written, and nothing beside the file can be read with it.
         runtime = sniff_runtime(file)
@@ -111,12 +110,88 @@ def import_model(
             dimension=found.dimension,
             readout=found.readout,
             calibration=calibration,
-            training={"imported_from": file.name, "itemrec": _version()},
-            card=_card(name, file.name, found, threshold, source, license),
+            training={"imported_from": original, "itemrec": _version()},
+            card=_card(name, original, found, threshold, source, license),
             source=source,
             license=license,
             replace=replace,
         )
+
+
+def pull_model(
+    url: str,
+    *,
+    sha256: str,
+    name: str,
+    max_bytes: int = MAX_MODEL_BYTES,
+    allow_private: bool = False,
+    allow_http: bool = False,
+    progress: Callable[[int, int | None], None] | None = None,
+    choices: Choices | None = None,
+    output: int | str | None = None,
+    pool: Pool | None = None,
+    threshold: float | None = None,
+    to: Path | None = None,
+    license: str = "",  # noqa: A002 (the bundle's field)
+    replace: bool = False,
+) -> Bundle:
+    """Download an image encoder (see `retrieval.download.fetch`) and import it (see `import_model`).
+
+    The file waits under ``downloads`` in itemrec's home: an interrupted download continues, and after
+    an import that failed for want of an option nothing is fetched again. It is removed once imported.
+
+    Raises:
+        DownloadError: as `retrieval.download.fetch`.
+        UsageError, EncoderError, BundleError: as `import_model`.
+    """
+    from retrieval.download import fetch
+    from retrieval.guarded import parse_url, shown
+
+    parsed = parse_url(url)
+    _place(name, to, replace=replace)
+    _given(threshold)
+    suffix = Path(parsed.path).suffix.lower()
+    if suffix == ".onnx" and find_spec("onnxruntime") is None:
+        raise EncoderError(
+            "expected ONNX Runtime for an .onnx model, received an installation without it",
+            hint="Install it: pip install 'itemrec[onnx]'",
+        )
+    folder = home() / "downloads"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"expected a directory for downloads that can be written, received {folder}: {error.strerror}",
+            hint="Set ITEMREC_HOME to a directory that you can write.",
+        ) from error
+    # A .tflite tells itself by its content; whatever else it may be, the suffix must say.
+    file = folder / f"{sha256.strip().lower()[:64]}{'.tflite' if suffix == '.tflite' else '.onnx'}"
+    if not file.stem.isalnum():
+        file = folder / "download"  # the hash is no hash, and `fetch` says so
+    fetch(
+        url,
+        file,
+        sha256=sha256,
+        max_bytes=min(max_bytes, MAX_MODEL_BYTES),
+        allow_private=allow_private,
+        allow_http=allow_http,
+        progress=progress,
+    )
+    bundle = import_model(
+        file,
+        name=name,
+        choices=choices,
+        output=output,
+        pool=pool,
+        threshold=threshold,
+        to=to,
+        source=f"{shown(parsed)} (SHA-256 {sha256.strip().lower()})",
+        license=license,
+        replace=replace,
+        original=Path(parsed.path).name,
+    )
+    file.unlink(missing_ok=True)
+    return bundle
 
 
 def sniff_runtime(file: Path) -> Runtime:
@@ -205,6 +280,21 @@ def probe_pictures(height: int, width: int) -> NDArray[np.uint8]:
     noise = np.random.default_rng(0).random((height, width, 3))
     pictures: NDArray[np.uint8] = np.rint(np.stack([gradient, cells, disc, noise]) * 255).astype(np.uint8)
     return pictures
+
+
+def _place(name: str, to: Path | None, *, replace: bool) -> Path:
+    valid_name(name)
+    place = place_for(name) if to is None else Path(to)
+    check_place(place, replace=replace)
+    return place
+
+
+def _given(threshold: float | None) -> Calibration | None:
+    if threshold is None:
+        return None
+    if not 0.0 <= threshold <= MAX_DISTANCE:
+        raise UsageError(f"expected a threshold (squared L2) in [0, 4], received {threshold}")
+    return Calibration.given(threshold)
 
 
 def _image_input(network: Network) -> Tensor:
