@@ -6,6 +6,7 @@ openset         FPIR, FNIR, DIR; accuracy against coverage
 confidence      score -> probability, reliability, expected calibration error, Brier score
 """
 
+from retrieval.metrics.by_product import ProductPairCounts, accepted_by_product
 from retrieval.metrics.confidence import (
     ConfidenceMap,
     IsotonicMap,
@@ -17,6 +18,7 @@ from retrieval.metrics.confidence import (
     map_from_json,
     reliability,
 )
+from retrieval.metrics.curve import AtFar, Curve, PairRate
 from retrieval.metrics.identification import (
     Confusion,
     Identification,
@@ -39,9 +41,6 @@ from retrieval.metrics.pairs import (
     EXPERIMENT_FAR,
     FAR_TARGETS,
     SWEEP,
-    AtFar,
-    Curve,
-    PairRate,
     PairRates,
     pair_rates,
     threshold_at_far,
@@ -65,9 +64,11 @@ __all__ = [
     "Outcomes",
     "PairRate",
     "PairRates",
+    "ProductPairCounts",
     "Rate",
     "Reliability",
     "ReliabilityBin",
+    "accepted_by_product",
     "coverage_curve",
     "finding_distances",
     "fit_isotonic",

@@ -11,7 +11,6 @@ the same as ``level(d) <= floor(t * 2^23)``, and counting levels is counting dis
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.distance import MAX_DISTANCE, is_unit
+from retrieval.workers import default_threads
 
 LEVELS_PER_UNIT = 2**23
 LEVELS_PER_BIN = 2**10
@@ -251,14 +251,11 @@ def count_pairs(pairs: PairSet, fine_bins: Iterable[int] = ()) -> Counts:
     slot = np.full(BINS + 1, -1, np.int64)
     slot[chosen] = np.arange(len(chosen))
     fine = np.zeros((2, len(chosen) * LEVELS_PER_BIN), np.int64)
-    tallies = [_Tally(slot) for _ in range(max(1, min(os.cpu_count() or 1, _MAX_WORKERS)))]
+    tallies = [_Tally(slot) for _ in range(min(default_threads(), _MAX_WORKERS))]
     buffer = np.empty(_ROWS * _COLUMNS, np.float32)
     with ThreadPoolExecutor(len(tallies)) as pool:
         for down, across in pairs.blocks():
-            # A power of two only moves exponents: scaled here, the product has the bits of one scaled after.
-            a, b = pairs.rows[down] * (np.float32(-2.0) * _BINS_PER_UNIT), pairs.columns[across]
-            block = buffer[: len(a) * len(b)].reshape(len(a), len(b))
-            np.matmul(a, b.T, out=block)
+            block = _product(pairs, down, across, buffer)
             row_codes, column_codes = pairs.row_codes[down], pairs.column_codes[across]
             offset = down.start - across.start if pairs.one_set else None
             pieces = [
@@ -268,7 +265,7 @@ def count_pairs(pairs: PairSet, fine_bins: Iterable[int] = ()) -> Counts:
                     column_codes,
                     None if offset is None else offset + top,
                 )
-                for top in range(0, len(a), _CHUNK_ROWS)
+                for top in range(0, len(block), _CHUNK_ROWS)
             ]
             list(pool.map(_drain, tallies, (pieces[w :: len(tallies)] for w in range(len(tallies)))))
             _flush(tallies, fine, at_least=fine.shape[1] // 4 + 2**16)
@@ -296,17 +293,45 @@ def _flush(tallies: list[_Tally], fine: NDArray[np.int64], *, at_least: int) -> 
 def all_levels(pairs: PairSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The level of every pair, for sets small enough to hold them: (same product, different product)."""
     found: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])
+    buffer = np.empty(_ROWS * _COLUMNS, np.float32)
     for down, across in pairs.blocks():
-        a, b = pairs.rows[down] * (np.float32(-2.0) * _BINS_PER_UNIT), pairs.columns[across]
-        values = np.clip(a @ b.T + _ZERO_COSINE, 0.0, _LAST_BIN)
+        values = np.clip(_product(pairs, down, across, buffer) + _ZERO_COSINE, 0.0, _LAST_BIN)
         levels = (values * np.float32(LEVELS_PER_BIN)).astype(np.int64)
         same = pairs.row_codes[down][:, None] == pairs.column_codes[across][None, :]
         counted = np.ones(levels.shape, bool)
         if pairs.one_set:
-            counted = np.arange(down.start, down.start + len(a))[:, None] < np.arange(
-                across.start, across.start + len(b)
-            )
+            rows = np.arange(len(values))[:, None] + down.start
+            counted = np.arange(values.shape[1])[None, :] + across.start > rows
         found[0].append(levels[same & counted])
         found[1].append(levels[~same & counted])
     empty = np.empty(0, np.int64)
     return np.concatenate([empty, *found[0]]), np.concatenate([empty, *found[1]])
+
+
+def accepted_blocks(pairs: PairSet, threshold: float) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
+    """Block by block, which pairs ``d <= threshold`` accepts; a pair that does not count is never accepted.
+
+    The distances are bit for bit those of `count_pairs`: the same products of the same blocks.
+    """
+    bound = np.float32(level_of(threshold) / LEVELS_PER_BIN)
+    if float(bound) > level_of(threshold) / LEVELS_PER_BIN:
+        bound = np.nextafter(bound, np.float32(-np.inf))
+    buffer = np.empty(_ROWS * _COLUMNS, np.float32)
+    for down, across in pairs.blocks():
+        block = _product(pairs, down, across, buffer)
+        block += _ZERO_COSINE
+        np.clip(block, 0.0, _LAST_BIN, out=block)
+        accepted = block <= bound
+        if pairs.one_set and across.start < down.start + len(block):
+            rows = np.arange(len(block))[:, None] + down.start
+            accepted &= np.arange(block.shape[1])[None, :] + across.start > rows
+        yield (down, across), accepted
+
+
+def _product(pairs: PairSet, down: slice, across: slice, buffer: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``-2c * 2^13`` of a block, shape (r, k), written into the buffer."""
+    # A power of two only moves exponents: scaled here, the product has the bits of one scaled after.
+    a, b = pairs.rows[down] * (np.float32(-2.0) * _BINS_PER_UNIT), pairs.columns[across]
+    block = buffer[: len(a) * len(b)].reshape(len(a), len(b))
+    np.matmul(a, b.T, out=block)
+    return block

@@ -1,0 +1,355 @@
+"""Choose a threshold, say what it does with intervals, and refuse a claim that the data cannot bear.
+
+*The rule of 30* (Doddington, Przybocki, Martin, Reynolds 2000): to know an error rate within 30 % of
+itself at 90 % confidence, at least 30 errors have to be seen. A target of FAR 0.1 % therefore wants
+30,000 different-product pairs. And because products are what intervals resample, at least `LEAST_PRODUCTS`
+of them: with fewer, a bootstrap over clusters claims too much (Cameron, Gelbach, Miller 2008).
+
+A choice that cannot be borne out still carries what was measured; its ``refusal`` is the sentence for the
+user, and whoever applies the threshold has to look at it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.calibration import OperatingPoint
+from retrieval.distance import MAX_DISTANCE
+from retrieval.intervals import Interval, by_product, far_interval, rate_interval, val_interval
+from retrieval.metrics.by_product import ProductPairCounts, accepted_by_product
+from retrieval.metrics.curve import AtFar, PairRate
+from retrieval.metrics.identification import Labels
+from retrieval.metrics.openset import OpenSetRate, open_set, open_set_at
+from retrieval.metrics.pairs import EXPERIMENT_FAR, PairRates, pair_rates
+
+LEAST_ERRORS = 30
+LEAST_PRODUCTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class PairMeasurement:
+    """What a threshold does to all pairs of a split, with 95 % intervals.
+
+    Attributes:
+        rate: VAL and FAR with their counts.
+        val_ci: interval of VAL, by product.
+        far_ci: interval of FAR, by pairs of products.
+        products: distinct products of the split.
+    """
+
+    rate: PairRate
+    val_ci: Interval
+    far_ci: Interval
+    products: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSetMeasurement:
+    """What a threshold does to known and unknown photos, with 95 % intervals.
+
+    Attributes:
+        rate: FPIR and DIR with their counts.
+        fpir_ci: interval of FPIR, by product.
+        dir_ci: interval of DIR, by product.
+        known_products: distinct products of the known photos.
+        unknown_products: distinct products of the unknown photos.
+    """
+
+    rate: OpenSetRate
+    fpir_ci: Interval
+    dir_ci: Interval
+    known_products: int
+    unknown_products: int
+
+
+@dataclass(frozen=True, slots=True)
+class FarChoice:
+    """A threshold chosen for a FAR.
+
+    Attributes:
+        name: ``far=0.01``, or ``experiment``.
+        target: the FAR to keep.
+        threshold: squared L2; None when no threshold keeps it.
+        threshold_ci: interval of the threshold: where FAR crosses the ends of its own interval
+            (Woodruff 1952).
+        measured: on the photos it was chosen on, hence optimistic elsewhere; None without a threshold.
+        refusal: why the data cannot bear this claim, one sentence; empty when they can.
+    """
+
+    name: str
+    target: float
+    threshold: float | None
+    threshold_ci: Interval
+    measured: PairMeasurement | None
+    refusal: str
+
+    def operating_point(self) -> OperatingPoint:
+        """What a bundle stores; a refusal goes into its note.
+
+        Raises:
+            ValueError: there is no threshold.
+        """
+        if self.threshold is None or self.measured is None:
+            raise ValueError(f"expected a threshold to store, received none: {self.refusal}")
+        rate = self.measured.rate
+        return OperatingPoint(
+            self.name,
+            self.threshold,
+            far=_number(rate.far),
+            val=_number(rate.val),
+            far_ci=_ends(self.measured.far_ci, rate.far),
+            val_ci=_ends(self.measured.val_ci, rate.val),
+            accepted_same=rate.accepted_same,
+            same_pairs=rate.same,
+            accepted_different=rate.accepted_different,
+            different_pairs=rate.different,
+            note=self.refusal,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FpirChoice:
+    """A threshold chosen for an FPIR.
+
+    Attributes:
+        name: ``fpir=0.05``.
+        target: the FPIR to keep.
+        threshold: squared L2; None when no threshold keeps it.
+        measured: on the photos it was chosen on, hence optimistic elsewhere; None without a threshold.
+        refusal: why the data cannot bear this claim, one sentence; empty when they can.
+    """
+
+    name: str
+    target: float
+    threshold: float | None
+    measured: OpenSetMeasurement | None
+    refusal: str
+
+    def operating_point(self, *, gallery: int) -> OperatingPoint:
+        """What a bundle stores; a refusal goes into its note.
+
+        Args:
+            gallery: products in the gallery; an FPIR says nothing without it.
+
+        Raises:
+            ValueError: there is no threshold.
+        """
+        if self.threshold is None or self.measured is None:
+            raise ValueError(f"expected a threshold to store, received none: {self.refusal}")
+        rate, found = self.measured.rate, self.measured.dir_ci
+        return OperatingPoint(
+            self.name,
+            self.threshold,
+            fpir=_number(rate.fpir),
+            fnir=_number(rate.fnir),
+            fpir_ci=_ends(self.measured.fpir_ci, rate.fpir),
+            fnir_ci=_ends(Interval(1.0 - found.high, 1.0 - found.low, found.level, found.method), rate.fnir),
+            probes=rate.found.whole,
+            strangers=rate.false_matches.whole,
+            gallery=gallery,
+            note=self.refusal,
+        )
+
+
+def measure_pairs(embeddings: NDArray[np.float32], labels: Labels, threshold: float) -> PairMeasurement:
+    """VAL and FAR at a threshold over all pairs of a split, with intervals.
+
+    Args:
+        embeddings: unit vectors, float32, shape (n, d).
+        labels: product of each, shape (n,).
+        threshold: squared L2; inclusive.
+
+    Raises:
+        ValueError: shapes, types or norms are not as described, or the threshold is nan.
+    """
+    return _measured(accepted_by_product(embeddings, labels, threshold))
+
+
+def choose_by_far(
+    embeddings: NDArray[np.float32], labels: Labels, targets: Sequence[float], *, experiment: bool = True
+) -> tuple[PairRates, tuple[FarChoice, ...]]:
+    """The most permissive threshold for each FAR target.
+
+    Choose on one split and report with `measure_pairs` on another.
+
+    Args:
+        embeddings: unit vectors, float32, shape (n, d).
+        labels: product of each, shape (n,).
+        targets: FARs to keep, each in [0, 1].
+        experiment: first the original experiment's rule: highest VAL with FAR < 0.20.
+
+    Returns:
+        All pair rates, and the choices in the order of the targets.
+
+    Raises:
+        ValueError: shapes, types, norms or targets are not as described.
+    """
+    rates = pair_rates(embeddings, labels, far_targets=targets)
+    wanted = [("experiment", rates.experiment)] if experiment else []
+    wanted += [(f"far={at.target:g}", at) for at in rates.at_far]
+    return rates, tuple(_choice(name, at, rates, embeddings, labels) for name, at in wanted)
+
+
+def choose_by_fpir(
+    known: NDArray[np.floating],
+    known_labels: Labels,
+    unknown: NDArray[np.floating],
+    unknown_labels: Labels,
+    targets: Sequence[float],
+) -> tuple[FpirChoice, ...]:
+    """The most permissive threshold for each FPIR target.
+
+    Args:
+        known: the smallest threshold that finds each known photo, inf for never, shape (n,);
+            `retrieval.metrics.finding_distances` gives it.
+        known_labels: product of each known photo, shape (n,).
+        unknown: the best distance of each unknown photo, inf for none, shape (m,).
+        unknown_labels: product of each unknown photo, shape (m,).
+        targets: FPIRs to keep, each in [0, 1].
+
+    Raises:
+        ValueError: shapes or targets are not as described.
+    """
+    choices = []
+    for target, rate in zip(targets, open_set(known, unknown, targets), strict=True):
+        measured = None
+        if rate.threshold is not None:
+            measured = measure_open_set(known, known_labels, unknown, unknown_labels, rate.threshold, target=target)
+        strangers, products = len(unknown), len(np.unique(np.asarray(unknown_labels)))
+        refusal = support("FPIR", target, strangers, "photos of unknown products", products)
+        if not refusal and rate.threshold is None:
+            refusal = f"No threshold keeps FPIR at {_percent(target)}: too many unknown photos lie at distance 0."
+        choices.append(FpirChoice(f"fpir={target:g}", target, rate.threshold, measured, refusal))
+    return tuple(choices)
+
+
+def measure_open_set(
+    known: NDArray[np.floating],
+    known_labels: Labels,
+    unknown: NDArray[np.floating],
+    unknown_labels: Labels,
+    threshold: float,
+    *,
+    target: float | None = None,
+) -> OpenSetMeasurement:
+    """FPIR and DIR at a threshold, with intervals; arguments as in `choose_by_fpir` and `open_set_at`.
+
+    Raises:
+        ValueError: shapes are not as described.
+    """
+    names, strangers = np.asarray(known_labels), np.asarray(unknown_labels)
+    if names.shape != np.shape(known) or strangers.shape != np.shape(unknown):
+        raise ValueError(
+            f"expected one label a photo, received {np.shape(known)} and {np.shape(unknown)} distances, "
+            f"{names.shape} and {strangers.shape} labels"
+        )
+    return OpenSetMeasurement(
+        open_set_at(known, unknown, threshold, target=target),
+        rate_interval(*by_product(np.asarray(unknown) <= threshold, strangers)),
+        rate_interval(*by_product(np.asarray(known) <= threshold, names)),
+        len(np.unique(names)),
+        len(np.unique(strangers)),
+    )
+
+
+def support(rate: str, target: float, trials: int, trial_name: str, products: int) -> str:
+    """Why data cannot bear a claim about an error rate; empty when they can.
+
+    Args:
+        rate: its name, such as FAR.
+        target: the rate to claim.
+        trials: how many there are.
+        trial_name: what they are, in the plural.
+        products: how many distinct products they come from.
+    """
+    if trials * target < LEAST_ERRORS:
+        need = f"{math.ceil(LEAST_ERRORS / target):,}" if target > 0.0 else "no finite number of"
+        return (
+            f"{rate} {_percent(target)} cannot be told from {trials:,} {trial_name}: it takes {need} "
+            f"to see {LEAST_ERRORS} errors. Use more photos or a higher target."
+        )
+    if products < LEAST_PRODUCTS:
+        return (
+            f"{rate} {_percent(target)} cannot be told from {products} products: it takes at least "
+            f"{LEAST_PRODUCTS} to say anything of others. Use photos of more products."
+        )
+    return ""
+
+
+def _choice(name: str, at: AtFar, rates: PairRates, embeddings: NDArray[np.float32], labels: Labels) -> FarChoice:
+    products = len(np.unique(np.asarray(labels)))
+    refusal = support("FAR", at.target, at.different, "pairs of different products", products)
+    if at.threshold is None:
+        return FarChoice(
+            name,
+            at.target,
+            None,
+            Interval(math.nan, math.nan, 0.95, "none"),
+            None,
+            refusal
+            or f"No threshold keeps FAR at {_percent(at.target)}: too many different products lie at distance 0.",
+        )
+    if not refusal and not at.same:
+        refusal = "VAL cannot be told: no product has two photos. Use more photos of each product."
+    measured = _measured(accepted_by_product(embeddings, labels, at.threshold))
+    far = measured.far_ci
+    ends = (
+        Interval(math.nan, math.nan, far.level, "none")
+        if math.isnan(far.low)
+        else Interval(
+            min(at.threshold, rates.curve.near_far(far.low)),
+            min(MAX_DISTANCE, max(at.threshold, rates.curve.near_far(far.high))),
+            far.level,
+            far.method,
+        )
+    )
+    return FarChoice(name, at.target, at.threshold, ends, measured, refusal)
+
+
+def _measured(counts: ProductPairCounts) -> PairMeasurement:
+    images = int(counts.images.sum())
+    same = int(counts.same.sum())
+    rate = PairRate(
+        counts.threshold,
+        int(counts.accepted_same.sum()),
+        same,
+        int(counts.accepted.sum()),
+        images * (images - 1) // 2 - same,
+    )
+    return PairMeasurement(rate, val_interval(counts), far_interval(counts), len(counts.products))
+
+
+def _percent(rate: float) -> str:
+    return f"{100.0 * rate:g} %"
+
+
+def _number(rate: float) -> float | None:
+    return None if math.isnan(rate) else rate
+
+
+def _ends(interval: Interval, rate: float) -> tuple[float, float] | None:
+    """The interval as a bundle stores it, or None."""
+    if math.isnan(interval.low) or math.isnan(rate):
+        return None
+    return max(0.0, interval.low), min(1.0, interval.high)
+
+
+__all__ = [
+    "EXPERIMENT_FAR",
+    "LEAST_ERRORS",
+    "LEAST_PRODUCTS",
+    "FarChoice",
+    "FpirChoice",
+    "OpenSetMeasurement",
+    "PairMeasurement",
+    "choose_by_far",
+    "choose_by_fpir",
+    "measure_open_set",
+    "measure_pairs",
+    "support",
+]
