@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,12 +24,14 @@ from typing import Any, Literal, get_args
 
 from retrieval import durable
 from retrieval.calibration import Calibration, OperatingPoint
-from retrieval.errors import BundleError, ModelNotFoundError, UsageError
+from retrieval.description import DAMAGED_HINT, DESCRIPTION, SCHEMA, dump, peek, refuse_strangers, verify_file
+from retrieval.errors import BundleError, UsageError
 from retrieval.network import Runtime
 from retrieval.preprocessing import Preprocessing
 from retrieval.store import ModelIdentity
 
 __all__ = [
+    "DESCRIPTION",
     "SCHEMA",
     "Bundle",
     "Calibration",
@@ -47,17 +48,13 @@ __all__ = [
     "write_bundle",
 ]
 
-SCHEMA = "itemrec.bundle/1"
-DESCRIPTION = "bundle.json"
 CARD = "CARD.md"
 
 Pool = Literal["none", "cls", "mean", "flatten"]
 
 _ENCODER_NAMES: Mapping[Runtime, str] = {"litert": "encoder.tflite", "onnx": "encoder.onnx"}
-_MAX_DESCRIPTION_BYTES = 4 << 20
 _MAX_DIMENSION = 65_536
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
-_DAMAGED_HINT = "Fetch, import or train the model again; a bundle is never edited by hand."
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +130,7 @@ class Bundle:
             return ""
         except (OSError, UnicodeDecodeError) as error:
             raise BundleError(
-                f"expected a readable model card in {self.path}, received: {error}", hint=_DAMAGED_HINT
+                f"expected a readable model card in {self.path}, received: {error}", hint=DAMAGED_HINT
             ) from error
 
 
@@ -227,16 +224,19 @@ def read_bundle(path: Path) -> Bundle:
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         detail = f"without the field {error}" if isinstance(error, KeyError) else f"that is wrong: {error}"
         raise BundleError(
-            f"expected a complete {DESCRIPTION} in {root}, received one {detail}", hint=_DAMAGED_HINT
+            f"expected a complete {DESCRIPTION} in {root}, received one {detail}", hint=DAMAGED_HINT
         ) from error
+    if runtime == "onnx":
+        # An ONNX file may name weights in files beside it, which no hash here would cover.
+        refuse_strangers(root, sizes)
     for name, (size, sha256) in sizes.items():
-        _verify_file(root, name, size, sha256)
+        verify_file(root, name, size, sha256)
     expected = _fingerprint_of(bundle)
     if bundle.fingerprint != expected:
         raise BundleError(
             f"expected the fingerprint {expected[:12]}… from what {root} holds, "
             f"received {bundle.fingerprint[:12]}… in its {DESCRIPTION}",
-            hint=_DAMAGED_HINT,
+            hint=DAMAGED_HINT,
         )
     return bundle
 
@@ -324,7 +324,7 @@ def write_bundle(
             "license": license,
             "files": files,
         }
-        durable.write(staging / DESCRIPTION, _dump(description))
+        durable.write(staging / DESCRIPTION, dump(description))
         read_bundle(staging)
         check_place(path, replace=replace)
         durable.move_directory(staging, path)
@@ -334,6 +334,8 @@ def write_bundle(
             hint="Check the free space and the permissions of that place.",
         ) from error
     finally:
+        import shutil  # only writers pay for it
+
         shutil.rmtree(staging, ignore_errors=True)
     return read_bundle(path)
 
@@ -349,7 +351,7 @@ def set_calibration(path: Path, calibration: Calibration) -> Bundle:
     data["calibration"] = calibration.to_json()
     target = bundle.path / DESCRIPTION
     try:
-        durable.replace(target, _dump(data))
+        durable.replace(target, dump(data))
     except OSError as error:
         raise BundleError(
             f"expected to write the calibration into {target}, received: {error}",
@@ -366,80 +368,6 @@ def _fingerprint_of(bundle: Bundle) -> str:
         dimension=bundle.dimension,
         readout=bundle.readout,
     )
-
-
-def peek(path: Path) -> dict[str, Any]:
-    """What a bundle's description says, unverified: cheap, to find the one that `read_bundle` opens.
-
-    Raises:
-        ModelNotFoundError: there is no bundle at that path.
-        BundleError: its description cannot be read.
-    """
-    root = Path(path)
-    file = root / DESCRIPTION
-    try:
-        with file.open("rb") as stream:
-            raw = stream.read(_MAX_DESCRIPTION_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        what = "nothing there"
-        if os.path.exists(root):
-            what = "a directory without one" if os.path.isdir(root) else "a file"
-        raise ModelNotFoundError(
-            f"expected a bundle (a directory with {DESCRIPTION}) at {root}, received {what}",
-            hint="List the installed models: itemrec models list. Make a bundle of a .tflite or .onnx file: "
-            "itemrec models import FILE --name NAME",
-        ) from error
-    except OSError as error:
-        raise BundleError(f"expected to read {file}, received: {error}") from error
-    if len(raw) > _MAX_DESCRIPTION_BYTES:
-        raise BundleError(
-            f"expected a {DESCRIPTION} of at most {_MAX_DESCRIPTION_BYTES} bytes in {root}, received more",
-            hint=_DAMAGED_HINT,
-        )
-    try:
-        data = json.loads(raw, parse_constant=_refuse_constant)
-        if not isinstance(data, dict):
-            raise ValueError("the document is not an object")
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"expected {file} to be a JSON object, received: {error}", hint=_DAMAGED_HINT) from error
-    if data.get("schema") != SCHEMA:
-        raise BundleError(
-            f"expected a bundle of schema {SCHEMA} in {root}, received {data.get('schema')!r}",
-            hint="It was written by another release of itemrec: update itemrec, or make the bundle again.",
-        )
-    return data
-
-
-def _refuse_constant(token: str) -> float:
-    raise ValueError(f"{token} is not a number")
-
-
-def _verify_file(root: Path, name: str, size: object, sha256: object) -> None:
-    file = root / name
-    if not name or "/" in name or "\\" in name or name in (".", "..") or ":" in name:
-        raise BundleError(f"expected files inside the bundle {root}, received the name {name!r}", hint=_DAMAGED_HINT)
-    try:
-        if file.is_symlink() and not file.resolve(strict=True).is_relative_to(root.resolve(strict=True)):
-            raise BundleError(
-                f"expected files inside the bundle {root}, received {name!r}, a link that leaves it",
-                hint="Copy the file itself into the bundle.",
-            )
-        received = file.stat().st_size
-        if received != size:
-            raise BundleError(
-                f"expected {size} bytes in {file}, received {received}: the bundle is damaged",
-                hint=_DAMAGED_HINT,
-            )
-        digest = durable.sha256(file)
-    except OSError as error:
-        raise BundleError(
-            f"expected the file {name!r} in the bundle {root}, received: {error}", hint=_DAMAGED_HINT
-        ) from error
-    if digest != sha256:
-        raise BundleError(
-            f"expected {file} with SHA-256 {str(sha256)[:12]}…, received {digest[:12]}…: the bundle is damaged",
-            hint=_DAMAGED_HINT,
-        )
 
 
 def _text(data: Mapping[str, Any], key: str, default: str | None = None) -> str:
@@ -469,7 +397,3 @@ def check_place(path: Path, *, replace: bool) -> None:
             f"expected a new place for a bundle, received {path}, which already holds one",
             hint="Choose another name or place, or say --replace.",
         )
-
-
-def _dump(data: Mapping[str, Any]) -> bytes:
-    return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

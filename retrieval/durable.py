@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,7 +25,8 @@ def write(file: Path, content: bytes) -> None:
 def copy(source: Path, target: Path) -> None:
     """Copy a file's content and wait until it is on the disk; raises OSError."""
     with source.open("rb") as reader, target.open("wb") as writer:
-        shutil.copyfileobj(reader, writer, 1 << 20)
+        while chunk := reader.read(1 << 20):
+            writer.write(chunk)
         writer.flush()
         os.fsync(writer.fileno())
 
@@ -45,7 +44,7 @@ def replace(file: Path, content: bytes) -> None:
 
 def beside(path: Path, suffix: str) -> Path:
     """A fresh hidden name in the same directory, so that a rename into place stays on one disk."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.{suffix}")
+    return path.with_name(f".{path.name}.{os.urandom(6).hex()}.{suffix}")
 
 
 def move_directory(staging: Path, path: Path) -> None:
@@ -67,6 +66,8 @@ def move_directory(staging: Path, path: Path) -> None:
                 os.rename(retired, path)
         raise
     if retired is not None:
+        import shutil  # with its archive modules it would cost every start some milliseconds
+
         shutil.rmtree(retired, ignore_errors=True)
     sync_directory(path.parent)
 

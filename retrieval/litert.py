@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +141,7 @@ def _without_banners() -> Iterator[None]:
         return
     with _greeting:
         try:
-            captured = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the with below)
+            captured = _scratch_file()
             saved = os.dup(2)
         except OSError:  # no stderr to keep clean, or nowhere to keep its lines meanwhile
             yield
@@ -161,3 +160,11 @@ def _without_banners() -> Iterator[None]:
                 with suppress(OSError):
                     if kept:
                         os.write(2, kept)
+
+
+def _scratch_file() -> BinaryIO:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("itemrec-stderr"), "w+b")
+    import tempfile
+
+    return tempfile.TemporaryFile()
