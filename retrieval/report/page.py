@@ -27,10 +27,10 @@ from retrieval.errors import UsageError
 
 Tone = Literal["plain", "good", "warn", "bad"]
 
-THUMBNAIL = 272
-"""Longer side of a thumbnail, pixels: twice the widest place that the style gives it."""
+THUMBNAIL = 224
+"""Longer side of a thumbnail, pixels: sharp on a phone at the width that the style gives it."""
 
-_QUALITY = 78
+_QUALITY = 74
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
