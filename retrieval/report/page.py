@@ -24,6 +24,7 @@ from markupsafe import Markup, escape
 
 from retrieval import durable, images
 from retrieval.errors import UsageError
+from retrieval.text import printable
 
 Tone = Literal["plain", "good", "warn", "bad"]
 
@@ -256,7 +257,7 @@ def write_page(path: Path, html: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"expected a place for the report that can be written, received {images.printable(path)}: {reason}",
+            f"expected a place for the report that can be written, received {printable(path)}: {reason}",
             hint="Name a file in a directory that exists.",
         ) from error
 
