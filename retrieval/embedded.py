@@ -240,7 +240,8 @@ class EmbeddedStore:
 
         with engine_errors("count values", self._path):
             response = self._shard.facet(edge.FacetRequest(field, limit=2**31, exact=True))
-            return {str(hit.value): int(hit.count) for hit in response.hits}
+            # Values whose points are all deleted stay in the engine's index with a count of 0.
+            return {str(hit.value): int(hit.count) for hit in response.hits if hit.count > 0}
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points, replacing those of the same id; of two with one id the last counts.

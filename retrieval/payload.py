@@ -1,7 +1,8 @@
 """How a record is written into a Qdrant payload, and how filters find it again; one codec for every store.
 
 A payload is ``{"product_id", "image", "hash", "meta", "tags"}``. ``meta`` is the product's
-metadata as it came from the catalog. ``tags`` repeats it as one keyword per column,
+metadata as JSON text: read back as an object, the engine may return a float that differs in
+its last bit, and metadata would seem changed in every index run. ``tags`` repeats it as one keyword per column,
 ``["category","Milk"]`` in compact JSON, so that a single keyword index serves filters on any
 column: column names with dots, brackets or quotes never meet Qdrant's JSON-path syntax,
 numbers and strings stay apart, and the cost of opening an index does not grow with the
@@ -40,7 +41,7 @@ MAX_COLUMNS = 256
 MAX_TAG_BYTES = 200
 """A longer keyword is indexed by its hash, so that descriptions do not swell the index."""
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _HINT = "Repair that entry of the catalog or its products table"
 
 
@@ -56,7 +57,8 @@ def encode(record: IndexedImage) -> dict[str, Any]:
 
 def encode_metadata(metadata: Metadata) -> dict[str, Any]:
     """The part of a payload that a change of metadata replaces."""
-    return {META: dict(metadata), TAGS: [tag(key, value) for key, value in metadata.items()]}
+    text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return {META: text, TAGS: [tag(key, value) for key, value in metadata.items()]}
 
 
 def decode(image_id: str, payload: Mapping[str, Any] | None) -> IndexedImage:
@@ -73,9 +75,9 @@ def decode(image_id: str, payload: Mapping[str, Any] | None) -> IndexedImage:
             product_id=payload[PRODUCT],
             image=payload[IMAGE],
             content_hash=payload[HASH],
-            metadata=payload[META],
+            metadata=json.loads(payload[META]),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise IndexDamagedError(
             f"expected the record of a picture at point {image_id}, received {error}",
             hint="Rebuild the index from its catalog: itemrec index CATALOG --rebuild",
@@ -125,7 +127,7 @@ def _spelled(value: JsonScalar) -> list[JsonScalar]:
     if value.lower() in ("true", "false"):
         return [value.lower() == "true"]
     if _NUMBER.fullmatch(value):
-        if re.fullmatch(r"[+-]?\d{1,18}", value):
+        if re.fullmatch(r"[+-]?\d{1,18}", value, re.ASCII):
             return [int(value)]
         number = float(value)
         return [number] if math.isfinite(number) else []

@@ -101,12 +101,16 @@ class MemoryStore:
     def upsert(self, points: Sequence[Point]) -> None:
         for point in points:
             self._check(point.vector)
-            if str(uuid.UUID(point.record.image_id)) != point.record.image_id:
-                raise StoreError("expected a UUID")
+            try:
+                canonical = str(uuid.UUID(point.record.image_id))
+                (point.record.product_id + point.record.image).encode()
+            except ValueError as error:
+                raise StoreError("expected a UUID and valid Unicode") from error
+            if canonical != point.record.image_id:
+                raise StoreError("expected a UUID in its canonical spelling")
             self._check_metadata(point.record.metadata)
             if not point.record.product_id:
                 raise StoreError("expected a product id")
-            (point.record.product_id + point.record.image).encode()
         self.rows.update((p.record.image_id, p) for p in points)
 
     def set_metadata(self, updates: Mapping[str, Metadata]) -> None:
