@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from retrieval.distance import MAX_DISTANCE
 from retrieval.encoder import Encoder, load_encoder
 from retrieval.errors import ImageError, UsageError
 from retrieval.store import Manifest, VectorStore
-from retrieval.types import JsonScalar, Neighbor, Recognition, Where
+from retrieval.types import JsonScalar, Match, Neighbor, Recognition, Where
 from retrieval.workers import default_threads, per_thread
 
 FIRST_LIMIT = 64
 WIDEN = 4
+LAST_LIMIT = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,44 +58,54 @@ def find(
     products: int,
     where: Where | None = None,
     exact: bool = False,
-) -> list[Neighbor]:
-    """Neighbors within the threshold, enough for the best ``products`` products to be scored in full.
+) -> list[Match]:
+    """The best products within the threshold, each scored by its own pictures whatever else is near.
 
-    The search widens until that many distinct products are seen or the threshold ends it, so
-    that many pictures of one product cannot crowd out the others. Where the list was cut, each
-    leading product's own nearest pictures are fetched too: its score must not depend on how
-    many pictures other products have.
+    Many pictures of one product must not crowd out the others, so the list of neighbors widens
+    until the ranking cannot change any more: a product whose further pictures lie outside the
+    list has its own nearest ones fetched, in the order of the best score it could have, until
+    ``products`` complete scores beat whatever any other product, seen or unseen, could reach.
+    Only past `LAST_LIMIT` neighbors is the search ended with what it has.
 
     Args:
         store: the gallery.
         vector: unit vector of the photo, shape (d,).
         threshold: squared L2; inclusive.
-        products: how many distinct products to look for.
+        products: how many products to rank.
         where: keep only products whose metadata match.
         exact: scan every vector even where an HNSW graph exists.
+
+    Returns:
+        At most ``products`` matches, best first.
     """
+    complete: dict[str, list[Neighbor]] = {}
+    scores: list[float] = []
     limit = FIRST_LIMIT
     while True:
         neighbors = store.search(vector, limit=limit, max_distance=threshold, where=where, exact=exact)
         cut = len(neighbors) == limit
-        if not cut or len({n.product_id for n in neighbors}) >= products:
-            break
+        # With fewer of its pictures seen, a product's mean can only fall: this ranking is optimistic.
+        for hope in votes.rank(neighbors, threshold=threshold):
+            if hope.product_id in complete:
+                continue
+            if len(scores) >= products and scores[-products] > hope.score:
+                break
+            own = [n for n in neighbors if n.product_id == hope.product_id]
+            if len(own) < votes.EVIDENCE:
+                own = store.search(
+                    vector,
+                    limit=votes.EVIDENCE,
+                    max_distance=MAX_DISTANCE,
+                    product_id=hope.product_id,
+                    exact=exact,
+                )
+            complete[hope.product_id] = own
+            insort(scores, votes.score([n.distance for n in own], threshold=threshold))
+        unseen = votes.vote(neighbors[-1].distance) if cut else 0.0
+        settled = len(scores) >= products and scores[-products] >= unseen
+        if not cut or settled or limit >= LAST_LIMIT:
+            return votes.rank((n for ns in complete.values() for n in ns), threshold=threshold)[:products]
         limit *= WIDEN
-    if not cut:
-        return neighbors
-    found = {n.image_id: n for n in neighbors}
-    for match in votes.rank(neighbors, threshold=threshold)[: 2 * products]:
-        if match.votes < votes.EVIDENCE:
-            own = store.search(
-                vector,
-                limit=votes.EVIDENCE,
-                max_distance=threshold,
-                where=where,
-                product_id=match.product_id,
-                exact=exact,
-            )
-            found.update((n.image_id, n) for n in own)
-    return list(found.values())
 
 
 def recognize(
@@ -116,8 +128,7 @@ def recognize(
         fingerprint: the model's, for the record.
     """
     start = time.perf_counter()
-    neighbors = find(store, photo.vector, threshold=threshold, products=max(top, 2), where=where)
-    matches = votes.rank(neighbors, threshold=threshold)
+    matches = find(store, photo.vector, threshold=threshold, products=max(top, 2), where=where)
     search_ms = (time.perf_counter() - start) * 1e3
     return Recognition(
         source=photo.source,

@@ -18,12 +18,11 @@ def oracle(neighbors: list[Neighbor], threshold: float) -> dict[str, float]:
     """The formula of the docstring, spelled out without sharing a line with the module."""
     out: dict[str, float] = {}
     for product in {n.product_id for n in neighbors if n.distance <= threshold}:
-        ds = sorted(n.distance for n in neighbors if n.product_id == product and n.distance <= threshold)
+        ds = sorted(n.distance for n in neighbors if n.product_id == product)[:3]
         total = 0.0
-        for i in range(votes.VOTERS):
-            if i < len(ds):
-                total += math.exp(-ds[i] / votes.TEMPERATURE)
-        out[product] = total / votes.VOTERS
+        for d in ds:
+            total += math.exp(-d / 0.2) if d <= threshold else 0.0
+        out[product] = total / len(ds)
     return out
 
 
@@ -75,6 +74,19 @@ def test_many_far_pictures_do_not_beat_three_near_ones() -> None:
     matches = votes.rank(crowd + near, threshold=1.0)
     assert matches[0].product_id == "near"
     assert matches[1].votes == votes.EVIDENCE
+
+
+def test_a_newcomer_with_one_near_picture_is_not_marked_down() -> None:
+    old = [neighbor("old", d, n) for n, d in enumerate((0.3, 0.32, 0.34))]
+    matches = votes.rank([neighbor("new", 0.2), *old], threshold=1.0)
+    assert matches[0].product_id == "new"
+
+
+def test_pictures_beyond_the_threshold_are_silent_voters() -> None:
+    alone = votes.rank([neighbor("a", 0.2)], threshold=0.5)[0]
+    dragged = votes.rank([neighbor("a", 0.2), neighbor("a", 0.9, 1)], threshold=0.5)[0]
+    assert dragged.score == pytest.approx(alone.score / 2)
+    assert dragged.votes == len(dragged.evidence) == 1
 
 
 def test_evidence_is_nearest_first() -> None:

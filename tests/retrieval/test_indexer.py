@@ -1,0 +1,192 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from retrieval.bundle import Bundle
+from retrieval.catalog import read_catalog
+from retrieval.errors import CatalogError, ModelMismatchError
+from retrieval.indexer import IndexReport, index_catalog
+from retrieval.store import Index
+from retrieval.types import Point
+from tests.contract.reference import MemoryIndex
+from tests.fakes import PixelEncoder, fake_bundle, picture, use_pixel_encoder, write_catalog
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_pixel_encoder(monkeypatch)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return fake_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_catalog(tmp_path / "catalog", products=5, views=4)
+
+
+def run(root: Path, index: Index, bundle: Bundle, **options: bool) -> IndexReport:
+    return index_catalog(read_catalog(root), index, bundle, threads=2, **options)
+
+
+def contents(index: Index) -> dict[str, Point]:
+    with index.reader() as (store, _):
+        return {p.record.image: p for batch in store.points() for p in batch}
+
+
+def test_first_run_writes_every_picture_with_its_metadata(root: Path, bundle: Bundle) -> None:
+    index = MemoryIndex()
+    report = run(root, index, bundle)
+    assert (report.added, report.updated, report.unchanged, report.images, report.products) == (20, 0, 0, 20, 5)
+    point = contents(index)["p003/2.png"]
+    assert point.record.metadata == {"name": "Product 3", "category": "Milk", "price": "3.50"}
+    manifest = index.manifest()
+    assert manifest is not None
+    assert manifest.metadata_keys == ("name", "category", "price")
+    assert manifest.model.fingerprint == bundle.fingerprint == report.fingerprint
+
+
+def test_second_run_embeds_nothing(root: Path, bundle: Bundle) -> None:
+    index = MemoryIndex()
+    run(root, index, bundle)
+    before, PixelEncoder.calls = contents(index), 0
+    report = run(root, index, bundle)
+    assert (report.added, report.updated, report.unchanged) == (0, 0, 20)
+    assert PixelEncoder.calls == 0
+    assert contents(index) == before
+
+
+def test_changed_picture_replaces_its_point(root: Path, bundle: Bundle) -> None:
+    index = MemoryIndex()
+    run(root, index, bundle)
+    before, PixelEncoder.calls = contents(index), 0
+    picture(77).save(root / "p001" / "1.png")
+    report = run(root, index, bundle)
+    assert (report.added, report.updated, report.unchanged, report.images) == (0, 1, 19, 20)
+    assert PixelEncoder.calls == 1
+    after = contents(index)
+    changed = {image for image in after if after[image].record.content_hash != before[image].record.content_hash}
+    assert changed == {"p001/1.png"}
+    assert after["p001/1.png"].record.image_id == before["p001/1.png"].record.image_id
+
+
+def test_changed_metadata_are_updated_without_embedding(root: Path, bundle: Bundle) -> None:
+    index = MemoryIndex()
+    run(root, index, bundle)
+    PixelEncoder.calls = 0
+    table = root / "products.csv"
+    table.write_text(table.read_text().replace("3.50", "2.99"))
+    report = run(root, index, bundle)
+    assert (report.updated, report.metadata_updated, report.unchanged) == (4, 4, 16)
+    assert PixelEncoder.calls == 0
+    assert {p.record.metadata["price"] for i, p in contents(index).items() if i.startswith("p003")} == {"2.99"}
+
+
+def test_prune_removes_only_what_left(root: Path, bundle: Bundle) -> None:
+    index = MemoryIndex()
+    run(root, index, bundle)
+    shutil.rmtree(root / "p000")
+    (root / "p001" / "0.png").unlink()
+    kept = run(root, index, bundle)
+    assert (kept.removed, kept.departed, kept.images) == (0, 5, 20)
+    pruned = run(root, index, bundle, prune=True)
+    assert (pruned.removed, pruned.departed, pruned.images, pruned.products) == (5, 0, 15, 4)
+    assert kept.products_without_pictures == ("p000",)
+
+
+def test_dry_run_plans_everything_and_writes_nothing(root: Path, bundle: Bundle) -> None:
+    index = MemoryIndex()
+    first = run(root, index, bundle, dry_run=True)
+    assert (first.added, index.manifest(), PixelEncoder.calls) == (20, None, 0)
+    run(root, index, bundle)
+    picture(77).save(root / "p001" / "1.png")
+    picture(78).save(root / "p001" / "new.png")
+    (root / "p002" / "0.png").unlink()
+    before, PixelEncoder.calls = contents(index), 0
+    plan = run(root, index, bundle, dry_run=True, prune=True)
+    assert plan.planned == [("replace", "p001/1.png"), ("add", "p001/new.png"), ("remove", "p002/0.png")]
+    assert (plan.added, plan.updated, plan.unchanged, plan.removed, plan.images) == (1, 1, 18, 1, 20)
+    assert PixelEncoder.calls == 0
+    assert contents(index) == before
+    document = plan.to_json()
+    assert document["dry_run"] is True
+    assert {"action": "remove", "image": "p002/0.png"} in document["plan"]
+
+
+def test_broken_pictures_are_named_and_the_rest_is_indexed(root: Path, bundle: Bundle) -> None:
+    whole = (root / "p000" / "0.png").read_bytes()
+    (root / "p000" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (root / "p000" / "empty.jpg").write_bytes(b"")
+    (root / "p000" / "notes.txt").write_text("not a picture")
+    report = run(root, MemoryIndex(), bundle)
+    assert report.images == 20
+    assert {r.path: r.code for r in report.refused} == {
+        "p000/cut.png": "truncated",
+        "p000/empty.jpg": "empty",
+        "p000/notes.txt": "not-a-picture",
+    }
+    assert all(r.reason and "\n" not in r.reason for r in report.refused)
+
+
+def test_a_picture_that_breaks_later_keeps_its_point(root: Path, bundle: Bundle) -> None:
+    index = MemoryIndex()
+    run(root, index, bundle)
+    (root / "p000" / "0.png").write_bytes(b"broken")
+    report = run(root, index, bundle, prune=True)
+    assert (len(report.refused), report.removed, report.images) == (1, 0, 20)
+
+
+def test_nothing_readable_is_an_error_that_commits_nothing(tmp_path: Path, bundle: Bundle) -> None:
+    folder = tmp_path / "bad" / "p"
+    folder.mkdir(parents=True)
+    (folder / "a.jpg").write_bytes(b"no")
+    index = MemoryIndex()
+    with pytest.raises(CatalogError, match=r"a\.jpg"):
+        run(tmp_path / "bad", index, bundle)
+    assert index.manifest() is None
+
+
+def test_another_model_is_refused_until_a_rebuild(root: Path, bundle: Bundle, tmp_path: Path) -> None:
+    index = MemoryIndex()
+    run(root, index, bundle)
+    other = fake_bundle(tmp_path / "other", name="other", encoder=b"other")
+    for dry_run in (False, True):
+        with pytest.raises(ModelMismatchError, match="pixels") as error:
+            run(root, index, other, dry_run=dry_run)
+        assert "--rebuild" in error.value.hint
+    PixelEncoder.calls = 0
+    report = run(root, index, other, rebuild=True)
+    assert (report.added, PixelEncoder.calls) == (20, 20)
+    manifest = index.manifest()
+    assert manifest is not None
+    assert manifest.model.name == "other"
+
+
+def test_interrupted_run_keeps_what_was_written_and_continues(
+    root: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.indexer.BATCH", 2)
+    monkeypatch.setattr("retrieval.indexer.WRITE_CHUNK", 2)
+    index, whole = MemoryIndex(), MemoryIndex()
+
+    def interrupt(done: int, note: str) -> None:
+        if done == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index_catalog(read_catalog(root), index, bundle, threads=1, notify=interrupt)
+    assert index.manifest() is None
+    PixelEncoder.calls = 0
+    report = run(root, index, bundle)
+    assert report.resumed
+    assert report.unchanged == 9
+    assert PixelEncoder.calls == 11
+    run(root, whole, bundle)
+    resumed, uninterrupted = contents(index), contents(whole)
+    assert resumed.keys() == uninterrupted.keys()
+    for image, point in uninterrupted.items():
+        assert resumed[image].record == point.record
+        assert (resumed[image].vector == point.vector).all()

@@ -1,0 +1,140 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from retrieval import votes
+from retrieval.distance import normalize
+from retrieval.errors import UsageError
+from retrieval.recognizer import (
+    EmbeddedPhoto,
+    RefusedPhoto,
+    embed_photos,
+    find,
+    parse_where,
+    query_threshold,
+    recognize,
+)
+from retrieval.store import Manifest, ModelIdentity
+from retrieval.types import IndexedImage, Point, image_id
+from tests.contract.reference import MemoryStore
+from tests.fakes import fake_bundle, picture, use_pixel_encoder
+
+DIMENSION = 8
+
+
+def gallery(rng: np.random.Generator, sizes: list[int], spread: float) -> MemoryStore:
+    store = MemoryStore(DIMENSION)
+    for number, size in enumerate(sizes):
+        center = rng.standard_normal(DIMENSION)
+        for n in range(size):
+            vector = normalize((center + spread * rng.standard_normal(DIMENSION))[None])[0]
+            name, image = f"p{number}", f"p{number}/{n}.jpg"
+            store.upsert([Point(IndexedImage(image_id(name, image), name, image, "0" * 64, {"n": number}), vector)])
+    return store
+
+
+def oracle(store: MemoryStore, vector: NDArray[np.float32], threshold: float) -> list[tuple[float, str]]:
+    """Every product scored from every one of its pictures."""
+    own: dict[str, list[float]] = {}
+    for point in store.rows.values():
+        d = min(float(((point.vector.astype(float) - vector.astype(float)) ** 2).sum()), 4.0)
+        own.setdefault(point.record.product_id, []).append(d)
+    scored = []
+    for product, ds in own.items():
+        nearest = sorted(ds)[: votes.VOTERS]
+        if nearest[0] <= threshold:
+            score = math.fsum(math.exp(-d / votes.TEMPERATURE) for d in nearest if d <= threshold) / len(nearest)
+            scored.append((score, product))
+    return sorted(scored, key=lambda pair: (-pair[0], pair[1]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.lists(st.sampled_from([1, 1, 2, 3, 5, 40, 150]), min_size=1, max_size=12),
+    spread=st.sampled_from([0.1, 0.4, 1.0]),
+    threshold=st.sampled_from([0.05, 0.5, 1.5, 4.0]),
+    products=st.integers(1, 6),
+)
+def test_find_is_exact_whatever_crowds_the_neighborhood(
+    seed: int, sizes: list[int], spread: float, threshold: float, products: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    store = gallery(rng, sizes, spread)
+    vector = normalize(rng.standard_normal((1, DIMENSION)))[0]
+    expected = oracle(store, vector, threshold)[:products]
+    found = find(store, vector, threshold=threshold, products=products)
+    assert [m.score for m in found] == pytest.approx([score for score, _ in expected], rel=1e-9)
+    assert len({m.product_id for m in found}) == len(found)
+
+
+def test_many_pictures_of_one_product_do_not_crowd_out_the_others() -> None:
+    rng = np.random.default_rng(0)
+    store = gallery(rng, [2000, 1, 1], 0.05)
+    vector = next(iter(store.rows.values())).vector
+    assert {m.product_id for m in find(store, vector, threshold=4.0, products=3)} == {"p0", "p1", "p2"}
+
+
+def test_where_keeps_only_what_matches() -> None:
+    store = gallery(np.random.default_rng(1), [3, 3, 3], 0.1)
+    vector = next(iter(store.rows.values())).vector
+    assert {m.product_id for m in find(store, vector, threshold=4.0, products=5, where={"n": (1, 2)})} == {"p1", "p2"}
+
+
+def test_recognition_cuts_to_top_but_compares_two() -> None:
+    store = MemoryStore(DIMENSION)
+    vector = normalize(np.ones((1, DIMENSION)))[0]
+    for name in ("twin-a", "twin-b"):
+        store.upsert([Point(IndexedImage(image_id(name, "x"), name, "x", "0" * 64), vector)])
+    photo = EmbeddedPhoto("photo", vector, 1.0, 2.0)
+    answer = recognize(photo, store, threshold=0.5, top=1, fingerprint="f")
+    assert answer.verdict == "ambiguous"
+    assert [m.product_id for m in answer.matches] == ["twin-a"]
+    assert set(answer.timings_ms) == {"decode", "embed", "search"}
+    far = EmbeddedPhoto("photo", -vector, 1.0, 2.0)
+    assert recognize(far, store, threshold=0.5, fingerprint="f").verdict == "unknown"
+
+
+def manifest() -> Manifest:
+    return Manifest(1, ModelIdentity("f", 8, "m", "/m"), 1, 1, "/c", ("category", "brand"), "0", "e", "now")
+
+
+def test_where_terms() -> None:
+    assert parse_where([], manifest()) is None
+    terms = ["category=Milk", "category=Juice", "brand=a=b"]
+    assert parse_where(terms, manifest()) == {"category": ("Milk", "Juice"), "brand": ("a=b",)}
+    with pytest.raises(UsageError, match="KEY=VALUE"):
+        parse_where(["category"], manifest())
+    with pytest.raises(UsageError, match="colour") as error:
+        parse_where(["colour=red"], manifest())
+    assert "category, brand" in error.value.hint
+
+
+def test_threshold_comes_from_the_user_or_the_bundle(tmp_path: Path) -> None:
+    bundle = fake_bundle(tmp_path / "b", threshold=0.3)
+    assert query_threshold(None, bundle) == 0.3
+    assert query_threshold(0.0, bundle) == 0.0
+    with pytest.raises(UsageError, match=r"\[0, 4\]"):
+        query_threshold(4.5, bundle)
+
+
+def test_photos_come_back_in_order_and_broken_ones_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_pixel_encoder(monkeypatch)
+    files = []
+    for n in range(20):
+        file = tmp_path / f"{n}.png"
+        if n == 7:
+            file.write_bytes(b"not a picture")
+        else:
+            picture(n).save(file)
+        files.append((file.name, file.read_bytes))
+    chunks = list(embed_photos(files, fake_bundle(tmp_path / "b"), threads=3, chunk=6))
+    assert [len(c) for c in chunks] == [6, 6, 6, 2]
+    photos = [p for c in chunks for p in c]
+    assert [p.source for p in photos] == [name for name, _ in files]
+    assert [p.source for p in photos if isinstance(p, RefusedPhoto)] == ["7.png"]
