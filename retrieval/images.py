@@ -1,7 +1,8 @@
 """The only place where untrusted image bytes are opened.
 
 ``prepare`` is the one function from bytes to the network's pixels, in training and in serving.
-Every failure is an `ImageError` with a reason code; `REASONS` lists them.
+Every failure is an `ImageError` whose ``reason`` is one of `REASONS`. No color management: pixels
+are taken as sRGB whatever profile is embedded.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import ImageError
-from retrieval.formats import Header, exif_orientation, hidden_content, read_header, unsupported
+from retrieval.formats import (
+    Header,
+    damaged,
+    exif_orientation,
+    hidden_content,
+    read_header,
+    silence_libtiff,
+    truncated,
+    unsupported,
+)
 from retrieval.preprocessing import Preprocessing
 from retrieval.text import printable
 
@@ -33,6 +43,27 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif"}
+)
+
+"""File name endings, lower-case, of the formats that are read. The content decides, not the ending."""
+
+REASONS = frozenset(
+    {
+        "missing",  # no file of that name
+        "not-a-file",  # a directory, pipe, socket or device
+        "unreadable",  # permissions, or the disk failed
+        "outside-catalog",  # a link or path that leaves the folder it must stay in
+        "empty",  # no bytes
+        "too-many-bytes",
+        "too-many-pixels",  # as stored, or as a decoder would have to allocate
+        "too-small",
+        "unknown-format",  # none of the allowed formats, whatever its name says
+        "unsupported-pixels",  # an allowed format holding floats, 32-bit integers, rare compressions, …
+        "truncated",
+        "damaged",
+        "polyglot",  # also an archive, a document or a script
+        "out-of-memory",
+    }
 )
 
 
@@ -72,37 +103,56 @@ def read_file(path: Path, *, root: Path | None = None, limits: Limits = DEFAULT_
     """
     name = printable(path)
     try:
-        if root is not None and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        real = os.path.realpath(path)
+        if root is not None and not Path(real).is_relative_to(os.path.realpath(root)):
             raise ImageError(
                 f"expected a picture inside the catalog, received a link that leaves it: {name}",
                 reason="outside-catalog",
                 hint="Copy the picture into the catalog.",
             )
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError as error:
-        raise ImageError(f"expected a picture, received nothing at {name}", reason="missing") from error
+        # Opening a device can have effects of its own, so ask before; the file can be swapped
+        # meanwhile, so ask the open file again, and do not wait if it became a pipe.
+        _require_regular(os.stat(real), name)
+        descriptor = os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            _require_regular(status, name)
+            if status.st_size > limits.max_bytes:
+                raise _too_many_bytes(status.st_size, limits)
+            data = _read(file, limits)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError(
+            f"expected a picture, received nothing at {name}", reason="missing", hint="Check the path."
+        ) from error
     except (OSError, ValueError) as error:
         raise ImageError(
-            f"expected a readable picture, received {getattr(error, 'strerror', error)}: {name}",
+            f"expected a readable picture, received {getattr(error, 'strerror', None) or error}: {name}",
             reason="unreadable",
+            hint="Check the path and its permissions.",
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"expected a regular file, received something else: {name}", reason="not-a-file")
-        if status.st_size > limits.max_bytes:
-            raise _too_many_bytes(status.st_size, limits)
-        try:
-            data = file.read(limits.max_bytes + 1)
-        except OSError as error:
-            raise ImageError(
-                f"expected a readable picture, received {error.strerror}: {name}", reason="unreadable"
-            ) from error
-    if len(data) > limits.max_bytes:
-        raise _too_many_bytes(len(data), limits)
     if not data:
         raise _empty()
     return data
+
+
+def _require_regular(status: os.stat_result, name: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
+        raise ImageError(
+            f"expected a regular file, received {kind}: {name}", reason="not-a-file", hint="Name a picture file."
+        )
+
+
+def _read(file: io.FileIO, limits: Limits) -> bytes:
+    """All bytes, stopping one past the cap: a file can grow after its size was asked."""
+    chunks: list[bytes] = []
+    left = limits.max_bytes + 1
+    while left and (chunk := file.read(left)):
+        chunks.append(chunk)
+        left -= len(chunk)
+    if not left:
+        raise _too_many_bytes(limits.max_bytes + 1, limits)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def content_hash(data: bytes) -> str:
@@ -218,9 +268,7 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, int, Header]:
         )
     im = _plugin(header)
     if header.format != "HEIF" and im.size != header.sizes[0]:
-        raise ImageError(
-            f"expected the {header.sizes[0]} pixels that the header says, received {im.size}", reason="damaged"
-        )
+        raise damaged(f"a header of {header.sizes[0]} pixels over a picture of {im.size}")
     turn = header.orientation
     return im, exif_orientation(im.info.get("exif") or b"") if turn is None else turn, header
 
@@ -252,6 +300,8 @@ def _plugin(header: Header) -> Image.Image:
 
         im: Image.Image = open_heif(file, convert_hdr_to_8bit=True).to_pillow()
         return im
+    if header.format == "TIFF":
+        silence_libtiff()
     return _plugin_class(header.format)(file)
 
 
@@ -334,11 +384,13 @@ def _foreign() -> Iterator[None]:
         yield
     except ImageError:
         raise
-    except Exception as error:
-        text = " ".join(str(error).split())[:200]
-        cut = isinstance(error, (EOFError, struct.error)) or "truncated" in text
+    except MemoryError as error:
         raise ImageError(
-            f"expected an intact picture, received a damaged one ({text or type(error).__name__})",
-            reason="truncated" if cut else "damaged",
-            hint="Copy or export the picture again.",
+            "expected enough memory to decode the picture, received none",
+            reason="out-of-memory",
+            hint="Scale the picture down, or decode fewer at once.",
         ) from error
+    except Exception as error:
+        text = printable(" ".join(str(error).split())[:200]) or type(error).__name__
+        early = isinstance(error, (EOFError, struct.error, IndexError)) or "truncated" in text
+        raise (truncated if early else damaged)(text) from error

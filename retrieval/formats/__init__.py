@@ -14,7 +14,7 @@ from retrieval.formats.base import Format, Header, damaged, exif_orientation, tr
 from retrieval.formats.iso import read_iso
 from retrieval.formats.polyglots import hidden_content
 from retrieval.formats.raster import read_bmp, read_gif, read_jpeg, read_png, read_webp
-from retrieval.formats.tiff import read_tiff
+from retrieval.formats.tiff import read_tiff, silence_libtiff
 
 __all__ = [
     "Format",
@@ -23,6 +23,7 @@ __all__ = [
     "exif_orientation",
     "hidden_content",
     "read_header",
+    "silence_libtiff",
     "truncated",
     "unsupported",
 ]

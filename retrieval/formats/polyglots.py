@@ -12,7 +12,7 @@ import struct
 
 _WINDOW = 4096
 _PDF_WINDOW = 1024
-_MARKUP = re.compile(rb"<\?php|<script|<!doctype\s+html|<html[\s>]|<iframe|<svg[\s>]|<body[\s>]", re.IGNORECASE)
+_MARKUP = re.compile(rb"<(?:\?php|script|!doctype\s+html|html[\s>]|iframe|svg[\s>]|body[\s>])", re.IGNORECASE)
 _EOCD = struct.Struct("<4s4H2LH")
 _MAX_COMMENT = 0xFFFF
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
 from retrieval.formats.base import MAX_PARTS, ByteOrder, Header, damaged, orientation, truncated, unsupported
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 5: 8, 10: 8, 11: 4, 12: 8}
@@ -12,21 +16,32 @@ _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 322, 323, 324, 325
 _ORIENTATION, _SAMPLE_FORMAT = 274, 339
 
 _SINGLE = frozenset(
-    {_WIDTH, _HEIGHT, _COMPRESSION, 262, 266, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, 292, 293, 317}
+    {_WIDTH, _HEIGHT, _COMPRESSION, 262, 266, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, 317}
     | {_TILE_WIDTH, _TILE_HEIGHT, 531}
 )
 _LISTS = frozenset({_BITS, _STRIPS, _STRIP_BYTES, 320, _TILES, _TILE_BYTES, 338, _SAMPLE_FORMAT, 347, 530, 532})
-_COMPRESSIONS = {
-    1: "none",
-    2: "CCITT RLE",
-    3: "group 3",
-    4: "group 4",
-    5: "LZW",
-    7: "JPEG",
-    8: "deflate",
-    32773: "PackBits",
-    32946: "deflate",
-}
+_COMPRESSIONS = frozenset({1, 5, 7, 8, 32773, 32946})
+"""None, LZW, JPEG, deflate, PackBits, old deflate. Fax codes are out: they cannot tell that data is damaged."""
+
+
+@cache
+def silence_libtiff() -> None:
+    """Stop libtiff from writing to this process's stderr.
+
+    It prints a line for every flaw it meets, past Python's own streams, and Pillow leaves that on
+    and reports the failure as an exception as well. Where the library cannot be found (it is linked
+    into Pillow on Windows) nothing changes but the noise.
+    """
+    import ctypes
+
+    import PIL
+
+    home = Path(PIL.__file__).parent
+    for library in (*home.parent.glob("pillow.libs/libtiff*"), *home.glob(".dylibs/libtiff*")):
+        with suppress(OSError, AttributeError):
+            libtiff = ctypes.CDLL(str(library))
+            libtiff.TIFFSetErrorHandler(None)
+            libtiff.TIFFSetWarningHandler(None)
 
 
 def read_tiff(data: bytes) -> Header:
