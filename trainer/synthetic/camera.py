@@ -1,0 +1,337 @@
+"""The photographer: studio pictures for the shop's catalog, phone pictures in the shop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from trainer.synthetic import scene, solids
+from trainer.synthetic.chance import chance, scaled
+from trainer.synthetic.design import packaged_design
+from trainer.synthetic.optics import develop
+from trainer.synthetic.organic import SPRITES, Organic, item, organic_design, pile
+from trainer.synthetic.products import SyntheticProduct
+from trainer.synthetic.solids import Pose, draw_solid, solid
+
+
+def studio_picture(product: SyntheticProduct, *, size: int = 320, view: int = 0) -> Image.Image:
+    """The product alone on white, as a web shop shows it.
+
+    Args:
+        product: what to show.
+        size: width and height, pixels.
+        view: another number, another angle or another item.
+
+    Returns:
+        RGB, ``size`` x ``size``.
+    """
+    rng = chance(*product.key, view, "studio")
+    ground = 255 if rng.random() < 0.8 else int(rng.integers(243, 255))
+    big = Image.new("RGB", (size * 2, size * 2), (ground, ground, ground))
+    if product.kind == "produce":
+        _studio_produce(big, organic_design(*product.key), rng)
+    else:
+        design = packaged_design(*product.key)
+        height = size * 2 * min(0.92, 0.92 / (design.family.width + 0.25 * design.family.depth))
+        yaw = (0.38, 0.0, -0.38, 0.2)[view % 4] * float(rng.uniform(0.8, 1.2))
+        turn = int(rng.integers(-1, 2)) if view else 0
+        pose = Pose(yaw if design.family.kind not in solids.ROUND else 0.0, float(rng.uniform(0.03, 0.16)), 0.0, 6.0)
+        quads = list(solid(design, _texture(round(height)), turn))
+        draw_solid(big, quads, pose, (size * 1.0, size * 1.0), height)
+    return big.reduce(2)
+
+
+def _studio_produce(big: Image.Image, organic: Organic, rng: np.random.Generator) -> None:
+    side = big.width
+    count = 1 if organic.form.aspect > 0.5 and rng.random() < 0.6 else int(rng.integers(2, 5))
+    for k in range(count):
+        reach = side * (0.9 if count == 1 else 0.62)
+        sprite = item(organic, (k + int(rng.integers(SPRITES))) % SPRITES, 256).resize((round(reach), round(reach)))
+        # On white the halo of a pile would be a gray disc: keep the body only.
+        sprite.putalpha(sprite.getchannel("A").point([max(0, min(255, (v - 154) * 3)) for v in range(256)]))
+        x, y = (0.5, 0.5) if count == 1 else rng.uniform(0.36, 0.64, 2)
+        big.paste(sprite, (round(x * side - reach / 2), round(y * side - reach / 2)), sprite)
+
+
+def photograph(
+    product: SyntheticProduct,
+    *,
+    seed: int,
+    size: int = 320,
+    neighbors: Sequence[SyntheticProduct] = (),
+    difficulty: float = 0.5,
+) -> Image.Image:
+    """One phone photo of the product in a shop or at home.
+
+    Args:
+        product: what to photograph.
+        seed: another seed, another photo.
+        size: width and height, pixels.
+        neighbors: what may stand beside it; the background has its own crowd.
+        difficulty: 0 is held straight in good light, 1 is crooked, covered, blurred and dark.
+
+    Returns:
+        RGB, ``size`` x ``size``.
+
+    Raises:
+        ValueError: the difficulty is outside [0, 1] or the size below 16.
+    """
+    if not 0.0 <= difficulty <= 1.0 or size < 16:
+        raise ValueError(f"expected a difficulty in [0, 1] and a size of 16 or more, received {difficulty} and {size}")
+    rng = chance(seed, *product.key, "photo")
+    shot = _Shot(rng, size, difficulty)
+    if product.kind == "produce":
+        canvas = _produce_photo(shot, organic_design(*product.key), neighbors)
+    else:
+        canvas = _package_photo(shot, product, neighbors)
+    return develop(canvas, rng, difficulty)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shot:
+    rng: np.random.Generator
+    size: int
+    difficulty: float
+
+    def background(self) -> Image.Image:
+        """A window of a scene, somewhat out of focus."""
+        place = scene.scene(int(self.rng.integers(scene.SCENES)))
+        reach = self.rng.uniform(0.45, 1.0) * scene.SIDE
+        x, y = self.rng.uniform(0, scene.SIDE - reach, 2)
+        box = (x, y, x + reach, y + reach)
+        window = place.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
+        blur = self.rng.uniform(0.0, 0.016) * self.size
+        return window.filter(ImageFilter.BoxBlur(blur)) if blur > 0.4 else window
+
+    def spread(self, low: float, high: float) -> float:
+        """A half-width that grows with difficulty."""
+        return float(self.rng.normal(0.0, low + (high - low) * self.difficulty))
+
+
+def _texture(height: int) -> int:
+    return 128 if height <= 150 else 192 if height <= 230 else 384
+
+
+def _package_photo(shot: _Shot, product: SyntheticProduct, neighbors: Sequence[SyntheticProduct]) -> Image.Image:
+    kind = shot.rng.random()
+    if kind < 0.48:
+        return _in_hand(shot, product)
+    if kind < 0.78:
+        return _on_shelf(shot, product, neighbors)
+    return _on_surface(shot, product, neighbors)
+
+
+def _in_hand(shot: _Shot, product: SyntheticProduct) -> Image.Image:
+    rng, size = shot.rng, shot.size
+    canvas = shot.background()
+    design = packaged_design(*product.key)
+    w = design.family.width
+    height = size * float(rng.uniform(0.6, 0.98)) / max(1.0, w * 1.1)
+    center = (size * (0.5 + shot.spread(0.02, 0.08)), size * (0.5 + shot.spread(0.02, 0.07)))
+    yaw = float(rng.uniform(-0.75, 0.75)) * (0.4 + 0.6 * shot.difficulty) if rng.random() < 0.85 else 0.0
+    roll = shot.spread(0.05, 0.22)
+    pose = Pose(yaw, float(rng.uniform(-0.1, 0.4)), roll, float(rng.uniform(2.5, 5.0)))
+    mirrored = rng.random() < 0.25
+    number = int(rng.integers(24))
+    reach = round(height * float(rng.uniform(0.7, 0.95)))
+    edge = w * height * 0.5 * (-1 if not mirrored else 1)
+    grip_y = center[1] + height * float(rng.uniform(-0.05, 0.3))
+    spot = (center[0] + edge * 0.75, grip_y)
+    if rng.random() < 0.85:
+        _paste_hand(canvas, number, False, reach, spot, mirrored)
+    _stand(canvas, product, pose, center, height, int(rng.integers(-2, 3)))
+    if rng.random() < 0.85:
+        _paste_hand(canvas, number, True, round(reach * 0.8), (center[0] + edge * 0.62, grip_y), mirrored)
+    return canvas
+
+
+def _paste_hand(
+    canvas: Image.Image, number: int, grip: bool, reach: int, spot: tuple[float, float], mirrored: bool
+) -> None:
+    sprite = scene.hand(number, grip).resize((reach, reach), Image.Resampling.BILINEAR, reducing_gap=1.5)
+    anchor = 0.75
+    if mirrored:
+        sprite, anchor = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT), 0.25
+    canvas.paste(sprite, (round(spot[0] - anchor * reach), round(spot[1] - 0.45 * reach)), sprite)
+
+
+def _stand(
+    canvas: Image.Image,
+    product: SyntheticProduct,
+    pose: Pose,
+    center: tuple[float, float],
+    height: float,
+    turn: int,
+) -> None:
+    design = packaged_design(*product.key)
+    quads = list(solid(design, _texture(round(height)), turn))
+    if design.family.kind in solids.ROUND or design.family.kind == "pouch":
+        pose = Pose(pose.yaw * 0.25, pose.pitch, pose.roll, pose.distance)
+    draw_solid(canvas, quads, pose, center, height)
+
+
+def _on_shelf(shot: _Shot, product: SyntheticProduct, neighbors: Sequence[SyntheticProduct]) -> Image.Image:
+    rng, size = shot.rng, shot.size
+    canvas = shot.background()
+    canvas = canvas.point([round(v * 0.6) for v in range(256)] * 3)
+    design = packaged_design(*product.key)
+    w = design.family.width
+    height = size * float(rng.uniform(0.5, 0.95)) / max(1.0, w * 0.9)
+    pose = Pose(shot.spread(0.08, 0.3), float(rng.uniform(-0.12, 0.35)), shot.spread(0.02, 0.1), 4.0)
+    step = w * height * float(rng.uniform(1.02, 1.2)) + abs(np.sin(pose.yaw)) * design.family.depth * height * 0.6
+    x0, y0 = size * float(rng.uniform(0.35, 0.65)), size * float(rng.uniform(0.42, 0.62))
+    tilt = pose.roll
+    floor = y0 + height * 0.5
+    edge = round(size * float(rng.uniform(0.06, 0.12)))
+    places = [k for k in (-3, -2, 2, 3, -1, 1, 0) if abs(k) * step < size]
+    others = [n for n in neighbors if n.kind != "produce"]
+    repeat = rng.random() < 0.8
+    for row in (-1, 0):
+        if row == -1 and rng.random() < 0.5:
+            continue
+        for k in places:
+            x = x0 + k * step
+            y = y0 + row * height * 1.3 + np.tan(tilt) * k * step
+            other = bool(others) and k != 0 and (not repeat or (abs(k) >= 2 and rng.random() < 0.6))
+            shown = others[int(rng.integers(len(others)))] if other else product
+            if k != 0 and not other and not repeat and not others:
+                continue
+            high = height
+            if other:
+                ow = packaged_design(*shown.key).family.width
+                high = min(height, step / max(ow, 0.1))
+            _stand(
+                canvas,
+                shown,
+                pose,
+                (x + shot.spread(0.5, 1.5), y + (height - high) / 2),
+                high,
+                int(rng.integers(-1, 2)),
+            )
+    _shelf_edge(canvas, rng, floor + np.cos(pose.pitch) * 0.02 * size, tilt, edge)
+    return canvas
+
+
+def _shelf_edge(canvas: Image.Image, rng: np.random.Generator, y: float, tilt: float, thick: int) -> None:
+    size = canvas.width
+    if y > size:
+        return
+    rise = float(np.tan(tilt)) * size / 2
+    color = (235, 235, 232) if rng.random() < 0.6 else scaled((120, 125, 130), float(rng.uniform(0.3, 1.6)))
+    pen = ImageDraw.Draw(canvas)
+    pen.polygon([(0, y - rise), (size, y + rise), (size, y + rise + thick), (0, y - rise + thick)], fill=color)
+    pen.polygon(
+        [(0, y - rise + thick), (size, y + rise + thick), (size, y + size), (0, y + size)], fill=scaled(color, 0.3)
+    )
+    for _ in range(int(rng.integers(1, 4))):
+        tag = scene.price_tag(rng, round(size * rng.uniform(0.1, 0.22)))
+        canvas.paste(tag, (round(rng.uniform(-0.05, 0.95) * size), round(y + thick * 0.05)))
+
+
+def _on_surface(shot: _Shot, product: SyntheticProduct, neighbors: Sequence[SyntheticProduct]) -> Image.Image:
+    rng, size = shot.rng, shot.size
+    canvas = shot.background()
+    design = packaged_design(*product.key)
+    w = design.family.width
+    height = size * float(rng.uniform(0.5, 1.25)) / max(1.0, w * 1.1)
+    center = (size * (0.5 + shot.spread(0.03, 0.09)), size * (0.5 + shot.spread(0.03, 0.08)))
+    pose = Pose(
+        shot.spread(0.2, 0.5), float(rng.uniform(0.0, 0.6)), shot.spread(0.05, 0.35), float(rng.uniform(2.2, 5))
+    )
+    others = [n for n in neighbors if n.kind != "produce"]
+    for _ in range(int(rng.integers(0, 3)) if others else 0):
+        beside = others[int(rng.integers(len(others)))]
+        x = center[0] + float(rng.choice([-1, 1])) * size * float(rng.uniform(0.3, 0.6))
+        _stand(canvas, beside, pose, (x, center[1] - size * 0.08), height * float(rng.uniform(0.6, 0.95)), 0)
+    shadow = Image.new("L", (16, 16))
+    ImageDraw.Draw(shadow).ellipse([2, 2, 14, 13], fill=150)
+    reach = (round(height * w * 1.7) + 4, round(height * 1.15) + 4)
+    soft = shadow.filter(ImageFilter.BoxBlur(2)).resize(reach, Image.Resampling.BILINEAR)
+    dark = (round(center[0] - reach[0] * 0.45), round(center[1] - reach[1] * 0.42))
+    canvas.paste((10, 10, 12), dark, soft)
+    _stand(canvas, product, pose, center, height, int(rng.integers(-2, 3)))
+    if rng.random() < 0.25 * shot.difficulty * 2:
+        _cover(canvas, rng)
+    return canvas
+
+
+def _cover(canvas: Image.Image, rng: np.random.Generator) -> None:
+    size = canvas.width
+    if rng.random() < 0.5:
+        tag = scene.price_tag(rng, round(size * rng.uniform(0.15, 0.35)))
+        canvas.paste(tag, (round(rng.uniform(0, 0.8) * size), round(rng.uniform(0.5, 0.95) * size)))
+    else:
+        reach = round(size * rng.uniform(0.5, 0.8))
+        spot = (size * float(rng.uniform(0.1, 0.45)), size * float(rng.uniform(0.5, 1.0)))
+        _paste_hand(canvas, int(rng.integers(24)), False, reach, spot, False)
+
+
+def _produce_photo(shot: _Shot, organic: Organic, neighbors: Sequence[SyntheticProduct]) -> Image.Image:
+    rng, size = shot.rng, shot.size
+    kind = rng.random()
+    if kind < 0.2:
+        return _item_in_hand(shot, organic)
+    heap = pile(organic, int(rng.integers(3)), 224)
+    canvas = shot.background()
+    angle, zoom = shot.spread(0.1, 0.4), float(rng.uniform(0.5, 1.0))
+    c, s = np.cos(angle) * zoom * 224 / size, np.sin(angle) * zoom * 224 / size
+    room = max(0.0, 224 * (1 - zoom * 1.2))
+    cx, cy = 112 + rng.uniform(-0.5, 0.5) * room, 112 + rng.uniform(-0.5, 0.5) * room
+    keystone = float(rng.uniform(-0.3, 0.6)) * shot.difficulty / size
+    half = size / 2
+    matrix = (c, -s, cx - half * (c - s), s, c, cy - half * (s + c), 0.0, keystone)
+    view = heap.transform((size, size), Image.Transform.PERSPECTIVE, matrix, Image.Resampling.BILINEAR)
+    if kind < 0.6:
+        mask = _covered(heap.size, (size, size), matrix)
+        canvas.paste(view, (0, 0), mask)
+        return canvas
+    # A crate among others: the heap ends at a rim.
+    loose = [n for n in neighbors if n.kind == "produce" and n.key != organic.key]
+    beside = pile(organic_design(*loose[int(rng.integers(len(loose)))].key), 0, 224) if loose else None
+    if beside is not None:
+        canvas = beside.resize((size, size), Image.Resampling.BILINEAR)
+    elif rng.random() < 0.6:
+        canvas = scene.crates(int(rng.integers(16))).resize((size, size), Image.Resampling.BILINEAR)
+    d = rng.uniform(-0.25, 0.18, 8) * size
+    corners = [(d[0], d[1]), (size - d[2], d[3]), (size - d[4], size - d[5]), (d[6], size - d[7])]
+    mask = Image.new("L", (size, size))
+    ImageDraw.Draw(mask).polygon([(float(x), float(y)) for x, y in corners], fill=255)
+    canvas.paste(view, (0, 0), ImageChops.darker(mask, _covered(heap.size, (size, size), matrix)))
+    rim = ((28, 28, 30), (60, 90, 62), (150, 112, 70), (205, 205, 205))[int(rng.integers(4))]
+    pen = ImageDraw.Draw(canvas)
+    pen.line(
+        [(float(x), float(y)) for x, y in [*corners, corners[0]]],
+        fill=rim,
+        width=max(2, round(size * rng.uniform(0.02, 0.05))),
+    )
+    if rng.random() < 0.35:
+        tag = scene.price_tag(rng, round(size * rng.uniform(0.15, 0.4)))
+        canvas.paste(tag, (round(rng.uniform(0, 0.8) * size), round(rng.choice([0.0, 0.85]) * size)))
+    return canvas
+
+
+def _covered(source: tuple[int, int], target: tuple[int, int], matrix: tuple[float, ...]) -> Image.Image:
+    white = Image.new("L", (8, 8), 255)
+    sx, sy = source[0] / 8, source[1] / 8
+    a, b, c, d, e, f, g, h = matrix
+    small = (a / sx, b / sx, c / sx, d / sy, e / sy, f / sy, g, h)
+    return white.transform(target, Image.Transform.PERSPECTIVE, small, Image.Resampling.NEAREST)
+
+
+def _item_in_hand(shot: _Shot, organic: Organic) -> Image.Image:
+    rng, size = shot.rng, shot.size
+    canvas = shot.background()
+    reach = round(size * float(rng.uniform(0.5, 0.95)))
+    sprite = item(organic, int(rng.integers(SPRITES)), 160).resize((reach, reach), Image.Resampling.BILINEAR)
+    x, y = size * float(rng.uniform(0.4, 0.65)), size * float(rng.uniform(0.4, 0.6))
+    number = int(rng.integers(24))
+    hand_reach = round(size * float(rng.uniform(0.8, 1.1)))
+    held = (x - 0.05 * size, y + 0.2 * reach)
+    _paste_hand(canvas, number, False, hand_reach, held, False)
+    canvas.paste(sprite, (round(x - reach / 2), round(y - reach / 2)), sprite)
+    if rng.random() < 0.7:
+        _paste_hand(canvas, number, True, round(hand_reach * 0.7), (x - 0.2 * reach, y + 0.25 * reach), False)
+    return canvas

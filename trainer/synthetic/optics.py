@@ -1,0 +1,122 @@
+"""From the scene to the file: light, lens, sensor, JPEG. Mostly table look-ups, to be fast."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageFilter
+
+from trainer.synthetic.chance import chance
+
+_GRID = 12
+
+
+def develop(canvas: Image.Image, rng: np.random.Generator, difficulty: float) -> Image.Image:
+    """A phone photo of a drawn scene.
+
+    Args:
+        canvas: RGB; not changed.
+        rng: where the chance comes from.
+        difficulty: 0..1; scales shadows, glare, blur, noise and compression.
+    """
+    image = ImageChops.multiply(canvas, _light(rng, difficulty, canvas.size))
+    if rng.random() < 0.15 + 0.35 * difficulty:
+        image = ImageChops.screen(image, _glare(rng, difficulty, canvas.size))
+    image = _blurred(image, rng, difficulty)
+    image = image.point(_tone(rng, difficulty))
+    image = _noisy(image, rng, difficulty)
+    return _compressed(image, rng, difficulty)
+
+
+def _light(rng: np.random.Generator, difficulty: float, size: tuple[int, int]) -> Image.Image:
+    """Fall-off across the picture, vignetting and a soft shadow, as a factor of 255."""
+    axis = np.linspace(-1, 1, _GRID)
+    x, y = axis[None, :], axis[:, None]
+    direction = rng.uniform(0, 2 * np.pi)
+    slope = rng.uniform(0, 0.15 + 0.35 * difficulty)
+    gain = 1 + slope * (x * np.cos(direction) + y * np.sin(direction) - 1.0)
+    gain = gain - rng.uniform(0, 0.15) * (x * x + y * y) / 2
+    if rng.random() < 0.3 * difficulty * 2:
+        a, at = rng.uniform(0, 2 * np.pi), rng.uniform(-0.6, 0.6)
+        edge = (x * np.cos(a) + y * np.sin(a) - at) * rng.uniform(2, 6)
+        gain = gain * (1 - rng.uniform(0.15, 0.45) / (1 + np.exp(-np.clip(edge, -30, 30))))
+    small = np.clip(255 * gain, 20, 255).astype(np.uint8)
+    return Image.merge("RGB", [Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)] * 3)
+
+
+def _glare(rng: np.random.Generator, difficulty: float, size: tuple[int, int]) -> Image.Image:
+    side = 32
+    axis = np.linspace(-1, 1, side)
+    x, y = axis[None, :], axis[:, None]
+    light = np.zeros((side, side))
+    for _ in range(int(rng.integers(1, 3))):
+        a, cx, cy = rng.uniform(0, np.pi), *rng.uniform(-0.7, 0.7, 2)
+        along = (x - cx) * np.cos(a) + (y - cy) * np.sin(a)
+        across = (y - cy) * np.cos(a) - (x - cx) * np.sin(a)
+        light += np.exp(-((along / rng.uniform(0.2, 0.9)) ** 2) - (across / rng.uniform(0.04, 0.2)) ** 2)
+    level = np.clip(255 * light * rng.uniform(0.2, 0.4 + 0.5 * difficulty), 0, 255).astype(np.uint8)
+    return Image.merge("RGB", [Image.fromarray(level).resize(size, Image.Resampling.BICUBIC)] * 3)
+
+
+def _blurred(image: Image.Image, rng: np.random.Generator, difficulty: float) -> Image.Image:
+    unit = image.width / 160
+    kind = rng.random()
+    if kind < 0.25 + 0.2 * difficulty:
+        radius = rng.uniform(0.2, 0.5 + 1.1 * difficulty) * unit
+        return image.filter(ImageFilter.BoxBlur(float(radius)))
+    if kind < 0.35 + 0.35 * difficulty:
+        kernel = np.zeros((5, 5))
+        angle = rng.uniform(0, np.pi)
+        for step in np.linspace(-2, 2, 9):
+            kernel[round(2 + step * np.sin(angle)), round(2 + step * np.cos(angle))] += 1
+        smear = ImageFilter.Kernel((5, 5), kernel.ravel().tolist())
+        for _ in range(max(1, round(unit * rng.uniform(0.3, 0.6 + difficulty)))):
+            image = image.filter(smear)
+    return image
+
+
+def _tone(rng: np.random.Generator, difficulty: float) -> list[int]:
+    """Exposure, contrast and white balance as one table of 3 x 256."""
+    exposure = np.exp(rng.normal(0.08, 0.1 + 0.15 * difficulty))
+    contrast = np.exp(rng.normal(0.0, 0.06 + 0.1 * difficulty))
+    gamma = np.exp(rng.normal(0.0, 0.06 + 0.08 * difficulty))
+    warmth = rng.normal(0.03, 0.03 + 0.05 * difficulty)
+    tint = rng.normal(0.0, 0.01 + 0.02 * difficulty)
+    black = rng.uniform(0, 14)
+    x = np.linspace(0, 1, 256)
+    table: list[int] = []
+    for channel in (1 + warmth, 1 + tint, 1 - warmth):
+        y = np.clip(x * exposure * channel, 0, 1.6) ** gamma
+        y = 0.45 + (y - 0.45) * contrast
+        y = np.where(y > 0.85, 0.85 + 0.15 * np.tanh((y - 0.85) / 0.15), y)  # highlights roll off
+        table.extend(np.clip(black + y * (255 - black), 0, 255).astype(int).tolist())
+    return table
+
+
+@lru_cache(maxsize=1)
+def _grain() -> NDArray[np.int16]:
+    """Sensor noise of standard deviation 16, shape (512, 512, 3)."""
+    return np.round(16 * chance("grain").standard_normal((512, 512, 3))).astype(np.int16)
+
+
+def _noisy(image: Image.Image, rng: np.random.Generator, difficulty: float) -> Image.Image:
+    strength = int(rng.uniform(-3, 3 + 12 * difficulty))  # of 16: the noise's standard deviation, 0..255
+    w, h = image.size
+    if strength <= 0 or max(w, h) > 512:
+        return image
+    y, x = int(rng.integers(0, 513 - h)), int(rng.integers(0, 513 - w))
+    pixels = np.asarray(image) + ((_grain()[y : y + h, x : x + w] * strength) >> 4)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def _compressed(image: Image.Image, rng: np.random.Generator, difficulty: float) -> Image.Image:
+    if rng.random() < 0.35:
+        return image
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=int(rng.integers(round(85 - 55 * difficulty), 95)))
+    buffer.seek(0)
+    with Image.open(buffer) as compressed:
+        return compressed.convert("RGB")

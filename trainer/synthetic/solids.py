@@ -1,0 +1,325 @@
+"""Packages as solids: textured quads in space, seen through a pinhole.
+
+Units: the package is 1 high and stands around the origin; x goes right, y down, z toward
+the camera. Round packages are drawn once for each turn and stand as one upright quad.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from trainer.synthetic import art
+from trainer.synthetic.chance import Color, chance, luma, mix, noise_at, scaled
+from trainer.synthetic.design import Design
+
+Points = NDArray[np.float64]
+ROUND = ("bottle", "jar", "can", "tin", "tub", "cup", "tube")
+_TURNS = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quad:
+    """A textured rectangle in space.
+
+    Attributes:
+        corners: top left, top right, bottom right, bottom left, shape (4, 3).
+        texture: RGBA.
+        shade: brightness of its print under the shop's light.
+        flat: is always seen (a billboard), even when it faces away.
+    """
+
+    corners: Points
+    texture: Image.Image
+    shade: float = 1.0
+    flat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """How the camera sees the package: angles in radians, distance in package heights."""
+
+    yaw: float
+    pitch: float
+    roll: float
+    distance: float = 4.0
+
+
+def draw_solid(canvas: Image.Image, quads: list[Quad], pose: Pose, center: tuple[float, float], height: float) -> None:
+    """Draw onto an RGB or RGBA canvas.
+
+    Args:
+        canvas: changed in place.
+        quads: from back to front.
+        pose: of the camera.
+        center: where the package's middle comes to lie, pixels.
+        height: of the package, pixels.
+    """
+    rotation = _rotation(pose)
+    for quad in quads:
+        turned = quad.corners @ rotation.T
+        depth = pose.distance / np.maximum(pose.distance - turned[:, 2], 0.2)
+        flat = turned[:, :2] * depth[:, None] * height + np.asarray(center)
+        # Twice the signed area: positive when the corners run clockwise, that is, face the camera.
+        area = np.dot(flat[:, 0], np.roll(flat[:, 1], -1)) - np.dot(flat[:, 1], np.roll(flat[:, 0], -1))
+        if area > 2.0 or quad.flat:
+            _blit(canvas, quad, flat)
+
+
+def _rotation(pose: Pose) -> Points:
+    cy, sy, cp, sp, cr, sr = (f(a) for a in (pose.yaw, pose.pitch, pose.roll) for f in (np.cos, np.sin))
+    yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    roll = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    rotation: Points = roll @ pitch @ yaw
+    return rotation
+
+
+def _blit(canvas: Image.Image, quad: Quad, flat: Points) -> None:
+    x0, y0 = np.maximum(np.floor(flat.min(axis=0)).astype(int) - 1, 0)
+    x1, y1 = np.minimum(np.ceil(flat.max(axis=0)).astype(int) + 1, canvas.size)
+    if x1 - x0 < 2 or y1 - y0 < 2:
+        return
+    texture = quad.texture
+    longest = max(np.linalg.norm(flat[1] - flat[0]) / texture.width, np.linalg.norm(flat[3] - flat[0]) / texture.height)
+    while longest < 0.55 and min(texture.size) > 16:  # bilinear sampling below half size would alias
+        texture, longest = texture.reduce(2), longest * 2
+    w, h = texture.size
+    source = np.array([(0, 0), (w, 0), (w, h), (0, h)], dtype=np.float64)
+    coefficients = homography(flat - (x0, y0), source)
+    patch = texture.transform(
+        (int(x1 - x0), int(y1 - y0)), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR
+    )
+    mask = patch.getchannel("A")
+    if quad.shade != 1.0:
+        patch = patch.convert("RGB").point(_shades(round(quad.shade * 32)))
+    canvas.paste(patch, (int(x0), int(y0)), mask)
+
+
+@lru_cache(maxsize=128)
+def _shades(step: int) -> list[int]:
+    return [min(255, round(v * step / 32)) for v in range(256)] * 3
+
+
+def homography(destination: Points, source: Points) -> list[float]:
+    """The eight coefficients that Pillow's perspective transform wants, from four point pairs.
+
+    Args:
+        destination: pixels of the result, shape (4, 2).
+        source: pixels of the texture, shape (4, 2).
+    """
+    rows = np.zeros((8, 8))
+    rows[0::2, 0:2], rows[0::2, 2] = destination, 1
+    rows[1::2, 3:5], rows[1::2, 5] = destination, 1
+    rows[0::2, 6:8] = -destination * source[:, :1]
+    rows[1::2, 6:8] = -destination * source[:, 1:]
+    try:
+        solved: list[float] = np.linalg.solve(rows, source.reshape(8)).tolist()
+    except np.linalg.LinAlgError:  # a quad seen exactly from its edge has no area to fill
+        return [0.0, 0.0, -10.0, 0.0, 0.0, -10.0, 0.0, 0.0]
+    return solved
+
+
+def _solid(texture: Image.Image) -> Image.Image:
+    """Opaque with a transparent rim of its own color, so that warped edges are smooth."""
+    rgba = texture.convert("RGBA")
+    alpha = Image.new("L", rgba.size, 255)
+    ImageDraw.Draw(alpha).rectangle([0, 0, rgba.width - 1, rgba.height - 1], outline=60)
+    rgba.putalpha(alpha)
+    return rgba
+
+
+def _face(
+    center: tuple[float, float, float], right: tuple[float, float, float], down: tuple[float, float, float]
+) -> Points:
+    c, r, d = np.array(center), np.array(right), np.array(down)
+    return np.stack([c - r - d, c + r - d, c + r + d, c - r + d])
+
+
+@lru_cache(maxsize=512)
+def solid(design: Design, height: int, turn: int = 0) -> tuple[Quad, ...]:
+    """The quads of a package, from back to front.
+
+    Args:
+        design: what it looks like.
+        height: pixels of its front texture.
+        turn: for round packages: how far it is turned, -2..2 steps; other shapes ignore it.
+    """
+    if design.family.kind in ROUND:
+        return (_round(design, height, turn),)
+    if design.family.kind in ("pouch",):
+        return (_pouch(design, height),)
+    return tuple(_cuboid(design, height))
+
+
+def _cuboid(design: Design, height: int) -> list[Quad]:
+    family = design.family
+    rng = chance(*family.key, "solid")
+    front, side = _solid(art.front(design, height)), _solid(art.side(design, height))
+    color = art.packaging_color(family, design)
+    w, d = family.width / 2, family.depth / 2
+    gable = family.kind == "gable"
+    roof = float(rng.uniform(0.12, 0.2)) if gable else 0.0
+    top = -0.5 + roof
+    half, middle = (0.5 - top) / 2, (0.5 + top) / 2
+    quads = [
+        Quad(_face((-w, middle, 0), (0, 0, d), (0, half, 0)), side, 0.8),
+        Quad(_face((w, middle, 0), (0, 0, -d), (0, half, 0)), side, 0.72),
+    ]
+    if gable:
+        quads += _gable(design, color, w, d, top, roof, height)
+    else:
+        lid = Image.new("RGB", (max(8, round(height * family.width)), max(8, round(height * family.depth))), color)
+        lid.paste(art.front(design, height).resize(lid.size), (0, 0), Image.new("L", lid.size, 90))
+        quads.append(Quad(_face((0, -0.5, 0), (w, 0, 0), (0, 0, d)), _solid(lid), 1.08))
+    quads.append(Quad(_face((0, middle, d), (w, 0, 0), (0, half, 0)), front, 1.0))
+    if (gable and rng.random() < 0.75) or (family.kind == "brick" and rng.random() < 0.6):
+        z = d * 0.5 if gable else 0.0
+        y = top - roof * 0.62 if gable else -0.53
+        quads.append(_cap(design, float(rng.choice([0.0, 0.0, -w / 3])), y, z, w * float(rng.uniform(0.3, 0.5))))
+    return quads
+
+
+def _gable(design: Design, color: Color, w: float, d: float, top: float, roof: float, height: int) -> list[Quad]:
+    slope = art.front(design, height).crop((0, 0, max(8, round(height * w * 2)), max(8, round(height * 0.2))))
+    rng = chance(*design.family.key, "roof")
+    plain = Image.new("RGB", slope.size, scaled(color, 0.97))
+    tinted = (
+        Image.blend(slope, plain, 0.75)
+        if rng.random() < 0.5
+        else Image.new("RGB", slope.size, design.accent if rng.random() < 0.4 else color)
+    )
+    ridge = top - roof * 0.72
+    front = np.array([(-w, ridge, 0.0), (w, ridge, 0.0), (w, top, d), (-w, top, d)])
+    left = np.array([(-w, ridge, 0.0), (-w, ridge, 0.0), (-w, top, d), (-w, top, -d)])
+    right = np.array([(w, ridge, 0.0), (w, ridge, 0.0), (w, top, -d), (w, top, d)])
+    left[0, 2], left[1, 2] = -0.02, 0.02
+    right[0, 2], right[1, 2] = 0.02, -0.02
+    fin = np.array([(-w, top - roof, 0.0), (w, top - roof, 0.0), (w, ridge, 0.0), (-w, ridge, 0.0)])
+    gray = _solid(Image.new("RGB", (12, 12), scaled(color, 0.9)))
+    return [
+        Quad(left, gray, 0.72),
+        Quad(right, gray, 0.66),
+        Quad(fin, _solid(Image.new("RGB", (24, 8), color)), 0.94, flat=True),
+        Quad(front, _solid(tinted), 1.1),
+    ]
+
+
+def _cap(design: Design, x: float, y: float, z: float, r: float) -> Quad:
+    tile = Image.new("RGBA", (48, 40), (*design.cap, 0))
+    pen = ImageDraw.Draw(tile)
+    pen.rectangle([2, 12, 45, 28], fill=(*scaled(design.cap, 0.8), 255))
+    pen.ellipse([2, 18, 45, 38], fill=(*scaled(design.cap, 0.8), 255))
+    for k in range(5, 44, 5):
+        pen.line([k, 16, k, 34], fill=(*scaled(design.cap, 0.68), 255))
+    pen.ellipse([2, 2, 45, 22], fill=(*mix(design.cap, (255, 255, 255), 0.12), 255))
+    return Quad(_face((x, y, z), (r, 0, 0), (0, r * 0.83, 0)), tile, 1.0, flat=True)
+
+
+def _pouch(design: Design, height: int) -> Quad:
+    rng = chance(*design.family.key, "pouch")
+    face = np.asarray(art.front(design, height)).astype(np.float32)
+    h, w = face.shape[:2]
+    t, s = np.linspace(0, 1, h), np.linspace(-1, 1, w)
+    bulge = np.sin(np.pi * np.clip((t - 0.04) / 0.92, 0, 1)) ** 0.5
+    ends = float(rng.uniform(0.86, 0.97))
+    half = ends + (1 - ends) * (1 - bulge) + 0.01 * np.sin(t * 40)
+    u = s[None, :] / half[:, None]
+    creases = noise_at(rng, 1.4, h, w, 128 / h)
+    shine = 0.3 * np.exp(-(((u + 0.45 + 0.05 * creases) / 0.14) ** 2)) * (0.4 + design.family.gloss)
+    seal = (t < 0.055) | (t > 0.955)
+    light = (0.62 + 0.42 * np.sqrt(np.clip(1 - u * u, 0, 1)) + 0.1 * creases + shine) * np.where(seal, 0.9, 1.0)[
+        :, None
+    ]
+    light[seal] *= 1 + 0.12 * np.sin(np.arange(w) * 1.6)[None, :]
+    rgba = np.empty((h, w, 4), dtype=np.uint8)
+    rgba[..., :3] = np.clip(face * light[..., None] + 60 * shine[..., None], 0, 255)
+    rgba[..., 3] = 255 * np.clip((1 - np.abs(u)) * w / 3, 0, 1)
+    half_width = design.family.width / 2
+    return Quad(_face((0, 0, 0), (half_width, 0, 0), (0, 0.5, 0)), Image.fromarray(rgba), 1.0, flat=True)
+
+
+def _profile(
+    design: Design, t: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Relative radius by height (0 top, 1 bottom), where the cap is, where the label is."""
+    kind = design.family.kind
+    rng = chance(*design.family.key, "profile")
+    radius, cap, label = np.ones_like(t), np.zeros_like(t, dtype=bool), np.ones_like(t, dtype=bool)
+    if kind == "bottle":
+        neck, shoulder, mouth = rng.uniform(0.08, 0.14), rng.uniform(0.28, 0.5), rng.uniform(0.28, 0.5)
+        rise = np.clip((t - neck) / (shoulder - neck), 0, 1)
+        radius = mouth + (1 - mouth) * (0.5 - 0.5 * np.cos(np.pi * rise)) ** rng.uniform(0.5, 1.0)
+        radius *= 1 - rng.uniform(0, 0.08) * np.exp(-(((t - 0.65) / 0.08) ** 2))
+        cap, label = t < neck, (t > shoulder - 0.02) & (t < rng.uniform(0.88, 1.01))
+    elif kind == "jar":
+        lid = rng.uniform(0.13, 0.2)
+        radius = np.where(t < lid, 0.95, 1 - 0.12 * np.exp(-(((t - lid) / 0.05) ** 2)))
+        cap, label = t < lid, (t > lid + 0.1) & (t < 0.93)
+    elif kind in ("can", "tin"):
+        rim = 0.05 if kind == "can" else 0.12
+        radius = 1 - 0.1 * np.clip(1 - t / rim, 0, 1) - 0.1 * np.clip(1 - (1 - t) / (rim / 1.5), 0, 1)
+        cap, label = t < rim * 0.6, (t > rim * 0.6) & (t < 1 - rim * 0.35)
+    elif kind in ("tub", "cup"):
+        taper, lid = rng.uniform(0.08, 0.28), rng.uniform(0.05, 0.14)
+        radius = np.where(t < lid, 1.0, 0.97 - taper * t)
+        cap = t < lid
+        label = ~cap
+    elif kind == "tube":
+        cap, label = (t < 0.06) | (t > 0.97), (t >= 0.06) & (t <= 0.97)
+    return radius, cap, label
+
+
+def _round(design: Design, height: int, turn: int) -> Quad:
+    """A body of revolution: column x shows the wrap at longitude arcsin(x / radius)."""
+    family = design.family
+    texture = np.asarray(art.wrap(design, height)).astype(np.float32)
+    rng = chance(*family.key, "round")
+    h = height
+    w = max(12, round(height * family.width))
+    sag = 0.05 * family.width  # the camera looks slightly down: circles show as ellipses
+    t, s = np.linspace(0, 1, h), np.linspace(-1, 1, w)
+    tt = t[:, None] - sag * (np.sqrt(np.clip(1 - s * s, 0, 1))[None, :] - 1) - sag
+    radius, cap, label = _profile(design, np.clip(tt, 0, 1).ravel())
+    radius, cap, label = radius.reshape(h, w), cap.reshape(h, w), label.reshape(h, w)
+    u = np.clip(s[None, :] / radius, -1, 1)
+    longitude = np.arcsin(u)
+    columns = (0.5 + (longitude + turn * 0.28) / (2 * np.pi)) % 1.0
+    # The printed span of the label fills its own height, whatever the profile leaves for it.
+    rows = np.clip(tt, 0, 1)
+    if family.kind in ("bottle", "jar"):
+        spans = np.flatnonzero(label[:, w // 2])
+        low, high = (spans[0] / h, spans[-1] / h) if spans.size else (0.0, 1.0)
+        rows = np.clip((tt - low) / max(high - low, 0.1), 0, 1)
+    color = texture[(rows * (h - 1)).astype(np.intp), (columns * (texture.shape[1] - 1)).astype(np.intp)]
+    bare = np.array(
+        design.second if family.kind == "bottle" else design.accent if family.kind == "jar" else (196, 198, 202),
+        dtype=np.float32,
+    )
+    if family.kind in ("tub", "cup", "tube"):
+        bare = np.array(design.base, dtype=np.float32)
+    color[~label] = bare
+    color[cap] = np.array((200, 202, 206) if family.kind in ("can", "tin") else design.cap, dtype=np.float32)
+    across = np.cos(longitude)
+    side = float(rng.uniform(-0.5, 0.5))
+    light = 0.45 + 0.5 * across + 0.1 * np.sin(longitude + side)
+    glint = np.exp(-(((u + 0.5) / 0.09) ** 2)) + 0.5 * np.exp(-(((u - 0.62) / 0.05) ** 2))
+    strength = 70 * (0.25 + family.gloss) * (1.6 if family.kind in ("can", "bottle", "jar") else 0.6)
+    if luma(design.base) > 200:
+        strength *= 0.5
+    light[cap] *= 1 + 0.06 * np.sin(longitude[cap] * 40)
+    rgba = np.empty((h, w, 4), dtype=np.uint8)
+    rgba[..., :3] = np.clip(color * light[..., None] + strength * glint[..., None], 0, 255)
+    edge = np.clip((radius - np.abs(s)[None, :]) * w / 2.5, 0, 1)
+    rgba[..., 3] = 255 * edge * np.clip((1 - np.abs(tt - 0.5) * 2) * h / 2, 0, 1)
+    picture = Image.fromarray(rgba)
+    return Quad(_face((0, 0, 0), (family.width / 2, 0, 0), (0, 0.5, 0)), picture, 1.0, flat=True)
+
+
+def turns() -> range:
+    """The turns that round packages are drawn in."""
+    return range(-(_TURNS // 2), _TURNS // 2 + 1)
