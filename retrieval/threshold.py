@@ -23,7 +23,7 @@ from retrieval.distance import MAX_DISTANCE
 from retrieval.intervals import Interval, by_product, far_interval, rate_interval, val_interval
 from retrieval.metrics.by_product import ProductPairCounts, accepted_by_product
 from retrieval.metrics.curve import AtFar, PairRate
-from retrieval.metrics.identification import Labels
+from retrieval.metrics.identify import Labels
 from retrieval.metrics.openset import OpenSetRate, open_set, open_set_at
 from retrieval.metrics.pairs import EXPERIMENT_FAR, PairRates, pair_rates
 

@@ -1,9 +1,10 @@
 """Pure metrics: arrays in, rates with their counts out. Numpy and the standard library only.
 
-pairs           VAL and FAR over all pairs, thresholds at a FAR, ROC, AUC, EER
-identification  CMC over distinct products, MAP@R, the matching test, groups, confusions
-openset         FPIR, FNIR, DIR; accuracy against coverage
-confidence      score -> probability, reliability, expected calibration error, Brier score
+* `pairs`, `curve`: VAL and FAR over all pairs, thresholds at a FAR, ROC, AUC, EER
+* `by_product`: accepted pairs by product, for the bootstrap of `retrieval.intervals`
+* `identify`: CMC over distinct products, MAP@R, the matching test, groups, confusions
+* `openset`: FPIR, FNIR, DIR; accuracy against coverage
+* `confidence`: score to probability, reliability, expected calibration error, Brier score
 """
 
 from retrieval.metrics.by_product import ProductPairCounts, accepted_by_product
@@ -19,7 +20,7 @@ from retrieval.metrics.confidence import (
     reliability,
 )
 from retrieval.metrics.curve import AtFar, Curve, PairRate
-from retrieval.metrics.identification import (
+from retrieval.metrics.identify import (
     Confusion,
     Identification,
     Outcomes,

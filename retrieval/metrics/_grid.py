@@ -207,7 +207,7 @@ class _Tally:
     def __init__(self, fine_slot: NDArray[np.int64]) -> None:
         self.coarse = np.zeros((2, BINS + 1), np.int64)
         self.fine: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])
-        self._slot = fine_slot
+        self._shift = (fine_slot - np.arange(len(fine_slot))) * LEVELS_PER_BIN
         self._wanted = fine_slot >= 0
         self._any_wanted = bool(self._wanted.any())
         self._keys = np.empty(_CHUNK_ROWS * _COLUMNS, np.uint16)
@@ -219,8 +219,8 @@ class _Tally:
         self.coarse[kind] += np.bincount(keys, minlength=BINS + 1)
         if self._any_wanted:
             chosen = values[np.flatnonzero(self._wanted[keys])]
-            bins, within = np.divmod((chosen * np.float32(LEVELS_PER_BIN)).astype(np.int64), LEVELS_PER_BIN)
-            self.fine[kind].append(self._slot[bins] * LEVELS_PER_BIN + within)
+            levels = (chosen * np.float32(LEVELS_PER_BIN)).astype(np.int64)
+            self.fine[kind].append(levels + self._shift[levels // LEVELS_PER_BIN])
 
     def count(self, piece: _Piece) -> None:
         """Count a piece; its values are overwritten."""

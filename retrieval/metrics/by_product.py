@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.metrics._grid import PairSet, accepted_blocks
-from retrieval.metrics.identification import Labels
+from retrieval.metrics.identify import Labels
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.metrics._grid import LEVELS_PER_UNIT, distance_below, level_of
+from retrieval.metrics._grid import LEVELS_PER_BIN, LEVELS_PER_UNIT, distance_below, level_of
 
 
 def _rate(part: int, whole: int) -> float:
@@ -116,8 +116,18 @@ class Curve:
         return _rates(self.accepted_different, self.different)
 
     def at(self, threshold: float) -> PairRate:
-        """The rates at a threshold: exact where the curve is resolved, else at the step just below."""
-        step = int(np.searchsorted(self.levels, level_of(threshold), side="right")) - 1
+        """The exact rates at a threshold.
+
+        Raises:
+            ValueError: it is nan, or lies inside an unresolved step (ask `pair_rates` for it instead).
+        """
+        level = level_of(threshold)
+        step = int(np.searchsorted(self.levels, level, side="right")) - 1
+        after = step + 1
+        if after < len(self.levels) and not self.resolved[after]:
+            begins = self.levels[after] - self.levels[after] % LEVELS_PER_BIN
+            if begins <= level < self.levels[after]:
+                raise ValueError(f"expected a threshold that the curve was resolved at, received {threshold}")
         if step < 0:
             return PairRate(threshold, 0, self.same, 0, self.different)
         return PairRate(

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.metrics.identification import Identification
+from retrieval.metrics.identify import Identification
 from retrieval.metrics.rates import Rate
 
 FPIR_TARGETS = (0.1, 0.01)

@@ -143,9 +143,9 @@ def _pilot_bins(pilot: Counts, far: float) -> set[int]:
     total = int(pilot.different.sum())
     if not total:
         return set()
-    spread = 6.0 * math.sqrt(far * (1.0 - far) / total) + 0.05 * far
+    spread = 6.0 * math.sqrt(far * (1.0 - far) / total) + 0.03 * far
     reached = np.cumsum(pilot.different) / total
-    first = int(np.searchsorted(reached, far - spread, side="left"))
+    first = int(np.searchsorted(reached, max(far - spread, 0.0), side="right"))
     last = min(int(np.searchsorted(reached, far + spread, side="right")), BINS - 1)
     return set(range(first, last + 1)) if last - first < _MOST_PILOT_BINS else set()
 
@@ -181,7 +181,7 @@ def _curve_of_counts(parts: Iterable[Counts]) -> Curve:
         different.append(part.fine_different.reshape(-1))
         resolved.append(np.ones(part.fine_same.size, bool))
     all_steps, s, d, r = map(np.concatenate, (levels, same, different, resolved))
-    order = np.argsort(all_steps)
+    order = np.argsort(all_steps, kind="stable")
     order = order[(s + d)[order] > 0]
     return Curve(
         all_steps[order],
