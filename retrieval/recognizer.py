@@ -16,7 +16,7 @@ from retrieval.bundle import Bundle
 from retrieval.distance import MAX_DISTANCE
 from retrieval.encoder import Encoder, load_encoder
 from retrieval.errors import ImageError, UsageError
-from retrieval.store import Manifest, VectorStore
+from retrieval.store import Manifest, Searchable
 from retrieval.types import JsonScalar, Match, Neighbor, Recognition, Where
 from retrieval.workers import default_threads, per_thread
 
@@ -51,7 +51,7 @@ def embed_photo(data: bytes, source: str, encoder: Encoder) -> EmbeddedPhoto:
 
 
 def find(
-    store: VectorStore,
+    store: Searchable,
     vector: NDArray[np.float32],
     *,
     threshold: float,
@@ -110,7 +110,7 @@ def find(
 
 def recognize(
     photo: EmbeddedPhoto,
-    store: VectorStore,
+    store: Searchable,
     *,
     threshold: float,
     top: int = 5,

@@ -106,12 +106,8 @@ class Manifest:
             ) from error
 
 
-class VectorStore(Protocol):
-    """One open generation: unit vectors with their records."""
-
-    def count(self) -> int:
-        """Number of points."""
-        ...
+class Searchable(Protocol):
+    """Anything that finds the nearest points of a vector."""
 
     def search(
         self,
@@ -133,6 +129,14 @@ class VectorStore(Protocol):
             product_id: keep only this product's pictures.
             exact: scan every vector even where an HNSW graph exists.
         """
+        ...
+
+
+class VectorStore(Searchable, Protocol):
+    """One open generation: unit vectors with their records."""
+
+    def count(self) -> int:
+        """Number of points."""
         ...
 
     def records(self) -> Iterator[IndexedImage]:
