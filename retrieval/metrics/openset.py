@@ -184,8 +184,9 @@ def coverage_curve(confidence: NDArray[np.floating], correct: NDArray[np.bool_])
     if c.ndim != 1 or c.shape != hit.shape or np.isnan(c).any():
         raise ValueError(f"expected confidences and outcomes of one shape (n,), received {c.shape}, {hit.shape}")
     order = np.argsort(-c, kind="stable")
-    last = np.flatnonzero(np.diff(c[order], append=np.nan) != 0.0)
-    return CoverageCurve(c[order][last], last + 1, np.cumsum(hit[order])[last], len(c))
+    descending = c[order]
+    last = np.flatnonzero(np.append(descending[1:] != descending[:-1], len(c) > 0))
+    return CoverageCurve(descending[last], last + 1, np.cumsum(hit[order])[last], len(c))
 
 
 def _distances(values: NDArray[np.floating]) -> NDArray[np.float64]:
