@@ -9,26 +9,90 @@ from PIL import Image
 
 from trainer.synthetic.chance import FIELD, Color, chance, luma, mix, noise, readable_on, scaled
 from trainer.synthetic.design import Design, Family
+from trainer.synthetic.forms import FORMS
 from trainer.synthetic.marks import Box, Sheet, illustration, logo
-from trainer.synthetic.organic import FORMS, Form, Organic, item
+from trainer.synthetic.organic import Organic, item
 from trainer.synthetic.words import FINE_PRINT
 
 _SUPER = 2
-_FRUIT = {"Apple": "Apples", "Pear": "Pears", "Peach": "Peaches", "Mango": "Mangos", "Orange": "Citrus", "Lemon": "Lemons",
-          "Lime": "Lemons", "Red Grapefruit": "Citrus", "Tomato": "Tomatoes", "Paprika": "Peppers", "Chili": "Peppers",
-          "Cherry": "Plums", "Onion": "Onions", "Garlic": "Garlic", "Mushroom": "Mushrooms", "Strawberry": "Plums"}  # fmt: skip
+_FRUIT = {
+    "Apple": "Apples",
+    "Pear": "Pears",
+    "Peach": "Peaches",
+    "Mango": "Mangos",
+    "Orange": "Citrus",
+    "Lemon": "Lemons",
+    "Lime": "Lemons",
+    "Red Grapefruit": "Citrus",
+    "Tomato": "Tomatoes",
+    "Paprika": "Peppers",
+    "Chili": "Peppers",
+    "Cherry": "Plums",
+    "Onion": "Onions",
+    "Garlic": "Garlic",
+    "Mushroom": "Mushrooms",
+    "Strawberry": "Plums",
+}
 
 # Places of (brand, item, flavor, picture, size) on the face, as left, top, right, bottom.
 _PLACES: dict[str, tuple[Box, Box, Box, Box, Box]] = {
-    "classic": ((0.12, 0.05, 0.88, 0.22), (0.08, 0.24, 0.92, 0.38), (0.14, 0.39, 0.86, 0.47), (0.08, 0.5, 0.92, 0.92), (0.62, 0.93, 0.96, 0.985)),
-    "band": ((0.15, 0.04, 0.85, 0.16), (0.06, 0.46, 0.94, 0.6), (0.1, 0.61, 0.9, 0.69), (0.1, 0.17, 0.9, 0.44), (0.3, 0.9, 0.7, 0.96)),
-    "hero": ((0.06, 0.05, 0.94, 0.27), (0.1, 0.28, 0.9, 0.37), (0.1, 0.38, 0.9, 0.45), (-0.1, 0.46, 1.1, 1.02), (0.05, 0.93, 0.35, 0.985)),
-    "vertical": ((0.5, 0.05, 0.95, 0.16), (0.06, 0.06, 0.42, 0.94), (0.48, 0.2, 0.96, 0.28), (0.42, 0.32, 1.0, 0.84), (0.6, 0.9, 0.95, 0.96)),
-    "label": ((0.2, 0.22, 0.8, 0.36), (0.17, 0.37, 0.83, 0.48), (0.2, 0.5, 0.8, 0.58), (0.25, 0.59, 0.75, 0.78), (0.35, 0.92, 0.65, 0.97)),
-    "poster": ((0.28, 0.03, 0.72, 0.12), (0.05, 0.14, 0.95, 0.5), (0.05, 0.5, 0.95, 0.7), (0.55, 0.72, 0.98, 0.98), (0.06, 0.86, 0.45, 0.97)),
-    "corner": ((0.05, 0.04, 0.55, 0.18), (0.06, 0.74, 0.94, 0.87), (0.06, 0.88, 0.7, 0.95), (0.06, 0.2, 0.98, 0.72), (0.7, 0.04, 0.95, 0.12)),
-    "stack": ((0.08, 0.06, 0.92, 0.2), (0.08, 0.21, 0.92, 0.35), (0.08, 0.36, 0.92, 0.5), (0.15, 0.56, 0.85, 0.9), (0.08, 0.51, 0.5, 0.56)),
-}  # fmt: skip
+    "classic": (
+        (0.12, 0.05, 0.88, 0.22),
+        (0.08, 0.24, 0.92, 0.38),
+        (0.14, 0.39, 0.86, 0.47),
+        (0.08, 0.5, 0.92, 0.92),
+        (0.62, 0.93, 0.96, 0.985),
+    ),
+    "band": (
+        (0.15, 0.04, 0.85, 0.16),
+        (0.06, 0.46, 0.94, 0.6),
+        (0.1, 0.61, 0.9, 0.69),
+        (0.1, 0.17, 0.9, 0.44),
+        (0.3, 0.9, 0.7, 0.96),
+    ),
+    "hero": (
+        (0.06, 0.05, 0.94, 0.27),
+        (0.1, 0.28, 0.9, 0.37),
+        (0.1, 0.38, 0.9, 0.45),
+        (-0.1, 0.46, 1.1, 1.02),
+        (0.05, 0.93, 0.35, 0.985),
+    ),
+    "vertical": (
+        (0.5, 0.05, 0.95, 0.16),
+        (0.06, 0.06, 0.42, 0.94),
+        (0.48, 0.2, 0.96, 0.28),
+        (0.42, 0.32, 1.0, 0.84),
+        (0.6, 0.9, 0.95, 0.96),
+    ),
+    "label": (
+        (0.2, 0.22, 0.8, 0.36),
+        (0.17, 0.37, 0.83, 0.48),
+        (0.2, 0.5, 0.8, 0.58),
+        (0.25, 0.59, 0.75, 0.78),
+        (0.35, 0.92, 0.65, 0.97),
+    ),
+    "poster": (
+        (0.28, 0.03, 0.72, 0.12),
+        (0.05, 0.14, 0.95, 0.5),
+        (0.05, 0.5, 0.95, 0.7),
+        (0.55, 0.72, 0.98, 0.98),
+        (0.06, 0.86, 0.45, 0.97),
+    ),
+    "corner": (
+        (0.05, 0.04, 0.55, 0.18),
+        (0.06, 0.74, 0.94, 0.87),
+        (0.06, 0.88, 0.7, 0.95),
+        (0.06, 0.2, 0.98, 0.72),
+        (0.7, 0.04, 0.95, 0.12),
+    ),
+    "stack": (
+        (0.08, 0.06, 0.92, 0.2),
+        (0.08, 0.21, 0.92, 0.35),
+        (0.08, 0.36, 0.92, 0.5),
+        (0.15, 0.56, 0.85, 0.9),
+        (0.08, 0.51, 0.5, 0.56),
+    ),
+}
 
 
 @lru_cache(maxsize=768)
@@ -165,8 +229,12 @@ def _print_front(sheet: Sheet, design: Design) -> None:
     )
     if wide:
         brand_box, item_box, flavor_box, picture_box, size_box = (
-            (0.05, 0.08, 0.55, 0.34), (0.05, 0.36, 0.58, 0.66), (0.05, 0.68, 0.55, 0.84), (0.58, 0.08, 0.98, 0.94), (0.05, 0.86, 0.3, 0.96),
-        )  # fmt: skip
+            (0.05, 0.08, 0.55, 0.34),
+            (0.05, 0.36, 0.58, 0.66),
+            (0.05, 0.68, 0.55, 0.84),
+            (0.58, 0.08, 0.98, 0.94),
+            (0.05, 0.86, 0.3, 0.96),
+        )
         if family.layout in ("label", "stack", "hero"):
             brand_box, picture_box = (0.3, 0.06, 0.7, 0.34), (0.72, 0.1, 0.99, 0.9)
             item_box, flavor_box = (0.2, 0.36, 0.72, 0.64), (0.25, 0.66, 0.7, 0.82)
@@ -260,7 +328,7 @@ def _picture(design: Design) -> Image.Image:
 
 
 def _printed_fruit(design: Design, category: str) -> Organic:
-    form: Form = next(f for f in FORMS if f.category == category)
+    form = next(f for f in FORMS if f.category == category)
     return Organic(
         key=(*design.family.key, 0),
         form=form,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,9 +13,12 @@ from trainer.synthetic import scene, solids
 from trainer.synthetic.chance import chance, scaled
 from trainer.synthetic.design import packaged_design
 from trainer.synthetic.optics import develop
-from trainer.synthetic.organic import SPRITES, Organic, item, organic_design, pile
+from trainer.synthetic.organic import BODY, SPRITES, Organic, item, organic_design, pile
 from trainer.synthetic.products import SyntheticProduct
 from trainer.synthetic.solids import Pose, draw_solid, solid
+
+_DIM = [round(v * 0.6) for v in range(256)] * 3 + [255] * 256
+_BODY = [max(0, min(255, (v - 154) * 3)) for v in range(256)]
 
 
 def studio_picture(product: SyntheticProduct, *, size: int = 320, view: int = 0) -> Image.Image:
@@ -30,7 +34,7 @@ def studio_picture(product: SyntheticProduct, *, size: int = 320, view: int = 0)
     """
     rng = chance(*product.key, view, "studio")
     ground = 255 if rng.random() < 0.8 else int(rng.integers(243, 255))
-    big = Image.new("RGB", (size * 2, size * 2), (ground, ground, ground))
+    big = Image.new("RGBA", (size * 2, size * 2), (ground, ground, ground, 255))
     if product.kind == "produce":
         _studio_produce(big, organic_design(*product.key), rng)
     else:
@@ -39,9 +43,9 @@ def studio_picture(product: SyntheticProduct, *, size: int = 320, view: int = 0)
         yaw = (0.38, 0.0, -0.38, 0.2)[view % 4] * float(rng.uniform(0.8, 1.2))
         turn = int(rng.integers(-1, 2)) if view else 0
         pose = Pose(yaw if design.family.kind not in solids.ROUND else 0.0, float(rng.uniform(0.03, 0.16)), 0.0, 6.0)
-        quads = list(solid(design, _texture(round(height)), turn))
+        quads = solid(design, _texture(round(height)), turn)
         draw_solid(big, quads, pose, (size * 1.0, size * 1.0), height)
-    return big.reduce(2)
+    return big.convert("RGB").reduce(2)
 
 
 def _studio_produce(big: Image.Image, organic: Organic, rng: np.random.Generator) -> None:
@@ -51,7 +55,7 @@ def _studio_produce(big: Image.Image, organic: Organic, rng: np.random.Generator
         reach = side * (0.9 if count == 1 else 0.62)
         sprite = item(organic, (k + int(rng.integers(SPRITES))) % SPRITES, 256).resize((round(reach), round(reach)))
         # On white the halo of a pile would be a gray disc: keep the body only.
-        sprite.putalpha(sprite.getchannel("A").point([max(0, min(255, (v - 154) * 3)) for v in range(256)]))
+        sprite.putalpha(sprite.getchannel("A").point(_BODY))
         x, y = (0.5, 0.5) if count == 1 else rng.uniform(0.36, 0.64, 2)
         big.paste(sprite, (round(x * side - reach / 2), round(y * side - reach / 2)), sprite)
 
@@ -87,7 +91,7 @@ def photograph(
         canvas = _produce_photo(shot, organic_design(*product.key), neighbors)
     else:
         canvas = _package_photo(shot, product, neighbors)
-    return develop(canvas, rng, difficulty)
+    return develop(canvas.convert("RGB"), rng, difficulty)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,14 +101,12 @@ class _Shot:
     difficulty: float
 
     def background(self) -> Image.Image:
-        """A window of a scene, somewhat out of focus."""
-        place = scene.scene(int(self.rng.integers(scene.SCENES)))
-        reach = self.rng.uniform(0.45, 1.0) * scene.SIDE
+        """A window of a scene, RGBA, somewhat out of focus, near or far."""
+        place = scene.blurred_scene(int(self.rng.integers(scene.SCENES)), int(self.rng.integers(3)))
+        reach = self.rng.uniform(0.4, 1.0) * scene.SIDE
         x, y = self.rng.uniform(0, scene.SIDE - reach, 2)
-        box = (x, y, x + reach, y + reach)
-        window = place.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
-        blur = self.rng.uniform(0.0, 0.016) * self.size
-        return window.filter(ImageFilter.BoxBlur(blur)) if blur > 0.4 else window
+        window = place.resize((self.size, self.size), Image.Resampling.BILINEAR, box=(x, y, x + reach, y + reach))
+        return window.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.rng.random() < 0.5 else window
 
     def spread(self, low: float, high: float) -> float:
         """A half-width that grows with difficulty."""
@@ -167,7 +169,7 @@ def _stand(
     turn: int,
 ) -> None:
     design = packaged_design(*product.key)
-    quads = list(solid(design, _texture(round(height)), turn))
+    quads = solid(design, _texture(round(height)), turn)
     if design.family.kind in solids.ROUND or design.family.kind == "pouch":
         pose = Pose(pose.yaw * 0.25, pose.pitch, pose.roll, pose.distance)
     draw_solid(canvas, quads, pose, center, height)
@@ -175,51 +177,55 @@ def _stand(
 
 def _on_shelf(shot: _Shot, product: SyntheticProduct, neighbors: Sequence[SyntheticProduct]) -> Image.Image:
     rng, size = shot.rng, shot.size
-    canvas = shot.background()
-    canvas = canvas.point([round(v * 0.6) for v in range(256)] * 3)
+    canvas = shot.background().point(_DIM)
     design = packaged_design(*product.key)
     w = design.family.width
     height = size * float(rng.uniform(0.5, 0.95)) / max(1.0, w * 0.9)
     pose = Pose(shot.spread(0.08, 0.3), float(rng.uniform(-0.12, 0.35)), shot.spread(0.02, 0.1), 4.0)
-    step = w * height * float(rng.uniform(1.02, 1.2)) + abs(np.sin(pose.yaw)) * design.family.depth * height * 0.6
+    step = w * height * float(rng.uniform(1.02, 1.15)) + abs(math.sin(pose.yaw)) * design.family.depth * height * 0.6
     x0, y0 = size * float(rng.uniform(0.35, 0.65)), size * float(rng.uniform(0.42, 0.62))
-    tilt = pose.roll
-    floor = y0 + height * 0.5
-    edge = round(size * float(rng.uniform(0.06, 0.12)))
-    places = [k for k in (-3, -2, 2, 3, -1, 1, 0) if abs(k) * step < size]
+    rise = math.tan(pose.roll)
     others = [n for n in neighbors if n.kind != "produce"]
-    repeat = rng.random() < 0.8
-    for row in (-1, 0):
-        if row == -1 and rng.random() < 0.5:
-            continue
-        for k in places:
-            x = x0 + k * step
-            y = y0 + row * height * 1.3 + np.tan(tilt) * k * step
-            other = bool(others) and k != 0 and (not repeat or (abs(k) >= 2 and rng.random() < 0.6))
-            shown = others[int(rng.integers(len(others)))] if other else product
-            if k != 0 and not other and not repeat and not others:
+    alone = rng.random() < 0.2
+    sprites = {0: _cut_out(product, pose, height, int(rng.integers(-1, 2)))}
+    for side in (-1, 1):  # what stands to the left and to the right from the second place on
+        if others and rng.random() < 0.45:
+            other = others[int(rng.integers(len(others)))]
+            high = min(height * 1.1, step / packaged_design(*other.key).family.width)
+            sprites[side] = _cut_out(other, pose, high, int(rng.integers(-1, 2)))
+        else:
+            sprites[side] = sprites[0]
+    reach = min(3, math.ceil(size / step))
+    rows = (-1, 0) if rng.random() < 0.4 else (0,)
+    for row in rows:
+        for k in sorted(range(-reach, reach + 1), key=abs, reverse=True):
+            near = 1 if alone else 2
+            sprite = sprites[0] if abs(k) < near else sprites[1 if k > 0 else -1]
+            if alone and k != 0 and sprite is sprites[0]:
                 continue
-            high = height
-            if other:
-                ow = packaged_design(*shown.key).family.width
-                high = min(height, step / max(ow, 0.1))
-            _stand(
-                canvas,
-                shown,
-                pose,
-                (x + shot.spread(0.5, 1.5), y + (height - high) / 2),
-                high,
-                int(rng.integers(-1, 2)),
-            )
-    _shelf_edge(canvas, rng, floor + np.cos(pose.pitch) * 0.02 * size, tilt, edge)
+            x = x0 + k * step + (shot.spread(0.4, 1.2) if k else 0.0)
+            foot = y0 + height * 0.5 + row * height * 1.25 + rise * k * step
+            canvas.paste(sprite, (round(x - sprite.width / 2), round(foot - sprite.height * 0.97)), sprite)
+    edge = round(size * float(rng.uniform(0.06, 0.12)))
+    _shelf_edge(canvas, rng, y0 + height * 0.53, pose.roll, edge)
     return canvas
+
+
+def _cut_out(product: SyntheticProduct, pose: Pose, height: float, turn: int) -> Image.Image:
+    """The package alone, RGBA, cropped to what is seen of it."""
+    design = packaged_design(*product.key)
+    room = round(height * (1.3 + 1.3 * (design.family.width + design.family.depth)))
+    canvas = Image.new("RGBA", (room, round(height * 1.7)), (24, 22, 22, 0))
+    _stand(canvas, product, pose, (room / 2, canvas.height / 2), height, turn)
+    box = canvas.getchannel("A").getbbox()
+    return canvas.crop(box) if box else canvas
 
 
 def _shelf_edge(canvas: Image.Image, rng: np.random.Generator, y: float, tilt: float, thick: int) -> None:
     size = canvas.width
     if y > size:
         return
-    rise = float(np.tan(tilt)) * size / 2
+    rise = math.tan(tilt) * size / 2
     color = (235, 235, 232) if rng.random() < 0.6 else scaled((120, 125, 130), float(rng.uniform(0.3, 1.6)))
     pen = ImageDraw.Draw(canvas)
     pen.polygon([(0, y - rise), (size, y + rise), (size, y + rise + thick), (0, y - rise + thick)], fill=color)
@@ -277,7 +283,7 @@ def _produce_photo(shot: _Shot, organic: Organic, neighbors: Sequence[SyntheticP
     heap = pile(organic, int(rng.integers(3)), 224)
     canvas = shot.background()
     angle, zoom = shot.spread(0.1, 0.4), float(rng.uniform(0.5, 1.0))
-    c, s = np.cos(angle) * zoom * 224 / size, np.sin(angle) * zoom * 224 / size
+    c, s = math.cos(angle) * zoom * 224 / size, math.sin(angle) * zoom * 224 / size
     room = max(0.0, 224 * (1 - zoom * 1.2))
     cx, cy = 112 + rng.uniform(-0.5, 0.5) * room, 112 + rng.uniform(-0.5, 0.5) * room
     keystone = float(rng.uniform(-0.3, 0.6)) * shot.difficulty / size
@@ -325,7 +331,7 @@ def _item_in_hand(shot: _Shot, organic: Organic) -> Image.Image:
     rng, size = shot.rng, shot.size
     canvas = shot.background()
     reach = round(size * float(rng.uniform(0.5, 0.95)))
-    sprite = item(organic, int(rng.integers(SPRITES)), 160).resize((reach, reach), Image.Resampling.BILINEAR)
+    sprite = item(organic, int(rng.integers(SPRITES)), BODY).resize((reach, reach), Image.Resampling.BILINEAR)
     x, y = size * float(rng.uniform(0.4, 0.65)), size * float(rng.uniform(0.4, 0.6))
     number = int(rng.integers(24))
     hand_reach = round(size * float(rng.uniform(0.8, 1.1)))

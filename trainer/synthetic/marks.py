@@ -25,7 +25,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 @lru_cache(maxsize=512)
 def word_mask(text: str, style: Lettering) -> Image.Image:
     """The ink of a text, mode L, cropped, as high as the font makes it."""
-    text = {"upper": str.upper, "lower": str.lower, "title": str}[style.case](text)
+    text = text.upper() if style.case == "upper" else text.lower() if style.case == "lower" else text
     if style.tracking:
         text = " ".join(text) if len(text) < 9 else text
     font = _font(_EM)
@@ -204,7 +204,7 @@ def logo(kind: str, key: tuple[int, int], color: Color, ground: Color) -> Image.
         pen.polygon(ring(list(rng.uniform(0.6, 0.98, int(rng.integers(7, 12))))), fill=ink)
     elif kind == "shield":
         pen.polygon([(6, 8), (90, 8), (90, 50), (48, 92), (6, 50)], fill=ink)
-        pen.rectangle([20, 24, 76, 36 + rng.integers(0, 16)], fill=paper)
+        pen.rectangle([20, 24, 76, 36 + int(rng.integers(0, 16))], fill=paper)
     elif kind == "ring":
         pen.ellipse([4, 4, 92, 92], fill=ink)
         inset = int(rng.integers(12, 26))
@@ -219,7 +219,7 @@ def logo(kind: str, key: tuple[int, int], color: Color, ground: Color) -> Image.
             pen.chord([x, 10, x + 40, 90], 100 + 30 * k, 280 + 30 * k, fill=ink)
     elif kind == "bars":
         for k in range(4):
-            pen.rectangle([8 + 22 * k, rng.integers(5, 60), 22 + 22 * k, 90], fill=ink)
+            pen.rectangle([8 + 22 * k, int(rng.integers(5, 60)), 22 + 22 * k, 90], fill=ink)
     elif kind == "animal":
         pen.ellipse([16, 34, 76, 70], fill=ink)
         pen.ellipse([62, 14, 92, 44], fill=ink)

@@ -12,6 +12,7 @@ from PIL import Image, ImageChops, ImageFilter
 from trainer.synthetic.chance import chance
 
 _GRID = 12
+_RAMP = np.linspace(0, 1, 256)[None, :]
 
 
 def develop(canvas: Image.Image, rng: np.random.Generator, difficulty: float) -> Image.Image:
@@ -80,19 +81,17 @@ def _blurred(image: Image.Image, rng: np.random.Generator, difficulty: float) ->
 
 def _tone(rng: np.random.Generator, difficulty: float) -> list[int]:
     """Exposure, contrast and white balance as one table of 3 x 256."""
-    exposure = np.exp(rng.normal(0.08, 0.1 + 0.15 * difficulty))
-    contrast = np.exp(rng.normal(0.0, 0.06 + 0.1 * difficulty))
-    gamma = np.exp(rng.normal(0.0, 0.06 + 0.08 * difficulty))
-    warmth = rng.normal(0.03, 0.03 + 0.05 * difficulty)
+    exposure = np.exp(rng.normal(0.3, 0.1 + 0.14 * difficulty))
+    contrast = np.exp(rng.normal(0.04, 0.06 + 0.1 * difficulty))
+    gamma = np.exp(rng.normal(-0.05, 0.06 + 0.1 * difficulty))
+    warmth = rng.normal(0.04, 0.03 + 0.05 * difficulty)
     tint = rng.normal(0.0, 0.01 + 0.02 * difficulty)
     black = rng.uniform(0, 14)
-    x = np.linspace(0, 1, 256)
-    table: list[int] = []
-    for channel in (1 + warmth, 1 + tint, 1 - warmth):
-        y = np.clip(x * exposure * channel, 0, 1.6) ** gamma
-        y = 0.45 + (y - 0.45) * contrast
-        y = np.where(y > 0.85, 0.85 + 0.15 * np.tanh((y - 0.85) / 0.15), y)  # highlights roll off
-        table.extend(np.clip(black + y * (255 - black), 0, 255).astype(int).tolist())
+    balance = np.array([1 + warmth, 1 + tint, 1 - warmth])
+    y = (_RAMP * (exposure * balance)[:, None]) ** gamma  # (3, 256)
+    y = 0.45 + (y - 0.45) * contrast
+    y = np.where(y > 0.8, 0.8 + 0.2 * np.tanh((y - 0.8) / 0.2), y)  # highlights roll off
+    table: list[int] = np.clip(black + y * (255 - black), 0, 255).astype(np.uint8).ravel().tolist()
     return table
 
 

@@ -6,81 +6,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageFilter
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
 
 from trainer.synthetic import words
-from trainer.synthetic.chance import Color, FloatField, chance, hsv, jittered, noise_at
+from trainer.synthetic.chance import Color, FloatField, chance, hsv, jittered, noise_at, scaled
+from trainer.synthetic.forms import FORMS, Form
 
 SPRITES = 6
+BODY = 128
+"""Side at which items are drawn for piles and photos, pixels."""
 _LIGHT = np.array([-0.45, -0.6, 0.66], dtype=np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """A body: how wide it is along its axis, how it bends, and what grows on it.
-
-    Attributes:
-        aspect: width relative to length.
-        taper: how much thinner the lower end is, 0..1; negative thins the upper end.
-        waist: pear-like narrowing of the upper half, 0..1.
-        power: 2 is an ellipse, more is blockier.
-        bend: sideways bow of the axis, relative to the half-length.
-        lobes: bulges around the axis.
-        lumps: how irregular the outline is.
-        skin: the kind of texture.
-        stem: share of items whose stem shows.
-        gloss: strength of the highlight, 0..1.
-    """
-
-    category: str
-    aspect: float
-    taper: float = 0.0
-    waist: float = 0.0
-    power: float = 2.0
-    bend: float = 0.0
-    lobes: int = 0
-    lumps: float = 0.03
-    skin: str = "blush"
-    stem: float = 0.4
-    gloss: float = 0.5
-    hues: tuple[tuple[float, float, float], ...] = ((0.0, 0.8, 0.8),)
-
-
-_RED, _GREEN, _YELLOW, _ORANGE = (0.99, 0.85, 0.75), (0.26, 0.75, 0.62), (0.14, 0.8, 0.93), (0.08, 0.9, 0.97)
-_BROWN, _PURPLE, _CREAM, _LEAF = (0.09, 0.45, 0.62), (0.88, 0.6, 0.35), (0.12, 0.18, 0.92), (0.3, 0.8, 0.4)
-
-FORMS: tuple[Form, ...] = (
-    Form("Apples", 1.05, taper=0.12, hues=(_RED, _GREEN, _YELLOW, (0.96, 0.8, 0.5))),
-    Form("Pears", 0.72, waist=0.5, skin="speckle", hues=(_GREEN, (0.18, 0.6, 0.8), _BROWN, _YELLOW)),
-    Form("Peaches", 1.02, skin="blush", gloss=0.1, stem=0.1, hues=(_ORANGE, _RED, (0.11, 0.6, 0.95))),
-    Form("Plums", 0.9, skin="bloom", gloss=0.3, hues=(_PURPLE, _RED, (0.78, 0.5, 0.35), _YELLOW)),
-    Form("Citrus", 1.0, skin="pores", gloss=0.35, stem=0.2, hues=(_ORANGE, _YELLOW, (0.22, 0.85, 0.6), (0.04, 0.75, 0.95))),
-    Form("Lemons", 0.72, taper=0.1, skin="pores", gloss=0.35, stem=0.1, hues=(_YELLOW, (0.22, 0.85, 0.55), (0.17, 0.8, 0.85))),
-    Form("Tomatoes", 1.12, lobes=5, skin="plain", gloss=0.9, stem=0.6, hues=(_RED, _ORANGE, _YELLOW, (0.97, 0.6, 0.4))),
-    Form("Peppers", 0.82, taper=0.25, lobes=3, power=3.0, skin="plain", gloss=1.0, stem=0.7, hues=(_RED, _GREEN, _YELLOW, _ORANGE)),
-    Form("Cucumbers", 0.2, power=3.5, bend=0.06, skin="streaks", gloss=0.4, hues=(_LEAF, _GREEN, (0.2, 0.5, 0.6))),
-    Form("Zucchini", 0.24, power=3.5, bend=0.05, skin="streaks", gloss=0.6, stem=0.7, hues=(_LEAF, _YELLOW, (0.28, 0.5, 0.55))),
-    Form("Aubergines", 0.42, taper=-0.35, skin="plain", gloss=1.0, stem=0.9, hues=((0.77, 0.5, 0.16), (0.83, 0.45, 0.4), _CREAM)),
-    Form("Bananas", 0.24, power=3.0, bend=0.5, skin="spots", gloss=0.2, stem=0.9, hues=(_YELLOW, (0.2, 0.65, 0.7), (0.02, 0.7, 0.5))),
-    Form("Carrots", 0.2, taper=0.8, power=2.6, bend=0.05, skin="rings", gloss=0.2, stem=0.5, hues=(_ORANGE, _PURPLE, _YELLOW, _CREAM)),
-    Form("Potatoes", 0.75, lumps=0.1, skin="earth", gloss=0.05, stem=0.0, hues=(_BROWN, (0.12, 0.45, 0.8), (0.98, 0.45, 0.5))),
-    Form("Sweet potatoes", 0.45, lumps=0.14, taper=0.2, skin="earth", gloss=0.05, stem=0.0, hues=((0.03, 0.5, 0.65), (0.95, 0.4, 0.45), _CREAM)),
-    Form("Ginger", 0.5, lumps=0.35, skin="rings", gloss=0.1, stem=0.0, hues=((0.1, 0.4, 0.78), (0.08, 0.5, 0.65))),
-    Form("Beets", 0.95, taper=0.35, lumps=0.06, skin="earth", gloss=0.1, stem=0.6, hues=((0.94, 0.55, 0.3), _ORANGE, (0.93, 0.5, 0.55))),
-    Form("Onions", 1.0, skin="meridians", gloss=0.5, stem=0.8, hues=((0.09, 0.6, 0.78), (0.9, 0.6, 0.45), _CREAM)),
-    Form("Garlic", 1.05, lobes=6, skin="meridians", gloss=0.15, stem=0.9, hues=(_CREAM, (0.85, 0.15, 0.85))),
-    Form("Melons", 1.0, skin="net", gloss=0.15, stem=0.3, hues=((0.11, 0.4, 0.75), _YELLOW, (0.2, 0.35, 0.75))),
-    Form("Watermelons", 0.85, skin="melon", gloss=0.4, stem=0.2, hues=((0.27, 0.5, 0.6), _LEAF)),
-    Form("Kiwis", 0.82, skin="fuzz", gloss=0.0, stem=0.1, hues=((0.1, 0.5, 0.42), (0.11, 0.5, 0.55))),
-    Form("Avocados", 0.68, waist=0.3, skin="rough", gloss=0.35, stem=0.2, hues=((0.25, 0.5, 0.25), (0.3, 0.6, 0.38))),
-    Form("Mangos", 0.75, taper=0.15, bend=0.08, skin="blush", gloss=0.4, stem=0.1, hues=(_GREEN, _ORANGE, _RED)),
-    Form("Cabbages", 1.0, lumps=0.05, skin="veins", gloss=0.2, stem=0.0, hues=((0.25, 0.35, 0.8), (0.85, 0.5, 0.45), (0.3, 0.5, 0.5))),
-    Form("Leeks", 0.12, power=4.0, skin="blanched", gloss=0.2, stem=0.0, hues=(_LEAF, (0.32, 0.5, 0.4))),
-    Form("Asparagus", 0.09, power=4.0, taper=-0.1, skin="scales", gloss=0.2, stem=0.0, hues=((0.25, 0.6, 0.5), _CREAM, _PURPLE)),
-    Form("Mushrooms", 1.15, taper=-0.2, skin="cap", gloss=0.1, stem=0.6, hues=(_CREAM, (0.07, 0.45, 0.55), (0.08, 0.4, 0.4))),
-    Form("Pomegranates", 1.0, lobes=6, skin="blush", gloss=0.3, stem=0.7, hues=(_RED, (0.97, 0.6, 0.6), _YELLOW)),
-    Form("Pineapples", 0.68, power=2.6, skin="diamonds", gloss=0.1, stem=1.0, hues=((0.1, 0.7, 0.6), (0.18, 0.6, 0.45))),
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +82,7 @@ def organic_design(seed: int, family: int, variant: int) -> Organic:
         bias=float(rng.uniform(-1.0, 1.0)),
         lit=float(rng.uniform(0.5, 1.3)),
         length=float(rng.uniform(0.92, 1.08)),
-        sticker=hsv(rng.random(), 0.8, rng.uniform(0.4, 0.95)) if form.aspect > 0.6 and rng.random() < 0.35 else None,
+        sticker=hsv(rng.random(), 0.8, rng.uniform(0.4, 0.95)) if form.aspect > 0.6 and rng.random() < 0.3 else None,
     )
 
 
@@ -162,7 +98,8 @@ def item(organic: Organic, number: int, side: int) -> Image.Image:
     rng = chance(*organic.key, number, "item")
     form = organic.form
     long = form.aspect < 0.5
-    spin = rng.normal(0.25, 0.5) if long else rng.uniform(-np.pi, np.pi)
+    lie = float(chance(*organic.key, "lie").uniform(-1.6, 1.6))
+    spin = rng.normal(lie, 0.35) if long else rng.uniform(-np.pi, np.pi)
     if form.stem >= 0.7 and not long:
         spin = rng.normal(0.0, 0.7)
     axis = np.linspace(-1.12, 1.12, side, dtype=np.float32)
@@ -189,7 +126,7 @@ def item(organic: Organic, number: int, side: int) -> Image.Image:
     rgba[..., 3] = 255 * inside
     picture = Image.fromarray(rgba)
     _grow_stem(picture, rng, organic, spin, side)
-    if organic.sticker is not None and rng.random() < 0.5:
+    if organic.sticker is not None and rng.random() < 0.4:
         _put_sticker(picture, rng, organic.sticker, side)
     return _with_halo(picture, side)
 
@@ -282,8 +219,8 @@ def _albedo(rng: np.random.Generator, organic: Organic, u: FloatField, t: FloatF
     return result
 
 
-def _smooth(x: FloatField) -> FloatField:
-    y = np.clip(0.5 + 0.5 * x, 0, 1)
+def _smooth(x: NDArray[np.floating]) -> FloatField:
+    y = np.clip(0.5 + 0.5 * x, 0, 1).astype(np.float32, copy=False)
     result: FloatField = y * y * (3 - 2 * y)
     return result
 
@@ -291,8 +228,6 @@ def _smooth(x: FloatField) -> FloatField:
 def _grow_stem(picture: Image.Image, rng: np.random.Generator, organic: Organic, spin: float, side: int) -> None:
     if rng.random() >= organic.form.stem:
         return
-    from PIL import ImageDraw
-
     pen = ImageDraw.Draw(picture)
     c, s = np.cos(spin), np.sin(spin)
 
@@ -317,8 +252,6 @@ def _grow_stem(picture: Image.Image, rng: np.random.Generator, organic: Organic,
 
 
 def _put_sticker(picture: Image.Image, rng: np.random.Generator, color: Color, side: int) -> None:
-    from PIL import ImageDraw
-
     pen = ImageDraw.Draw(picture)
     x, y = side * rng.uniform(0.36, 0.6, 2)
     w, h = side * 0.085, side * 0.07
@@ -338,29 +271,24 @@ def _with_halo(picture: Image.Image, side: int) -> Image.Image:
 def pile(organic: Organic, number: int, side: int) -> Image.Image:
     """Many items heaped, RGB, ``side`` pixels square, nearer ones larger and lower."""
     rng = chance(*organic.key, number, "pile")
-    dark = int(rng.integers(12, 60))
-    ground = Image.new("RGB", (side, side), (dark + 8, dark + 3, dark))
     form = organic.form
-    across = rng.uniform(3.2, 7.5) * (0.7 if form.aspect < 0.3 else 1.0)
-    unit = side / across
-    body = max(min(form.aspect, 1.0), 0.3)
-    sprites = [item(organic, k, 96 if side > 200 else 64) for k in range(SPRITES)]
+    ground = Image.new("RGB", (side, side), scaled(organic.skin, float(rng.uniform(0.12, 0.3))))
+    body = min(form.aspect, 1.0)
+    unit = side / rng.uniform(3.0, 8.0) * (1.5 if body < 0.3 else 1.0)
+    sprites = [item(organic, k, BODY).reduce(2) for k in range(SPRITES)]
     depth = rng.uniform(0.0, 0.5)
     y = -unit * 0.3
     while y < side + unit * 0.5:
-        near = 1 - depth * (1 - max(y, 0) / side)
-        step = unit * near * (0.55 + 0.3 * body)
-        x = -unit * rng.uniform(0, 0.6)
-        while x < side + unit * 0.5:
-            size = max(6, round(unit * near * 1.18 * rng.uniform(0.9, 1.12)))
-            sprite = _sized(sprites[int(rng.integers(SPRITES))], size, int(rng.integers(4)) if form.gloss < 0.3 else 0)
-            at = (round(x + rng.normal(0, 0.1) * unit - size / 2), round(y + rng.normal(0, 0.12) * unit - size / 2))
-            ground.paste(sprite, at, sprite)
-            x += unit * near * (0.62 + 0.25 * body) * rng.uniform(0.85, 1.1)
-        y += step * rng.uniform(0.8, 1.05)
+        near = unit * (1 - depth * (1 - max(y, 0) / side))
+        x = -near * rng.uniform(0, 0.6)
+        while x < side + near * 0.5:
+            size = max(6, round(near * 1.18 * rng.uniform(0.88, 1.14)))
+            sprite = sprites[int(rng.integers(SPRITES))]
+            small = sprite.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=1.1)
+            if form.gloss < 0.4 and rng.random() < 0.5:
+                small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            dx, dy = rng.normal(0, 0.12, 2) * near
+            ground.paste(small, (round(x + dx - size / 2), round(y + dy - size / 2)), small)
+            x += near * (0.34 + 0.46 * body) * rng.uniform(0.85, 1.12)
+        y += near * (0.26 + 0.5 * body) * rng.uniform(0.82, 1.05)
     return ground
-
-
-def _sized(sprite: Image.Image, size: int, flips: int) -> Image.Image:
-    small = sprite.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=1.1)
-    return small.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flips % 2 else small

@@ -29,7 +29,7 @@ def _extra(number: int) -> Image.Image:
     canvas = Image.new("RGBA", (round(height * max(design.family.width, 0.3) * 1.35) + 8, height + 24), (20, 20, 20, 0))
     solids.draw_solid(
         canvas,
-        list(solids.solid(design, height)),
+        solids.solid(design, height),
         solids.Pose(0.12, 0.12, 0.0),
         (canvas.width / 2, canvas.height / 2),
         height,
@@ -196,14 +196,23 @@ def _lay(image: Image.Image, texture: Image.Image, rng: np.random.Generator, til
 
 
 def _hang(image: Image.Image, texture: Image.Image, corners: list[tuple[float, float]]) -> None:
-    target = np.array(corners, dtype=np.float64) * SIDE
-    w, h = texture.size
-    source = np.array([(0, 0), (w, 0), (w, h), (0, h)], dtype=np.float64)
-    coefficients = solids.homography(target, source)
+    target = [(float(x) * SIDE, float(y) * SIDE) for x, y in corners]
+    coefficients = solids.homography(target, texture.size)
+    if coefficients is None:
+        return
     patch = texture.transform(image.size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
     mask = Image.new("L", image.size)
-    ImageDraw.Draw(mask).polygon([(float(x), float(y)) for x, y in target], fill=255)
+    ImageDraw.Draw(mask).polygon(target, fill=255)
     image.paste(patch, (0, 0), mask)
+
+
+@lru_cache(maxsize=3 * SCENES)
+def blurred_scene(number: int, level: int) -> Image.Image:
+    """A scene in RGBA, out of focus by 0, 1 or 2 steps; kept, since blurring costs more than drawing."""
+    place = scene(number)
+    if level:
+        place = place.filter(ImageFilter.GaussianBlur(1.5 * level))
+    return place.convert("RGBA")
 
 
 def _glass_door(image: Image.Image, rng: np.random.Generator) -> None:

@@ -6,6 +6,8 @@ the camera. Round packages are drawn once for each turn and stand as one upright
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,15 +30,24 @@ class Quad:
 
     Attributes:
         corners: top left, top right, bottom right, bottom left, shape (4, 3).
-        texture: RGBA.
-        shade: brightness of its print under the shop's light.
+        mips: its print in RGBA, each picture half as large as the one before.
         flat: is always seen (a billboard), even when it faces away.
     """
 
     corners: Points
-    texture: Image.Image
-    shade: float = 1.0
+    mips: tuple[Image.Image, ...]
     flat: bool = False
+
+
+def _quad(corners: Points, texture: Image.Image, shade: float = 1.0, flat: bool = False) -> Quad:
+    """A quad whose print is ``shade`` times as bright, under the shop's light from above."""
+    if shade != 1.0:
+        table = [min(255, round(v * shade)) for v in range(256)]
+        texture = texture.point(table * 3 + list(range(256)))
+    mips = [texture]
+    while min(mips[-1].size) > 24:  # bilinear sampling below half size would alias
+        mips.append(mips[-1].reduce(2))
+    return Quad(corners, tuple(mips), flat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +60,10 @@ class Pose:
     distance: float = 4.0
 
 
-def draw_solid(canvas: Image.Image, quads: list[Quad], pose: Pose, center: tuple[float, float], height: float) -> None:
-    """Draw onto an RGB or RGBA canvas.
+def draw_solid(
+    canvas: Image.Image, quads: tuple[Quad, ...], pose: Pose, center: tuple[float, float], height: float
+) -> None:
+    """Draw onto an RGBA canvas.
 
     Args:
         canvas: changed in place.
@@ -59,69 +72,78 @@ def draw_solid(canvas: Image.Image, quads: list[Quad], pose: Pose, center: tuple
         center: where the package's middle comes to lie, pixels.
         height: of the package, pixels.
     """
-    rotation = _rotation(pose)
-    for quad in quads:
-        turned = quad.corners @ rotation.T
-        depth = pose.distance / np.maximum(pose.distance - turned[:, 2], 0.2)
-        flat = turned[:, :2] * depth[:, None] * height + np.asarray(center)
-        # Twice the signed area: positive when the corners run clockwise, that is, face the camera.
-        area = np.dot(flat[:, 0], np.roll(flat[:, 1], -1)) - np.dot(flat[:, 1], np.roll(flat[:, 0], -1))
-        if area > 2.0 or quad.flat:
-            _blit(canvas, quad, flat)
+    corners = np.concatenate([quad.corners for quad in quads]) @ _rotation(pose).T
+    depth = pose.distance / np.maximum(pose.distance - corners[:, 2], 0.2)
+    flat = (corners[:, :2] * (depth[:, None] * height) + center).tolist()
+    for k, quad in enumerate(quads):
+        _blit(canvas, quad, flat[4 * k : 4 * k + 4])
 
 
 def _rotation(pose: Pose) -> Points:
-    cy, sy, cp, sp, cr, sr = (f(a) for a in (pose.yaw, pose.pitch, pose.roll) for f in (np.cos, np.sin))
-    yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    roll = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    rotation: Points = roll @ pitch @ yaw
-    return rotation
+    cy, sy, cp, sp, cr, sr = (f(a) for a in (pose.yaw, pose.pitch, pose.roll) for f in (math.cos, math.sin))
+    # roll (about z) after pitch (about x) after yaw (about y)
+    return np.array(
+        [
+            [cr * cy - sr * sp * sy, -sr * cp, cr * sy + sr * sp * cy],
+            [sr * cy + cr * sp * sy, cr * cp, sr * sy - cr * sp * cy],
+            [-cp * sy, sp, cp * cy],
+        ]
+    )
 
 
-def _blit(canvas: Image.Image, quad: Quad, flat: Points) -> None:
-    x0, y0 = np.maximum(np.floor(flat.min(axis=0)).astype(int) - 1, 0)
-    x1, y1 = np.minimum(np.ceil(flat.max(axis=0)).astype(int) + 1, canvas.size)
+def _blit(canvas: Image.Image, quad: Quad, flat: list[list[float]]) -> None:
+    (ax, ay), (bx, by), (cx, cy), (dx, dy) = flat
+    # Twice the signed area: positive when the corners run clockwise, that is, face the camera.
+    area = (cx - ax) * (dy - by) - (dx - bx) * (cy - ay)
+    if area <= 2.0 and not quad.flat:
+        return
+    x0, y0 = max(math.floor(min(ax, bx, cx, dx)) - 1, 0), max(math.floor(min(ay, by, cy, dy)) - 1, 0)
+    x1 = min(math.ceil(max(ax, bx, cx, dx)) + 1, canvas.width)
+    y1 = min(math.ceil(max(ay, by, cy, dy)) + 1, canvas.height)
     if x1 - x0 < 2 or y1 - y0 < 2:
         return
-    texture = quad.texture
-    longest = max(np.linalg.norm(flat[1] - flat[0]) / texture.width, np.linalg.norm(flat[3] - flat[0]) / texture.height)
-    while longest < 0.55 and min(texture.size) > 16:  # bilinear sampling below half size would alias
-        texture, longest = texture.reduce(2), longest * 2
-    w, h = texture.size
-    source = np.array([(0, 0), (w, 0), (w, h), (0, h)], dtype=np.float64)
-    coefficients = homography(flat - (x0, y0), source)
-    patch = texture.transform(
-        (int(x1 - x0), int(y1 - y0)), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR
-    )
-    mask = patch.getchannel("A")
-    if quad.shade != 1.0:
-        patch = patch.convert("RGB").point(_shades(round(quad.shade * 32)))
-    canvas.paste(patch, (int(x0), int(y0)), mask)
+    texture = quad.mips[0]
+    scale = max(math.hypot(bx - ax, by - ay) / texture.width, math.hypot(dx - ax, dy - ay) / texture.height)
+    level = min(max(0, round(-math.log2(max(scale, 1e-3)))), len(quad.mips) - 1)
+    texture = quad.mips[level]
+    coefficients = homography([(x - x0, y - y0) for x, y in flat], texture.size)
+    if coefficients is None:
+        return
+    patch = texture.transform((x1 - x0, y1 - y0), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
+    canvas.paste(patch, (x0, y0), patch)
 
 
-@lru_cache(maxsize=128)
-def _shades(step: int) -> list[int]:
-    return [min(255, round(v * step / 32)) for v in range(256)] * 3
+def homography(corners: Sequence[Sequence[float]], size: tuple[int, int]) -> list[float] | None:
+    """The eight coefficients that Pillow's perspective transform wants.
 
-
-def homography(destination: Points, source: Points) -> list[float]:
-    """The eight coefficients that Pillow's perspective transform wants, from four point pairs.
+    The unit square's map onto a quadrilateral (Heckbert 1989, section 2.2.3), inverted.
 
     Args:
-        destination: pixels of the result, shape (4, 2).
-        source: pixels of the texture, shape (4, 2).
+        corners: where the texture's corners lie in the result, clockwise from its top left, pixels.
+        size: the texture's width and height, pixels.
+
+    Returns:
+        None if the quadrilateral has no area.
     """
-    rows = np.zeros((8, 8))
-    rows[0::2, 0:2], rows[0::2, 2] = destination, 1
-    rows[1::2, 3:5], rows[1::2, 5] = destination, 1
-    rows[0::2, 6:8] = -destination * source[:, :1]
-    rows[1::2, 6:8] = -destination * source[:, 1:]
-    try:
-        solved: list[float] = np.linalg.solve(rows, source.reshape(8)).tolist()
-    except np.linalg.LinAlgError:  # a quad seen exactly from its edge has no area to fill
-        return [0.0, 0.0, -10.0, 0.0, 0.0, -10.0, 0.0, 0.0]
-    return solved
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners
+    dx1, dx2, dx3 = x1 - x2, x3 - x2, x0 - x1 + x2 - x3
+    dy1, dy2, dy3 = y1 - y2, y3 - y2, y0 - y1 + y2 - y3
+    det = dx1 * dy2 - dx2 * dy1
+    if abs(det) < 1e-6:
+        return None
+    g, h = (dx3 * dy2 - dx2 * dy3) / det, (dx1 * dy3 - dx3 * dy1) / det
+    a, b, c = x1 - x0 + g * x1, x3 - x0 + h * x3, x0
+    d, e, f = y1 - y0 + g * y1, y3 - y0 + h * y3, y0
+    w, t = size
+    low = a * e - b * d
+    if abs(low) < 1e-6:
+        return None
+    rows = (
+        (w * (e - f * h), w * (c * h - b), w * (b * f - c * e)),
+        (t * (f * g - d), t * (a - c * g), t * (c * d - a * f)),
+        (d * h - e * g, b * g - a * h, low),
+    )
+    return [v / low for row in rows for v in row][:8]
 
 
 def _solid(texture: Image.Image) -> Image.Image:
@@ -167,16 +189,16 @@ def _cuboid(design: Design, height: int) -> list[Quad]:
     top = -0.5 + roof
     half, middle = (0.5 - top) / 2, (0.5 + top) / 2
     quads = [
-        Quad(_face((-w, middle, 0), (0, 0, d), (0, half, 0)), side, 0.8),
-        Quad(_face((w, middle, 0), (0, 0, -d), (0, half, 0)), side, 0.72),
+        _quad(_face((-w, middle, 0), (0, 0, d), (0, half, 0)), side, 0.8),
+        _quad(_face((w, middle, 0), (0, 0, -d), (0, half, 0)), side, 0.72),
     ]
     if gable:
         quads += _gable(design, color, w, d, top, roof, height)
     else:
         lid = Image.new("RGB", (max(8, round(height * family.width)), max(8, round(height * family.depth))), color)
         lid.paste(art.front(design, height).resize(lid.size), (0, 0), Image.new("L", lid.size, 90))
-        quads.append(Quad(_face((0, -0.5, 0), (w, 0, 0), (0, 0, d)), _solid(lid), 1.08))
-    quads.append(Quad(_face((0, middle, d), (w, 0, 0), (0, half, 0)), front, 1.0))
+        quads.append(_quad(_face((0, -0.5, 0), (w, 0, 0), (0, 0, d)), _solid(lid), 1.08))
+    quads.append(_quad(_face((0, middle, d), (w, 0, 0), (0, half, 0)), front, 1.0))
     if (gable and rng.random() < 0.75) or (family.kind == "brick" and rng.random() < 0.6):
         z = d * 0.5 if gable else 0.0
         y = top - roof * 0.62 if gable else -0.53
@@ -202,10 +224,10 @@ def _gable(design: Design, color: Color, w: float, d: float, top: float, roof: f
     fin = np.array([(-w, top - roof, 0.0), (w, top - roof, 0.0), (w, ridge, 0.0), (-w, ridge, 0.0)])
     gray = _solid(Image.new("RGB", (12, 12), scaled(color, 0.9)))
     return [
-        Quad(left, gray, 0.72),
-        Quad(right, gray, 0.66),
-        Quad(fin, _solid(Image.new("RGB", (24, 8), color)), 0.94, flat=True),
-        Quad(front, _solid(tinted), 1.1),
+        _quad(left, gray, 0.72),
+        _quad(right, gray, 0.66),
+        _quad(fin, _solid(Image.new("RGB", (24, 8), color)), 0.94, flat=True),
+        _quad(front, _solid(tinted), 1.1),
     ]
 
 
@@ -217,7 +239,7 @@ def _cap(design: Design, x: float, y: float, z: float, r: float) -> Quad:
     for k in range(5, 44, 5):
         pen.line([k, 16, k, 34], fill=(*scaled(design.cap, 0.68), 255))
     pen.ellipse([2, 2, 45, 22], fill=(*mix(design.cap, (255, 255, 255), 0.12), 255))
-    return Quad(_face((x, y, z), (r, 0, 0), (0, r * 0.83, 0)), tile, 1.0, flat=True)
+    return _quad(_face((x, y, z), (r, 0, 0), (0, r * 0.83, 0)), tile, 1.0, flat=True)
 
 
 def _pouch(design: Design, height: int) -> Quad:
@@ -240,7 +262,7 @@ def _pouch(design: Design, height: int) -> Quad:
     rgba[..., :3] = np.clip(face * light[..., None] + 60 * shine[..., None], 0, 255)
     rgba[..., 3] = 255 * np.clip((1 - np.abs(u)) * w / 3, 0, 1)
     half_width = design.family.width / 2
-    return Quad(_face((0, 0, 0), (half_width, 0, 0), (0, 0.5, 0)), Image.fromarray(rgba), 1.0, flat=True)
+    return _quad(_face((0, 0, 0), (half_width, 0, 0), (0, 0.5, 0)), Image.fromarray(rgba), 1.0, flat=True)
 
 
 def _profile(
@@ -317,7 +339,7 @@ def _round(design: Design, height: int, turn: int) -> Quad:
     edge = np.clip((radius - np.abs(s)[None, :]) * w / 2.5, 0, 1)
     rgba[..., 3] = 255 * edge * np.clip((1 - np.abs(tt - 0.5) * 2) * h / 2, 0, 1)
     picture = Image.fromarray(rgba)
-    return Quad(_face((0, 0, 0), (family.width / 2, 0, 0), (0, 0.5, 0)), picture, 1.0, flat=True)
+    return _quad(_face((0, 0, 0), (family.width / 2, 0, 0), (0, 0.5, 0)), picture, 1.0, flat=True)
 
 
 def turns() -> range:
