@@ -193,21 +193,29 @@ def prepare(data: bytes, preprocessing: Preprocessing, *, limits: Limits = DEFAU
     """
     from PIL import Image
 
-    resample = Image.Resampling["BOX" if preprocessing.resample == "area" else preprocessing.resample.upper()]
+    area = preprocessing.resample == "area"
+    resample = Image.Resampling["BOX" if area else preprocessing.resample.upper()]
+    # Pillow's box filter takes whole pixels: it needs several of them for each that it makes.
+    gap = 3.0 if area else 1.0
     upright = (preprocessing.width, preprocessing.height)
     with _foreign():
         im, turn, header = _open(data, limits)
         (left, top, right, bottom), size = _placement(im.size, upright[::-1] if turn >= 5 else upright, preprocessing)
         width, height = im.size
-        im.draft(
+        draft = im.draft(
             None,
-            (math.ceil(width * size[0] / (right - left)), math.ceil(height * size[1] / (bottom - top))),
+            (
+                math.ceil(gap * width * size[0] / (right - left)),
+                math.ceil(gap * height * size[1] / (bottom - top)),
+            ),
         )
+        # A reduced decode covers whole 8 x 8 blocks: its last column and row may stick out of the picture.
+        inner = draft[1][2:] if draft else im.size
+        across, down = inner[0] / width, inner[1] / height
         im.load()
         im = _flat(im, header)
-        across, down = im.width / width, im.height / height
-        box = (left * across, top * down, min(right * across, im.width), min(bottom * down, im.height))
-        im = _upright(im.resize(size, resample, box=box, reducing_gap=2.0).convert("RGB"), turn)
+        box = (left * across, top * down, right * across, bottom * down)
+        im = _upright(im.resize(size, resample, box=box, reducing_gap=1.0 + gap).convert("RGB"), turn)
         if im.size != upright:
             canvas = Image.new("RGB", upright, _WHITE)
             canvas.paste(im, ((canvas.width - im.width) // 2, (canvas.height - im.height) // 2))
