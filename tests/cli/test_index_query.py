@@ -1,0 +1,221 @@
+"""The commands as a user types them, on the embedded index, with an encoder that needs no network."""
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import options
+from cli.main import invoke
+from tests.fakes import PixelEncoder, fake_bundle, picture, use_pixel_encoder, write_catalog
+
+
+@pytest.fixture(autouse=True)
+def _shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ITEMREC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("ITEMREC_INDEX", raising=False)
+    monkeypatch.delenv("ITEMREC_MODEL", raising=False)
+    options._config.cache_clear()
+    use_pixel_encoder(monkeypatch)
+    write_catalog(tmp_path / "catalog", products=6, views=3)
+    fake_bundle(tmp_path / "bundle")
+    picture(2, view=9).save(tmp_path / "known.png")
+    picture(40).save(tmp_path / "stranger.png")
+
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command with --json and return its exit code and document."""
+
+    def go(*words: str) -> tuple[int, dict[str, Any]]:
+        capsys.readouterr()
+        code = invoke([*words, "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    return go
+
+
+def test_index_then_query(run: Run) -> None:
+    code, report = run("index", "catalog", "--model", "bundle")
+    assert code == 0
+    assert report["schema"] == "itemrec.index/1"
+    assert {k: report[k] for k in ("added", "updated", "unchanged", "removed", "images", "products")} == {
+        "added": 18,
+        "updated": 0,
+        "unchanged": 0,
+        "removed": 0,
+        "images": 18,
+        "products": 6,
+    }
+    code, answer = run("query", "known.png", "--top", "3")
+    assert code == 0
+    assert answer["schema"] == "itemrec.query/1"
+    assert answer["fingerprint"] == report["fingerprint"]
+    (result,) = answer["results"]
+    assert result["source"] == "known.png"
+    assert result["verdict"] == "match"
+    best = result["matches"][0]
+    assert best["product_id"] == "p002"
+    assert best["votes"] == 3
+    assert best["metadata"] == {"name": "Product 2", "category": "Juice", "price": "2.50"}
+    assert {e["image"] for e in best["evidence"]} == {f"p002/{n}.png" for n in range(3)}
+    assert set(result["timings_ms"]) == {"decode", "embed", "search"}
+
+
+def test_a_stranger_is_unknown_and_exits_one(run: Run) -> None:
+    run("index", "catalog", "--model", "bundle")
+    code, answer = run("query", "stranger.png")
+    assert code == 1
+    assert answer["results"][0]["verdict"] == "unknown"
+    assert answer["results"][0]["matches"] == []
+    code, answer = run("query", "known.png", "stranger.png")
+    assert code == 1
+    assert [r["verdict"] for r in answer["results"]] == ["match", "unknown"]
+
+
+def test_a_picture_under_two_products_is_ambiguous(run: Run) -> None:
+    shutil.copytree("catalog/p002", "catalog/p002-twin")
+    run("index", "catalog", "--model", "bundle")
+    code, answer = run("query", "known.png", "--top", "1")
+    assert code == 0
+    assert answer["results"][0]["verdict"] == "ambiguous"
+    assert len(answer["results"][0]["matches"]) == 1
+
+
+def test_where_filters_and_unknown_columns_are_named(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run("index", "catalog", "--model", "bundle")
+    code, answer = run("query", "known.png", "--where", "category=Milk", "--threshold", "4")
+    assert code == 0
+    assert {m["metadata"]["category"] for m in answer["results"][0]["matches"]} == {"Milk"}
+    code, error = run("query", "known.png", "--where", "colour=red")
+    assert (code, error["error"]) == (2, "UsageError")
+    assert "category" in error["hint"]
+    assert invoke(["query", "known.png", "--where", "category=Mlik"]) == 1
+    assert "Juice" in capsys.readouterr().err
+
+
+def test_folders_and_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("index", "catalog", "--model", "bundle")
+    code, answer = run("query", "catalog/p001", "catalog/p003")
+    assert code == 0
+    assert [r["matches"][0]["product_id"] for r in answer["results"]] == ["p001"] * 3 + ["p003"] * 3
+    data = io.BytesIO(Path("known.png").read_bytes())
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(data))
+    code, answer = run("query", "-")
+    assert code == 0
+    assert answer["results"][0]["source"] == "-"
+
+
+def test_broken_photos_among_good_ones(run: Run) -> None:
+    run("index", "catalog", "--model", "bundle")
+    Path("broken.jpg").write_bytes(b"\xff\xd8\xff")
+    code, answer = run("query", "known.png", "broken.jpg", "missing.jpg")
+    assert code == 2
+    assert len(answer["results"]) == 1
+    assert {r["path"]: r["code"] for r in answer["refused"]}["missing.jpg"] == "missing"
+    code, error = run("query", "broken.jpg")
+    assert (code, error["schema"], error["error"]) == (2, "itemrec.error/1", "ImageError")
+
+
+def test_second_run_is_idempotent_and_dry_run_writes_nothing(run: Run) -> None:
+    code, plan = run("index", "catalog", "--model", "bundle", "--dry-run")
+    assert (code, plan["added"], plan["dry_run"]) == (0, 18, True)
+    assert not Path(".itemrec").exists()
+    run("index", "catalog", "--model", "bundle")
+    PixelEncoder.calls = 0
+    code, again = run("index", "catalog")
+    assert (code, again["unchanged"], again["added"]) == (0, 18, 0)
+    assert PixelEncoder.calls == 0
+
+
+def test_another_model_is_refused_with_the_command_that_rebuilds(run: Run, tmp_path: Path) -> None:
+    run("index", "catalog", "--model", "bundle")
+    fake_bundle(tmp_path / "other", name="other", encoder=b"other")
+    for words in (["index", "catalog", "--model", "other"], ["query", "known.png", "--model", "other"]):
+        code, error = run(*words)
+        assert (code, error["error"]) == (2, "ModelMismatchError")
+        assert "pixels" in error["message"]
+        assert "--rebuild" in error["hint"]
+    code, report = run("index", "catalog", "--model", "other", "--rebuild")
+    assert (code, report["added"]) == (0, 18)
+    assert run("query", "known.png")[0] == 0
+
+
+def test_an_uncalibrated_model_needs_a_threshold(run: Run, tmp_path: Path) -> None:
+    from retrieval.bundle import write_bundle
+
+    write_bundle(
+        tmp_path / "plain",
+        name="plain",
+        encoder=b"plain",
+        runtime="litert",
+        preprocessing=PixelEncoder().preprocessing,
+        dimension=48,
+    )
+    run("index", "catalog", "--model", "plain")
+    code, error = run("query", "known.png")
+    assert (code, error["error"]) == (2, "UsageError")
+    assert "--threshold" in error["hint"]
+    assert run("query", "known.png", "--threshold", "0.05")[0] == 0
+
+
+def test_text_output_is_for_people(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["index", "catalog", "--model", "bundle"]) == 0
+    streams = capsys.readouterr()
+    assert "18 added" in streams.out
+    assert "18 images of 6 products" in streams.out
+    assert invoke(["query", "known.png", "stranger.png"]) == 1
+    streams = capsys.readouterr()
+    assert "known.png: match" in streams.out
+    assert "p002" in streams.out
+    assert "Product 2 (2.50)" in streams.out
+    assert "stranger.png: unknown" in streams.out
+    assert "1 match, 0 ambiguous, 1 unknown" in streams.err
+
+
+def test_query_before_index_says_what_to_do(run: Run) -> None:
+    code, error = run("query", "known.png")
+    assert (code, error["error"]) == (2, "IndexNotFoundError")
+    assert "itemrec index" in error["hint"]
+
+
+def test_doctor_healthy_then_damaged(run: Run) -> None:
+    run("index", "catalog", "--model", "bundle")
+    code, report = run("doctor", "--full")
+    assert (code, report["healthy"]) == (0, True)
+    by_name = {c["name"]: c for c in report["checks"]}
+    assert by_name["self-retrieval"]["facts"] == {"tried": 18, "lost": 0}
+    assert by_name["index"]["facts"]["images"] == 18
+    (manifest,) = Path(".itemrec").rglob("manifest.json")
+    manifest.write_text(manifest.read_text().replace('"images": 18', '"images": 17'))
+    code, report = run("doctor")
+    assert (code, report["healthy"]) == (1, False)
+    code, _ = run("query", "known.png")
+    assert code == 3
+    code, report = run("index", "catalog", "--rebuild", "--model", "bundle")
+    assert (code, report["images"]) == (0, 18)
+    assert run("doctor")[0] == 0
+
+
+def test_doctor_without_an_index(run: Run) -> None:
+    code, report = run("doctor", "--model", "bundle")
+    assert code == 0
+    assert any(c["name"] == "index" and "nothing" in c["detail"] for c in report["checks"])
+
+
+def test_refused_files_are_listed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("catalog/p000/bad \n name.jpg").write_bytes(b"no picture")
+    code, report = run("index", "catalog", "--model", "bundle")
+    assert code == 0
+    assert [r["path"] for r in report["refused"]] == ["p000/bad \\n name.jpg"]
+    assert report["images"] == 18
+    invoke(["index", "catalog", "--model", "bundle"])
+    assert "bad \\n name.jpg: " in capsys.readouterr().err
