@@ -1,0 +1,128 @@
+"""`itemrec audit`: what spoils a catalog, before users find out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import render
+from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
+from retrieval.text import printable
+
+if TYPE_CHECKING:
+    from retrieval.audit import AuditReport
+
+_SHOWN = 10
+
+
+def audit_command(
+    catalog: Annotated[
+        Path,
+        typer.Argument(help="Folder of product folders (or the folder or table of a product_id,image table)."),
+    ],
+    index: IndexOption = None,
+    model: ModelOption = None,
+    min_views: Annotated[
+        int, typer.Option("--min-views", min=1, help="Fewer readable pictures of a product are too few.")
+    ] = 2,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            min=0.0,
+            max=4.0,
+            help="Squared L2 at which pictures count as one product. Default: the model's calibration,"
+            " else FAR 1 % on this catalog.",
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the pictures side by side.")
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option("--top", min=1, help="How many findings of a kind to show. Default: 10; on the page 24."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, max=256, help="Worker threads. Default: one per core.")
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> int:
+    """Find what spoils a catalog: broken, blank, tiny, doubled and misplaced pictures, and
+    products with too few views or that look alike.
+
+    Nothing is changed. Every kind of finding is ranked, the clearest case first. Exit code 1
+    when something needs a person (an error or a warning), 0 when there are notes at most.
+
+    \b
+    Examples:
+      itemrec audit ./catalog
+      itemrec audit ./catalog --html audit.html      with the pictures side by side
+      itemrec audit ./catalog --min-views 5 --json
+    """
+    render.configure(json=as_json, quiet=quiet)
+    from retrieval.audit import audit_catalog
+    from retrieval.catalog import read_catalog
+    from retrieval.index import open_index
+    from retrieval.models import resolve_model
+
+    source = read_catalog(catalog)
+    chosen = setting("model", model)
+    manifest = open_index(index_location(index)).manifest() if chosen is None else None
+    bundle = resolve_model(chosen, index_model=manifest.model if manifest else None)
+    with render.progress("Auditing", source.count()) as shown:
+        report = audit_catalog(
+            source,
+            bundle,
+            threshold=setting("threshold", threshold),
+            min_views=min_views,
+            threads=threads,
+            notify=shown.update,
+        )
+    if html is not None:
+        _write_html(html, report, source.root, top)
+    if as_json:
+        render.emit_json(report.to_json())
+    else:
+        _print(report, top or _SHOWN)
+    return 0 if report.clean else 1
+
+
+def _write_html(path: Path, report: AuditReport, root: Path, top: int | None) -> None:
+    from datetime import UTC, datetime
+
+    from itemrec import __version__
+    from retrieval import images
+    from retrieval.report.audit_page import SHOWN_FINDINGS, audit_page
+    from retrieval.report.page import write_page
+
+    page = audit_page(
+        report,
+        lambda image: images.read_file(root / image, root=root),
+        version=__version__,
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        shown=top or SHOWN_FINDINGS,
+    )
+    write_page(path, page)
+    render.say(f"Wrote {printable(str(path))}")
+
+
+def _print(report: AuditReport, shown: int) -> None:
+    from retrieval.audit import KINDS
+
+    for kind, found in report.by_kind().items():
+        render.emit(f"{KINDS[kind].title}: {len(found):,}")
+        render.table(["", "finding"], [[f.severity, f.message] for f in found[:shown]])
+        if len(found) > shown:
+            render.emit(f"… and {len(found) - shown:,} more; --top N shows more, --json all")
+        render.emit(f"-> {KINDS[kind].advice}")
+        render.emit()
+    counts = report.counts()
+    render.emit(
+        f"{report.pictures:,} pictures of {report.products:,} products in {report.seconds:.1f} s: "
+        f"{counts['error']:,} errors, {counts['warning']:,} warnings, {counts['info']:,} notes."
+    )
+    if report.clean:
+        render.emit("Nothing needs a person.")

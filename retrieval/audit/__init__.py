@@ -1,0 +1,155 @@
+"""Find what spoils a catalog before users do.
+
+`audit_catalog` reads every file once (`survey`), looks at who is near whom (`neighbors`), and
+turns that into ranked findings (`rules`, pure). How to show them is not decided here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from retrieval.audit import rules
+from retrieval.audit.findings import (
+    KINDS,
+    AuditReport,
+    Finding,
+    Kind,
+    Settings,
+    Severity,
+    Shown,
+    ThresholdSource,
+    ranked,
+)
+from retrieval.audit.neighbors import surroundings
+from retrieval.audit.survey import Refused, Survey, Surveyed, survey
+from retrieval.bundle import Bundle
+from retrieval.catalog import Catalog
+from retrieval.distance import MAX_DISTANCE
+from retrieval.duplicates import near_duplicates_within
+from retrieval.encoder import load_encoder
+from retrieval.errors import UsageError
+from retrieval.metrics import threshold_at_far
+
+__all__ = [
+    "KINDS",
+    "AuditReport",
+    "Finding",
+    "Kind",
+    "Refused",
+    "Settings",
+    "Severity",
+    "Shown",
+    "Survey",
+    "Surveyed",
+    "audit_catalog",
+    "find_problems",
+    "survey",
+]
+
+CATALOG_FAR = 0.01
+"""Without a calibrated model, the threshold is where 1 % of this catalog's different pairs are accepted."""
+
+
+def audit_catalog(
+    catalog: Catalog,
+    bundle: Bundle,
+    *,
+    threshold: float | None = None,
+    min_views: int = 2,
+    threads: int | None = None,
+    notify: Callable[[int], None] = lambda done: None,
+) -> AuditReport:
+    """Audit a catalog with a model.
+
+    Args:
+        catalog: what `retrieval.catalog.read_catalog` read.
+        bundle: the model that will search it.
+        threshold: squared L2, in [0, 4]; default: the model's calibration, else FAR 1 % on this catalog.
+        min_views: fewer readable pictures of a product are too few.
+        threads: worker threads; default one per core.
+        notify: told how many files are done.
+
+    Raises:
+        UsageError: the threshold or ``min_views`` is out of range.
+        EncoderError: the model cannot embed a single picture.
+    """
+    start = time.perf_counter()
+    if threshold is not None and not 0.0 <= threshold <= MAX_DISTANCE:
+        raise UsageError(f"expected a threshold in [0, 4] (squared L2), received {threshold}")
+    if min_views < 1:
+        raise UsageError(f"expected at least 1 view, received {min_views}")
+    seen = survey(catalog, lambda: load_encoder(bundle, threads=1), threads=threads, notify=notify)
+    chosen, source = _threshold(threshold, bundle, seen)
+    settings = Settings(
+        threshold=chosen,
+        threshold_source=source,
+        min_views=min_views,
+        min_side=min(bundle.preprocessing.height, bundle.preprocessing.width),
+    )
+    return AuditReport(
+        catalog=str(catalog.root),
+        model=bundle.name,
+        fingerprint=bundle.fingerprint,
+        settings=settings,
+        pictures=len(seen.pictures),
+        products=len(seen.products),
+        findings=find_problems(seen, settings),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def find_problems(seen: Survey, settings: Settings) -> tuple[Finding, ...]:
+    """All findings of a survey, ranked. Pure.
+
+    Args:
+        seen: what was seen.
+        settings: what counts as a problem.
+    """
+    findings = [
+        *rules.refused_files(seen.refused),
+        *rules.poor_pictures(seen.pictures, settings),
+        *rules.few_views(seen, settings),
+        *rules.without_metadata(seen),
+        *rules.repeated(seen.pictures, _near(seen.pictures, settings), settings),
+    ]
+    # A copy beside its original would be its nearest neighbor and vouch for it; a blank picture is near nothing.
+    kept: dict[tuple[str, str], int] = {}
+    for i, picture in enumerate(seen.pictures):
+        if picture.contrast >= settings.min_contrast:
+            kept.setdefault((picture.product_id, picture.content_hash), i)
+    rows = np.array(list(kept.values()), dtype=np.int64)
+    names = np.array([seen.pictures[i].product_id for i in rows], dtype=object)
+    codes = np.unique(names.astype(str), return_inverse=True)[1].astype(np.int64)
+    if len(rows):
+        around = surroundings(seen.vectors[rows], codes)
+        twins = list(rules.indistinguishable(seen, rows, codes, around, settings))
+        findings += [finding for _, finding in twins]
+        findings += rules.mislabeled(seen, rows, codes, around, settings, {pair for pair, _ in twins})
+        findings += rules.lone_neighbors(seen, rows, codes, settings)
+    return ranked(findings)
+
+
+def _threshold(given: float | None, bundle: Bundle, seen: Survey) -> tuple[float, ThresholdSource]:
+    if given is not None:
+        return given, "given"
+    if bundle.calibration is not None:
+        return bundle.calibration.threshold, "model"
+    labels = [picture.product_id for picture in seen.pictures]
+    if len(set(labels)) < 2:
+        return 0.0, "catalog"
+    return threshold_at_far(seen.vectors, labels, CATALOG_FAR).threshold or 0.0, "catalog"
+
+
+def _near(pictures: tuple[Surveyed, ...], settings: Settings) -> list[tuple[int, int, int]]:
+    """Pairs of different files whose perceptual hashes are near; copies of a file count once."""
+    first: dict[str, int] = {}
+    for i, picture in enumerate(pictures):
+        # Pictures without structure are all alike; they are findings of their own.
+        if picture.contrast >= settings.min_contrast and picture.perceptual_hash:
+            first.setdefault(picture.content_hash, i)
+    members = list(first.values())
+    hashes = [pictures[i].perceptual_hash for i in members]
+    return [(members[i], members[j], bits) for i, j, bits in near_duplicates_within(hashes, settings.near_bits)]

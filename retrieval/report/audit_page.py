@@ -1,0 +1,205 @@
+"""The audit as a page: what needs a person, with the pictures side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from retrieval.audit.findings import KINDS, AuditReport, Finding, Kind, Severity, Shown, ThresholdSource
+from retrieval.errors import ImageError
+from retrieval.report.page import (
+    Markup,
+    Section,
+    Tile,
+    Tone,
+    card,
+    cards,
+    figure,
+    groups,
+    page,
+    picture,
+    strip,
+    table,
+)
+
+Read = Callable[[str], bytes]
+
+SHOWN_FINDINGS = 24
+_SHOWN_PICTURES = 8
+
+_TONES: Mapping[Severity, Tone] = {"error": "bad", "warning": "warn", "info": "plain"}
+_COMPARED: frozenset[Kind] = frozenset({"mislabeled", "indistinguishable"})
+_LISTED: frozenset[Kind] = frozenset({"unreadable", "unused-file", "no-pictures"})
+_SINGLE: frozenset[Kind] = frozenset({"few-views", "blank", "tiny"})
+_SOURCES: Mapping[ThresholdSource, str] = {
+    "given": "as given",
+    "model": "as the model is calibrated",
+    "catalog": "where 1 % of this catalog's different pairs are accepted; the model is not calibrated",
+}
+
+
+def audit_page(report: AuditReport, read: Read, *, version: str, created: str, shown: int = SHOWN_FINDINGS) -> str:
+    """The whole HTML document.
+
+    Args:
+        report: what was found.
+        read: the bytes of a picture, by its path in the catalog; raises ImageError.
+        version: itemrec's version, for the footer.
+        created: when, for the footer.
+        shown: how many findings of a kind are drawn; the counts are always of all.
+    """
+    album = _Album(read)
+    sections = [
+        Section(
+            anchor=kind,
+            title=KINDS[kind].title,
+            count=len(found),
+            tone=_TONES[found[0].severity],
+            body=_body(kind, found, album, shown),
+        )
+        for kind, found in report.by_kind().items()
+    ]
+    counts = report.counts()
+    verdict, tone = _verdict(report)
+    settings = report.settings
+    return page(
+        f"Catalog audit: {report.catalog}",
+        verdict=verdict,
+        tone=tone,
+        lead=_lead(report),
+        tiles=[
+            Tile(f"{counts['error']:,}", "errors: they spoil answers", "bad" if counts["error"] else "plain"),
+            Tile(f"{counts['warning']:,}", "warnings: somebody should look", "warn" if counts["warning"] else "plain"),
+            Tile(f"{counts['info']:,}", "notes: they may stay"),
+            Tile(f"{report.pictures:,}", "pictures read"),
+            Tile(f"{report.products:,}", "products"),
+        ],
+        sections=sections,
+        footer=Markup("").join(
+            Markup("<p>{}</p>").format(line)
+            for line in (
+                f"Model {report.model}, fingerprint {report.fingerprint[:12]}. Distances are squared L2 of unit"
+                f" vectors, 0 to 4; pictures of one product are expected within {settings.threshold:.3f}"
+                f" ({_SOURCES[settings.threshold_source]}).",
+                f"itemrec {version}, {created}, {report.seconds:,.1f} s.",
+            )
+        ),
+    )
+
+
+def _verdict(report: AuditReport) -> tuple[str, Tone]:
+    counts = report.counts()
+    need = counts["error"] + counts["warning"]
+    if not need:
+        return "Nothing in this catalog needs a person.", "good"
+    verb = "needs" if need == 1 else "need"
+    return f"{_plural(need, 'finding')} {verb} a person.", "bad" if counts["error"] else "warn"
+
+
+def _lead(report: AuditReport) -> list[str]:
+    if report.clean:
+        return ["No picture is broken, doubled or in the wrong place, as far as this model can see."]
+    return ["Most damaging first; within a part, the clearest case first. Nothing was changed."]
+
+
+def _body(kind: Kind, found: Sequence[Finding], album: _Album, shown: int) -> Markup:
+    advice = Markup("<p>{}</p>").format(KINDS[kind].advice)
+    drawn = found[:shown]
+    if kind in _LISTED:
+        body = table(
+            ["", "File or product", "What is wrong"],
+            [[_severity(f), _subject(f), f.message] for f in drawn],
+            caption=KINDS[kind].title,
+        )
+    elif kind in _SINGLE:
+        body = strip(
+            album.draw(p, f"{f.products[0]}: {_short(f)}", alt=f.message, mark=False)
+            for f in drawn
+            for p in f.pictures[:1]
+        )
+    else:
+        body = cards(_card(f, album) for f in drawn)
+    rest = len(found) - len(drawn)
+    more = (
+        Markup('<p class="soft">{}</p>').format(f"and {rest:,} more, weaker; itemrec audit --json lists them all.")
+        if rest
+        else Markup("")
+    )
+    return advice + body + more
+
+
+def _card(finding: Finding, album: _Album) -> Markup:
+    if finding.kind in _COMPARED:
+        rows = _compared(finding, album)
+    else:
+        by_product: dict[str, list[Shown]] = {}
+        for shown in finding.pictures:
+            by_product.setdefault(shown.product_id, []).append(shown)
+        most = max(1, _SHOWN_PICTURES // len(by_product)) if by_product else 1
+        rows = [
+            strip((album.draw(p, _name(p)) for p in pictures[:most]), heading=_heading(product, pictures, most))
+            for product, pictures in list(by_product.items())[:_SHOWN_PICTURES]
+        ]
+    return card(finding.message, groups(*rows), tone=_TONES[finding.severity])
+
+
+def _compared(finding: Finding, album: _Album) -> list[Markup]:
+    parts: list[tuple[str, list[Shown]]] = []
+    own, other = finding.products[0], finding.products[-1]
+    for role, heading in (("subject", "This picture"), ("own", own), ("other", other)):
+        chosen = [p for p in finding.pictures if p.role == role]
+        if chosen:
+            parts.append((f"in {own}" if role == "subject" else heading, chosen))
+    return [
+        strip((album.draw(p, _distance(p), mark=p.role == "subject") for p in pictures), heading=heading)
+        for heading, pictures in parts
+    ]
+
+
+class _Album:
+    """Thumbnails by path, each read once."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._uris: dict[str, str | None] = {}
+
+    def draw(self, shown: Shown, caption: str, *, alt: str = "", mark: bool = False) -> Markup:
+        if shown.image not in self._uris:
+            try:
+                self._uris[shown.image] = picture(self._read(shown.image))
+            except ImageError:
+                self._uris[shown.image] = None
+        return figure(self._uris[shown.image], caption, alt=alt or f"{shown.image} of {shown.product_id}", mark=mark)
+
+
+def _distance(shown: Shown) -> str:
+    name = _name(shown)
+    return name if shown.distance is None else f"{shown.distance:.2f} away: {name}"
+
+
+def _name(shown: Shown) -> str:
+    return shown.image.rsplit("/", 1)[-1]
+
+
+def _heading(product: str, pictures: Sequence[Shown], most: int) -> str:
+    hidden = len(pictures) - most
+    return product + (f" (and {hidden} more)" if hidden > 0 else "")
+
+
+def _short(finding: Finding) -> str:
+    if finding.kind == "few-views":
+        return _plural(int(finding.numbers["pictures"]), "picture")
+    if finding.kind == "tiny" and "width" in finding.numbers:
+        return f"{finding.numbers['width']} x {finding.numbers['height']} px"
+    return finding.pictures[0].image
+
+
+def _subject(finding: Finding) -> str:
+    return finding.pictures[0].image if finding.pictures else ", ".join(finding.products)
+
+
+def _severity(finding: Finding) -> Markup:
+    return Markup('<span class="badge {}">{}</span>').format(_TONES[finding.severity], finding.severity)
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
