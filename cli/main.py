@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+import cli.audit
 import cli.demo
 import cli.doctor
 import cli.index
@@ -47,6 +48,7 @@ def _main(
       itemrec index ./catalog              one folder of pictures per product, optional products.csv
       itemrec query photo.jpg --top 5      match, ambiguous or unknown, with the evidence
       itemrec doctor                       is everything healthy?
+      itemrec audit ./catalog              what spoils the catalog
 
     \b
     No catalog at hand?
@@ -58,6 +60,7 @@ def _main(
 
 app.command("index")(cli.index.index_command)
 app.command("query")(cli.query.query_command)
+app.command("audit")(cli.audit.audit_command)
 app.command("doctor")(cli.doctor.doctor_command)
 app.command("demo")(cli.demo.demo_command)
 app.add_typer(cli.models.app, name="models")

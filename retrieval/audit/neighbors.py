@@ -28,15 +28,16 @@ class Surroundings:
         other: the same for the other product that is nearest by that mean, among those with two
             pictures or more; inf without any, shape (n,).
         other_code: which product that is; -1 without any, shape (n,).
-        crossings: (a, b) -> how many pictures of product a are nearer to a picture of b than to
-            any other of a. Pictures that are alone in their product do not count.
+        crossings: rows (a, b, count), a < b: how many pictures of products a and b are nearer to a
+            picture of the other than to any other of their own, where any is; shape (k, 3).
+            Pictures that are alone in their product do not count.
     """
 
     nearest_own: NDArray[np.float32]
     own: NDArray[np.float32]
     other: NDArray[np.float32]
     other_code: NDArray[np.int64]
-    crossings: dict[tuple[int, int], int]
+    crossings: NDArray[np.int64]
 
 
 def surroundings(vectors: NDArray[np.float32], codes: NDArray[np.int64]) -> Surroundings:
@@ -58,7 +59,7 @@ def surroundings(vectors: NDArray[np.float32], codes: NDArray[np.int64]) -> Surr
     nearest_own = np.full(n, np.inf, np.float32)
     own, other = nearest_own.copy(), nearest_own.copy()
     other_code = np.full(n, -1, np.int64)
-    crossings: dict[tuple[int, int], int] = {}
+    crossings: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
     step = max(1, _BLOCK_VALUES // max(n, 1))
     for top in range(0, n, step):
         block = np.arange(top, min(top + step, n))
@@ -73,10 +74,10 @@ def surroundings(vectors: NDArray[np.float32], codes: NDArray[np.int64]) -> Surr
                 nearest = np.partition(mine, k - 1, axis=1)[:, :k]
                 nearest_own[inside], own[inside] = nearest.min(axis=1), nearest.mean(axis=1)
             distances[inside - top, left:right] = np.inf
-        _others(distances, labels, sizes, block, nearest_own, other, other_code, crossings)
+        crossings.append(_others(distances, labels, sizes, block, nearest_own, other, other_code))
     back = np.empty(n, np.int64)
     back[order] = np.arange(n)
-    return Surroundings(nearest_own[back], own[back], other[back], other_code[back], crossings)
+    return Surroundings(nearest_own[back], own[back], other[back], other_code[back], _merged(crossings, len(sizes)))
 
 
 def _others(
@@ -87,9 +88,12 @@ def _others(
     nearest_own: NDArray[np.float32],
     other: NDArray[np.float32],
     other_code: NDArray[np.int64],
-    crossings: dict[tuple[int, int], int],
-) -> None:
-    """Fill in what one block of rows sees of other products; own columns of ``distances`` are inf."""
+) -> NDArray[np.int64]:
+    """Fill in what one block of rows sees of other products; own columns of ``distances`` are inf.
+
+    Returns:
+        Crossings of this block: rows (pair of products as one number, count), shape (k, 2).
+    """
     row, column = _nearest(distances)
     near = distances[row, column]
     seen = labels[column]
@@ -97,7 +101,7 @@ def _others(
     grouped = np.lexsort((near, seen, row))
     near, seen, row = near[grouped], seen[grouped], row[grouped]
     if not len(near):
-        return
+        return np.zeros((0, 2), np.int64)
     first = np.flatnonzero(np.r_[True, (seen[1:] != seen[:-1]) | (row[1:] != row[:-1])])
     length = np.diff(np.r_[first, len(near)])
     need = np.minimum(VOTERS, sizes[seen[first]])
@@ -112,10 +116,16 @@ def _others(
     other_code[block[row[first][reached]]] = seen[first][reached]
     closest, where = near[first], block[row[first]]
     crossed = np.isfinite(nearest_own[where]) & (closest < nearest_own[where])
-    pairs, counts = np.unique(labels[where[crossed]] * len(sizes) + seen[first][crossed], return_counts=True)
-    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
-        key = divmod(pair, len(sizes))
-        crossings[key] = crossings.get(key, 0) + count
+    a, b = labels[where[crossed]], seen[first][crossed]
+    pairs, counts = np.unique(np.minimum(a, b) * len(sizes) + np.maximum(a, b), return_counts=True)
+    return np.stack([pairs, counts.astype(np.int64)], axis=1)
+
+
+def _merged(parts: list[NDArray[np.int64]], products: int) -> NDArray[np.int64]:
+    every = np.concatenate(parts)
+    pairs, where = np.unique(every[:, 0], return_inverse=True)
+    counts = np.bincount(where, weights=every[:, 1], minlength=len(pairs)).astype(np.int64)
+    return np.stack([*np.divmod(pairs, max(products, 1)), counts], axis=1)
 
 
 def _nearest(distances: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -134,7 +144,7 @@ def _nearest(distances: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray
     return row, column
 
 
-def mixing(crossed: int, a: int, b: int) -> float:
+def mixing(crossed: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
     """How mixed two products are: 0 when they are apart, about 1 when they are one split at random.
 
     A picture *crosses* when its nearest picture of the two products belongs to the other one. In one
@@ -143,15 +153,16 @@ def mixing(crossed: int, a: int, b: int) -> float:
     interval of the crossing rate, over e, so that a few pictures must speak clearly.
 
     Args:
-        crossed: pictures of both products that cross.
-        a: pictures of one product, at least 2.
-        b: pictures of the other, at least 2.
+        crossed: pictures of both products that cross, shape (k,).
+        a: pictures of one product, at least 1, shape (k,).
+        b: pictures of the other, at least 1, shape (k,).
     """
-    n = a + b
+    n = (a + b).astype(np.float64)
     rate, z2 = crossed / n, _CONFIDENCE_Z**2
     spread = _CONFIDENCE_Z * np.sqrt(rate * (1.0 - rate) / n + z2 / (4.0 * n * n))
     low = (rate + z2 / (2.0 * n) - spread) / (1.0 + z2 / n)
-    return float(max(0.0, low) / (2.0 * a * b / (n * (n - 1))))
+    mixed: NDArray[np.float64] = np.maximum(0.0, low) / (2.0 * a * b / (n * (n - 1.0)))
+    return mixed
 
 
 def outlier_ratio(ratios: NDArray[np.float64], deviations: float) -> float:

@@ -233,14 +233,11 @@ def indistinguishable(
     sizes = np.bincount(codes) if len(codes) else np.zeros(0, np.int64)
     finite = around.nearest_own[np.isfinite(around.nearest_own)]
     reach = max(settings.threshold, float(np.median(finite)) if len(finite) else 0.0)
-    pairs = {(min(a, b), max(a, b)) for a, b in around.crossings}
-    for a, b in sorted(pairs):
-        if min(sizes[a], sizes[b]) < 2:
-            continue
-        crossed = around.crossings.get((a, b), 0) + around.crossings.get((b, a), 0)
-        mixed = mixing(crossed, int(sizes[a]), int(sizes[b]))
-        if mixed < settings.confusion:
-            continue
+    a_codes, b_codes, crossings = around.crossings.T
+    mixtures = mixing(crossings, sizes[a_codes], sizes[b_codes])
+    suspects = (np.minimum(sizes[a_codes], sizes[b_codes]) >= 2) & (mixtures >= settings.confusion)
+    for k in np.flatnonzero(suspects):
+        (a, b, crossed), mixed = around.crossings[k].tolist(), float(mixtures[k])
         left, right = np.flatnonzero(codes == a), np.flatnonzero(codes == b)
         between = squared_l2(survey.vectors[rows[left]], survey.vectors[rows[right]])
         nearest = np.concatenate([between.min(axis=1), between.min(axis=0)])
