@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from retrieval.errors import CatalogError
+from retrieval.images import prepare, read_file
+from retrieval.preprocessing import Preprocessing
+
+_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif"}
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,3 +45,31 @@ class PhotoSet:
             )
         if len(self.families) != len(self.products):
             raise ValueError(f"expected one family a product, received {len(self.families)} and {len(self.products)}")
+
+
+def read_photos(folder: Path, preprocessing: Preprocessing) -> PhotoSet:
+    """The pictures of ``folder/<product_id>/*``, prepared as serving prepares them.
+
+    Raises:
+        CatalogError: there are no product folders with pictures.
+        ImageError: a picture is not one we accept.
+    """
+    files = sorted(
+        file for file in folder.glob("*/*") if file.suffix.lower() in _SUFFIXES and file.is_file()
+    )
+    if not files:
+        raise CatalogError(
+            f"expected product folders with pictures in {folder}, received none",
+            hint="name a folder that holds one folder of pictures a product",
+        )
+    products = sorted({file.parent.name for file in files})
+    numbers = {product: i for i, product in enumerate(products)}
+    with ThreadPoolExecutor(2) as pool:
+        pixels = list(pool.map(lambda file: prepare(read_file(file), preprocessing), files))
+    return PhotoSet(
+        pixels=np.stack(pixels),
+        labels=np.array([numbers[file.parent.name] for file in files], dtype=np.int64),
+        products=tuple(products),
+        families=np.arange(len(products)),
+        studio=np.zeros(len(files), dtype=np.bool_),
+    )

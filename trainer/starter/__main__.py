@@ -1,0 +1,62 @@
+"""The command: see `trainer.starter`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from retrieval.errors import ItemrecError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m trainer.starter", description=__doc__)
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=("build", "measure"),
+        default="build",
+        help="build the bundle (default), or measure one again",
+    )
+    parser.add_argument("--out", type=Path, default=Path("retrieval/starter"), help="where build writes")
+    parser.add_argument("--bundle", type=Path, default=Path("retrieval/starter"), help="what measure reads")
+    parser.add_argument("--cache", type=Path, default=_cache(), help="keeps the drawings, about 2 GB")
+    parser.add_argument(
+        "--grocery",
+        type=Path,
+        help="a folder of real photos to measure on: photos/train, photos/val and catalog in it",
+    )
+    given = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Imported here: drawing happens in processes of its own, which need neither Keras nor the options.
+    from retrieval.bundle import read_bundle
+
+    try:
+        if given.action == "measure":
+            from trainer.starter.card import measure_all, results_table
+
+            bundle = read_bundle(given.bundle)
+            print(results_table(measure_all(bundle, cache=given.cache, grocery=given.grocery, say=_say)))
+        else:
+            from trainer.starter.build import build
+
+            print(build(given.out, cache=given.cache, grocery=given.grocery, say=_say).path)
+    except ItemrecError as error:
+        _say(f"{error.message}\n{error.hint}".strip())
+        return error.exit_code
+    return 0
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "itemrec" / "starter"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""From nothing to the starter's bundle: draw, train, export, calibrate, measure, write."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrieval.bundle import Bundle, write_bundle
+from retrieval.calibration import Calibration
+from trainer.starter import recipe
+from trainer.starter.calibrate import calibrate
+from trainer.starter.card import write_card
+from trainer.starter.drawings import render
+from trainer.starter.measure import encoder_of
+
+Say = Callable[[str], None]
+
+
+def build(out: Path, *, cache: Path, grocery: Path | None, say: Say) -> Bundle:
+    """Make the starter anew and write it to ``out``, replacing the bundle that is there.
+
+    Args:
+        out: the bundle's directory.
+        cache: keeps the drawings, about 2 GB.
+        grocery: real photos to measure on as well (``photos/train``, ``photos/val``, ``catalog``).
+        say: told what is going on, one line at a time.
+
+    Raises:
+        DiskFullError: the cache has not enough space.
+        EncoderError: the export does not compute what Keras computes.
+        BundleError, UsageError: ``out`` cannot be written or holds something else.
+    """
+    import keras
+
+    from trainer.export import export_litert
+    from trainer.fit import EpochLog, fit
+
+    clock = _Clock(say)
+    train = render(recipe.TRAIN, recipe.KEPT, cache, progress=say)
+    validation = render(recipe.VALIDATION, recipe.PREPROCESSING, cache, progress=say)
+    drawing = clock.lap("drawing")
+
+    def show(log: EpochLog) -> None:
+        say(
+            f"epoch {log.epoch}/{recipe.RECIPE.epochs}: loss {log.loss:.3f}, "
+            f"distance to own product {log.anchor_positive:.3f}, to others {log.anchor_negative:.3f}, "
+            f"spread {log.spread:.3f}, {log.seconds:.0f} s"
+        )
+
+    keras.utils.set_random_seed(recipe.SEED)
+    network = recipe.build_network()
+    logs = fit(network, train, recipe.RECIPE, recipe.PREPROCESSING, on_epoch=show)
+    training = clock.lap("training")
+
+    probes = np.asarray(validation.pixels[:: max(1, len(validation.pixels) // 256)])
+    export = export_litert(network, recipe.PREPROCESSING, probes, weights=recipe.WEIGHTS)
+    record: dict[str, Any] = {
+        "recipe": asdict(recipe.RECIPE),
+        "network": {"name": network.name, "width": recipe.WIDTH, "parameters": network.count_params()},
+        "drawings": asdict(recipe.TRAIN),
+        "pictures": len(train.labels),
+        "seconds": {"drawing": drawing, "training": training},
+        "epochs": [asdict(log) for log in logs],
+        "export": {
+            "weights": export.weights,
+            "max_difference": export.max_difference,
+            "min_cosine": export.min_cosine,
+            "pictures": export.pictures,
+        },
+        "versions": {name: version(name) for name in ("itemrec", "keras", "numpy", "pillow")},
+    }
+
+    def write(to: Path, card: str = "", calibration: Calibration | None = None) -> Bundle:
+        return write_bundle(
+            to,
+            name=recipe.NAME,
+            encoder=export.model,
+            runtime="litert",
+            preprocessing=recipe.PREPROCESSING,
+            dimension=recipe.DIMENSION,
+            calibration=calibration,
+            training=record,
+            card=card,
+            source="python -m trainer.starter",
+            license="Apache-2.0",
+            replace=True,
+        )
+
+    # Drafts first: what is measured for the card is the bundle itself, read back from disk.
+    with tempfile.TemporaryDirectory(prefix="itemrec-starter-") as folder:
+        draft = write(Path(folder) / "draft")
+        calibration = calibrate(encoder_of(draft), validation, say=say)
+        draft = write(Path(folder) / "draft", calibration=calibration)
+        card = write_card(draft, cache=cache, grocery=grocery, say=say)
+    clock.lap("calibrating and measuring")
+    return write(out, card, calibration)
+
+
+class _Clock:
+    """Says what each stage took."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._since = time.perf_counter()
+
+    def lap(self, stage: str) -> float:
+        now = time.perf_counter()
+        seconds, self._since = round(now - self._since, 1), now
+        self._say(f"{stage}: {seconds:.0f} s")
+        return seconds
