@@ -308,8 +308,6 @@ def _plugin(header: Header) -> Image.Image:
 
         im: Image.Image = open_heif(file, convert_hdr_to_8bit=True).to_pillow()
         return im
-    if header.format == "TIFF":
-        silence_libtiff()
     return _plugin_class(header.format)(file)
 
 
@@ -323,7 +321,18 @@ def _plugin_class(format_: str) -> Callable[[io.BytesIO], Image.Image]:
                 """Parses all of EXIF for a resolution that nobody asks for, and warns about what is broken in it."""
 
         return Jpeg
-    names = {"PNG": "Png", "WEBP": "WebP", "GIF": "Gif", "BMP": "Bmp", "TIFF": "Tiff", "AVIF": "Avif"}
+    if format_ == "TIFF":
+        from PIL.ImageFile import ImageFile
+        from PIL.TiffImagePlugin import TiffImageFile
+
+        class Tiff(TiffImageFile):
+            def load_prepare(self) -> None:
+                """Without the check against Pillow's process-wide cap, which warns below ours."""
+                ImageFile.load_prepare(self)
+
+        silence_libtiff()
+        return Tiff
+    names = {"PNG": "Png", "WEBP": "WebP", "GIF": "Gif", "BMP": "Bmp", "AVIF": "Avif"}
     module = import_module(f"PIL.{names[format_]}ImagePlugin")
     plugin: Callable[[io.BytesIO], Image.Image] = getattr(module, f"{names[format_]}ImageFile")
     return plugin

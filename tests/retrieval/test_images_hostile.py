@@ -1,0 +1,380 @@
+"""Bad files are refused, each for its own reason, without allocating what they ask for."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import socket
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from retrieval import images
+from retrieval.errors import ImageError
+from retrieval.images import REASONS, Limits, decode, prepare, read_file, thumbnail
+from retrieval.preprocessing import Preprocessing
+from tests.hostile import bombs, grid, inflated, make_hostile_folder, polyglots, strangers
+from tests.pictures import box, encode, exif, png, png_chunk, samples, scene, tiff
+
+
+def reason(data: bytes) -> str | None:
+    """Why `prepare` refuses; None if it does not."""
+    return refusal(lambda: prepare(data, Preprocessing(height=32, width=32)))
+
+
+def refusal(call: Callable[[], object]) -> str | None:
+    """The reason that a call gives; checks what every refusal promises."""
+    try:
+        call()
+    except ImageError as error:
+        refused = error
+    else:
+        return None
+    assert refused.reason in REASONS
+    assert refused.message.startswith("expected ")
+    assert refused.message.isprintable(), refused.message
+    assert refused.hint
+    return refused.reason
+
+
+def test_a_hostile_folder(tmp_path: Path) -> None:
+    root = tmp_path / "h"
+    for path, expected in make_hostile_folder(root).items():
+        found = refusal(lambda path=path: prepare(read_file(path, root=root), Preprocessing(32, 32)))
+        assert found == expected, path
+
+
+@pytest.mark.parametrize("name", bombs())
+def test_bombs(name: str) -> None:
+    assert reason(bombs()[name]) == "too-many-pixels"
+
+
+_LIMITED = """
+import pickle, resource, sys
+from pathlib import Path
+from retrieval.errors import ImageError
+from retrieval.images import decode
+
+bombs, inflated, good = pickle.loads(Path(sys.argv[1]).read_bytes())
+for data in good:  # import and start everything that decoding needs
+    decode(data)
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+limit = used + 48 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    bytearray(64 * 2**20)
+    sys.exit("the limit does not hold")
+except MemoryError:
+    pass
+before, report = peak(), {}
+for name, data in (bombs | inflated).items():
+    try:
+        report[name] = decode(data).mode
+    except ImageError as error:
+        report[name] = error.reason
+import json
+print(json.dumps({"report": report, "grown": peak() - before}))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to measure its own memory")
+def test_no_bomb_of_any_format_allocates(tmp_path: Path) -> None:
+    everything = tmp_path / "bombs.pickle"
+    everything.write_bytes(pickle.dumps((bombs(), inflated(), list(samples().values()))))
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED, str(everything)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert {name: result["report"][name] for name in bombs()} == dict.fromkeys(bombs(), "too-many-pixels")
+    assert {name: result["report"][name] for name in inflated()} == dict.fromkeys(inflated(), "RGB")
+    assert result["grown"] < 16 * 2**20
+
+
+def test_no_memory_is_a_reason_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(images, "_flat", fail)
+    assert reason(samples()["png"]) == "out-of-memory"
+
+
+@pytest.mark.parametrize("error", [RecursionError, OverflowError, SyntaxError, struct.error, EOFError, KeyError])
+def test_any_error_of_a_decoder_is_mapped(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise error("with \x1b[31mcolor\nand lines")
+
+    monkeypatch.setattr(images, "_flat", fail)
+    for call in (lambda d: decode(d), lambda d: thumbnail(d, 50), lambda d: prepare(d, Preprocessing(8, 8))):
+        with pytest.raises(ImageError) as caught:
+            call(samples()["png"])
+        assert caught.value.reason in {"damaged", "truncated"}
+        assert caught.value.message.isprintable()
+        assert isinstance(caught.value.__cause__, error)
+
+
+def test_pillows_own_cap_stays_untouched_and_unused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host program's setting neither weakens our cap nor warns about what ours lets in."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4_000)
+    for name, data in samples().items():
+        assert reason(data) is None, name
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert reason(bombs()["png"]) == "too-many-pixels"
+    assert Image.MAX_IMAGE_PIXELS is None
+
+
+def test_limits_are_per_call() -> None:
+    data = samples()["jpeg"]
+    for limits, expected in (
+        (Limits(max_pixels=96 * 64), None),
+        (Limits(max_pixels=96 * 64 - 1), "too-many-pixels"),
+        (Limits(max_side=95), "too-many-pixels"),
+        (Limits(min_side=64), None),
+        (Limits(min_side=65), "too-small"),
+    ):
+        assert refusal(lambda limits=limits: decode(data, limits=limits)) == expected, limits
+
+
+# --- cut files -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", samples())
+def test_a_cut_file_is_refused_wherever_it_is_cut(name: str) -> None:
+    data = samples()[name]
+    # The last row of a BMP is padded to four bytes that hold no pixel.
+    complete = len(data) - (3 if name.startswith("bmp") else 0)
+    for length in {*range(0, complete, max(1, complete // 150)), complete // 2, complete - 1, complete - 2}:
+        found = reason(data[:length])
+        assert found in {"empty", "unknown-format", "truncated", "damaged"}, (length, complete)
+        assert found == "truncated" or length < 40 or name.startswith(("bmp", "tiff")), (length, found)
+
+
+def test_a_progressive_jpeg_cut_between_scans_is_refused() -> None:
+    data = encode(scene(400, 300), "JPEG", progressive=True)
+    scans = [at for at in range(len(data)) if data[at : at + 2] == b"\xff\xda"]
+    assert len(scans) > 3
+    for at in scans:
+        assert reason(data[:at]) == "truncated"
+
+
+def test_a_thumbnails_end_marker_does_not_complete_a_cut_jpeg() -> None:
+    preview = samples()["jpeg"]
+    segment = exif(1) + preview
+    data = encode(scene(500, 400), "JPEG")
+    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
+    assert reason(data) is None
+    assert reason(data[: len(data) - 300]) == "truncated"
+
+
+# --- formats -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", strangers())
+def test_other_formats_are_refused_whatever_their_name(name: str) -> None:
+    assert reason(strangers()[name]) == "unknown-format"
+
+
+def test_every_pillow_format_off_the_list_is_refused() -> None:
+    Image.init()
+    listed = {"JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP"}
+    tried = 0
+    for format_ in sorted(set(Image.SAVE) - listed):
+        for mode in ("RGB", "L", "P", "1"):
+            try:
+                data = encode(scene(64, 64).convert(mode), format_)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError):
+                continue
+            tried += 1
+            # A DIB is a BMP without its file header, a PDF carries a JPEG: neither is a picture file.
+            assert reason(data) == "unknown-format", format_
+    assert tried > 15
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_pixels_that_are_no_picture_are_refused(mode: str) -> None:
+    assert reason(encode(scene().convert(mode), "TIFF")) == "unsupported-pixels"
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_lzma", "zstd"])
+def test_rare_tiff_compressions_are_refused(compression: str) -> None:
+    data = encode(scene().convert("1"), "TIFF", compression=compression.removeprefix("tiff_"))
+    assert reason(data) == "unsupported-pixels"
+
+
+def test_run_length_bmp_is_refused() -> None:
+    data = samples()["bmp-palette"]
+    assert reason(data[:30] + struct.pack("<I", 1) + data[34:]) == "unsupported-pixels"
+
+
+def test_a_heif_of_another_codec_is_refused() -> None:
+    data = samples()["heic"].replace(b"hvc1", b"jpeg")
+    assert reason(data) == "unsupported-pixels"
+
+
+# --- costs that are not pixels -------------------------------------------------------------------
+
+
+def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
+    data = encode(scene(64, 64), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    scan = data[last:-2]
+    assert reason(data[:-2] + scan * 5 + b"\xff\xd9") is None
+    assert reason(data[:-2] + scan * 1000 + b"\xff\xd9") == "damaged"
+
+
+def test_scan_markers_in_a_trailer_are_not_scans() -> None:
+    assert reason(samples()["jpeg-progressive"] + b"\xff\xda" * 1000) is None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: png(32, 32, 2, 8, bytes(97 * 32), *[(b"tEXt", b"")] * 250_000),
+        lambda: samples()["gif"][:-1] + b"!\xfe\x00" * 250_000 + b";",
+        lambda: samples()["gif"][:-1] + b"!\xfe" + b"\x01a" * 2_500_000 + b"\x00;",
+        lambda: samples()["jpeg"][:2] + b"\xff\xfe\x00\x02" * 250_000 + samples()["jpeg"][2:],
+        lambda: samples()["avif"] + box(b"free") * 250_000,
+        lambda: _riff(samples()["webp"], b"JUNK\0\0\0\0" * 250_000),
+        lambda: tiff(64, 64, extra={273: ("I", (8,) * 250_000)}),
+    ],
+    ids=["png", "gif-comments", "gif-blocks", "jpeg", "avif", "webp", "tiff"],
+)
+def test_a_file_of_countless_parts_is_refused(make: Callable[[], bytes]) -> None:
+    assert reason(make()) == "damaged"
+
+
+def _riff(data: bytes, extra: bytes) -> bytes:
+    return data[:4] + struct.pack("<I", len(data) - 8 + len(extra)) + data[8:] + extra
+
+
+# --- contradictions ------------------------------------------------------------------------------
+
+
+def test_contradictions_are_damage() -> None:
+    jpeg, good = samples()["jpeg"], samples()["png"]
+    sof = jpeg.index(b"\xff\xc0")
+    frame = jpeg[sof : sof + 19]
+    ihdr = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 32, 32, 8, 2, 0, 0, 0))
+    for data in (
+        jpeg[:sof] + frame + jpeg[sof:],
+        jpeg[:sof] + jpeg[sof + 19 :],
+        good[:8] + png_chunk(b"tEXt", b"a\x00b") + good[8:],
+        good[:8] + ihdr + good[8:],
+        good.replace(b"IDAT", b"IDAU"),
+        tiff(64, 64, extra={273: ("I", (8, 9))}),
+        tiff(64, 64, extra={256: ("I", (64, 64))}),
+        tiff(0, 64),
+        samples()["gif"][:13],
+        samples()["gif"].replace(b",", b"$", 1),
+        grid(samples()["heic"], 5000, 5000),
+        samples()["webp"][:12] + b"JUNK" + samples()["webp"][16:],
+    ):
+        assert reason(data) in {"damaged", "truncated"}
+
+
+def test_tiff_pixels_must_lie_in_the_file() -> None:
+    assert reason(tiff(64, 64, pixels=bytes(4096))) is None
+    assert reason(tiff(64, 64, pixels=bytes(4096), extra={273: ("I", (5000,))})) == "truncated"
+    assert reason(tiff(64, 64, pixels=bytes(4096), extra={279: ("I", (50_000,))})) == "truncated"
+
+
+def test_pixels_after_the_end_of_a_png_are_not_read() -> None:
+    body = b"".join(b"\x00" + bytes(96) for _ in range(32))
+    packer = zlib.compressobj(9)
+    tail = b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
+    assert reason(png(32, 32, 2, 8, body, (b"IDAT", zlib.compress(body) + tail))) is None
+
+
+# --- polyglots -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", polyglots())
+def test_polyglots(name: str) -> None:
+    assert reason(polyglots()[name]) == "polyglot"
+
+
+def test_a_zip_mark_by_chance_is_no_archive() -> None:
+    chance = b"PK\x05\x06" + bytes(range(1, 60))
+    assert reason(samples()["jpeg"] + chance) is None
+    assert reason(samples()["jpeg"] + b"PK\x05\x06") is None
+
+
+# --- things that are no files --------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_pipes_sockets_devices_and_folders_do_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    with socket.socket(socket.AF_UNIX) as sock:
+        here = Path.cwd()
+        os.chdir(tmp_path)  # a socket's path is short
+        try:
+            sock.bind("socket.jpg")
+        finally:
+            os.chdir(here)
+        for path in (tmp_path / "pipe.jpg", tmp_path / "folder.jpg", tmp_path / "socket.jpg", Path("/dev/zero")):
+            with pytest.raises(ImageError) as caught:
+                read_file(path)
+            assert caught.value.reason == "not-a-file", path
+
+
+@pytest.mark.parametrize("name", ["no.jpg", "a.jpg/no.jpg", "x" * 300 + ".jpg", "nul\0.jpg", "new\nline.jpg"])
+def test_paths_that_lead_nowhere(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    with pytest.raises(ImageError) as caught:
+        read_file(tmp_path / name)
+    assert caught.value.reason in {"missing", "unreadable"}
+    assert caught.value.message.isprintable()
+
+
+def test_links_that_leave_the_root_are_refused(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "root-2"
+    root.mkdir()
+    outside.mkdir()
+    (outside / "a.jpg").write_bytes(samples()["jpeg"])
+    (root / "file.jpg").symlink_to(outside / "a.jpg")
+    (root / "folder").symlink_to(outside)
+    (root / "loop.jpg").symlink_to("loop.jpg")
+    for path in (root / "file.jpg", root / "folder" / "a.jpg", root / ".." / "root-2" / "a.jpg"):
+        with pytest.raises(ImageError) as caught:
+            read_file(path, root=root)
+        assert caught.value.reason == "outside-catalog"
+        assert read_file(path) == samples()["jpeg"]
+    with pytest.raises(ImageError) as caught:
+        read_file(root / "loop.jpg", root=root)
+    assert caught.value.reason in {"missing", "unreadable"}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
+def test_a_file_without_permission(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(samples()["jpeg"])
+    path.chmod(0)
+    with pytest.raises(ImageError) as caught:
+        read_file(path)
+    assert caught.value.reason == "unreadable"
+
+
+def test_a_failing_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(samples()["jpeg"])
+
+    def fail(*_: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(images, "_read", fail)
+    with pytest.raises(ImageError, match="Input/output error") as caught:
+        read_file(path)
+    assert caught.value.reason == "unreadable"
