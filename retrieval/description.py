@@ -72,7 +72,8 @@ def refuse_strangers(root: Path, named: Collection[str]) -> None:
         BundleError: there is one.
     """
     try:
-        strangers = sorted(set(os.listdir(root)) - {DESCRIPTION, *named})
+        # Hidden files come and go: a calibration being written, a desktop's notes.
+        strangers = sorted(name for name in set(os.listdir(root)) - {DESCRIPTION, *named} if not name.startswith("."))
     except OSError as error:
         raise BundleError(f"expected to list {root}, received: {error}") from error
     if strangers:

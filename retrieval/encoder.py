@@ -71,6 +71,11 @@ class NetworkEncoder:
         self._dimension = dimension
         self._readout = readout
         self._chunk = 1 if readout.one_by_one else network.chunk
+        if len(network.inputs) != 1:
+            raise EncoderError(
+                f"expected a network with one input, the picture, received {len(network.inputs)}",
+                hint="Import the model again.",
+            )
         if readout.output >= len(network.outputs):
             raise EncoderError(
                 f"expected a network with an output {readout.output}, received {len(network.outputs)} outputs",

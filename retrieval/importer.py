@@ -244,6 +244,11 @@ def inspect_model(
     index = _choose_output(network.outputs, output)
     pictures = probe_pictures(preprocessing.height, preprocessing.width)
     raw = network.run(preprocessing.tensor(pictures[:1]), index)
+    if raw.ndim < 2 or raw.shape[0] != 1 or raw.size == 0:
+        raise EncoderError(
+            f"expected an output for one picture from the network, received an array of shape {raw.shape}",
+            hint="Export the network again, with a fixed input size of one picture.",
+        )
     readout = Readout(index, _choose_pool(raw, network.outputs[index], pool))
     rows = pooled(raw, readout.pool, preprocessing)
     if rows.shape[0] != 1 or rows.shape[1] < 2:
@@ -273,12 +278,13 @@ def inspect_model(
 
 def probe_pictures(height: int, width: int) -> NDArray[np.uint8]:
     """Four pictures that any image encoder tells apart, shape (4, height, width, 3)."""
+    # No part is black: of nothing but zeros a network without biases makes a vector without direction.
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     gradient = np.stack([x, y, 1 - x], axis=-1)
     cells = ((np.floor(x * 8) + np.floor(y * 8)) % 2)[..., None] * np.array([1.0, 0.2, 0.1])
     disc = (np.hypot(x - 0.5, y - 0.5) < 0.3)[..., None] * np.array([0.1, 0.9, 0.3])
     noise = np.random.default_rng(0).random((height, width, 3))
-    pictures: NDArray[np.uint8] = np.rint(np.stack([gradient, cells, disc, noise]) * 255).astype(np.uint8)
+    pictures: NDArray[np.uint8] = np.rint(25 + 205 * np.stack([gradient, cells, disc, noise])).astype(np.uint8)
     return pictures
 
 
@@ -331,7 +337,7 @@ def _choose_output(outputs: Sequence[Tensor], wanted: int | str | None) -> int:
 def _choose_pool(raw: NDArray[np.float32], tensor: Tensor, wanted: Pool | None) -> Pool:
     if wanted is not None:
         return wanted
-    if raw.ndim >= 2 and raw[0].size == max(raw.shape[1:]):
+    if raw.size == max(raw.shape[1:]):
         return "none"
     kind = "tokens" if raw.ndim == 3 else "a map"
     raise UsageError(

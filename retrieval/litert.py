@@ -51,10 +51,14 @@ class LiteRtNetwork:
                 self._interpreter: Any = Interpreter(model_path=str(file), num_threads=threads)
             self._inputs = self._interpreter.get_input_details()
             self._outputs = self._interpreter.get_output_details()
-        except (ValueError, RuntimeError, TypeError, OSError, MemoryError) as error:
-            raise EncoderError(*_refused(file, error)) from error
-        self._shape: tuple[int, ...] | None = None
+        except (ValueError, RuntimeError, TypeError, LookupError, OSError, MemoryError) as error:
+            raise _refused(file, error) from error
         self._file = file
+        # What the interpreter is sized for, and whether its memory is planned for that.
+        self._sized: tuple[int, ...] | None = None
+        if self._inputs:
+            self._sized = tuple(int(side) for side in self._inputs[0]["shape"])
+        self._ready = False
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -70,19 +74,21 @@ class LiteRtNetwork:
         """One output for one input batch; see `retrieval.network.Network.run`."""
         entry, out = self._inputs[0], self._outputs[output]
         try:
-            if x.shape != self._shape:
+            if x.shape != self._sized:
+                self._ready = False
+                self._interpreter.resize_tensor_input(entry["index"], x.shape)
+                self._sized = x.shape
+            if not self._ready:
                 with _without_banners():
-                    if x.shape != tuple(entry["shape"]) or self._shape is not None:
-                        self._interpreter.resize_tensor_input(entry["index"], x.shape)
                     self._interpreter.allocate_tensors()
                 _greeted.set()
-                self._shape = x.shape
+                self._ready = True
             self._interpreter.set_tensor(entry["index"], _to_stored(x, entry))
             self._interpreter.invoke()
             return _to_float(self._interpreter.get_tensor(out["index"]), out)
-        except (ValueError, RuntimeError, TypeError, MemoryError) as error:
-            self._shape = None
-            raise EncoderError(*_refused(self._file, error)) from error
+        except (ValueError, RuntimeError, TypeError, LookupError, MemoryError) as error:
+            self._sized, self._ready = None, False
+            raise _refused(self._file, error) from error
 
 
 def _tensor(details: dict[str, Any]) -> Tensor:
@@ -121,11 +127,14 @@ def _to_float(y: NDArray[Any], details: dict[str, Any]) -> NDArray[np.float32]:
     return restored
 
 
-def _refused(file: Path, error: Exception) -> tuple[str]:
+def _refused(file: Path, error: Exception) -> EncoderError:
     text = " ".join(str(error).split()) or type(error).__name__
+    hint = ""
     if "Flex" in text or "Select TensorFlow op" in text:
         text = "operations of TensorFlow itself (Flex), which the light runtime does not have"
-    return (f"expected a network that LiteRT can run in {file}, received: {text[:400]}",)
+    if "Flex" in text or "custom op" in text:
+        hint = "Convert the model with built-in operations only."
+    return EncoderError(f"expected a network that LiteRT can run in {file}, received: {text[:400]}", hint=hint)
 
 
 @contextmanager
