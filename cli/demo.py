@@ -48,15 +48,17 @@ def demo_command(
     index_command(layout.catalog, index=location, model=chosen, prune=True, quiet=quiet)
 
     _echo(f"itemrec query {layout.known} {layout.strangers} --index {location}")
-    right, named = _recognize_all(layout.truth, location, chosen)
+    answers = _recognize_all(layout.truth, location, chosen)
+    right = [photo for photo, product in layout.truth.items() if product and _first(answers[photo]) == product]
     known = sum(product is not None for product in layout.truth.values())
-    strangers = len(layout.truth) - known
+    strangers = [photo for photo, product in layout.truth.items() if product is None]
+    refused = sum(answers[photo].verdict == "unknown" for photo in strangers)
     render.emit(
-        f"\n{right} of {known} photos of catalog products got the right name first; "
-        f"{strangers - named} of {strangers} photos of strangers were called unknown."
+        f"\n{len(right)} of {known} photos of catalog products got the right name first; "
+        f"{refused} of {len(strangers)} photos of strangers were called unknown."
     )
 
-    example = next(iter(layout.truth))
+    example = (right or list(layout.truth))[0]
     _echo(f"itemrec query {example} --index {location} --top 3")
     query_command([str(example)], top=3, index=location, model=chosen, quiet=quiet)
 
@@ -72,14 +74,11 @@ def _echo(command: str) -> None:
     render.emit(f"\n$ {command}")
 
 
-def _recognize_all(truth: dict[Path, str | None], location: str, model: str | None) -> tuple[int, int]:
+def _recognize_all(truth: dict[Path, str | None], location: str, model: str | None) -> dict[Path, Recognition]:
     """Recognize every demo photo and print a line for each.
 
     Args:
         truth: photo -> its product in the catalog, None for a stranger.
-
-    Returns:
-        How many known photos were named right, and how many strangers got a name at all.
     """
     from functools import partial
 
@@ -95,19 +94,19 @@ def _recognize_all(truth: dict[Path, str | None], location: str, model: str | No
     photos = [(str(photo), partial(images.read_file, photo)) for photo in truth]
     embedded = [p for chunk in embed_photos(photos, bundle) for p in chunk if isinstance(p, EmbeddedPhoto)]
     with target.reader() as (store, _):
-        answers = [recognize(p, store, threshold=threshold, fingerprint=bundle.fingerprint) for p in embedded]
-    products = {str(photo): product for photo, product in truth.items()}
+        answers = {
+            Path(p.source): recognize(p, store, threshold=threshold, fingerprint=bundle.fingerprint) for p in embedded
+        }
     render.table(
-        ("photo of", "verdict", "found", "", "score", "distance", "evidence"),
-        [_row(products[answer.source], answer) for answer in answers],
+        ("photo of", "verdict", "found", "first", "score", "distance", "evidence"),
+        [_row(product, answers[photo]) for photo, product in truth.items()],
         right=(4, 5),
     )
-    right = sum(
-        bool(a.matches) and products[a.source] is not None and a.matches[0].product_id == products[a.source]
-        for a in answers
-    )
-    named = sum(bool(a.matches) for a in answers if products[a.source] is None)
-    return right, named
+    return answers
+
+
+def _first(answer: Recognition) -> str | None:
+    return answer.matches[0].product_id if answer.matches else None
 
 
 def _row(product: str | None, answer: Recognition) -> tuple[str, ...]:
