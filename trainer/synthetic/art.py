@@ -12,7 +12,6 @@ from trainer.synthetic.design import Design, Family
 from trainer.synthetic.forms import FORMS
 from trainer.synthetic.marks import Box, Sheet, illustration, logo
 from trainer.synthetic.organic import Organic, item
-from trainer.synthetic.words import FINE_PRINT
 
 _SUPER = 2
 _FRUIT = {
@@ -119,10 +118,10 @@ def side(design: Design, height: int) -> Image.Image:
     sheet.text(family.brand, (0.1, 0.04, 0.9, 0.12), brand, readable_on(design.base, family.logo_color))
     if tall and rng.random() < 0.4:
         sheet.text(f"{family.item} {design.flavor}", (0.12, 0.15, 0.45, 0.9), item_style, ink, turned=True)
-        sheet.fine_print(rng, (0.52, 0.16, 0.94, 0.7), FINE_PRINT, ink, 0.02)
+        sheet.fine_print(rng, (0.52, 0.16, 0.94, 0.7), ink, 0.02)
     else:
         sheet.text(design.flavor, (0.1, 0.13, 0.9, 0.18), item_style, ink)
-        sheet.fine_print(rng, (0.08, 0.2, 0.92, 0.4), FINE_PRINT, ink, 0.02)
+        sheet.fine_print(rng, (0.08, 0.2, 0.92, 0.4), ink, 0.02)
         sheet.table(rng, (0.1, 0.43, 0.9, 0.68), ink)
     if rng.random() < 0.6:
         sheet.paste(_picture(design), (0.15, 0.7, 0.85, 0.86))

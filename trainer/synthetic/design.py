@@ -95,9 +95,9 @@ class Design:
 
 
 def is_produce(seed: int, family: int) -> bool:
-    """Whether a family is loose produce: about four in ten are; they come in fewer variants."""
+    """Whether a family is loose produce: about half are, in fewer variants."""
     # The first family is always packaged, so that the smallest draws hold twins.
-    return family > 0 and chance(seed, family, "kind").random() < 0.42
+    return family > 0 and chance(seed, family, "kind").random() < 0.52
 
 
 @lru_cache(maxsize=4096)

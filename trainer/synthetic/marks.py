@@ -9,12 +9,14 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from trainer.synthetic.chance import Color, chance, hsv, mix, readable_on, scaled
 from trainer.synthetic.design import Lettering
+from trainer.synthetic.words import FINE_PRINT
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in parts of the face."""
 
 PLAIN = Lettering(1.0, 0.0, 0, "title", "plain", 0)
 _EM = 56
+_LINE = 14
 
 
 @lru_cache(maxsize=4)
@@ -72,6 +74,18 @@ def _restyled(mask: Image.Image, effect: str) -> Image.Image:
         rows = (np.arange(mask.height)[:, None] + shift[None, :]).clip(0, mask.height - 1)
         return Image.fromarray(pixels[rows, np.arange(mask.width)[None, :]])
     return mask
+
+
+@lru_cache(maxsize=4)
+def _page(number: int) -> Image.Image:
+    """A page of small print, mode L, lines of `_LINE` pixels; faces show cut-outs of it."""
+    rng = chance(number, "page")
+    page = Image.new("L", (420, 420))
+    pen = ImageDraw.Draw(page)
+    for y in range(0, page.height, _LINE):
+        line = " ".join(FINE_PRINT[int(k)] for k in rng.integers(0, len(FINE_PRINT), 16))
+        pen.text((0, y), line, fill=255, font=_font(_LINE - 3))
+    return page
 
 
 class Sheet:
@@ -144,20 +158,16 @@ class Sheet:
             self.image.paste(scaled(color, 0.4), (x + max(1, size[1] // 14), y + max(1, size[1] // 14)), ink)
         self.image.paste(color, (x, y), ink)
 
-    def fine_print(self, rng: np.random.Generator, box: Box, vocabulary: list[str], color: Color, line: float) -> None:
+    def fine_print(self, rng: np.random.Generator, box: Box, color: Color, line: float) -> None:
         """Lines of small words; ``line`` is their height in parts of the face."""
-        y = box[1]
-        style = Lettering(0.8, 0.0, 0, "title", "plain", 0)
-        while y + line < box[3]:
-            picked = " ".join(vocabulary[int(i)] for i in rng.integers(0, len(vocabulary), 4))
-            self.text(
-                picked,
-                (box[0], y, box[0] + (box[2] - box[0]) * rng.uniform(0.7, 1.0), y + line * 0.75),
-                style,
-                color,
-                "left",
-            )
-            y += line
+        x0, y0, x1, y1 = self.pixels(box)
+        page = _page(int(rng.integers(3)))
+        lines = max(1.0, (box[3] - box[1]) / line)
+        wide = min(page.width, max(60, round(lines * _LINE * (x1 - x0) / (y1 - y0) * 0.8)))
+        high = min(page.height, round(lines * _LINE))
+        left, top = int(rng.integers(page.width - wide + 1)), int(rng.integers(page.height - high + 1))
+        ink = page.crop((left, top, left + wide, top + high)).resize((x1 - x0, y1 - y0), reducing_gap=1.5)
+        self.image.paste(color, (x0, y0), ink)
 
     def bar_code(self, rng: np.random.Generator, box: Box) -> None:
         """A white patch with bars."""
@@ -173,15 +183,13 @@ class Sheet:
         """A nutrition table: a frame with lines of words and numbers."""
         x0, y0, x1, y1 = self.pixels(box)
         self.pen.rectangle([x0, y0, x1, y1], outline=color)
-        for k in range(rows):
-            top, bottom = box[1] + (box[3] - box[1]) * (k + 0.2) / rows, box[1] + (box[3] - box[1]) * (k + 0.8) / rows
-            mid = box[0] + (box[2] - box[0]) * 0.62
-            word = ("Energy", "Fat", "Carbs", "Sugars", "Protein", "Salt", "Fiber")[k % 7]
-            self.text(word, (box[0] + 0.02, top, mid, bottom), PLAIN, color, "left")
-            self.text(f"{rng.uniform(0, 90):.1f}", (mid, top, box[2] - 0.02, bottom), PLAIN, color)
-            self.pen.line(
-                [x0, round(y0 + (y1 - y0) * (k + 1) / rows), x1, round(y0 + (y1 - y0) * (k + 1) / rows)], fill=color
-            )
+        for k in range(1, rows):
+            y = round(y0 + (y1 - y0) * k / rows)
+            self.pen.line([x0, y, x1, y], fill=color)
+        middle = box[0] + (box[2] - box[0]) * 0.65
+        height = (box[3] - box[1]) / rows
+        self.fine_print(rng, (box[0] + 0.03, box[1], middle, box[3]), color, height)
+        self.fine_print(rng, (middle + 0.05, box[1], box[2] - 0.03, box[3]), color, height)
 
 
 def logo(kind: str, key: tuple[int, int], color: Color, ground: Color) -> Image.Image:

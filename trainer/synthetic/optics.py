@@ -27,7 +27,10 @@ def develop(canvas: Image.Image, rng: np.random.Generator, difficulty: float) ->
     if rng.random() < 0.15 + 0.35 * difficulty:
         image = ImageChops.screen(image, _glare(rng, difficulty, canvas.size))
     image = _blurred(image, rng, difficulty)
-    image = image.point(_tone(rng, difficulty))
+    image = image.convert("RGB", _saturation(rng, difficulty))
+    image = image.point(_tone(rng, difficulty, _brightness(image)))
+    if rng.random() < 0.35:  # phones sharpen
+        image = image.filter(ImageFilter.SHARPEN)
     image = _noisy(image, rng, difficulty)
     return _compressed(image, rng, difficulty)
 
@@ -65,10 +68,10 @@ def _glare(rng: np.random.Generator, difficulty: float, size: tuple[int, int]) -
 def _blurred(image: Image.Image, rng: np.random.Generator, difficulty: float) -> Image.Image:
     unit = image.width / 160
     kind = rng.random()
-    if kind < 0.25 + 0.2 * difficulty:
-        radius = rng.uniform(0.2, 0.5 + 1.1 * difficulty) * unit
+    if kind < 0.15 + 0.2 * difficulty:
+        radius = rng.uniform(0.2, 0.4 + 1.0 * difficulty) * unit
         return image.filter(ImageFilter.BoxBlur(float(radius)))
-    if kind < 0.35 + 0.35 * difficulty:
+    if kind < 0.2 + 0.35 * difficulty:
         kernel = np.zeros((5, 5))
         angle = rng.uniform(0, np.pi)
         for step in np.linspace(-2, 2, 9):
@@ -79,18 +82,35 @@ def _blurred(image: Image.Image, rng: np.random.Generator, difficulty: float) ->
     return image
 
 
-def _tone(rng: np.random.Generator, difficulty: float) -> list[int]:
-    """Exposure, contrast and white balance as one table of 3 x 256."""
-    exposure = np.exp(rng.normal(0.3, 0.1 + 0.14 * difficulty))
-    contrast = np.exp(rng.normal(0.04, 0.06 + 0.1 * difficulty))
-    gamma = np.exp(rng.normal(-0.05, 0.06 + 0.1 * difficulty))
-    warmth = rng.normal(0.04, 0.03 + 0.05 * difficulty)
-    tint = rng.normal(0.0, 0.01 + 0.02 * difficulty)
-    black = rng.uniform(0, 14)
+def _brightness(image: Image.Image) -> float:
+    """Between the means of all channels and of the brightest, 0..1: what the exposure meter sees."""
+    mean = np.asarray(image.resize((1, 1), Image.Resampling.BOX, reducing_gap=2.0))[0, 0].astype(np.float64) / 255
+    return float(0.5 * mean.mean() + 0.42 * mean.max())
+
+
+def _saturation(rng: np.random.Generator, difficulty: float) -> tuple[float, ...]:
+    """A color matrix (3 x 4, row by row) that moves colors away from gray, or toward it."""
+    s = float(np.exp(rng.normal(0.12, 0.08 + 0.12 * difficulty)))
+    r, g, b = (w * (1 - s) for w in (0.299, 0.587, 0.114))
+    return (r + s, g, b, 0, r, g + s, b, 0, r, g, b + s, 0)
+
+
+def _tone(rng: np.random.Generator, difficulty: float, brightness: float) -> list[int]:
+    """Exposure, contrast and white balance as one table of 3 x 256.
+
+    The phone brings most of the way what it sees to a medium brightness, as real ones do.
+    """
+    automatic = (0.44 / max(brightness, 0.08)) ** rng.uniform(0.4, 0.9)
+    exposure = float(np.clip(automatic, 0.6, 2.6)) * np.exp(rng.normal(0.0, 0.05 + 0.14 * difficulty))
+    contrast = np.exp(rng.normal(0.06, 0.06 + 0.1 * difficulty))
+    gamma = np.exp(rng.normal(0.0, 0.05 + 0.08 * difficulty))
+    warmth = rng.normal(0.09, 0.04 + 0.08 * difficulty)
+    tint = rng.normal(0.0, 0.01 + 0.03 * difficulty)
+    black = rng.uniform(0, 12)
     balance = np.array([1 + warmth, 1 + tint, 1 - warmth])
     y = (_RAMP * (exposure * balance)[:, None]) ** gamma  # (3, 256)
     y = 0.45 + (y - 0.45) * contrast
-    y = np.where(y > 0.8, 0.8 + 0.2 * np.tanh((y - 0.8) / 0.2), y)  # highlights roll off
+    y = np.where(y > 0.72, 0.72 + 0.28 * np.tanh((y - 0.72) / 0.28), y)  # highlights roll off
     table: list[int] = np.clip(black + y * (255 - black), 0, 255).astype(np.uint8).ravel().tolist()
     return table
 

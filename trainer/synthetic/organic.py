@@ -16,6 +16,7 @@ from trainer.synthetic.forms import FORMS, Form
 SPRITES = 6
 BODY = 128
 """Side at which items are drawn for piles and photos, pixels."""
+_STICKERED = ("Apples", "Pears", "Citrus", "Avocados", "Mangos", "Melons", "Kiwis", "Watermelons")
 _LIGHT = np.array([-0.45, -0.6, 0.66], dtype=np.float32)
 
 
@@ -56,7 +57,7 @@ def organic_family(seed: int, family: int) -> OrganicFamily:
     """Draw the kind of produce and its grower."""
     rng = chance(seed, family, "organic")
     form = FORMS[int(rng.integers(len(FORMS)))]
-    return OrganicFamily(form, words.brand_name(rng), int(rng.choice([1, 2, 2, 3, 4])))
+    return OrganicFamily(form, words.brand_name(rng), min(int(rng.choice([1, 2, 3, 3, 4])), len(form.hues)))
 
 
 @lru_cache(maxsize=8192)
@@ -82,7 +83,9 @@ def organic_design(seed: int, family: int, variant: int) -> Organic:
         bias=float(rng.uniform(-1.0, 1.0)),
         lit=float(rng.uniform(0.5, 1.3)),
         length=float(rng.uniform(0.92, 1.08)),
-        sticker=hsv(rng.random(), 0.8, rng.uniform(0.4, 0.95)) if form.aspect > 0.6 and rng.random() < 0.3 else None,
+        sticker=hsv(rng.random(), 0.8, rng.uniform(0.4, 0.95))
+        if form.category in _STICKERED and rng.random() < 0.5
+        else None,
     )
 
 
@@ -117,7 +120,7 @@ def item(organic: Organic, number: int, side: int) -> Image.Image:
     normal = _normals(depth, side)
     light = np.clip(normal @ _LIGHT, 0, 1)
     albedo = _albedo(rng, organic, uc, t, side)
-    shade = (0.32 + 0.78 * light)[..., None]
+    shade = (0.42 + 0.7 * light)[..., None]
     half = _LIGHT + np.array([0, 0, 1], dtype=np.float32)
     spec = np.clip(normal @ (half / np.linalg.norm(half)), 0, 1) ** (18 + 40 * form.gloss) * form.gloss
     color = albedo * shade + 210 * spec[..., None] * rng.uniform(0.5, 1.0)
@@ -145,7 +148,9 @@ def _outline(rng: np.random.Generator, form: Form, x: FloatField, t: FloatField)
     ripple = np.zeros_like(x)
     for k in (2, 3, 5):
         ripple += np.sin(k * angle + rng.uniform(0, 6.28)) * rng.normal(0, 1) / k
-    return (form.lumps * 1.4 * ripple).astype(np.float32)
+    # Fades toward the axis, where the angle has no meaning and would crease the body.
+    outer = np.minimum(1.5 * (x * x / min(form.aspect, 1.0) ** 2 + t * t), 1.0)
+    return (form.lumps * 1.4 * ripple * outer).astype(np.float32)
 
 
 def _normals(depth: FloatField, side: int) -> FloatField:

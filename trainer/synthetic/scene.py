@@ -17,7 +17,7 @@ SCENES = 96
 SIDE = 256
 _EXTRAS = 990_000_007
 """The seed of the products that only ever stand in the background."""
-_CROWD = 70
+_CROWD = 45
 
 
 @lru_cache(maxsize=128)
