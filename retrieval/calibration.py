@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retrieval.distance import MAX_DISTANCE
+
+if TYPE_CHECKING:
+    from retrieval.confidence import Confidence
 
 Interval = tuple[float, float]
 
@@ -119,12 +122,17 @@ class Calibration:
         chosen: name of the operating point that it is.
         points: all operating points; the chosen one is among them.
         measured_on: which photos the points were measured on.
+        photos_digest: hex SHA-256 of that set of photos, to notice that thresholds are judged on
+            the photos they were chosen on; empty when not recorded.
+        confidence: how sure an answer at ``threshold`` is; None when it was not fitted.
     """
 
     threshold: float
     chosen: str
     points: tuple[OperatingPoint, ...]
     measured_on: str = ""
+    photos_digest: str = ""
+    confidence: Confidence | None = None
 
     def __post_init__(self) -> None:
         _check_threshold(self.threshold)
@@ -140,6 +148,11 @@ class Calibration:
             raise ValueError(
                 f"expected the threshold of the chosen point {self.chosen} "
                 f"({self.point(self.chosen).threshold}), received {self.threshold}"
+            )
+        if self.confidence is not None and self.confidence.threshold != self.threshold:
+            raise ValueError(
+                f"expected a confidence fitted at the threshold {self.threshold}, "
+                f"received one for {self.confidence.threshold}"
             )
 
     def point(self, name: str) -> OperatingPoint:
@@ -157,21 +170,34 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
-        return {
+        content: dict[str, Any] = {
             "threshold": self.threshold,
             "chosen": self.chosen,
             "points": [point.to_json() for point in self.points],
             "measured_on": self.measured_on,
         }
+        if self.photos_digest:
+            content["photos_digest"] = self.photos_digest
+        if self.confidence is not None:
+            content["confidence"] = self.confidence.to_json()
+        return content
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Calibration:
         """Read what `to_json` wrote; raises ValueError, TypeError or KeyError on anything else."""
+        fitted = None
+        if data.get("confidence") is not None:
+            # Imported here: most bundles have none, and it brings in the metrics.
+            from retrieval.confidence import Confidence
+
+            fitted = Confidence.from_json(data["confidence"])
         return cls(
             threshold=_number("threshold", data["threshold"]),
             chosen=_string("chosen", data["chosen"]),
             points=tuple(OperatingPoint.from_json(point) for point in data["points"]),
             measured_on=_string("measured_on", data.get("measured_on", "")),
+            photos_digest=_string("photos_digest", data.get("photos_digest", "")),
+            confidence=fitted,
         )
 
 

@@ -1,0 +1,134 @@
+"""Choose the thresholds of a model on one split: what a bundle's calibration says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.bundle import Calibration
+from retrieval.calibration import OperatingPoint
+from retrieval.errors import UsageError
+from retrieval.evaluation.fit import fit_confidence
+from retrieval.evaluation.photos import Photos
+from retrieval.evaluation.recognize import Answers, answer_all
+from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS
+from retrieval.threshold import FarChoice, FpirChoice, choose_by_far, choose_by_fpir
+
+DEFAULT_FAR = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the default threshold has to keep.
+
+    Attributes:
+        rate: ``far`` or ``fpir``.
+        value: in (0, 1).
+    """
+
+    rate: str
+    value: float
+
+    @property
+    def name(self) -> str:
+        """The name of its operating point, such as ``far=0.01``."""
+        return f"{self.rate}={self.value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What a calibration found.
+
+    Attributes:
+        calibration: what a bundle stores.
+        refusal: why the data cannot bear the chosen target; empty when they can.
+        left_out: why other targets got no operating point, one sentence each.
+    """
+
+    calibration: Calibration
+    refusal: str
+    left_out: tuple[str, ...]
+
+
+def calibrate(
+    photos: Photos,
+    gallery: Photos | None,
+    target: Target,
+    *,
+    measured_on: str,
+    far_targets: Sequence[float] = FAR_TARGETS,
+    fpir_targets: Sequence[float] = FPIR_TARGETS,
+) -> Calibrated:
+    """Choose a threshold for each target, measure it, and fit the confidence at the chosen one.
+
+    FAR targets and the original experiment's rule are over all pairs of the photos. FPIR targets and the
+    confidence need a gallery: strangers are the photos themselves, their product left out of it. Targets
+    that the data cannot bear get no operating point, except the chosen one, whose note says so.
+
+    Args:
+        photos: of the calibration split.
+        gallery: what a query would search; None leaves out what needs one.
+        target: which operating point is chosen.
+        measured_on: which photos, for the record.
+        far_targets: further FARs to keep.
+        fpir_targets: further FPIRs to keep.
+
+    Raises:
+        UsageError: no threshold keeps the target on these photos, or an FPIR target has no gallery.
+    """
+    if target.rate == "fpir" and gallery is None:
+        raise UsageError(
+            "expected a gallery to calibrate for an FPIR, received none",
+            hint="Name it with --gallery index, --gallery train or --gallery FOLDER",
+        )
+    fars = sorted({*far_targets, *([target.value] if target.rate == "far" else [])}, reverse=True)
+    choices: list[FarChoice | FpirChoice] = list(choose_by_far(photos.vectors, photos.labels, fars)[1])
+    if gallery is not None:
+        fpirs = sorted({*fpir_targets, *([target.value] if target.rate == "fpir" else [])}, reverse=True)
+        choices += choose_by_fpir(*open_set_distances(answer_all(photos, gallery, 0.0, ())), fpirs)
+    products = 0 if gallery is None else len(gallery.products)
+    points: list[OperatingPoint] = []
+    left_out: list[str] = []
+    for choice in choices:
+        if choice.threshold is not None and (not choice.refusal or choice.name == target.name):
+            points.append(
+                choice.operating_point()
+                if isinstance(choice, FarChoice)
+                else choice.operating_point(gallery=max(products - 1, 0))
+            )
+        elif choice.name != target.name:
+            left_out.append(choice.refusal)
+    chosen = next(choice for choice in choices if choice.name == target.name)
+    if chosen.threshold is None:
+        raise UsageError(
+            f"expected photos on which a threshold keeps {target.name}, received some where none does: "
+            f"{chosen.refusal}",
+            hint="Use more photos, another model, or a higher target.",
+        )
+    fitted = None
+    if gallery is not None:
+        answers = answer_all(photos, gallery, chosen.threshold, ())
+        fitted = fit_confidence(answers, chosen.threshold, fitted_on=measured_on)
+        if fitted is None:
+            left_out.append("The confidence of answers needs more of them, right ones and wrong ones.")
+    calibration = Calibration(chosen.threshold, target.name, tuple(points), measured_on, photos.digest(), fitted)
+    return Calibrated(calibration, chosen.refusal, tuple(left_out))
+
+
+def open_set_distances(
+    answers: Answers,
+) -> tuple[NDArray[np.float64], NDArray[np.str_], NDArray[np.float64], NDArray[np.str_]]:
+    """What `retrieval.threshold.choose_by_fpir` takes, by the nearest picture.
+
+    Returns:
+        For known photos the smallest threshold that finds their product first (inf where another is
+        as near), and their products; for the same photos as strangers the distance of the nearest
+        picture of any other product, and their products.
+    """
+    own = answers.own_distance[answers.known].astype(np.float64)
+    rival = answers.rival_distance[answers.known].astype(np.float64)
+    labels = answers.truth[answers.known]
+    return np.where(own < rival, own, np.inf), labels, rival, labels

@@ -1,0 +1,395 @@
+"""The shape of ``itemrec.evaluate/1``: what `retrieval.evaluation.evaluate` returns and ``--json`` prints.
+
+Every value is JSON: a rate without a denominator and an interval without anything to estimate from
+are null, never NaN. Distances and thresholds are squared L2 of unit vectors, in [0, 4]. Paths of photos
+are relative to ``data.folder``, paths of gallery pictures to ``gallery.folder``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+SCHEMA = "itemrec.evaluate/1"
+
+Ends = list[float] | None
+"""A 95 % interval ``[low, high]``; null when there is none."""
+
+
+class RateDoc(TypedDict):
+    """``part`` of ``whole``; ``ci`` is bootstrapped by product (exact where the rate is 0 or 1)."""
+
+    rate: float | None
+    part: int
+    whole: int
+    ci: Ends
+
+
+class RefusedDoc(TypedDict):
+    """A file that could not be read, and why."""
+
+    path: str
+    reason: str
+
+
+class DataDoc(TypedDict):
+    """The photos of the split.
+
+    ``digest`` is equal for equal sets of photos. ``found`` counts readable photos before any exclusion.
+    """
+
+    root: str
+    folder: str
+    found: int
+    refused: list[RefusedDoc]
+    digest: str
+
+
+class ModelDoc(TypedDict):
+    """The model that made the vectors."""
+
+    name: str
+    path: str
+    fingerprint: str
+    dimension: int
+
+
+class GalleryDoc(TypedDict):
+    """What probes were compared with.
+
+    ``source`` is ``index``, ``train``, ``catalog`` or ``folder``; ``location`` the index or folder as given.
+    """
+
+    source: str
+    location: str
+    folder: str
+    images: int
+    products: int
+    refused: int
+    digest: str
+
+
+class ThresholdDoc(TypedDict):
+    """The threshold in use and where it comes from.
+
+    ``source``: ``given`` (by hand), ``model`` (the bundle's calibration) or ``split`` (chosen for this
+    run on another split). ``name``: its operating point, such as ``far=0.01``. ``chosen_on``: the photos
+    it was chosen on. ``same_photos``: true when those are the photos measured here, so that everything
+    at the threshold flatters.
+    """
+
+    value: float
+    source: str
+    name: str
+    chosen_on: str
+    same_photos: bool
+    note: str
+
+
+class SweepDoc(TypedDict):
+    """VAL and FAR of all pairs at one threshold."""
+
+    threshold: float
+    val: float | None
+    far: float | None
+    accepted_same: int
+    accepted_different: int
+
+
+class AtFarDoc(TypedDict):
+    """A FAR target, or with the target null the threshold in use.
+
+    ``threshold`` was chosen on ``chosen_on``; null when no threshold keeps the target (then nothing is
+    accepted). ``val`` and ``far`` are measured on this split. ``same_photos``: chosen on the photos measured
+    here, as points of an ROC usually are. ``refusal``: why the data cannot bear the claim; empty when they can.
+    """
+
+    target: float | None
+    threshold: float | None
+    val: float | None
+    far: float | None
+    val_ci: Ends
+    far_ci: Ends
+    accepted_same: int
+    accepted_different: int
+    chosen_on: str
+    same_photos: bool
+    refusal: str
+
+
+class HistogramDoc(TypedDict):
+    """Pairs by distance: those of number i lie in ``(edges[i], edges[i + 1]]``, the first also at 0."""
+
+    edges: list[float]
+    same: list[int]
+    different: list[int]
+
+
+class ByProductDoc(TypedDict):
+    """Same-product pairs accepted at each FAR target, by product: what ``--compare`` resamples."""
+
+    products: list[str]
+    same: list[int]
+    accepted_same: dict[str, list[int]]
+
+
+class PairsDoc(TypedDict):
+    """All pairs of the split's photos.
+
+    ``roc`` is thinned to some 300 points of the exact curve. ``at_far`` has a key for each target, such
+    as ``"0.01"``. ``experiment``: highest VAL with FAR < 0.20. ``at_threshold``: the threshold in use.
+    """
+
+    same: int
+    different: int
+    sweep: list[SweepDoc]
+    at_far: dict[str, AtFarDoc]
+    experiment: AtFarDoc
+    at_threshold: AtFarDoc
+    eer: float | None
+    auc: float | None
+    roc: list[SweepDoc]
+    histogram: HistogramDoc
+    by_product: ByProductDoc
+
+
+class GroupDoc(RateDoc):
+    """CMC@1 of the votes for one product or category, over its photos that could be identified."""
+
+    name: str
+
+
+class ConfusionExampleDoc(TypedDict):
+    """A photo, and the gallery picture of the wrong product that was nearest to it."""
+
+    photo: str
+    image: str
+    distance: float
+
+
+class ConfusionDoc(TypedDict):
+    """A product whose photos were taken for another; the commonest first."""
+
+    product: str
+    taken_for: str
+    count: int
+    probes: int
+    examples: list[ConfusionExampleDoc]
+
+
+class IdentificationDoc(TypedDict):
+    """Which product is it, over photos whose product is in the gallery.
+
+    ``gallery``: its number of products. ``top1``, ``top5``: by votes over the whole gallery, every photo
+    answered, whatever its distance. ``at_threshold``: the same for what a query says, within the threshold.
+    ``knn_top1``, ``map_at_r``, ``cmc``: by the nearest picture. ``matching_test_top5``: the original
+    experiment's test, one representative picture a product of the split, right among the first five and
+    within the threshold. ``rates`` has the counts and intervals of all of them by their key. ``by_votes``:
+    CMC@1 to @20 by votes. ``per_category`` is null when the products' table has no such column.
+    """
+
+    gallery: int
+    probes: int
+    top1: float | None
+    top5: float | None
+    knn_top1: float | None
+    map_at_r: float | None
+    matching_test_top5: float | None
+    at_threshold: dict[str, RateDoc]
+    rates: dict[str, RateDoc]
+    cmc: list[float | None]
+    by_votes: list[float | None]
+    per_product: list[GroupDoc]
+    per_category: list[GroupDoc] | None
+    category_column: str
+    confusions: list[ConfusionDoc]
+
+
+class OpenSetPointDoc(TypedDict):
+    """What one threshold does: DIR of known photos (right product first) and FPIR of strangers."""
+
+    threshold: float | None
+    dir: RateDoc
+    dir_top5: RateDoc
+    fpir: RateDoc
+    target: float | None
+    chosen_on: str
+    same_photos: bool
+    refusal: str
+
+
+class VerdictsDoc(TypedDict):
+    """Photos by verdict and truth at the threshold in use. ``wrong`` never counts strangers."""
+
+    known: dict[str, int]
+    strangers: dict[str, int]
+
+
+class CoverageDoc(TypedDict):
+    """One point: answer only photos whose margin is at least ``margin``."""
+
+    margin: float
+    coverage: float
+    accuracy: float
+
+
+class AmbiguousDoc(TypedDict):
+    """What the verdict *ambiguous* buys, over known photos.
+
+    ``coverage`` is the curve over the margin ``1 - runner-up's score / winner's``. ``all``: accuracy when every
+    name is trusted. ``match``: when only verdicts *match* are. ``coverage_of_match``: how many photos that
+    leaves. ``candidates``: ambiguous photos with the right product among the first five. ``limit``: the margin
+    below which a verdict is ambiguous.
+    """
+
+    limit: float
+    all: RateDoc
+    match: RateDoc
+    coverage_of_match: RateDoc
+    candidates: RateDoc
+    coverage: list[CoverageDoc]
+
+
+class OpenSetDoc(TypedDict):
+    """Unknown products.
+
+    ``method`` says who the strangers are: ``leave-one-product-out`` tries every photo once with its own
+    product left out of the gallery. ``fpir``, ``fnir``, ``rates``: at the threshold in use; ``rates`` has
+    ``fpir``, ``fnir``, ``dir``, ``fpir_match`` (strangers with the verdict *match*, a name given without doubt).
+    ``outsiders``: photos whose product the gallery lacks anyway; null without any. ``dir_at_far`` and
+    ``at_fpir`` have a key for each target. ``curve``: FPIR and DIR of the nearest picture against the threshold.
+    """
+
+    method: str
+    held_out_products: int
+    gallery: int
+    strangers: int
+    fpir: float | None
+    fnir: float | None
+    rates: dict[str, RateDoc]
+    outsiders: dict[str, Any] | None
+    dir_at_far: dict[str, OpenSetPointDoc]
+    at_fpir: dict[str, OpenSetPointDoc]
+    curve: list[dict[str, float | None]]
+    verdicts: VerdictsDoc
+    ambiguous: AmbiguousDoc
+
+
+class ReliabilityBinDoc(TypedDict):
+    """Answers whose claimed probability lies in [low, high)."""
+
+    low: float
+    high: float
+    mean_confidence: float | None
+    right: RateDoc
+
+
+class ConfidenceDoc(TypedDict):
+    """How far the claimed probability that the first match is right holds on this split.
+
+    Over photos that got an answer: every known photo, and strangers so that they make up ``strangers``
+    of all photos tried.
+    """
+
+    feature: str
+    kind: str
+    fitted_on: str
+    same_photos: bool
+    strangers: float
+    answers: int
+    ece: float | None
+    brier: float | None
+    bins: list[ReliabilityBinDoc]
+
+
+class TwinDoc(TypedDict):
+    """A probe left out because its picture is also in the gallery, or twice in the split.
+
+    ``reason``: ``same-hash``, ``near-duplicate`` or ``repeated``; ``bits``: how many bits of the perceptual
+    hashes differ; ``image``: the picture it repeats (a gallery picture, or for ``repeated`` a photo).
+    """
+
+    source: str
+    product: str
+    image: str
+    image_product: str
+    reason: str
+    bits: int
+
+
+class ExcludedDoc(TypedDict):
+    """Probes that would have flattered.
+
+    ``look_alikes``: probes nearly the same as a picture of *another* product; they stay in, because leaving
+    out hard photos would flatter too. ``unchecked``: gallery pictures whose files are gone or changed, so
+    that near duplicates of them could not be looked for.
+    """
+
+    same_hash: int
+    near_duplicate: int
+    repeated: int
+    max_bits: int
+    unchecked: int
+    list: list[TwinDoc]
+    look_alikes: list[TwinDoc]
+
+
+class MatchDoc(TypedDict):
+    """A product that was answered; see `retrieval.types.Match`. ``confidence`` only on the first, if calibrated."""
+
+    product_id: str
+    score: float
+    votes: int
+    share: float
+    best_distance: float
+    confidence: float | None
+    evidence: list[dict[str, Any]]
+
+
+class ProbeDoc(TypedDict):
+    """What became of one photo.
+
+    ``known``: its product is in the gallery. ``rank``: of the right product by votes over the whole gallery,
+    0 when unknown. ``knn_rank``: by nearest picture. ``verdict``, ``matches``: at the threshold in use.
+    ``right``: the first match is its product. ``as_stranger``: the answer with its product left out of
+    the gallery. Distances are null where there is nothing to measure to.
+    """
+
+    source: str
+    product: str
+    category: str | None
+    known: bool
+    rank: int
+    knn_rank: int
+    average_precision: float | None
+    own_distance: float | None
+    own_image: str | None
+    rival_distance: float | None
+    verdict: str
+    right: bool
+    matches: list[MatchDoc]
+    as_stranger: dict[str, Any]
+
+
+class EvaluationDoc(TypedDict):
+    """The whole document. ``verdict`` is the sentence on top, ``tone`` is good, warn or bad."""
+
+    schema: str
+    itemrec: str
+    created: str
+    seconds: float
+    split: str
+    photos: int
+    products: int
+    verdict: str
+    tone: str
+    warnings: list[str]
+    data: DataDoc
+    model: ModelDoc
+    gallery: GalleryDoc
+    threshold: ThresholdDoc
+    pairs: PairsDoc
+    identification: IdentificationDoc
+    open_set: OpenSetDoc
+    confidence: ConfidenceDoc | None
+    excluded: ExcludedDoc
+    probes: list[ProbeDoc]

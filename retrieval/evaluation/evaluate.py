@@ -1,0 +1,258 @@
+"""gather -> pure metrics -> one document."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from retrieval.bundle import Calibration
+from retrieval.confidence import Confidence
+from retrieval.distance import MAX_DISTANCE
+from retrieval.duplicates import NEAR_BITS
+from retrieval.errors import UsageError
+from retrieval.evaluation.document import (
+    SCHEMA,
+    DataDoc,
+    EvaluationDoc,
+    ExcludedDoc,
+    GalleryDoc,
+    MatchDoc,
+    ModelDoc,
+    ProbeDoc,
+    RefusedDoc,
+    TwinDoc,
+)
+from retrieval.evaluation.exclude import Exclusion, Twin, find_twins
+from retrieval.evaluation.naming import categories_of, identification_section, nearest_own
+from retrieval.evaluation.pairs import pairs_section
+from retrieval.evaluation.photos import Photos
+from retrieval.evaluation.rates import number
+from retrieval.evaluation.recognize import Answer, Answers, answer_all
+from retrieval.evaluation.strangers import first_is_right, fpir_thresholds, open_set_section
+from retrieval.evaluation.summary import headline, warnings_of
+from retrieval.evaluation.thresholds import Thresholds, thresholds_for
+from retrieval.evaluation.trust import confidence_section
+from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS, Identification
+from retrieval.store import ModelIdentity
+
+_EVIDENCE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is measured, and how it is told.
+
+    Attributes:
+        split: the name of the split.
+        data: the dataset's folder.
+        gallery_source: ``index``, ``train``, ``catalog`` or ``folder``.
+        gallery_location: the index or folder.
+        model: the model that made all vectors.
+        calibration: the model's calibration, or one chosen on another split; None without.
+        calibration_source: ``model`` or ``split``.
+        threshold: given by hand; None takes the calibration's.
+        far_targets: FARs to report at.
+        fpir_targets: FPIRs to report at.
+        category_column: the metadata column that groups products.
+        max_bits: see `retrieval.duplicates.NEAR_BITS`.
+    """
+
+    split: str
+    data: str
+    gallery_source: str
+    gallery_location: str
+    model: ModelIdentity
+    calibration: Calibration | None = None
+    calibration_source: str = "model"
+    threshold: float | None = None
+    far_targets: tuple[float, ...] = FAR_TARGETS
+    fpir_targets: tuple[float, ...] = FPIR_TARGETS
+    category_column: str = "category"
+    max_bits: int = NEAR_BITS
+
+
+def evaluate(found: Photos, gallery: Photos, setting: Setting, *, notes: Sequence[str] = ()) -> EvaluationDoc:
+    """Measure everything about one split against one gallery.
+
+    Args:
+        found: the split's photos, as gathered.
+        gallery: what a query would search.
+        setting: the rest.
+        notes: warnings of the gathering, put first.
+
+    Raises:
+        UsageError: there is no threshold, no probe is left after exclusions, or no probe's product is
+            in the gallery.
+    """
+    start = time.perf_counter()
+    exclusion = find_twins(found, gallery, max_bits=setting.max_bits)
+    if not exclusion.kept:
+        raise UsageError(
+            f"expected photos that the gallery does not hold, received {len(found)} that it all has",
+            hint="Evaluate a split that was not indexed: --split test, or another --gallery.",
+        )
+    photos = found.only(exclusion.kept)
+    if not np.isin(photos.labels, gallery.labels).any():
+        raise UsageError(
+            f"expected products of the split {setting.split} in the gallery, received none of its "
+            f"{len(photos.products)} (its first is {photos.products[0]}, the gallery's {gallery.products[0]})",
+            hint="Name the gallery that fits: --gallery train, --gallery FOLDER, or --index of the right catalog.",
+        )
+    thresholds = thresholds_for(
+        setting.calibration,
+        given=setting.threshold,
+        source=setting.calibration_source,
+        digest=found.digest(),
+        split=setting.split,
+        far_targets=setting.far_targets,
+        fpir_targets=setting.fpir_targets,
+    )
+    use = thresholds.use["value"]
+    pairs = pairs_section(photos, thresholds, setting.far_targets)
+    far_thresholds = [doc["threshold"] for doc in pairs["at_far"].values()]
+    # FPIR thresholds need the distances, and the ranks at them need another pass over the probes.
+    at_fpir = fpir_thresholds(answer_all(photos, gallery, 0.0, ()), thresholds, setting.fpir_targets)
+    answers = answer_all(
+        photos, gallery, use, [MAX_DISTANCE, *(t for t in (*far_thresholds, *at_fpir.values()) if t is not None)]
+    )
+    identification, nearest = identification_section(
+        photos, gallery, answers, use, category_column=setting.category_column
+    )
+    document = EvaluationDoc(
+        schema=SCHEMA,
+        itemrec=_version(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=0.0,
+        split=setting.split,
+        photos=len(photos),
+        products=len(photos.products),
+        verdict="",
+        tone="",
+        warnings=[],
+        data=DataDoc(
+            root=setting.data,
+            folder=str(found.root),
+            found=len(found),
+            refused=[RefusedDoc(path=r.path, reason=r.reason) for r in found.refused],
+            digest=found.digest(),
+        ),
+        model=ModelDoc(
+            name=setting.model.name,
+            path=setting.model.path,
+            fingerprint=setting.model.fingerprint,
+            dimension=setting.model.dimension,
+        ),
+        gallery=GalleryDoc(
+            source=setting.gallery_source,
+            location=setting.gallery_location,
+            folder=str(gallery.root),
+            images=len(gallery),
+            products=len(gallery.products),
+            refused=len(gallery.refused),
+            digest=gallery.digest(),
+        ),
+        threshold=thresholds.use,
+        pairs=pairs,
+        identification=identification,
+        open_set=open_set_section(
+            answers, thresholds, pairs["at_far"], at_fpir, gallery_products=len(gallery.products)
+        ),
+        confidence=confidence_section(answers, thresholds.confidence, same_photos=thresholds.same_photos),
+        excluded=_excluded(found, exclusion, setting.max_bits),
+        probes=_probes(photos, gallery, answers, nearest, thresholds, setting.category_column),
+    )
+    document["verdict"], document["tone"] = headline(document)
+    document["warnings"] = [*notes, *warnings_of(document)]
+    document["seconds"] = round(time.perf_counter() - start, 3)
+    return document
+
+
+def _excluded(found: Photos, exclusion: Exclusion, max_bits: int) -> ExcludedDoc:
+    def twin(t: Twin) -> TwinDoc:
+        return TwinDoc(
+            source=found.sources[t.probe],
+            product=str(found.labels[t.probe]),
+            image=t.image,
+            image_product=t.image_product,
+            reason=t.reason,
+            bits=t.bits,
+        )
+
+    def count(reason: str) -> int:
+        return sum(t.reason == reason for t in exclusion.twins)
+
+    return ExcludedDoc(
+        same_hash=count("same-hash"),
+        near_duplicate=count("near-duplicate"),
+        repeated=count("repeated"),
+        max_bits=max_bits,
+        unchecked=exclusion.unchecked,
+        list=[twin(t) for t in exclusion.twins],
+        look_alikes=[twin(t) for t in exclusion.look_alikes],
+    )
+
+
+def _probes(
+    photos: Photos,
+    gallery: Photos,
+    answers: Answers,
+    nearest: Identification,
+    thresholds: Thresholds,
+    category_column: str,
+) -> list[ProbeDoc]:
+    categories = categories_of(photos, gallery, category_column)
+    own_images = nearest_own(photos, gallery)
+    ranks = answers.outcomes[MAX_DISTANCE].ranks
+    documents = []
+    for i, source in enumerate(photos.sources):
+        answer, stranger = answers.answers[i], answers.as_stranger[i]
+        documents.append(
+            ProbeDoc(
+                source=source,
+                product=str(photos.labels[i]),
+                category=categories[i] if categories else None,
+                known=bool(answers.known[i]),
+                rank=int(ranks[i]),
+                knn_rank=int(nearest.outcomes.ranks[i]),
+                average_precision=number(nearest.average_precision[i]),
+                own_distance=number(answers.own_distance[i]),
+                own_image=own_images[i],
+                rival_distance=number(answers.rival_distance[i]),
+                verdict=answer.verdict,
+                right=first_is_right(answer, str(photos.labels[i])),
+                matches=_matches(answer, thresholds.confidence),
+                as_stranger={
+                    "verdict": stranger.verdict,
+                    "matches": _matches(stranger, thresholds.confidence)[:1],
+                },
+            )
+        )
+    return documents
+
+
+def _matches(answer: Answer, confidence: Confidence | None) -> list[MatchDoc]:
+    sure = confidence.of(answer.matches) if confidence else None
+    return [
+        MatchDoc(
+            product_id=match.product_id,
+            score=match.score,
+            votes=match.votes,
+            share=match.share,
+            best_distance=match.best_distance,
+            confidence=sure if place == 0 else None,
+            evidence=[{"image": e.image, "distance": e.distance} for e in match.evidence[:_EVIDENCE]],
+        )
+        for place, match in enumerate(answer.matches)
+    ]
+
+
+def _version() -> str:
+    try:
+        return version("itemrec")
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,169 @@
+"""Bring together what an evaluation measures: a split's photos, and the gallery they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from retrieval import images
+from retrieval.bundle import Bundle
+from retrieval.catalog import Refusal, read_catalog
+from retrieval.duplicates import perceptual_hash
+from retrieval.errors import CatalogError, ImageError, UsageError
+from retrieval.evaluation.photos import Photos
+from retrieval.recognizer import EmbeddedPhoto, embed_photos
+from retrieval.store import Index
+from retrieval.text import printable
+from retrieval.types import CatalogImage, IndexedImage
+from retrieval.workers import default_threads
+
+Notify = Callable[[int, int], None]
+"""Told how many pictures are done, and of how many."""
+
+SPLITS = ("train", "val", "test")
+
+
+def split_folder(data: Path, split: str) -> Path:
+    """The folder of one split of a dataset.
+
+    Args:
+        data: the dataset: a folder with a folder for each split, as `itemrec prepare` writes it.
+        split: its name.
+
+    Raises:
+        UsageError: there is none; names those that are there.
+    """
+    folder = data / split
+    if folder.is_dir() and split and Path(split).name == split:
+        return folder
+    if not data.is_dir():
+        raise UsageError(
+            f"expected a dataset, a folder with train/, val/ and test/, received nothing at {printable(data)}",
+            hint="Name it with --data DIR; itemrec prepare makes one from a catalog.",
+        )
+    there = [name for name in SPLITS if (data / name).is_dir()]
+    raise UsageError(
+        f"expected the split {printable(split)!r} in {printable(data)}, received a folder with "
+        f"{', '.join(there) if there else 'none of train/, val/ and test/'}",
+        hint=f"Choose one of them: --split {there[-1]}" if there else "A dataset is data/<split>/<product_id>/*.jpg",
+    )
+
+
+def gather_folder(folder: Path, bundle: Bundle, *, notify: Notify | None = None) -> Photos:
+    """Embed every photo of a folder of product folders (or of a table, as `read_catalog` reads them).
+
+    Args:
+        folder: a split, or a catalog.
+        bundle: the model.
+        notify: told how far it is.
+
+    Raises:
+        CatalogError: it holds no catalog, or no readable photo.
+        EncoderError: the model failed.
+    """
+    catalog = read_catalog(folder)
+    pictures: list[CatalogImage] = []
+    refused: list[Refusal] = []
+    for entry in catalog.entries():
+        if isinstance(entry, Refusal):
+            refused.append(entry)
+        else:
+            pictures.append(entry)
+    hashes: dict[int, tuple[str, int]] = {}
+
+    def reader(number: int, picture: CatalogImage) -> Callable[[], bytes]:
+        def read() -> bytes:
+            data = images.read_file(picture.file, root=catalog.root)
+            hashes[number] = images.content_hash(data), perceptual_hash(data)
+            return data
+
+        return read
+
+    photos = [(picture.image, reader(i, picture)) for i, picture in enumerate(pictures)]
+    kept: list[int] = []
+    vectors: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
+    done = 0
+    for chunk in embed_photos(photos, bundle) if photos else ():
+        for result in chunk:
+            if isinstance(result, EmbeddedPhoto):
+                kept.append(done)
+                vectors.append(result.vector)
+            else:
+                refused.append(Refusal.of(pictures[done], result.error))
+            done += 1
+        if notify:
+            notify(done, len(pictures))
+    if not kept:
+        raise CatalogError(
+            f"expected at least one readable photo in {printable(folder)}, received none"
+            + (f"; the first of {len(refused)} refused files is {refused[0].path}" if refused else ""),
+            hint="Photos lie in one folder for each product: <split>/<product_id>/*.jpg",
+        )
+    return Photos(
+        catalog.root,
+        tuple(pictures[i].image for i in kept),
+        np.array([pictures[i].product_id for i in kept]),
+        np.stack(vectors),
+        tuple(hashes[i][0] for i in kept),
+        np.array([hashes[i][1] for i in kept], np.uint64),
+        np.ones(len(kept), bool),
+        {product_id: catalog.metadata(product_id) for product_id in sorted({pictures[i].product_id for i in kept})},
+        tuple(refused),
+    )
+
+
+def gather_index(index: Index, bundle: Bundle, *, notify: Notify | None = None) -> Photos:
+    """The gallery that an index holds, from its own vectors; opened once, read, and closed.
+
+    Its pictures are read again for their perceptual hashes only. Those that are gone or have changed
+    since are not `Photos.hashed`.
+
+    Raises:
+        IndexNotFoundError, IndexBusyError, IndexDamagedError: as `Index.reader`.
+        ModelMismatchError: another model built it.
+    """
+    records: list[IndexedImage] = []
+    vectors: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
+    with index.reader() as (store, manifest):
+        manifest.require(bundle.identity)
+        for batch in store.points():
+            records += [point.record for point in batch]
+            vectors += [point.vector for point in batch]
+    order = sorted(range(len(records)), key=lambda i: (records[i].product_id, records[i].image))
+    records = [records[i] for i in order]
+    root = Path(manifest.catalog)
+    hashes = _picture_hashes(root, records, notify)
+    return Photos(
+        root,
+        tuple(record.image for record in records),
+        np.array([record.product_id for record in records]),
+        np.stack([vectors[i] for i in order]),
+        tuple(record.content_hash for record in records),
+        np.array([value or 0 for value in hashes], np.uint64),
+        np.array([value is not None for value in hashes], bool),
+        {record.product_id: record.metadata for record in records},
+    )
+
+
+def _picture_hashes(root: Path, records: Sequence[IndexedImage], notify: Notify | None) -> list[int | None]:
+    """The perceptual hash of each picture; None where the file is not there, or not the one indexed."""
+
+    def work(record: IndexedImage) -> int | None:
+        try:
+            data = images.read_file(root / record.image, root=root)
+            return perceptual_hash(data) if images.content_hash(data) == record.content_hash else None
+        except ImageError:
+            return None
+
+    hashes: list[int | None] = []
+    with ThreadPoolExecutor(default_threads(), thread_name_prefix="itemrec-hash") as pool:
+        for value in pool.map(work, records):
+            hashes.append(value)
+            if notify and len(hashes) % 64 == 0:
+                notify(len(hashes), len(records))
+    if notify:
+        notify(len(hashes), len(records))
+    return hashes

@@ -1,0 +1,150 @@
+"""The section ``pairs``: VAL and FAR over all pairs of the split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.evaluation.document import AtFarDoc, ByProductDoc, HistogramDoc, PairsDoc, SweepDoc
+from retrieval.evaluation.photos import Photos
+from retrieval.evaluation.rates import number
+from retrieval.evaluation.thresholds import Chosen, Thresholds
+from retrieval.metrics import EXPERIMENT_FAR, AtFar, Curve, PairRate, accepted_by_product, pair_rates
+from retrieval.threshold import measure_pairs, support
+
+_ROC_POINTS = 300
+_LEAST_FAR = 1e-6
+_BINS = 80
+
+
+def pairs_section(photos: Photos, thresholds: Thresholds, far_targets: Sequence[float]) -> PairsDoc:
+    """Measure all pairs.
+
+    Args:
+        photos: the split, without exclusions.
+        thresholds: where a calibration names a target, its threshold is measured; else it is read off these photos.
+        far_targets: which FARs to report at.
+    """
+    vectors, labels = photos.vectors, photos.labels
+    rates = pair_rates(vectors, labels, far_targets=far_targets)
+    at_far = {
+        f"{at.target:g}": _at(photos, at.target, at, thresholds.far.get(at.target), thresholds.same_photos)
+        for at in rates.at_far
+    }
+    use = thresholds.use
+    in_use = _measured(photos, use["value"])
+    in_use["chosen_on"], in_use["same_photos"], in_use["refusal"] = use["chosen_on"], use["same_photos"], use["note"]
+    experiment = _at(photos, EXPERIMENT_FAR, rates.experiment, thresholds.experiment, thresholds.same_photos)
+    return PairsDoc(
+        same=rates.same,
+        different=rates.different,
+        sweep=[_sweep(rate) for rate in rates.sweep],
+        at_far=at_far,
+        experiment=experiment,
+        at_threshold=in_use,
+        eer=number(rates.curve.eer),
+        auc=number(rates.curve.auc),
+        roc=_roc(rates.curve),
+        histogram=_histogram(rates.curve),
+        by_product=_by_product(photos, at_far),
+    )
+
+
+def _at(photos: Photos, target: float, own: AtFar, chosen: Chosen | None, same_photos: bool) -> AtFarDoc:
+    """A target measured at the threshold that a calibration names, else at this split's own."""
+    threshold = own.threshold if chosen is None else chosen.threshold
+    doc = (
+        AtFarDoc(
+            target=target,
+            threshold=None,
+            val=0.0 if own.same else None,
+            far=0.0 if own.different else None,
+            val_ci=None,
+            far_ci=None,
+            accepted_same=0,
+            accepted_different=0,
+            chosen_on="",
+            same_photos=True,
+            refusal="",
+        )
+        if threshold is None
+        else _measured(photos, threshold)
+    )
+    doc["target"] = target
+    doc["chosen_on"] = chosen.chosen_on if chosen else "the photos measured here"
+    doc["same_photos"] = same_photos if chosen else True
+    doc["refusal"] = support("FAR", target, own.different, "pairs of different products", len(photos.products))
+    return doc
+
+
+def _measured(photos: Photos, threshold: float) -> AtFarDoc:
+    measured = measure_pairs(photos.vectors, photos.labels, threshold)
+    rate = measured.rate
+    return AtFarDoc(
+        target=None,
+        threshold=threshold,
+        val=number(rate.val),
+        far=number(rate.far),
+        val_ci=measured.val_ci.to_json(),
+        far_ci=measured.far_ci.to_json(),
+        accepted_same=rate.accepted_same,
+        accepted_different=rate.accepted_different,
+        chosen_on="",
+        same_photos=False,
+        refusal="",
+    )
+
+
+def _sweep(rate: PairRate) -> SweepDoc:
+    return SweepDoc(
+        threshold=rate.threshold,
+        val=number(rate.val),
+        far=number(rate.far),
+        accepted_same=rate.accepted_same,
+        accepted_different=rate.accepted_different,
+    )
+
+
+def _roc(curve: Curve) -> list[SweepDoc]:
+    """Points of the curve, dense where FAR is small (a logarithmic grid) and evenly along VAL and threshold."""
+    if not len(curve.levels):
+        return []
+    far, last = curve.far, len(curve.levels) - 1
+    each = _ROC_POINTS // 3
+    steps = [
+        np.searchsorted(far, np.geomspace(_LEAST_FAR, 1.0, each)) if curve.different else np.empty(0, np.int64),
+        np.searchsorted(curve.val, np.linspace(0.0, 1.0, each)) if curve.same else np.empty(0, np.int64),
+        np.searchsorted(curve.thresholds, np.linspace(curve.thresholds[0], curve.thresholds[-1], each)),
+        np.array([0, last]),
+    ]
+    chosen = np.unique(np.clip(np.concatenate(steps), 0, last))
+    return [_sweep(curve.at(float(t))) for t in curve.thresholds[chosen].tolist()]
+
+
+def _histogram(curve: Curve) -> HistogramDoc:
+    """Bins of equal width over the distances that occur."""
+    top = float(curve.thresholds[-1]) if len(curve.levels) else 4.0
+    edges = np.linspace(0.0, max(np.ceil(top * 20.0) / 20.0, 0.05), _BINS + 1)
+
+    def counts(cumulative: NDArray[np.int64]) -> list[int]:
+        reached = np.concatenate([[0], cumulative])[np.searchsorted(curve.thresholds, edges, side="right")]
+        reached[0] = 0
+        return [int(n) for n in np.diff(reached)]
+
+    return HistogramDoc(
+        edges=edges.tolist(), same=counts(curve.accepted_same), different=counts(curve.accepted_different)
+    )
+
+
+def _by_product(photos: Photos, at_far: dict[str, AtFarDoc]) -> ByProductDoc:
+    products, images = np.unique(photos.labels, return_counts=True)
+    accepted: dict[str, list[int]] = {}
+    for key, doc in at_far.items():
+        if doc["threshold"] is None:
+            accepted[key] = [0] * len(products)
+        else:
+            found = accepted_by_product(photos.vectors, photos.labels, doc["threshold"])
+            accepted[key] = found.accepted_same.tolist()
+    return ByProductDoc(products=products.tolist(), same=(images * (images - 1) // 2).tolist(), accepted_same=accepted)

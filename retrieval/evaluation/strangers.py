@@ -1,0 +1,215 @@
+"""The section ``open_set``: what becomes of photos of products that the gallery does not hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval import votes
+from retrieval.evaluation.calibrate import open_set_distances
+from retrieval.evaluation.document import (
+    AmbiguousDoc,
+    AtFarDoc,
+    CoverageDoc,
+    OpenSetDoc,
+    OpenSetPointDoc,
+    VerdictsDoc,
+)
+from retrieval.evaluation.rates import plain_rate, rate_of
+from retrieval.evaluation.recognize import Answer, Answers, within
+from retrieval.evaluation.thresholds import Thresholds
+from retrieval.metrics import coverage_curve, open_set
+from retrieval.threshold import support
+
+METHOD = "leave-one-product-out"
+
+_CURVE_POINTS = 100
+
+
+def fpir_thresholds(answers: Answers, thresholds: Thresholds, targets: Sequence[float]) -> dict[float, float | None]:
+    """The threshold of each FPIR target: a calibration's, else read off these photos."""
+    known, _, strangers, _ = open_set_distances(answers)
+    own = dict(zip(targets, open_set(known, strangers, targets), strict=True))
+    return {t: thresholds.fpir[t].threshold if t in thresholds.fpir else own[t].threshold for t in targets}
+
+
+def open_set_section(
+    answers: Answers,
+    thresholds: Thresholds,
+    at_far: dict[str, AtFarDoc],
+    at_fpir: dict[float, float | None],
+    *,
+    gallery_products: int,
+) -> OpenSetDoc:
+    """Measure rejection.
+
+    Args:
+        answers: what the recognizer said, ranked at every threshold reported here.
+        thresholds: provenance.
+        at_far: the FAR targets of the section ``pairs``.
+        at_fpir: as `fpir_thresholds` gives it.
+        gallery_products: products in the gallery.
+    """
+    use = thresholds.use["value"]
+    known = answers.known
+    labels = answers.truth[known]
+    strangers = [answers.as_stranger[i] for i in np.flatnonzero(known).tolist()]
+    named = np.array([bool(a.matches) for a in strangers], bool)
+    doubtless = np.array([a.verdict == "match" for a in strangers], bool)
+    here = answers.outcomes[use]
+    found = (here.ranks == 1)[known]
+    rates = {
+        "fpir": rate_of(named, labels),
+        "fpir_match": rate_of(doubtless, labels),
+        "dir": rate_of(found, labels),
+        "fnir": rate_of(~found, labels),
+    }
+    products = len(np.unique(labels))
+    points = {}
+    for target, threshold in at_fpir.items():
+        chosen = thresholds.fpir.get(target)
+        points[f"{target:g}"] = _point(
+            answers,
+            threshold,
+            target=target,
+            chosen_on=chosen.chosen_on if chosen else "the photos measured here",
+            same_photos=thresholds.same_photos if chosen else True,
+            refusal=support("FPIR", target, len(strangers), "photos of unknown products", products),
+        )
+    return OpenSetDoc(
+        method=METHOD,
+        held_out_products=products,
+        gallery=max(gallery_products - 1, 0),
+        strangers=len(strangers),
+        fpir=rates["fpir"]["rate"],
+        fnir=rates["fnir"]["rate"],
+        rates=rates,
+        outsiders=_outsiders(answers),
+        dir_at_far={
+            key: _point(
+                answers,
+                doc["threshold"],
+                target=doc["target"],
+                chosen_on=doc["chosen_on"],
+                same_photos=doc["same_photos"],
+                refusal=doc["refusal"],
+            )
+            for key, doc in at_far.items()
+        },
+        at_fpir=points,
+        curve=_curve(answers),
+        verdicts=_verdicts(answers),
+        ambiguous=_ambiguous(answers),
+    )
+
+
+def _point(
+    answers: Answers,
+    threshold: float | None,
+    *,
+    target: float | None,
+    chosen_on: str,
+    same_photos: bool,
+    refusal: str,
+) -> OpenSetPointDoc:
+    labels = answers.truth[answers.known]
+    if threshold is None:
+        ranks, named = np.zeros(len(labels), np.int64), np.zeros(len(labels), bool)
+    else:
+        ranks = answers.outcomes[threshold].ranks[answers.known]
+        named = within(answers.rival_distance[answers.known], threshold)
+    return OpenSetPointDoc(
+        threshold=threshold,
+        dir=rate_of(ranks == 1, labels),
+        dir_top5=rate_of((ranks >= 1) & (ranks <= 5), labels),
+        fpir=rate_of(named, labels),
+        target=target,
+        chosen_on=chosen_on,
+        same_photos=same_photos,
+        refusal=refusal,
+    )
+
+
+def _outsiders(answers: Answers) -> dict[str, object] | None:
+    outside = np.flatnonzero(~answers.known)
+    if not len(outside):
+        return None
+    labels = answers.truth[outside]
+    mine = [answers.answers[i] for i in outside.tolist()]
+    return {
+        "photos": len(outside),
+        "products": len(np.unique(labels)),
+        "fpir": rate_of(np.array([bool(a.matches) for a in mine], bool), labels),
+        "fpir_match": rate_of(np.array([a.verdict == "match" for a in mine], bool), labels),
+    }
+
+
+def _curve(answers: Answers) -> list[dict[str, float | None]]:
+    """FPIR and DIR by the nearest picture, at thresholds that step through both."""
+    known, _, strangers, _ = open_set_distances(answers)
+    reached = np.sort(np.concatenate([known, strangers]))
+    reached = np.unique(reached[np.isfinite(reached)])
+    if not len(reached):
+        return []
+    places = np.unique(np.linspace(0, len(reached) - 1, _CURVE_POINTS).astype(int))
+    a, b = np.sort(known), np.sort(strangers)
+    return [
+        {
+            "threshold": float(t),
+            "dir": float(np.searchsorted(a, t, side="right") / len(a)),
+            "fpir": float(np.searchsorted(b, t, side="right") / len(b)),
+        }
+        for t in reached[places].tolist()
+    ]
+
+
+def _verdicts(answers: Answers) -> VerdictsDoc:
+    known: Counter[str] = Counter({f"{v}_{r}": 0 for v in ("match", "ambiguous") for r in ("right", "wrong")})
+    known["unknown"] = 0
+    strangers: Counter[str] = Counter({"match": 0, "ambiguous": 0, "unknown": 0})
+    for i in np.flatnonzero(answers.known).tolist():
+        answer = answers.answers[i]
+        right = "right" if first_is_right(answer, str(answers.truth[i])) else "wrong"
+        known["unknown" if answer.verdict == "unknown" else f"{answer.verdict}_{right}"] += 1
+        strangers[answers.as_stranger[i].verdict] += 1
+    return VerdictsDoc(known=dict(known), strangers=dict(strangers))
+
+
+def first_is_right(answer: Answer, product: str) -> bool:
+    """Whether the first match names the product."""
+    return bool(answer.matches) and answer.matches[0].product_id == product
+
+
+def _ambiguous(answers: Answers) -> AmbiguousDoc:
+    numbers = np.flatnonzero(answers.known).tolist()
+    mine = [answers.answers[i] for i in numbers]
+    labels = answers.truth[answers.known]
+    right = np.array([first_is_right(a, str(p)) for a, p in zip(mine, labels.tolist(), strict=True)], bool)
+    verdicts = np.array([a.verdict for a in mine])
+    offered = np.array(
+        [str(p) in {m.product_id for m in a.matches} for a, p in zip(mine, labels.tolist(), strict=True)], bool
+    )
+    named, sure, unsure = verdicts != "unknown", verdicts == "match", verdicts == "ambiguous"
+    margins: NDArray[np.float64] = np.array([a.margin for a in mine], np.float64)
+    curve = coverage_curve(margins, right) if len(margins) else None
+    points = []
+    if curve is not None:
+        finite = np.flatnonzero(np.isfinite(curve.confidence))
+        kept = finite[np.unique(np.linspace(0, len(finite) - 1, _CURVE_POINTS).astype(int))] if len(finite) else finite
+        points = [
+            CoverageDoc(
+                margin=float(curve.confidence[i]), coverage=float(curve.coverage[i]), accuracy=float(curve.accuracy[i])
+            )
+            for i in kept.tolist()
+        ]
+    return AmbiguousDoc(
+        limit=1.0 - votes.AMBIGUOUS,
+        all=rate_of(right[named], labels[named]),
+        match=rate_of(right[sure], labels[sure]),
+        coverage_of_match=rate_of(sure, labels) if len(labels) else plain_rate(0, 0),
+        candidates=rate_of(offered[unsure], labels[unsure]),
+        coverage=points,
+    )

@@ -1,0 +1,50 @@
+"""The section ``confidence``: how far claimed probabilities hold."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from retrieval.confidence import Confidence
+from retrieval.evaluation.document import ConfidenceDoc, ReliabilityBinDoc
+from retrieval.evaluation.fit import STRANGERS, trials
+from retrieval.evaluation.rates import number, rate_of
+from retrieval.evaluation.recognize import Answers
+from retrieval.metrics import reliability
+
+
+def confidence_section(answers: Answers, confidence: Confidence | None, *, same_photos: bool) -> ConfidenceDoc | None:
+    """Reliability diagram, expected calibration error and Brier score; None without a fitted confidence.
+
+    Args:
+        answers: at the threshold that the confidence was fitted at.
+        confidence: fitted on other photos.
+        same_photos: they are these photos after all.
+    """
+    if confidence is None:
+        return None
+    data = trials(answers)
+    claimed = confidence.map(data.features[confidence.feature])
+    judged = reliability(claimed, data.right)
+    bins = []
+    for i, bin_ in enumerate(judged.bins):
+        last = i == len(judged.bins) - 1
+        inside = (claimed >= bin_.low) & ((claimed <= bin_.high) if last else (claimed < bin_.high))
+        bins.append(
+            ReliabilityBinDoc(
+                low=bin_.low,
+                high=bin_.high,
+                mean_confidence=number(bin_.mean_confidence),
+                right=rate_of(data.right[inside], data.products[inside]),
+            )
+        )
+    return ConfidenceDoc(
+        feature=confidence.feature,
+        kind=str(confidence.map.to_json()["kind"]),
+        fitted_on=confidence.fitted_on,
+        same_photos=same_photos,
+        strangers=STRANGERS,
+        answers=int(np.size(data.right)),
+        ece=number(judged.ece),
+        brier=number(judged.brier),
+        bins=bins,
+    )
