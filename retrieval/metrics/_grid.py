@@ -290,13 +290,13 @@ def _flush(tallies: list[_Tally], fine: NDArray[np.int64], *, at_least: int) -> 
                 tally.fine[kind].clear()
 
 
-def all_levels(pairs: PairSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def all_levels(pairs: PairSet) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The level of every pair, for sets small enough to hold them: (same product, different product)."""
-    found: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])
+    found: tuple[list[NDArray[np.int32]], list[NDArray[np.int32]]] = ([], [])
     buffer = np.empty(_ROWS * _COLUMNS, np.float32)
     for down, across in pairs.blocks():
         values = np.clip(_product(pairs, down, across, buffer) + _ZERO_COSINE, 0.0, _LAST_BIN)
-        levels = (values * np.float32(LEVELS_PER_BIN)).astype(np.int64)
+        levels = (values * np.float32(LEVELS_PER_BIN)).astype(np.int32)
         same = pairs.row_codes[down][:, None] == pairs.column_codes[across][None, :]
         counted = np.ones(levels.shape, bool)
         if pairs.one_set:
@@ -304,7 +304,7 @@ def all_levels(pairs: PairSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
             counted = np.arange(values.shape[1])[None, :] + across.start > rows
         found[0].append(levels[same & counted])
         found[1].append(levels[~same & counted])
-    empty = np.empty(0, np.int64)
+    empty = np.empty(0, np.int32)
     return np.concatenate([empty, *found[0]]), np.concatenate([empty, *found[1]])
 
 

@@ -12,7 +12,7 @@ denominator (no same pair, one product only) are nan; their counts say why.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,7 @@ SWEEP = (0.1, 0.15, 0.2, 0.25, 0.28, 0.3, 0.35, 0.4, 0.45, 0.5)
 FAR_TARGETS = (0.1, 0.01, 0.001)
 EXPERIMENT_FAR = 0.20
 
-_HOLD_ALL_PAIRS = 2**22
+_HOLD_ALL_PAIRS = 2**21
 _PILOT_ROWS = 1500
 _MOST_PILOT_BINS = 1024
 
@@ -125,17 +125,16 @@ def _curve(pairs: PairSet, levels: Sequence[int], targets: Sequence[tuple[float,
     allowed = [allowed_errors(far, different, strict) for far, strict in targets]
     if same + different <= _HOLD_ALL_PAIRS:
         return _curve_of_levels(*all_levels(pairs))
-    wanted = {level // LEVELS_PER_BIN for level in levels if level >= 0}
+    asked = {level // LEVELS_PER_BIN for level in levels if level >= 0}
+    ranks = [rank for rank in allowed if 0 <= rank < different]
     pilot = count_pairs(pairs.thinned(_PILOT_ROWS))
-    for rank in allowed:
-        if 0 <= rank < different:
-            wanted |= _pilot_bins(pilot, rank / different)
-    counts = count_pairs(pairs, wanted)
+    guessed = set().union(*(_pilot_bins(pilot, rank / different) for rank in ranks))
+    counts = count_pairs(pairs, asked | guessed)
     reached = np.cumsum(counts.different)
-    answers = {int(np.searchsorted(reached, rank, side="right")) for rank in allowed if 0 <= rank < different}
-    missed = answers - set(counts.fine_bins.tolist())
+    answers = {int(np.searchsorted(reached, rank, side="right")) for rank in ranks}
+    missed = answers - asked - guessed
     parts = [counts, count_pairs(pairs, missed)] if missed else [counts]
-    return _curve_of_counts(parts)
+    return _curve_of_counts(parts, asked | answers)
 
 
 def _pilot_bins(pilot: Counts, far: float) -> set[int]:
@@ -150,10 +149,10 @@ def _pilot_bins(pilot: Counts, far: float) -> set[int]:
     return set(range(first, last + 1)) if last - first < _MOST_PILOT_BINS else set()
 
 
-def _curve_of_levels(same: NDArray[np.int64], different: NDArray[np.int64]) -> Curve:
+def _curve_of_levels(same: NDArray[np.int32], different: NDArray[np.int32]) -> Curve:
     levels = np.unique(np.concatenate([same, different]))
     return Curve(
-        levels,
+        levels.astype(np.int64),
         np.searchsorted(np.sort(same), levels, side="right"),
         np.searchsorted(np.sort(different), levels, side="right"),
         np.ones(len(levels), bool),
@@ -162,29 +161,25 @@ def _curve_of_levels(same: NDArray[np.int64], different: NDArray[np.int64]) -> C
     )
 
 
-def _curve_of_counts(parts: Iterable[Counts]) -> Curve:
-    """Steps of whole bins, and of single levels within the resolved ones."""
-    parts = list(parts)
+def _curve_of_counts(parts: Sequence[Counts], resolve: set[int]) -> Curve:
+    """Steps of single levels within the bins to resolve, and of whole bins elsewhere."""
     coarse = np.ones(BINS, bool)
-    for part in parts:
-        coarse[part.fine_bins] = False
+    coarse[list(resolve)] = False
     bins = np.flatnonzero(coarse)
-    levels, same, different, resolved = (
-        [bins * LEVELS_PER_BIN + LEVELS_PER_BIN - 1],
-        [parts[0].same[bins]],
-        [parts[0].different[bins]],
-        [np.zeros(len(bins), bool)],
-    )
+    levels = [bins * LEVELS_PER_BIN + LEVELS_PER_BIN - 1]
+    same, different, resolved = [parts[0].same[bins]], [parts[0].different[bins]], [np.zeros(len(bins), bool)]
     for part in parts:
-        levels.append((part.fine_bins[:, None] * LEVELS_PER_BIN + np.arange(LEVELS_PER_BIN)).reshape(-1))
-        same.append(part.fine_same.reshape(-1))
-        different.append(part.fine_different.reshape(-1))
-        resolved.append(np.ones(part.fine_same.size, bool))
-    all_steps, s, d, r = map(np.concatenate, (levels, same, different, resolved))
-    order = np.argsort(all_steps, kind="stable")
+        kept = np.isin(part.fine_bins, list(resolve))
+        fine = part.fine_bins[kept, None] * LEVELS_PER_BIN + np.arange(LEVELS_PER_BIN)
+        levels.append(fine.reshape(-1))
+        same.append(part.fine_same[kept].reshape(-1))
+        different.append(part.fine_different[kept].reshape(-1))
+        resolved.append(np.ones(fine.size, bool))
+    steps, s, d, r = map(np.concatenate, (levels, same, different, resolved))
+    order = np.argsort(steps, kind="stable")
     order = order[(s + d)[order] > 0]
     return Curve(
-        all_steps[order],
+        steps[order],
         np.cumsum(s[order]),
         np.cumsum(d[order]),
         r[order],
