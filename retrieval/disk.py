@@ -11,6 +11,7 @@ from pathlib import Path
 
 from retrieval.errors import DiskFullError, StoreError
 
+TEMPORARY = ".tmp"
 _COPY_BLOCK = 1 << 20
 
 
@@ -63,17 +64,18 @@ def allocated(path: Path) -> int:
     return total
 
 
-def replace_file(path: Path, text: str, *, durable: bool = True) -> None:
-    """Write a small file so that a reader, or a crash, sees the old text or the new one whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def replace_file(path: Path, text: str) -> None:
+    """Write a small file durably; a reader, or a crash, sees the old text or the new one whole.
+
+    One writer at a time: the temporary file has a fixed name, so that a crash leaves at most one.
+    """
+    temporary = path.with_name(f".{path.name}{TEMPORARY}")
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
-    if durable:
-        sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

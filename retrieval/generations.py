@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from retrieval.build import BUILD_FILE, BuildRecord, EmbeddedBuild
-from retrieval.disk import os_errors, remove_tree, replace_file
+from retrieval.disk import TEMPORARY, os_errors, remove_tree, replace_file
 from retrieval.embedded import HNSW_FROM, EmbeddedStore
 from retrieval.engine import REBUILD_HINT
 from retrieval.errors import IndexBusyError, IndexDamagedError, IndexNotFoundError, UsageError
@@ -33,6 +33,8 @@ READ_PATIENCE = 10.0
 """How long a query waits for other queries, in seconds; each holds the index for milliseconds."""
 COMMIT_PATIENCE = 60.0
 """How long a commit waits for queries, in seconds."""
+_BEFORE_FORMAT = {"writer.lock", "writer.json", ".FORMAT.tmp"}
+"""What an index run that was cut off at its very beginning may have left."""
 _MANIFEST = "manifest.json"
 _SHARD = "shard"
 
@@ -141,7 +143,7 @@ class EmbeddedIndex:
         try:
             found = (self.path / "FORMAT").read_text(encoding="utf-8", errors="replace").strip()
         except FileNotFoundError:
-            if self.path.is_dir() and any(not n.name.startswith(".FORMAT") for n in self.path.iterdir()):
+            if self.path.is_dir() and any(n.name not in _BEFORE_FORMAT for n in self.path.iterdir()):
                 raise UsageError(
                     f"expected an index or an empty directory, received {self.path}, which holds other files",
                     hint="Give --index another directory",
@@ -222,9 +224,6 @@ class EmbeddedIndex:
         self._check_format()
         with os_errors("create an index", self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            if not (self.path / "FORMAT").exists():
-                replace_file(self.path / "FORMAT", FORMAT + "\n")
-            (self.path / "generations").mkdir(exist_ok=True)
 
         def busy(holder: Holder | None) -> IndexBusyError:
             return IndexBusyError(
@@ -233,6 +232,10 @@ class EmbeddedIndex:
             )
 
         with self._writing.hold(0.0, busy, "starting") as me:
+            with os_errors("create an index", self.path):
+                if not (self.path / "FORMAT").exists():
+                    replace_file(self.path / "FORMAT", FORMAT + "\n")
+                (self.path / "generations").mkdir(exist_ok=True)
             base = self._base(model, rebuild=rebuild)
             build = self._open_build(base, model, me, rebuild=rebuild)
             try:
@@ -262,9 +265,12 @@ class EmbeddedIndex:
         record = BuildRecord.start(number, base, model)
         resumable = False
         with os_errors("write", self.path):
+            for half_written in self.path.glob(f".*{TEMPORARY}"):
+                half_written.unlink(missing_ok=True)
             for folder in sorted((self.path / "generations").iterdir()):
                 if folder.name == keep:
-                    (folder / BUILD_FILE).unlink(missing_ok=True)
+                    for done in (folder / BUILD_FILE, *folder.glob(f".*{TEMPORARY}")):
+                        done.unlink(missing_ok=True)
                     continue
                 left = BuildRecord.read(folder / BUILD_FILE)
                 if left is not None and folder == self.generation_path(number) and left.continues(record):

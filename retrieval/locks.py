@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval.disk import os_errors, replace_file
+from retrieval.disk import os_errors
 from retrieval.errors import IndexBusyError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Lock:
         try:
             me = Holder.me(phase)
             with os_errors("write", self.path.parent):
-                replace_file(self.note, json.dumps(asdict(me)), durable=False)
+                self._write(me)
             yield me
         finally:
             with contextlib.suppress(OSError):
@@ -130,7 +130,11 @@ class Lock:
         if force or now - self._reported >= _REPORT_SECONDS:
             self._reported = now
             with contextlib.suppress(OSError):
-                replace_file(self.note, json.dumps(asdict(holder)), durable=False)
+                self._write(holder)
+
+    def _write(self, holder: Holder) -> None:
+        # In place: whoever reads half of it only misses a name in a message.
+        self.note.write_text(json.dumps(asdict(holder)), encoding="utf-8")
 
     def holder(self) -> Holder | None:
         """Who says to hold it."""

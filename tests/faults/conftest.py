@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.conftest import workplace
+
+__all__ = ["start", "workplace"]
+
 ROOT = Path(__file__).resolve().parents[2]
 Start = Callable[..., "subprocess.Popen[str]"]
 

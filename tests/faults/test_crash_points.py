@@ -1,0 +1,63 @@
+"""A commit is cut off before each of its changes of the disk: the index is the old one or the new one, whole."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from retrieval.index import open_index
+from tests.contract.samples import fill
+from tests.faults.conftest import ROOT
+from tests.faults.crash_points import NEW, OLD
+
+
+def ids(points: list) -> list[str]:
+    return sorted(p.record.image_id for p in points)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "old", "new"),
+    [
+        ("update", ids(OLD), ids(OLD[5:] + NEW)),
+        ("rebuild", ids(OLD), ids(NEW)),
+        ("first", None, ids(NEW)),
+        ("touch", ids(OLD), ids(OLD)),
+    ],
+)
+def test_a_crash_leaves_the_old_or_the_new_index_whole(
+    workplace: Path, scenario: str, old: list[str] | None, new: list[str]
+) -> None:
+    template = workplace / "template"
+    fill(open_index(str(template)), OLD)
+    work = workplace / "work"
+    work.mkdir()
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.faults.crash_points", str(template), str(work), scenario],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert run.returncode == 0, run.stderr
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    assert not lines[-1]["crashed"], "the last attempt must run to its end"
+    assert len(lines) > (3 if scenario == "touch" else 12)
+    switched = []
+    for line in lines:
+        status, after = line["after"]
+        assert status == 0, (line["change"], after)
+        assert after["state"] in (old, new), line["change"]
+        switched.append(after["catalog"] == "/new")
+        status, complete = line["again"]
+        assert status == 0, (line["change"], complete)
+        assert complete["state"] == new, line["change"]
+        assert complete["catalog"] == "/new"
+        assert complete["folders"] == [f"gen-{complete['generation']:06d}"], line["change"]
+        assert complete["debris"] == [], line["change"]
+    assert switched == sorted(switched), "once switched, a commit never goes back"
+    assert switched[-1]
+    assert not switched[0]
