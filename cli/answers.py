@@ -105,21 +105,24 @@ class Printer:
             from cli.thumbnails import show
 
             show(self._sources[answer.source], [self._catalog / m.evidence[0].image for m in answer.matches])
+        sure = ["" if m.confidence is None else f"{m.confidence:.0%}" for m in answer.matches]
+        shown = any(sure)
         render.table(
-            ("product", "name", "score", "share", "votes", "distance", "evidence"),
+            ("product", "name", *(("confidence",) if shown else ()), "score", "share", "votes", "distance", "evidence"),
             [
                 (
                     match.product_id,
                     _describe(match),
+                    *((sure[place],) if shown else ()),
                     f"{match.score:.3f}",
                     f"{match.share:.0%}",
                     str(match.votes),
                     f"{match.best_distance:.3f}",
                     "  ".join(f"{e.image} {e.distance:.3f}" for e in match.evidence[:_EVIDENCE_SHOWN]),
                 )
-                for match in answer.matches
+                for place, match in enumerate(answer.matches)
             ],
-            right=(2, 3, 4, 5),
+            right=(2, 3, 4, 5, 6)[: 4 + shown],
         )
         render.emit()
 

@@ -61,7 +61,14 @@ def query_command(
     from cli.answers import MANY, Printer, document, explain_filters, find_photos, tally
     from retrieval.index import open_index
     from retrieval.models import resolve_model
-    from retrieval.recognizer import EmbeddedPhoto, embed_photos, parse_where, query_threshold, recognize
+    from retrieval.recognizer import (
+        EmbeddedPhoto,
+        embed_photos,
+        parse_where,
+        query_confidence,
+        query_threshold,
+        recognize,
+    )
 
     target = open_index(index_location(index))
     manifest = target.manifest()
@@ -72,6 +79,7 @@ def query_command(
     bundle = resolve_model(setting("model", model), index_model=manifest.model)
     manifest.require(bundle.identity)
     limit = query_threshold(setting("threshold", threshold), bundle)
+    sure = query_confidence(limit, bundle)
     wanted = int(setting("top", top, 5))
     filters = parse_where(where or [], manifest)
     sources = find_photos(photos)
@@ -94,6 +102,7 @@ def query_command(
                         top=wanted,
                         where=filters,
                         fingerprint=bundle.fingerprint,
+                        confidence=sure,
                     )
                     for photo in embedded
                 ]

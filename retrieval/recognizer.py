@@ -6,7 +6,8 @@ import time
 from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from retrieval.errors import ImageError, UsageError
 from retrieval.store import Manifest, Searchable
 from retrieval.types import JsonScalar, Match, Neighbor, Recognition, Where
 from retrieval.workers import default_threads, per_thread
+
+if TYPE_CHECKING:
+    from retrieval.confidence import Confidence
 
 FIRST_LIMIT = 64
 WIDEN = 4
@@ -116,6 +120,7 @@ def recognize(
     top: int = 5,
     where: Where | None = None,
     fingerprint: str,
+    confidence: Confidence | None = None,
 ) -> Recognition:
     """Answer one photo.
 
@@ -126,14 +131,18 @@ def recognize(
         top: how many products to return at most; at least 2 are compared for the verdict.
         where: keep only products whose metadata match.
         fingerprint: the model's, for the record.
+        confidence: how sure answers at this threshold are; see `query_confidence`.
     """
     start = time.perf_counter()
     matches = find(store, photo.vector, threshold=threshold, products=max(top, 2), where=where)
     search_ms = (time.perf_counter() - start) * 1e3
+    shown = matches[:top]
+    if confidence is not None and shown:
+        shown[0] = replace(shown[0], confidence=confidence.of(matches))
     return Recognition(
         source=photo.source,
         verdict=votes.verdict(matches),
-        matches=tuple(matches[:top]),
+        matches=tuple(shown),
         threshold=threshold,
         fingerprint=fingerprint,
         timings_ms={
@@ -230,3 +239,9 @@ def query_threshold(given: float | None, bundle: Bundle) -> float:
             hint="Give --threshold D (squared L2 in [0, 4]; often 0.5 to 1.2), or import the model with one.",
         )
     return bundle.calibration.threshold
+
+
+def query_confidence(threshold: float, bundle: Bundle) -> Confidence | None:
+    """The bundle's confidence, if it has one and it was fitted at this threshold: it holds for no other."""
+    fitted = bundle.calibration.confidence if bundle.calibration else None
+    return fitted if fitted is not None and fitted.threshold == threshold else None

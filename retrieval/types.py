@@ -87,9 +87,7 @@ class Neighbor:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.distance <= MAX_DISTANCE:
-            raise ValueError(
-                f"a squared L2 distance of unit vectors lies in [0, 4], received {self.distance}"
-            )
+            raise ValueError(f"a squared L2 distance of unit vectors lies in [0, 4], received {self.distance}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +110,8 @@ class Match:
         best_distance: squared L2 to its nearest picture.
         evidence: its nearest pictures, nearest first.
         metadata: what the catalog says about it.
+        confidence: the probability that it is the right one, in [0, 1]; None where the model carries
+            none, and for all but the first match.
     """
 
     product_id: str
@@ -121,6 +121,7 @@ class Match:
     best_distance: float
     evidence: tuple[Evidence, ...]
     metadata: Metadata = field(default_factory=dict)
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ class Recognition:
                     "metadata": dict(m.metadata),
                     "evidence": [{"image": e.image, "distance": e.distance} for e in m.evidence],
                 }
+                | ({} if m.confidence is None else {"confidence": m.confidence})
                 for m in self.matches
             ],
             "timings_ms": dict(self.timings_ms),
