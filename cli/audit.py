@@ -120,9 +120,13 @@ def _print(report: AuditReport, shown: int) -> None:
         render.emit(f"-> {KINDS[kind].advice}")
         render.emit()
     counts = report.counts()
+    words = (_plural(counts["error"], "error"), _plural(counts["warning"], "warning"), _plural(counts["info"], "note"))
     render.emit(
-        f"{report.pictures:,} pictures of {report.products:,} products in {report.seconds:.1f} s: "
-        f"{counts['error']:,} errors, {counts['warning']:,} warnings, {counts['info']:,} notes."
+        f"{report.pictures:,} pictures of {report.products:,} products in {report.seconds:.1f} s: {', '.join(words)}."
     )
     if report.clean:
         render.emit("Nothing needs a person.")
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

@@ -149,14 +149,19 @@ def _repetition(members: Sequence[Surveyed], *, bits: int, exact: bool) -> Findi
     kind: Kind = "repeated-picture"
     if several:
         kind = "same-picture" if exact else "near-same-picture"
-    word = "the same" if exact else "nearly the same"
-    where = f"in {len(products)} products: {_names(products)}" if several else f"in {products[0]}"
+    word = "The same" if exact else "Nearly the same"
+    if len(members) == 2:
+        message = f"{word} picture: {members[0].image} and {members[1].image}"
+    elif several:
+        message = f"{word} picture {len(members)} times in {len(products)} products: {_names(products)}"
+    else:
+        message = f"{word} picture {len(members)} times in {products[0]}"
     numbers = {"pictures": len(members), "products": len(products)}
     return Finding(
         kind=kind,
         severity=("error" if exact else "warning") if several else "info",
         products=products,
-        message=f"{word} picture {len(members)} times {where}",
+        message=message,
         strength=float(len(members) if exact else len(members) + 1.0 / (1.0 + bits)),
         numbers=numbers if exact else numbers | {"differing_bits": bits},
         pictures=tuple(_shown(p) for p in members),
@@ -293,7 +298,7 @@ def lone_neighbors(
             kind="indistinguishable",
             severity="info",
             products=(one.product_id, two.product_id),
-            message=f"the only picture of {one.product_id} is within the threshold of {two.product_id}"
+            message=f"The only picture of {one.product_id} is within the threshold of {two.product_id}"
             f" ({distances[j]:.2f})",
             strength=-float(distances[j]),
             numbers={"distance": round(float(distances[j]), 4)},

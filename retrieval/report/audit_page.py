@@ -28,6 +28,7 @@ _SHOWN_PICTURES = 8
 
 _TONES: Mapping[Severity, Tone] = {"error": "bad", "warning": "warn", "info": "plain"}
 _COMPARED: frozenset[Kind] = frozenset({"mislabeled", "indistinguishable"})
+_COPIES: frozenset[Kind] = frozenset({"same-picture", "near-same-picture", "repeated-picture"})
 _LISTED: frozenset[Kind] = frozenset({"unreadable", "unused-file", "no-pictures"})
 _SINGLE: frozenset[Kind] = frozenset({"few-views", "blank", "tiny"})
 _SOURCES: Mapping[ThresholdSource, str] = {
@@ -107,17 +108,13 @@ def _body(kind: Kind, found: Sequence[Finding], album: _Album, shown: int) -> Ma
     if kind in _LISTED:
         body = table(
             ["", "File or product", "What is wrong"],
-            [[_severity(f), _subject(f), f.message] for f in drawn],
-            caption=KINDS[kind].title,
+            [[_severity(f), _subject(f), f.message.removeprefix(f"{_subject(f)}: ")] for f in drawn],
+            label=KINDS[kind].title,
         )
     elif kind in _SINGLE:
-        body = strip(
-            album.draw(p, f"{f.products[0]}: {_short(f)}", alt=f.message, mark=False)
-            for f in drawn
-            for p in f.pictures[:1]
-        )
+        body = strip(album.draw(p, _short(f), alt=f.message) for f in drawn for p in f.pictures[:1])
     else:
-        body = cards(_card(f, album) for f in drawn)
+        body = cards((_card(f, album) for f in drawn), narrow=kind not in _COMPARED)
     rest = len(found) - len(drawn)
     more = (
         Markup('<p class="soft">{}</p>').format(f"and {rest:,} more, weaker; itemrec audit --json lists them all.")
@@ -139,16 +136,24 @@ def _card(finding: Finding, album: _Album) -> Markup:
             strip((album.draw(p, _name(p)) for p in pictures[:most]), heading=_heading(product, pictures, most))
             for product, pictures in list(by_product.items())[:_SHOWN_PICTURES]
         ]
-    return card(finding.message, groups(*rows), tone=_TONES[finding.severity])
+    return card(_title(finding), groups(*rows), tone=_TONES[finding.severity])
+
+
+def _title(finding: Finding) -> str:
+    """The message, or for copies (whose paths stand under the pictures) where they lie."""
+    if finding.kind in _COPIES:
+        shown = [*finding.products[:3], *([f"{len(finding.products) - 3} more"] if len(finding.products) > 3 else [])]
+        return f"{finding.numbers['pictures']} times in {' and '.join(shown)}"
+    return finding.message
 
 
 def _compared(finding: Finding, album: _Album) -> list[Markup]:
     parts: list[tuple[str, list[Shown]]] = []
     own, other = finding.products[0], finding.products[-1]
-    for role, heading in (("subject", "This picture"), ("own", own), ("other", other)):
+    for role, heading in (("subject", "this picture"), ("own", own), ("other", other)):
         chosen = [p for p in finding.pictures if p.role == role]
         if chosen:
-            parts.append((f"in {own}" if role == "subject" else heading, chosen))
+            parts.append((heading, chosen))
     return [
         strip((album.draw(p, _distance(p), mark=p.role == "subject") for p in pictures), heading=heading)
         for heading, pictures in parts
@@ -187,9 +192,9 @@ def _heading(product: str, pictures: Sequence[Shown], most: int) -> str:
 
 def _short(finding: Finding) -> str:
     if finding.kind == "few-views":
-        return _plural(int(finding.numbers["pictures"]), "picture")
+        return f"{finding.products[0]}: {_plural(int(finding.numbers['pictures']), 'picture')}"
     if finding.kind == "tiny" and "width" in finding.numbers:
-        return f"{finding.numbers['width']} x {finding.numbers['height']} px"
+        return f"{finding.pictures[0].image}: {finding.numbers['width']} x {finding.numbers['height']} px"
     return finding.pictures[0].image
 
 

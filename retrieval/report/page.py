@@ -147,9 +147,9 @@ def tile_row(tiles: Sequence[Tile]) -> Markup:
     return Markup('<ul class="tiles">{}</ul>').format(Markup("").join(cells))
 
 
-def cards(items: Iterable[Markup]) -> Markup:
-    """A list of cards, see `card`."""
-    return Markup('<ul class="cards">{}</ul>').format(Markup("").join(items))
+def cards(items: Iterable[Markup], *, narrow: bool = False) -> Markup:
+    """A list of cards, see `card`; ``narrow`` ones stand side by side where there is room."""
+    return Markup('<ul class="cards{}">{}</ul>').format(" narrow" if narrow else "", Markup("").join(items))
 
 
 def card(title: str | Markup, *parts: str | Markup, tone: Tone = "plain") -> Markup:
@@ -195,7 +195,12 @@ def wide_figure(drawing: Markup, caption: str) -> Markup:
 
 
 def table(
-    headings: Sequence[str], rows: Iterable[Sequence[str | Markup]], *, numeric: Sequence[int] = (), caption: str = ""
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str | Markup]],
+    *,
+    numeric: Sequence[int] = (),
+    caption: str = "",
+    label: str = "",
 ) -> Markup:
     """A table that scrolls sideways on a phone.
 
@@ -203,7 +208,8 @@ def table(
         headings: one for each column.
         rows: cells, one for each column.
         numeric: indices of right-aligned columns.
-        caption: what the table shows.
+        caption: what the table shows, above it.
+        label: the same for screen readers only, where a heading above says it already.
     """
 
     def cells(tag: str, row: Sequence[str | Markup]) -> Markup:
@@ -222,7 +228,7 @@ def table(
     return Markup(
         '<div class="scroll" tabindex="0" role="region" aria-label="{}">'
         "<table>{}<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
-    ).format(caption or "Table", above, head, body)
+    ).format(caption or label or "Table", above, head, body)
 
 
 def details(summary: str, body: Markup) -> Markup:
