@@ -35,10 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         if given.action == "measure":
-            from trainer.starter.card import measure_all, results_table
+            from trainer.starter.card import measure_all, tables
 
             bundle = read_bundle(given.bundle)
-            print(results_table(measure_all(bundle, cache=given.cache, grocery=given.grocery, say=_say)))
+            print(tables(measure_all(bundle, cache=given.cache, grocery=given.grocery, say=_say)))
         else:
             from trainer.starter.build import build
 

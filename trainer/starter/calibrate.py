@@ -4,73 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from retrieval.calibration import Calibration, OperatingPoint
-from retrieval.metrics import AtFar, pair_rates
-from retrieval.metrics.openset import OpenSetRate, finding_distances, open_set
+from retrieval.calibration import Calibration
+from retrieval.errors import EncoderError
+from retrieval.metrics.openset import finding_distances
+from retrieval.threshold import FarChoice, FpirChoice, choose_by_far, choose_by_fpir
 from trainer.photos import PhotoSet
 from trainer.starter.baselines import Embed
 from trainer.starter.measure import drawn_trials, identify
 
-CHOSEN_FPIR = 0.05
+FPIR_TARGETS = (0.05, 0.1)
+"""The first of them is what queries use: it answers "is it none of ours?"."""
+
 FAR_TARGETS = (0.001, 0.01, 0.05)
-FPIR_TARGETS = (CHOSEN_FPIR, 0.1)
 
 
 def calibrate(embed: Embed, photos: PhotoSet, *, say: Callable[[str], None]) -> Calibration:
-    """Operating points for pairs of photos and for identification; the default answers "none of ours?".
+    """Operating points for identification and for pairs of photos, with intervals by product.
 
     Args:
         embed: the encoder that will be served.
         photos: drawings of products that it never saw.
         say: told each point.
+
+    Raises:
+        EncoderError: the encoder is so poor that no threshold keeps a target.
     """
     trial = drawn_trials(photos, "validation drawings")[0]
     found = identify(trial, embed)
-    points = [
-        _identification_point(rate, products=found.gallery_products)
-        for rate in open_set(*finding_distances(found), fpir_targets=FPIR_TARGETS)
-    ]
+    known, unknown = finding_distances(found)
+    labels = trial.labels[trial.probes | trial.strangers]
+    is_known = found.outcomes.known
+    by_fpir = choose_by_fpir(known, labels[is_known], unknown, labels[~is_known], FPIR_TARGETS)
     shots = ~photos.studio
-    pairs = pair_rates(embed(photos.pixels[shots]), photos.labels[shots], thresholds=(), far_targets=FAR_TARGETS)
-    points += [_pair_point(f"far={at.target:g}", at) for at in pairs.at_far]
-    points.append(_pair_point("experiment", pairs.experiment))
-    for point in points:
-        say(f"threshold {point.threshold:.4f} for {point.name}")
-    chosen = points[0]
+    _, by_far = choose_by_far(embed(photos.pixels[shots]), photos.labels[shots], FAR_TARGETS)
+    choices: list[FpirChoice | FarChoice] = [*by_fpir, *by_far]
+    for choice in choices:
+        if choice.threshold is None:
+            raise EncoderError(
+                f"expected an encoder that can be calibrated, received one that cannot: {choice.refusal}",
+                hint="train it longer",
+            )
+        say(f"threshold {choice.threshold:.4f} for {choice.name}. {choice.refusal}".rstrip())
+    points = [
+        *(choice.operating_point(gallery=found.gallery_products) for choice in by_fpir),
+        *(choice.operating_point() for choice in by_far),
+    ]
     return Calibration(
-        chosen.threshold,
-        chosen.name,
+        points[0].threshold,
+        points[0].name,
         tuple(points),
-        measured_on=f"{len(photos.products)} drawn products of seed 2, none of them trained on",
+        measured_on=(
+            f"drawings of {len(photos.products)} products that were not trained on; FPIR with strangers of "
+            f"families that are not enrolled, against {found.gallery_images} pictures of "
+            f"{found.gallery_products} products; FAR over all pairs of {int(shots.sum())} photos"
+        ),
     )
-
-
-def _identification_point(rate: OpenSetRate, *, products: int) -> OperatingPoint:
-    return OperatingPoint(
-        f"fpir={rate.target:g}",
-        _given(rate.threshold),
-        fpir=rate.fpir,
-        fnir=rate.fnir,
-        probes=rate.found.whole,
-        strangers=rate.false_matches.whole,
-        gallery=products,
-        note="found means ranked first and within the threshold; strangers are whole families not enrolled",
-    )
-
-
-def _pair_point(name: str, at: AtFar) -> OperatingPoint:
-    return OperatingPoint(
-        name,
-        _given(at.threshold),
-        far=at.far,
-        val=at.val,
-        accepted_same=at.accepted_same,
-        same_pairs=at.same,
-        accepted_different=at.accepted_different,
-        different_pairs=at.different,
-        note="highest VAL with FAR below 0.20" if name == "experiment" else "",
-    )
-
-
-def _given(threshold: float | None) -> float:
-    return 0.0 if threshold is None else threshold

@@ -14,6 +14,7 @@ from retrieval.encoder import load_encoder
 from retrieval.metrics import Identification, Rate, identification, pair_rates
 from retrieval.metrics.openset import finding_distances, open_set
 from retrieval.preprocessing import Preprocessing
+from retrieval.threshold import OpenSetMeasurement, measure_open_set
 from trainer.photos import PhotoSet, read_photos
 from trainer.starter.baselines import Embed
 
@@ -115,6 +116,27 @@ def measure(trial: Trial, embed: Embed) -> Figures:
         gallery_products=found.gallery_products,
         gallery_pictures=found.gallery_images,
     )
+
+
+def with_strangers(trial: Trial, *, every: int = 4) -> Trial:
+    """The same trial without every fourth product in the gallery: probes of those are strangers then."""
+    left_out = trial.labels % every == 0
+    return Trial(
+        trial.name,
+        trial.pixels,
+        trial.labels,
+        trial.gallery & ~left_out,
+        trial.probes & ~left_out,
+        trial.strangers | (trial.probes & left_out),
+    )
+
+
+def at_threshold(trial: Trial, embed: Embed, threshold: float) -> OpenSetMeasurement:
+    """FPIR and FNIR of a trial with strangers at a threshold that was chosen elsewhere."""
+    found = identify(trial, embed)
+    labels, is_known = trial.labels[trial.probes | trial.strangers], found.outcomes.known
+    known, unknown = finding_distances(found)
+    return measure_open_set(known, labels[is_known], unknown, labels[~is_known], threshold)
 
 
 def identify(trial: Trial, embed: Embed) -> Identification:
