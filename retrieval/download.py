@@ -89,7 +89,7 @@ def fetch(
 
     Args:
         url: http or https. Plain http only with ``allow_http``, or to this machine.
-        dest: where to put it; replaced atomically. Its directory must exist.
+        dest: where to put it; replaced atomically.
         sha256: 64 hex digits.
         max_bytes: refuse anything larger.
         allow_private: also connect to private, loopback and link-local addresses.
@@ -116,6 +116,7 @@ def fetch(
     job = _Job(parse_url(url), part, digest, max_bytes, access, progress, patience)
     lock = FileLock(f"{part}.lock")
     try:
+        dest.parent.mkdir(parents=True, exist_ok=True)
         if dest.is_file() and durable.sha256(dest) == digest:
             return Downloaded(dest, dest.stat().st_size, 0)
         with lock.acquire(timeout=0):

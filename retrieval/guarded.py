@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -47,7 +48,7 @@ def parse_url(url: str) -> httpx.URL:
     """Parse a URL; raises DownloadError when it is none, or neither http nor https."""
     try:
         parsed = httpx.URL(url)
-        parsed.raw_host.decode("ascii")
+        _check_port(parsed)
     except (httpx.InvalidURL, ValueError, TypeError) as error:
         raise DownloadError(
             "expected a URL such as https://host/model.tflite, received something that is none",
@@ -66,6 +67,11 @@ def shown(url: httpx.URL) -> str:
     host = f"[{url.host}]" if ":" in url.host else url.host
     port = "" if url.port is None else f":{url.port}"
     return f"{url.scheme}://{host}{port}{url.path}" + ("?…" if url.query else "")
+
+
+def _check_port(url: httpx.URL) -> None:
+    if url.port is not None and not 1 <= url.port <= 65_535:
+        raise ValueError(f"{url.port} is no port")
 
 
 @contextmanager
@@ -98,7 +104,7 @@ def _redirect(url: httpx.URL, response: httpx.Response) -> httpx.URL:
     location = response.headers.get("location", "")
     try:
         target = url.join(location)
-        target.raw_host.decode("ascii")
+        _check_port(target)
     except (httpx.InvalidURL, ValueError) as error:
         raise DownloadError(f"expected a redirect to a URL from {shown(url)}, received a broken one") from error
     if not location or target.scheme not in ("http", "https") or not target.host:
@@ -112,27 +118,31 @@ def _redirect(url: httpx.URL, response: httpx.Response) -> httpx.URL:
 
 
 @contextmanager
-def _exchange(
-    url: httpx.URL, headers: Mapping[str, str], auth: httpx.BasicAuth | None, access: Access
-) -> Iterator[httpx.Response]:
+def _exchange(url: httpx.URL, headers: Mapping[str, str], auth: str | None, access: Access) -> Iterator[httpx.Response]:
     host = url.raw_host.decode("ascii")
-    proxied = _goes_through_proxy(url)
-    targets = _judged(url, host, access, proxied=proxied)
+    proxy = _proxy_for(url)
+    targets = _judged(url, host, access, proxied=proxy is not None)
+    extensions: dict[str, object] = {"timeout": httpx.Timeout(access.read, connect=access.connect).as_dict()}
+    if url.scheme == "https":
+        extensions["sni_hostname"] = host
     problem: Exception | None = None
-    with _client(access, proxied=proxied) as client:
+    # A bare transport and no client: a client also reads redirects, cookies and the environment.
+    with _transport(proxy) as transport:
         for target in targets:
-            request = client.build_request(
+            request = httpx.Request(
                 "GET",
-                url.copy_with(host=target, userinfo=b""),
+                url.copy_with(host=target, userinfo=b"", fragment=None),
                 headers={**headers, "Host": url.netloc.decode("ascii")},
-                extensions={"sni_hostname": host} if url.scheme == "https" else {},
+                extensions=extensions,
             )
+            if auth is not None:
+                request.headers["Authorization"] = auth
             try:
-                response = client.send(request, auth=auth, stream=True)
+                response = transport.handle_request(request)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 problem = error
                 continue
-            except (httpx.HTTPError, httpx.StreamError) as error:
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise _foreign(url, error) from error
             try:
                 yield response
@@ -158,17 +168,12 @@ def _judged(url: httpx.URL, host: str, access: Access, *, proxied: bool) -> list
     return targets
 
 
-def _client(access: Access, *, proxied: bool) -> httpx.Client:
+def _transport(proxy: str | None) -> httpx.HTTPTransport:
     try:
-        return httpx.Client(
-            timeout=httpx.Timeout(access.read, connect=access.connect),
-            # A transport of its own, so that the proxies of the environment do not see rewritten hosts.
-            transport=None if proxied else httpx.HTTPTransport(),
-            follow_redirects=False,
-        )
+        return httpx.HTTPTransport(proxy=proxy)
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         raise DownloadError(
-            f"expected usable proxy and certificate settings in the environment, received: {error}",
+            f"expected usable proxy and certificate settings in the environment, received: {type(error).__name__}",
             hint="Check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
         ) from error
 
@@ -188,12 +193,15 @@ def _foreign(url: httpx.URL, error: Exception | None) -> Exception:
     return DownloadError(f"expected an answer from {shown(url)}, received: {type(error).__name__}")
 
 
-def _credentials(url: httpx.URL) -> httpx.BasicAuth | None:
-    return httpx.BasicAuth(url.username, url.password) if url.username or url.password else None
+def _credentials(url: httpx.URL) -> str | None:
+    if not (url.username or url.password):
+        return None
+    return "Basic " + base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
 
 
-def _goes_through_proxy(url: httpx.URL) -> bool:
+def _proxy_for(url: httpx.URL) -> str | None:
     proxies = urllib.request.getproxies()
-    if not (proxies.get(url.scheme) or proxies.get("all")):
-        return False
-    return not urllib.request.proxy_bypass(url.host)
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(url.host):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
