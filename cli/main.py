@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 import cli.audit
+import cli.calibrate
 import cli.demo
 import cli.doctor
+import cli.evaluate
 import cli.index
 import cli.models
 import cli.query
@@ -60,6 +62,8 @@ def _main(
 
 app.command("index")(cli.index.index_command)
 app.command("query")(cli.query.query_command)
+app.command("evaluate")(cli.evaluate.evaluate_command)
+app.command("calibrate")(cli.calibrate.calibrate_command)
 app.command("audit")(cli.audit.audit_command)
 app.command("doctor")(cli.doctor.doctor_command)
 app.command("demo")(cli.demo.demo_command)

@@ -20,6 +20,7 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "model": (str,),
     "top": (int,),
     "threshold": (int, float),
+    "data": (str,),
 }
 
 IndexOption = Annotated[
@@ -56,9 +57,7 @@ def _config() -> dict[str, Any]:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(
-            f"expected a TOML file, received a {CONFIG_FILE} that cannot be read: {error}"
-        ) from error
+        raise UsageError(f"expected a TOML file, received a {CONFIG_FILE} that cannot be read: {error}") from error
     for key, value in data.items():
         if key not in _KEYS:
             raise UsageError(
@@ -66,9 +65,7 @@ def _config() -> dict[str, Any]:
                 hint=f"Correct or remove that line of {path.resolve()}",
             )
         if not isinstance(value, _KEYS[key]) or isinstance(value, bool):
-            raise UsageError(
-                f"expected {key} in {CONFIG_FILE} to be a {_KEYS[key][-1].__name__}, received {value!r}"
-            )
+            raise UsageError(f"expected {key} in {CONFIG_FILE} to be a {_KEYS[key][-1].__name__}, received {value!r}")
     return data
 
 
@@ -80,3 +77,21 @@ def setting(key: str, given: Any, default: Any = None) -> Any:
 def index_location(given: str | None) -> str:
     """The index to use."""
     return str(setting("index", given, DEFAULT_INDEX))
+
+
+def rate(option: str, text: str) -> float:
+    """A rate as people write it: ``1%``, ``1 %`` or ``0.01``.
+
+    Raises:
+        UsageError: it is not one, or not between 0 and 1.
+    """
+    number = text.strip().removesuffix("%").rstrip()
+    try:
+        value = float(number) / (100.0 if text.strip().endswith("%") else 1.0)
+    except ValueError:
+        value = float("nan")
+    if not 0.0 < value < 1.0:
+        raise UsageError(
+            f"expected {option} as a rate between 0 and 1, received {text!r}", hint=f"For example: {option} 1%"
+        )
+    return value

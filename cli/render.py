@@ -57,6 +57,11 @@ def warn(text: str) -> None:
     _write(sys.stderr, f"itemrec: warning: {text}")
 
 
+def complain(text: str) -> None:
+    """Write to stderr why the exit code is not 0, even with ``--quiet``."""
+    _write(sys.stderr, f"itemrec: {printable(text)}")
+
+
 def report_error(error: ItemrecError, *, as_json: bool) -> None:
     """Say what went wrong in one line, and what to do in another; as JSON on stdout too when asked."""
     if as_json:

@@ -167,7 +167,7 @@ def measure_pairs(embeddings: NDArray[np.float32], labels: Labels, threshold: fl
     Raises:
         ValueError: shapes, types or norms are not as described, or the threshold is nan.
     """
-    return _measured(accepted_by_product(embeddings, labels, threshold))
+    return measure_counts(accepted_by_product(embeddings, labels, threshold))
 
 
 def choose_by_far(
@@ -296,7 +296,7 @@ def _choice(name: str, at: AtFar, rates: PairRates, embeddings: NDArray[np.float
         )
     if not refusal and not at.same:
         refusal = "VAL cannot be told: no product has two photos. Use more photos of each product."
-    measured = _measured(accepted_by_product(embeddings, labels, at.threshold))
+    measured = measure_counts(accepted_by_product(embeddings, labels, at.threshold))
     far = measured.far_ci
     ends = (
         Interval(math.nan, math.nan, far.level, "none")
@@ -311,7 +311,8 @@ def _choice(name: str, at: AtFar, rates: PairRates, embeddings: NDArray[np.float
     return FarChoice(name, at.target, at.threshold, ends, measured, refusal)
 
 
-def _measured(counts: ProductPairCounts) -> PairMeasurement:
+def measure_counts(counts: ProductPairCounts) -> PairMeasurement:
+    """`measure_pairs`, from pairs that are counted already."""
     images = int(counts.images.sum())
     same = int(counts.same.sum())
     rate = PairRate(
@@ -349,6 +350,7 @@ __all__ = [
     "PairMeasurement",
     "choose_by_far",
     "choose_by_fpir",
+    "measure_counts",
     "measure_open_set",
     "measure_pairs",
     "support",

@@ -109,7 +109,9 @@ def calibrate(
             hint="Use more photos, another model, or a higher target.",
         )
     fitted = None
-    if gallery is not None:
+    if gallery is None:
+        left_out.append("FPIR and the confidence of answers need a gallery: --gallery index, train or FOLDER.")
+    else:
         answers = answer_all(photos, gallery, chosen.threshold, ())
         fitted = fit_confidence(answers, chosen.threshold, fitted_on=measured_on)
         if fitted is None:

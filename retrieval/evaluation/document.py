@@ -101,6 +101,7 @@ class AtFarDoc(TypedDict):
     ``threshold`` was chosen on ``chosen_on``; null when no threshold keeps the target (then nothing is
     accepted). ``val`` and ``far`` are measured on this split. ``same_photos``: chosen on the photos measured
     here, as points of an ROC usually are. ``refusal``: why the data cannot bear the claim; empty when they can.
+    ``by_product``: ``[accepted, all]`` same-product pairs of each product that has any: what comparing resamples.
     """
 
     target: float | None
@@ -114,6 +115,7 @@ class AtFarDoc(TypedDict):
     chosen_on: str
     same_photos: bool
     refusal: str
+    by_product: dict[str, list[int]]
 
 
 class HistogramDoc(TypedDict):
@@ -122,14 +124,6 @@ class HistogramDoc(TypedDict):
     edges: list[float]
     same: list[int]
     different: list[int]
-
-
-class ByProductDoc(TypedDict):
-    """Same-product pairs accepted at each FAR target, by product: what ``--compare`` resamples."""
-
-    products: list[str]
-    same: list[int]
-    accepted_same: dict[str, list[int]]
 
 
 class PairsDoc(TypedDict):
@@ -149,7 +143,6 @@ class PairsDoc(TypedDict):
     auc: float | None
     roc: list[SweepDoc]
     histogram: HistogramDoc
-    by_product: ByProductDoc
 
 
 class GroupDoc(RateDoc):
@@ -205,13 +198,25 @@ class IdentificationDoc(TypedDict):
 
 
 class OpenSetPointDoc(TypedDict):
-    """What one threshold does: DIR of known photos (right product first) and FPIR of strangers."""
+    """What one threshold does to known photos and to strangers.
 
-    threshold: float | None
-    dir: RateDoc
-    dir_top5: RateDoc
-    fpir: RateDoc
+    ``dir``: ``found`` of ``probes`` known photos have their product first; ``dir_top5``: ``found_top5`` among the
+    first five. ``fpir``: ``named`` of ``strangers`` get a name. Threshold null accepts nothing.
+    """
+
     target: float | None
+    threshold: float | None
+    dir: float | None
+    dir_ci: Ends
+    dir_top5: float | None
+    dir_top5_ci: Ends
+    fpir: float | None
+    fpir_ci: Ends
+    found: int
+    found_top5: int
+    probes: int
+    named: int
+    strangers: int
     chosen_on: str
     same_photos: bool
     refusal: str
@@ -371,7 +376,10 @@ class ProbeDoc(TypedDict):
 
 
 class EvaluationDoc(TypedDict):
-    """The whole document. ``verdict`` is the sentence on top, ``tone`` is good, warn or bad."""
+    """The whole document. ``verdict`` is the sentence on top, ``tone`` is good, warn or bad.
+
+    ``outcomes`` is what `retrieval.compare` reads: ``{"image", "product", "rank", "known"}`` of each probe.
+    """
 
     schema: str
     itemrec: str
@@ -393,3 +401,4 @@ class EvaluationDoc(TypedDict):
     confidence: ConfidenceDoc | None
     excluded: ExcludedDoc
     probes: list[ProbeDoc]
+    outcomes: list[dict[str, Any]]

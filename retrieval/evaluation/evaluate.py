@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from retrieval.bundle import Calibration
+from retrieval.compare import outcomes_json
 from retrieval.confidence import Confidence
 from retrieval.distance import MAX_DISTANCE
 from retrieval.duplicates import NEAR_BITS
@@ -165,6 +166,7 @@ def evaluate(found: Photos, gallery: Photos, setting: Setting, *, notes: Sequenc
         confidence=confidence_section(answers, thresholds.confidence, same_photos=thresholds.same_photos),
         excluded=_excluded(found, exclusion, setting.max_bits),
         probes=_probes(photos, gallery, answers, nearest, thresholds, setting.category_column),
+        outcomes=outcomes_json(answers.outcomes[MAX_DISTANCE], photos.sources),
     )
     document["verdict"], document["tone"] = headline(document)
     document["warnings"] = [*notes, *warnings_of(document)]

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.evaluation.document import AtFarDoc, ByProductDoc, HistogramDoc, PairsDoc, SweepDoc
+from retrieval.compare import by_product_json
+from retrieval.evaluation.document import AtFarDoc, HistogramDoc, PairsDoc, SweepDoc
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rates import number
 from retrieval.evaluation.thresholds import Chosen, Thresholds
 from retrieval.metrics import EXPERIMENT_FAR, AtFar, Curve, PairRate, accepted_by_product, pair_rates
-from retrieval.threshold import measure_pairs, support
+from retrieval.threshold import measure_counts, support
 
 _ROC_POINTS = 300
 _LEAST_FAR = 1e-6
@@ -48,7 +49,6 @@ def pairs_section(photos: Photos, thresholds: Thresholds, far_targets: Sequence[
         auc=number(rates.curve.auc),
         roc=_roc(rates.curve),
         histogram=_histogram(rates.curve),
-        by_product=_by_product(photos, at_far),
     )
 
 
@@ -68,6 +68,7 @@ def _at(photos: Photos, target: float, own: AtFar, chosen: Chosen | None, same_p
             chosen_on="",
             same_photos=True,
             refusal="",
+            by_product={},
         )
         if threshold is None
         else _measured(photos, threshold)
@@ -80,7 +81,8 @@ def _at(photos: Photos, target: float, own: AtFar, chosen: Chosen | None, same_p
 
 
 def _measured(photos: Photos, threshold: float) -> AtFarDoc:
-    measured = measure_pairs(photos.vectors, photos.labels, threshold)
+    counts = accepted_by_product(photos.vectors, photos.labels, threshold)
+    measured = measure_counts(counts)
     rate = measured.rate
     return AtFarDoc(
         target=None,
@@ -94,6 +96,7 @@ def _measured(photos: Photos, threshold: float) -> AtFarDoc:
         chosen_on="",
         same_photos=False,
         refusal="",
+        by_product=by_product_json(counts),
     )
 
 
@@ -136,15 +139,3 @@ def _histogram(curve: Curve) -> HistogramDoc:
     return HistogramDoc(
         edges=edges.tolist(), same=counts(curve.accepted_same), different=counts(curve.accepted_different)
     )
-
-
-def _by_product(photos: Photos, at_far: dict[str, AtFarDoc]) -> ByProductDoc:
-    products, images = np.unique(photos.labels, return_counts=True)
-    accepted: dict[str, list[int]] = {}
-    for key, doc in at_far.items():
-        if doc["threshold"] is None:
-            accepted[key] = [0] * len(products)
-        else:
-            found = accepted_by_product(photos.vectors, photos.labels, doc["threshold"])
-            accepted[key] = found.accepted_same.tolist()
-    return ByProductDoc(products=products.tolist(), same=(images * (images - 1) // 2).tolist(), accepted_same=accepted)

@@ -121,12 +121,25 @@ def _point(
     else:
         ranks = answers.outcomes[threshold].ranks[answers.known]
         named = within(answers.rival_distance[answers.known], threshold)
+    first, five, fpir = (
+        rate_of(ranks == 1, labels),
+        rate_of((ranks >= 1) & (ranks <= 5), labels),
+        rate_of(named, labels),
+    )
     return OpenSetPointDoc(
-        threshold=threshold,
-        dir=rate_of(ranks == 1, labels),
-        dir_top5=rate_of((ranks >= 1) & (ranks <= 5), labels),
-        fpir=rate_of(named, labels),
         target=target,
+        threshold=threshold,
+        dir=first["rate"],
+        dir_ci=first["ci"],
+        dir_top5=five["rate"],
+        dir_top5_ci=five["ci"],
+        fpir=fpir["rate"],
+        fpir_ci=fpir["ci"],
+        found=first["part"],
+        found_top5=five["part"],
+        probes=first["whole"],
+        named=fpir["part"],
+        strangers=fpir["whole"],
         chosen_on=chosen_on,
         same_photos=same_photos,
         refusal=refusal,

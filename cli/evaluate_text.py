@@ -1,0 +1,202 @@
+"""What `itemrec evaluate` prints for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cli import render
+from retrieval.text import printable
+
+if TYPE_CHECKING:
+    from retrieval.compare import Comparison
+    from retrieval.evaluation.document import AtFarDoc, EvaluationDoc, OpenSetPointDoc, RateDoc
+
+_SHOWN = 5
+_TONES = {"good": "bold green", "warn": "bold yellow", "bad": "bold red"}
+
+
+def print_document(document: EvaluationDoc) -> None:
+    """The verdict on top, then a table for each question; warnings go to stderr."""
+    _verdict(document["verdict"], document["tone"])
+    gallery, use = document["gallery"], document["threshold"]
+    render.emit(
+        f"{document['split']}: {document['photos']:,} photos of {document['products']:,} products, model "
+        f"{printable(document['model']['name'])}; gallery {gallery['source']}: {gallery['images']:,} pictures of "
+        f"{gallery['products']:,} products."
+    )
+    origin = {"given": "given by hand", "model": "the model's calibration", "split": "chosen for this run"}
+    on = f", chosen on {printable(use['chosen_on'])}" if use["chosen_on"] else ""
+    render.emit(f"Threshold {use['value']:.4f} (squared L2): {use['name']}, {origin[use['source']]}{on}.")
+    render.emit()
+    _pairs(document)
+    _identification(document)
+    _open_set(document)
+    _confidence(document)
+    for warning in document["warnings"]:
+        render.warn(printable(warning))
+
+
+def percent(value: float | None) -> str:
+    """A rate in percent, with as many digits as it deserves."""
+    if value is None:
+        return "-"
+    return f"{100.0 * value:.1f} %" if value >= 0.01 or value == 0.0 else f"{100.0 * value:.2g} %"
+
+
+def _counted(rate: RateDoc) -> tuple[str, str, str]:
+    return percent(rate["rate"]), f"{rate['part']:,} / {rate['whole']:,}", _ends(rate["ci"])
+
+
+def _ends(ends: list[float] | None) -> str:
+    return f"{percent(ends[0])} to {percent(ends[1])}" if ends else ""
+
+
+def _verdict(text: str, tone: str) -> None:
+    if not render.on_terminal():
+        render.emit(text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console().print(Text(text, style=_TONES[tone]))
+
+
+def _pairs(document: EvaluationDoc) -> None:
+    pairs = document["pairs"]
+    render.emit(
+        f"Pairs: {pairs['same']:,} of the same product, {pairs['different']:,} of different ones. "
+        f"AUC {_plain(pairs['auc'])}, EER {percent(pairs['eer'])}."
+    )
+    rows = [("in use", pairs["at_threshold"]), ("FAR < 20 %", pairs["experiment"])]
+    rows += [(f"FAR {100.0 * float(key):g} %", doc) for key, doc in pairs["at_far"].items()]
+    render.table(
+        ("", "threshold", "VAL", "95 %", "FAR", "95 %", "chosen on"),
+        [(name, *_pair_row(doc)) for name, doc in rows],
+        right=(1, 2, 4),
+    )
+    sweep = ", ".join(f"{s['threshold']:g}: {percent(s['val'])} / {percent(s['far'])}" for s in pairs["sweep"])
+    render.emit(f"VAL / FAR by threshold: {sweep}")
+    render.emit()
+
+
+def _pair_row(doc: AtFarDoc) -> tuple[str, ...]:
+    return (
+        _threshold(doc["threshold"]),
+        percent(doc["val"]),
+        _ends(doc["val_ci"]),
+        percent(doc["far"]),
+        _ends(doc["far_ci"]),
+        _where(doc["chosen_on"], same_photos=doc["same_photos"]),
+    )
+
+
+def _where(chosen_on: str, *, same_photos: bool) -> str:
+    return "these very photos" if same_photos else printable(chosen_on) or "by hand"
+
+
+def _threshold(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _identification(document: EvaluationDoc) -> None:
+    section = document["identification"]
+    render.emit(
+        f"Which product? {section['probes']:,} photos against {section['gallery']:,} products, every photo answered."
+    )
+    names = {
+        "top1": "first answer right (votes)",
+        "top5": "among the first five (votes)",
+        "knn_top1": "nearest picture right",
+        "map_at_r": "mean average precision at R",
+        "matching_test_top5": "one representative a product, first five, within the threshold",
+    }
+    rows = []
+    for key, name in names.items():
+        shown = _counted(section["rates"][key])
+        rows.append((name, shown[0], "mean" if key == "map_at_r" else shown[1], shown[2]))
+    render.table(("", "rate", "photos", "95 %"), rows, right=(1, 2))
+    if section["per_category"]:
+        worst = ", ".join(
+            f"{printable(g['name'] or '(none)')} {percent(g['rate'])}" for g in section["per_category"][:_SHOWN]
+        )
+        render.emit(f"Hardest by {printable(section['category_column'])}: {worst}")
+    worst = ", ".join(
+        f"{printable(g['name'])} {g['part']}/{g['whole']}" for g in section["per_product"][:_SHOWN] if g["rate"] != 1.0
+    )
+    if worst:
+        render.emit(f"Hardest products: {worst}")
+    for c in section["confusions"][:_SHOWN]:
+        render.emit(
+            f"  {printable(c['product'])} taken for {printable(c['taken_for'])}: {c['count']} of {c['probes']}"
+            f" ({printable(c['examples'][0]['photo'])} ~ {printable(c['examples'][0]['image'])})"
+        )
+    render.emit()
+
+
+def _open_set(document: EvaluationDoc) -> None:
+    section = document["open_set"]
+    render.emit(
+        f"One of ours at all? Every photo again as a stranger, its product left out: {section['strangers']:,} photos, "
+        f"{section['gallery']:,} products left."
+    )
+    use = document["threshold"]["value"]
+    rates = section["rates"]
+    in_use = (f"in use ({_threshold(use)})", *_counted(rates["dir"]), *_counted(rates["fpir"]))
+    rows: list[tuple[str, ...]] = [in_use]
+    rows += [_open_row(f"FAR {100.0 * float(k):g} %", p) for k, p in section["dir_at_far"].items()]
+    rows += [_open_row(f"FPIR {100.0 * float(k):g} %", p) for k, p in section["at_fpir"].items()]
+    render.table(
+        ("threshold", "found", "photos", "95 %", "strangers named", "photos", "95 %"), rows, right=(1, 2, 4, 5)
+    )
+    ambiguous = section["ambiguous"]
+    render.emit(
+        f"Ambiguous: all names right {percent(ambiguous['all']['rate'])}; those with the verdict match "
+        f"{percent(ambiguous['match']['rate'])}, which are {percent(ambiguous['coverage_of_match']['rate'])} of the "
+        f"photos; ambiguous ones list the right product in {percent(ambiguous['candidates']['rate'])}. "
+        f"Strangers with the verdict match: {percent(rates['fpir_match']['rate'])}."
+    )
+    render.emit()
+
+
+def _open_row(name: str, point: OpenSetPointDoc) -> tuple[str, ...]:
+    mark = "*" if point["same_photos"] else ""
+    return (
+        f"{name} ({_threshold(point['threshold'])}{mark})",
+        percent(point["dir"]),
+        f"{point['found']:,} / {point['probes']:,}",
+        _ends(point["dir_ci"]),
+        percent(point["fpir"]),
+        f"{point['named']:,} / {point['strangers']:,}",
+        _ends(point["fpir_ci"]),
+    )
+
+
+def _confidence(document: EvaluationDoc) -> None:
+    section = document["confidence"]
+    points = [*document["open_set"]["dir_at_far"].values(), *document["open_set"]["at_fpir"].values()]
+    if any(point["same_photos"] for point in points):
+        render.emit("* read off the photos measured here, as points of a curve are: not a promise.")
+    if section is None:
+        render.emit("Confidence: this model carries none at this threshold; itemrec calibrate fits one.")
+        return
+    render.emit(
+        f"Confidence ({section['feature']}, {section['kind']}): expected calibration error {percent(section['ece'])}, "
+        f"Brier score {_plain(section['brier'])} over {section['answers']:,} answers, "
+        f"{percent(section['strangers'])} of the photos strangers."
+    )
+
+
+def print_comparison(comparison: Comparison, name: str) -> None:
+    """Each rate of both, and whether the difference is more than chance."""
+    render.emit()
+    render.emit(
+        f"Against {printable(name)}, over {comparison.photos:,} photos that both measured: {comparison.judgment}."
+    )
+    for rate in comparison.rates:
+        render.emit(f"  {rate.line}")
+    if comparison.left_out:
+        render.say(f"{comparison.left_out:,} photos were left out: only one of the two measured them.")
