@@ -26,18 +26,14 @@ def measure(products: int, per_product: int, size: int) -> None:
             photograph(product, seed=shot, size=size, neighbors=near)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     photos = products * per_product
-    print(
-        f"photograph      {size:>4} px  {photos / cpu:>6.0f} /CPU s  {photos / wall:>6.0f} /wall s  ({photos} photos)"
-    )
+    print(f"photograph      {size:>4} px  {photos / cpu:>6.0f} /CPU s  {photos / wall:>6.0f} /wall s  ({photos})")
     wall, cpu = time.perf_counter(), time.process_time()
     for product in drawn:
         for view in range(3):
             studio_picture(product, size=size, view=view)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     pictures = products * 3
-    print(
-        f"studio_picture  {size:>4} px  {pictures / cpu:>6.0f} /CPU s  {pictures / wall:>6.0f} /wall s  ({pictures} pictures)"
-    )
+    print(f"studio_picture  {size:>4} px  {pictures / cpu:>6.0f} /CPU s  {pictures / wall:>6.0f} /wall s  ({pictures})")
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ def studio_picture(product: SyntheticProduct, *, size: int = 320, view: int = 0)
         yaw = (0.38, 0.0, -0.38, 0.2)[view % 4] * float(rng.uniform(0.8, 1.2))
         turn = int(rng.integers(-1, 2)) if view else 0
         pose = Pose(yaw if design.family.kind not in solids.ROUND else 0.0, float(rng.uniform(0.03, 0.16)), 0.0, 6.0)
-        quads = solid(design, _texture(round(height)), turn)
+        quads = solid(design, _texture(size), turn)
         draw_solid(big, quads, pose, (size * 1.0, size * 1.0), height)
     return big.convert("RGB").reduce(2)
 
@@ -106,15 +106,18 @@ class _Shot:
         reach = self.rng.uniform(0.4, 1.0) * scene.SIDE
         x, y = self.rng.uniform(0, scene.SIDE - reach, 2)
         window = place.resize((self.size, self.size), Image.Resampling.BILINEAR, box=(x, y, x + reach, y + reach))
-        return window.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.rng.random() < 0.5 else window
+        if self.rng.random() < 0.5:
+            window = window.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return window.convert("RGBA")
 
     def spread(self, low: float, high: float) -> float:
         """A half-width that grows with difficulty."""
         return float(self.rng.normal(0.0, low + (high - low) * self.difficulty))
 
 
-def _texture(height: int) -> int:
-    return 128 if height <= 150 else 192 if height <= 230 else 384
+def _texture(size: int) -> int:
+    """Height of the textures for pictures of a size: one for all poses, so that it is drawn once."""
+    return 128 if size <= 112 else 176 if size <= 200 else 384
 
 
 def _package_photo(shot: _Shot, product: SyntheticProduct, neighbors: Sequence[SyntheticProduct]) -> Image.Image:
@@ -140,24 +143,35 @@ def _in_hand(shot: _Shot, product: SyntheticProduct) -> Image.Image:
     number = int(rng.integers(24))
     reach = round(height * float(rng.uniform(0.7, 0.95)))
     edge = w * height * 0.5 * (-1 if not mirrored else 1)
+    bend = float(rng.normal(0.0, 0.3))
     grip_y = center[1] + height * float(rng.uniform(-0.05, 0.3))
     spot = (center[0] + edge * 0.75, grip_y)
     if rng.random() < 0.85:
-        _paste_hand(canvas, number, False, reach, spot, mirrored)
-    _stand(canvas, product, pose, center, height, int(rng.integers(-2, 3)))
+        _paste_hand(canvas, number, False, reach, spot, mirrored, bend)
+    _stand(canvas, product, pose, center, height, int(rng.integers(-1, 2)), size)
     if rng.random() < 0.85:
-        _paste_hand(canvas, number, True, round(reach * 0.8), (center[0] + edge * 0.62, grip_y), mirrored)
+        _paste_hand(canvas, number, True, round(reach * 0.8), (center[0] + edge * 0.62, grip_y), mirrored, bend)
     return canvas
 
 
 def _paste_hand(
-    canvas: Image.Image, number: int, grip: bool, reach: int, spot: tuple[float, float], mirrored: bool
+    canvas: Image.Image,
+    number: int,
+    grip: bool,
+    reach: int,
+    spot: tuple[float, float],
+    mirrored: bool,
+    roll: float = 0.0,
 ) -> None:
-    sprite = scene.hand(number, grip).resize((reach, reach), Image.Resampling.BILINEAR, reducing_gap=1.5)
-    anchor = 0.75
+    left, right = (0.25, -0.75) if mirrored else (-0.75, 0.25)
     if mirrored:
-        sprite, anchor = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT), 0.25
-    canvas.paste(sprite, (round(spot[0] - anchor * reach), round(spot[1] - 0.45 * reach)), sprite)
+        roll = -roll
+    c, s = math.cos(roll) * reach, math.sin(roll) * reach
+    ends = ((left, -0.45), (right, -0.45), (right, 0.55), (left, 0.55))
+    flat = [[spot[0] + c * x - s * y, spot[1] + s * x + c * y] for x, y in ends]
+    if mirrored:
+        flat = [flat[1], flat[0], flat[3], flat[2]]
+    solids.blit(canvas, scene.hand(number, grip), flat)
 
 
 def _stand(
@@ -167,9 +181,10 @@ def _stand(
     center: tuple[float, float],
     height: float,
     turn: int,
+    size: int,
 ) -> None:
     design = packaged_design(*product.key)
-    quads = solid(design, _texture(round(height)), turn)
+    quads = solid(design, _texture(size), turn)
     if design.family.kind in solids.ROUND or design.family.kind == "pouch":
         pose = Pose(pose.yaw * 0.25, pose.pitch, pose.roll, pose.distance)
     draw_solid(canvas, quads, pose, center, height)
@@ -187,12 +202,12 @@ def _on_shelf(shot: _Shot, product: SyntheticProduct, neighbors: Sequence[Synthe
     rise = math.tan(pose.roll)
     others = [n for n in neighbors if n.kind != "produce"]
     alone = rng.random() < 0.2
-    sprites = {0: _cut_out(product, pose, height, int(rng.integers(-1, 2)))}
+    sprites = {0: _cut_out(product, pose, height, int(rng.integers(-1, 2)), size)}
     for side in (-1, 1):  # what stands to the left and to the right from the second place on
         if others and rng.random() < 0.45:
             other = others[int(rng.integers(len(others)))]
             high = min(height * 1.1, step / packaged_design(*other.key).family.width)
-            sprites[side] = _cut_out(other, pose, high, int(rng.integers(-1, 2)))
+            sprites[side] = _cut_out(other, pose, high, int(rng.integers(-1, 2)), size)
         else:
             sprites[side] = sprites[0]
     reach = min(3, math.ceil(size / step))
@@ -211,12 +226,12 @@ def _on_shelf(shot: _Shot, product: SyntheticProduct, neighbors: Sequence[Synthe
     return canvas
 
 
-def _cut_out(product: SyntheticProduct, pose: Pose, height: float, turn: int) -> Image.Image:
+def _cut_out(product: SyntheticProduct, pose: Pose, height: float, turn: int, size: int) -> Image.Image:
     """The package alone, RGBA, cropped to what is seen of it."""
     design = packaged_design(*product.key)
     room = round(height * (1.3 + 1.3 * (design.family.width + design.family.depth)))
     canvas = Image.new("RGBA", (room, round(height * 1.7)), (24, 22, 22, 0))
-    _stand(canvas, product, pose, (room / 2, canvas.height / 2), height, turn)
+    _stand(canvas, product, pose, (room / 2, canvas.height / 2), height, turn, size)
     box = canvas.getchannel("A").getbbox()
     return canvas.crop(box) if box else canvas
 
@@ -251,14 +266,14 @@ def _on_surface(shot: _Shot, product: SyntheticProduct, neighbors: Sequence[Synt
     for _ in range(int(rng.integers(0, 3)) if others else 0):
         beside = others[int(rng.integers(len(others)))]
         x = center[0] + float(rng.choice([-1, 1])) * size * float(rng.uniform(0.3, 0.6))
-        _stand(canvas, beside, pose, (x, center[1] - size * 0.08), height * float(rng.uniform(0.6, 0.95)), 0)
+        _stand(canvas, beside, pose, (x, center[1] - size * 0.08), height * float(rng.uniform(0.6, 0.95)), 0, size)
     shadow = Image.new("L", (16, 16))
     ImageDraw.Draw(shadow).ellipse([2, 2, 14, 13], fill=150)
     reach = (round(height * w * 1.7) + 4, round(height * 1.15) + 4)
     soft = shadow.filter(ImageFilter.BoxBlur(2)).resize(reach, Image.Resampling.BILINEAR)
     dark = (round(center[0] - reach[0] * 0.45), round(center[1] - reach[1] * 0.42))
     canvas.paste((10, 10, 12), dark, soft)
-    _stand(canvas, product, pose, center, height, int(rng.integers(-2, 3)))
+    _stand(canvas, product, pose, center, height, int(rng.integers(-1, 2)), size)
     if rng.random() < 0.25 * shot.difficulty * 2:
         _cover(canvas, rng)
     return canvas
@@ -331,13 +346,14 @@ def _item_in_hand(shot: _Shot, organic: Organic) -> Image.Image:
     rng, size = shot.rng, shot.size
     canvas = shot.background()
     reach = round(size * float(rng.uniform(0.5, 0.95)))
-    sprite = item(organic, int(rng.integers(SPRITES)), BODY).resize((reach, reach), Image.Resampling.BILINEAR)
+    sprite = item(organic, int(rng.integers(SPRITES)), BODY)
     x, y = size * float(rng.uniform(0.4, 0.65)), size * float(rng.uniform(0.4, 0.6))
     number = int(rng.integers(24))
     hand_reach = round(size * float(rng.uniform(0.8, 1.1)))
     held = (x - 0.05 * size, y + 0.2 * reach)
     _paste_hand(canvas, number, False, hand_reach, held, False)
-    canvas.paste(sprite, (round(x - reach / 2), round(y - reach / 2)), sprite)
+    r = reach / 2
+    solids.blit(canvas, (sprite,), [[x - r, y - r], [x + r, y - r], [x + r, y + r], [x - r, y + r]])
     if rng.random() < 0.7:
         _paste_hand(canvas, number, True, round(hand_reach * 0.7), (x - 0.2 * reach, y + 0.25 * reach), False)
     return canvas

@@ -208,11 +208,11 @@ def _hang(image: Image.Image, texture: Image.Image, corners: list[tuple[float, f
 
 @lru_cache(maxsize=3 * SCENES)
 def blurred_scene(number: int, level: int) -> Image.Image:
-    """A scene in RGBA, out of focus by 0, 1 or 2 steps; kept, since blurring costs more than drawing."""
+    """A scene, out of focus by 0, 1 or 2 steps; kept, since blurring costs more than drawing."""
     place = scene(number)
     if level:
         place = place.filter(ImageFilter.GaussianBlur(1.5 * level))
-    return place.convert("RGBA")
+    return place
 
 
 def _glass_door(image: Image.Image, rng: np.random.Generator) -> None:
@@ -226,10 +226,13 @@ def _glass_door(image: Image.Image, rng: np.random.Generator) -> None:
 
 
 @lru_cache(maxsize=48)
-def hand(number: int, grip: bool) -> Image.Image:
-    """Fingers (``grip``) or palm and wrist of a hand that comes from the left, RGBA, 160 pixels square.
+def hand(number: int, grip: bool) -> tuple[Image.Image, ...]:
+    """Fingers (``grip``) or palm and wrist of a hand that comes from the left, RGBA.
 
     The held thing's edge is at the right quarter of the square.
+
+    Returns:
+        160, 80 and 40 pixels square.
     """
     rng = chance(number, "hand")
     side = 160
@@ -265,7 +268,8 @@ def hand(number: int, grip: bool) -> Image.Image:
         pen = ImageDraw.Draw(picture)
         x1, y1 = bones[-1][2] * side, bones[-1][3] * side
         pen.ellipse([x1 - 7, y1 - 7, x1 + 9, y1 + 4], fill=mix(tone, (255, 225, 215), 0.5))
-    return picture.filter(ImageFilter.SMOOTH)
+    picture = picture.filter(ImageFilter.SMOOTH)
+    return picture, picture.reduce(2), picture.reduce(4)
 
 
 def price_tag(rng: np.random.Generator, width: int) -> Image.Image:

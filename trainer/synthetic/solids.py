@@ -21,7 +21,6 @@ from trainer.synthetic.design import Design
 
 Points = NDArray[np.float64]
 ROUND = ("bottle", "jar", "can", "tin", "tub", "cup", "tube")
-_TURNS = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +75,10 @@ def draw_solid(
     depth = pose.distance / np.maximum(pose.distance - corners[:, 2], 0.2)
     flat = (corners[:, :2] * (depth[:, None] * height) + center).tolist()
     for k, quad in enumerate(quads):
-        _blit(canvas, quad, flat[4 * k : 4 * k + 4])
+        (ax, ay), (bx, by), (cx, cy), (dx, dy) = ends = flat[4 * k : 4 * k + 4]
+        # Twice the signed area: positive when the corners run clockwise, that is, face the camera.
+        if quad.flat or (cx - ax) * (dy - by) - (dx - bx) * (cy - ay) > 2.0:
+            blit(canvas, quad.mips, ends)
 
 
 def _rotation(pose: Pose) -> Points:
@@ -91,21 +93,24 @@ def _rotation(pose: Pose) -> Points:
     )
 
 
-def _blit(canvas: Image.Image, quad: Quad, flat: list[list[float]]) -> None:
+def blit(canvas: Image.Image, mips: tuple[Image.Image, ...], flat: list[list[float]]) -> None:
+    """Warp a picture onto four corners of an RGBA canvas.
+
+    Args:
+        canvas: changed in place.
+        mips: the picture in RGBA, each half as large as the one before.
+        flat: its top left, top right, bottom right and bottom left corner, pixels.
+    """
     (ax, ay), (bx, by), (cx, cy), (dx, dy) = flat
-    # Twice the signed area: positive when the corners run clockwise, that is, face the camera.
-    area = (cx - ax) * (dy - by) - (dx - bx) * (cy - ay)
-    if area <= 2.0 and not quad.flat:
-        return
     x0, y0 = max(math.floor(min(ax, bx, cx, dx)) - 1, 0), max(math.floor(min(ay, by, cy, dy)) - 1, 0)
     x1 = min(math.ceil(max(ax, bx, cx, dx)) + 1, canvas.width)
     y1 = min(math.ceil(max(ay, by, cy, dy)) + 1, canvas.height)
     if x1 - x0 < 2 or y1 - y0 < 2:
         return
-    texture = quad.mips[0]
+    texture = mips[0]
     scale = max(math.hypot(bx - ax, by - ay) / texture.width, math.hypot(dx - ax, dy - ay) / texture.height)
-    level = min(max(0, round(-math.log2(max(scale, 1e-3)))), len(quad.mips) - 1)
-    texture = quad.mips[level]
+    level = min(max(0, round(-math.log2(max(scale, 1e-3)))), len(mips) - 1)
+    texture = mips[level]
     coefficients = homography([(x - x0, y - y0) for x, y in flat], texture.size)
     if coefficients is None:
         return
@@ -169,7 +174,7 @@ def solid(design: Design, height: int, turn: int = 0) -> tuple[Quad, ...]:
     Args:
         design: what it looks like.
         height: pixels of its front texture.
-        turn: for round packages: how far it is turned, -2..2 steps; other shapes ignore it.
+        turn: for round packages: how far it is turned, -1..1 steps; other shapes ignore it.
     """
     if design.family.kind in ROUND:
         return (_round(design, height, turn),)
@@ -340,8 +345,3 @@ def _round(design: Design, height: int, turn: int) -> Quad:
     rgba[..., 3] = 255 * edge * np.clip((1 - np.abs(tt - 0.5) * 2) * h / 2, 0, 1)
     picture = Image.fromarray(rgba)
     return _quad(_face((0, 0, 0), (family.width / 2, 0, 0), (0, 0.5, 0)), picture, 1.0, flat=True)
-
-
-def turns() -> range:
-    """The turns that round packages are drawn in."""
-    return range(-(_TURNS // 2), _TURNS // 2 + 1)
