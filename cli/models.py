@@ -10,6 +10,7 @@ import typer
 
 from cli import render
 from cli.options import JsonOption, QuietOption
+from retrieval.errors import UsageError
 from retrieval.text import printable
 
 if TYPE_CHECKING:
@@ -91,12 +92,12 @@ def list_command(as_json: JsonOption = False, quiet: QuietOption = False) -> int
 
     models = installed_models()
     if as_json:
+        try:
+            directory = str(models_directory())
+        except UsageError:  # nowhere to install anything: the built-in model is still there
+            directory = None
         render.emit_json(
-            {
-                "schema": "itemrec.models/1",
-                "directory": str(models_directory()),
-                "models": [_entry(model) for model in models],
-            }
+            {"schema": "itemrec.models/1", "directory": directory, "models": [_entry(model) for model in models]}
         )
         return 0
     if models:
@@ -288,8 +289,6 @@ def _size(text: str | None) -> tuple[int, int] | None:
         return None
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isascii() and side.isdecimal() and len(side) <= 5 for side in sides):
-        from retrieval.errors import UsageError
-
         raise UsageError(f"expected --size as 224 or as HEIGHTxWIDTH such as 256x192, received {text!r}")
     return int(sides[0]), int(sides[-1])
 
@@ -297,8 +296,6 @@ def _size(text: str | None) -> tuple[int, int] | None:
 def _triple(option: str, text: str | None) -> tuple[float, float, float] | None:
     if text is None:
         return None
-    from retrieval.errors import UsageError
-
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError as error:

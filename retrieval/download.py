@@ -25,7 +25,7 @@ from typing import Final, NoReturn
 import httpx
 
 from retrieval import addresses, durable
-from retrieval.errors import DownloadError
+from retrieval.errors import DownloadError, UsageError
 from retrieval.guarded import Access, TransientError, get, parse_url, shown
 
 Progress = Callable[[int, int | None], None]
@@ -98,13 +98,14 @@ def fetch(
         patience: timeouts and repetitions.
 
     Raises:
-        DownloadError: the URL, an address or a redirect is refused, the server failed or sent
+        UsageError: that is no URL, or no SHA-256.
+        DownloadError: an address or a redirect is refused, the server failed or sent
             something else than promised, or the disk refused. A partial file is kept when a
             later attempt can continue it. No message carries credentials or query strings.
     """
     digest = sha256.strip().lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise DownloadError(
+        raise UsageError(
             f"expected a SHA-256 of 64 hex digits, received {sha256[:80]!r}",
             hint="The page that offers the file states it; or run sha256sum on a copy that you trust.",
         )

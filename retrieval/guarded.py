@@ -13,7 +13,7 @@ from typing import Final
 import httpx
 
 from retrieval import addresses
-from retrieval.errors import DownloadError
+from retrieval.errors import DownloadError, UsageError
 
 MAX_REDIRECTS: Final = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -45,17 +45,17 @@ class TransientError(Exception):
 
 
 def parse_url(url: str) -> httpx.URL:
-    """Parse a URL; raises DownloadError when it is none, or neither http nor https."""
+    """Parse a URL; raises UsageError when it is none, or neither http nor https."""
     try:
         parsed = httpx.URL(url)
-        _check_port(parsed)
+        _check_authority(parsed)
     except (httpx.InvalidURL, ValueError, TypeError) as error:
-        raise DownloadError(
+        raise UsageError(
             "expected a URL such as https://host/model.tflite, received something that is none",
             hint="Check the address.",
         ) from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise DownloadError(
+        raise UsageError(
             f"expected an https URL, received {shown(parsed)}",
             hint="For a file on this machine: itemrec models import FILE --name NAME",
         )
@@ -69,9 +69,11 @@ def shown(url: httpx.URL) -> str:
     return f"{url.scheme}://{host}{port}{url.path}" + ("?…" if url.query else "")
 
 
-def _check_port(url: httpx.URL) -> None:
+def _check_authority(url: httpx.URL) -> None:
     if url.port is not None and not 1 <= url.port <= 65_535:
-        raise ValueError(f"{url.port} is no port")
+        raise ValueError("no such port")
+    if "%" in url.host:  # httpx escapes what no host name may hold, instead of refusing it
+        raise ValueError("no host name")
 
 
 @contextmanager
@@ -104,7 +106,7 @@ def _redirect(url: httpx.URL, response: httpx.Response) -> httpx.URL:
     location = response.headers.get("location", "")
     try:
         target = url.join(location)
-        _check_port(target)
+        _check_authority(target)
     except (httpx.InvalidURL, ValueError) as error:
         raise DownloadError(f"expected a redirect to a URL from {shown(url)}, received a broken one") from error
     if not location or target.scheme not in ("http", "https") or not target.host:

@@ -17,7 +17,7 @@ from filelock import FileLock
 from retrieval import addresses, download
 from retrieval.addresses import NameNotResolvedError, is_public
 from retrieval.download import Downloaded, Patience, fetch
-from retrieval.errors import DownloadError
+from retrieval.errors import DownloadError, UsageError
 from retrieval.guarded import parse_url, shown
 from tests.retrieval.servers import TLS, Request, Server, serving
 
@@ -94,7 +94,7 @@ def test_a_body_of_unknown_length(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sha256", ["", "abc", "0" * 63, "g" * 64, "0" * 65, f"{SHA256}\n0"])
 def test_a_hash_is_required(tmp_path: Path, sha256: str) -> None:
-    with pytest.raises(DownloadError, match="64 hex digits"):
+    with pytest.raises(UsageError, match="64 hex digits"):
         get("https://127.0.0.1:1/m", tmp_path / "m", sha256=sha256)
 
 
@@ -516,7 +516,7 @@ def test_redirects_end(tmp_path: Path) -> None:
      "https://host:99999/x", "https://exa mple/x", "https://\x00/", "data:,x", "C:\\model.tflite", "https://ho\nst/x"],
 )  # fmt: skip
 def test_urls_that_are_none(tmp_path: Path, url: str) -> None:
-    with pytest.raises(DownloadError):
+    with pytest.raises(UsageError):
         get(url, tmp_path / "m")
     assert files(tmp_path) == []
 
@@ -611,7 +611,7 @@ def test_no_error_tells_a_secret(tmp_path: Path, handler: Any) -> None:
 
 @pytest.mark.parametrize("url", [f"ftp://me:{SECRET}@host/x", f"https://me:{SECRET}@[::1/x", f"https://me:{SECRET}@/x"])
 def test_no_refused_url_tells_a_secret(url: str) -> None:
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_url(url)
     assert SECRET not in f"{caught.value.message} {caught.value.hint}"
 
