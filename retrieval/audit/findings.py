@@ -108,6 +108,7 @@ class Settings:
         mislabel_outlier: and how many robust deviations above the catalog's usual ratio.
         confusion: how mixed two products must be to count as indistinguishable, in (0, 1]; see
             `retrieval.audit.neighbors.mixing`.
+        resemblance: from here on they are worth a note.
     """
 
     threshold: float
@@ -119,7 +120,8 @@ class Settings:
     near_bits: int = NEAR_BITS
     mislabel_ratio: float = 1.3
     mislabel_outlier: float = 2.5
-    confusion: float = 0.25
+    confusion: float = 0.35
+    resemblance: float = 0.2
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= MAX_DISTANCE:

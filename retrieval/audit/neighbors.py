@@ -136,10 +136,12 @@ def _nearest(distances: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray
     """
     rows, columns = distances.shape
     groups = columns // _GROUP
-    bound = np.full(rows, np.finfo(np.float32).max)
+    values = distances
     if groups > _NEAREST:
-        minima = distances[:, : groups * _GROUP].reshape(rows, _GROUP, groups).min(axis=1)
-        bound = np.minimum(bound, np.partition(minima, _NEAREST - 1, axis=1)[:, _NEAREST - 1])
+        values = distances[:, : groups * _GROUP].reshape(rows, _GROUP, groups).min(axis=1)
+    bound = np.full(rows, np.finfo(np.float32).max)
+    if values.shape[1] > _NEAREST:
+        bound = np.minimum(bound, np.partition(values, _NEAREST - 1, axis=1)[:, _NEAREST - 1])
     row, column = np.nonzero(distances <= bound[:, np.newaxis])
     return row, column
 

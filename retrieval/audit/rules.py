@@ -228,9 +228,9 @@ def indistinguishable(
 ) -> Iterator[tuple[tuple[int, int], Finding]]:
     """Pairs of products whose pictures lie among each other, within the threshold.
 
-    Two products are reported when `retrieval.audit.neighbors.mixing` reaches `Settings.confusion` and
-    half of their pictures have one of the other product within the threshold (or within the
-    catalog's usual distance between pictures of one product, where that is larger).
+    Two products are reported when `retrieval.audit.neighbors.mixing` reaches `Settings.resemblance` (a note)
+    or `Settings.confusion` (a warning), and half of their pictures have one of the other product within the
+    threshold (or within the catalog's usual distance between pictures of one product, where that is larger).
 
     Yields:
         The pair of product numbers, the lower first, and its finding.
@@ -240,7 +240,7 @@ def indistinguishable(
     reach = max(settings.threshold, float(np.median(finite)) if len(finite) else 0.0)
     a_codes, b_codes, crossings = around.crossings.T
     mixtures = mixing(crossings, sizes[a_codes], sizes[b_codes])
-    suspects = (np.minimum(sizes[a_codes], sizes[b_codes]) >= 2) & (mixtures >= settings.confusion)
+    suspects = (np.minimum(sizes[a_codes], sizes[b_codes]) >= 2) & (mixtures >= settings.resemblance)
     for k in np.flatnonzero(suspects):
         (a, b, crossed), mixed = around.crossings[k].tolist(), float(mixtures[k])
         left, right = np.flatnonzero(codes == a), np.flatnonzero(codes == b)
@@ -258,7 +258,7 @@ def indistinguishable(
             (a, b),
             Finding(
                 kind="indistinguishable",
-                severity="warning",
+                severity="warning" if mixed >= settings.confusion else "info",
                 products=(one, two),
                 message=f"{one} and {two}: {crossed} of their {sizes[a] + sizes[b]} pictures are nearer to the other"
                 " product than to their own" + ("; their rows say the same" if twins else ""),
