@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cli import render
+from cli.model_view import COLUMNS, describe, listed, row
 from cli.options import JsonOption, QuietOption
 from retrieval.errors import UsageError
-from retrieval.text import printable
 
 if TYPE_CHECKING:
     from retrieval.bundle import Bundle
-    from retrieval.models import InstalledModel
     from retrieval.presets import Choices
 
 app = typer.Typer(
@@ -97,12 +96,11 @@ def list_command(as_json: JsonOption = False, quiet: QuietOption = False) -> int
         except UsageError:  # nowhere to install anything: the built-in model is still there
             directory = None
         render.emit_json(
-            {"schema": "itemrec.models/1", "directory": directory, "models": [_entry(model) for model in models]}
+            {"schema": "itemrec.models/1", "directory": directory, "models": [listed(model) for model in models]}
         )
         return 0
     if models:
-        columns = ["name", "vector", "input", "runtime", "threshold", "MB", "fingerprint", "note"]
-        render.table(columns, [_row(model) for model in models], right=(1, 5))
+        render.table(COLUMNS, [row(model) for model in models], right=(1, 5))
     else:
         render.say("No model is installed. Bring one: itemrec models import --help")
     return 0
@@ -124,7 +122,7 @@ def show_command(
     render.configure(json=as_json, quiet=quiet)
     from retrieval.models import find_model
 
-    _print(find_model(model), as_json=as_json, with_card=True)
+    describe(find_model(model), as_json=as_json, with_card=True)
     return 0
 
 
@@ -312,7 +310,7 @@ def _output(text: str | None) -> int | str | None:
 
 
 def _installed(bundle: Bundle, *, as_json: bool) -> None:
-    _print(bundle, as_json=as_json, with_card=False)
+    describe(bundle, as_json=as_json, with_card=False)
     render.say(f"Use it: itemrec index CATALOG --model {_reference(bundle)}")
 
 
@@ -320,119 +318,3 @@ def _reference(bundle: Bundle) -> str:
     from retrieval.models import models_directory
 
     return bundle.path.name if bundle.path.parent == models_directory() else str(bundle.path)
-
-
-def _entry(model: InstalledModel) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "name": model.name,
-        "path": str(model.path),
-        "builtin": model.builtin,
-        "usable": model.bundle is not None,
-        "problem": model.problem,
-    }
-    if model.bundle is not None:
-        document |= {
-            "fingerprint": model.bundle.fingerprint,
-            "dimension": model.bundle.dimension,
-            "runtime": model.bundle.runtime,
-            "bytes": model.bundle.encoder_bytes,
-            "threshold": model.bundle.calibration.threshold if model.bundle.calibration else None,
-        }
-    return document
-
-
-def _row(model: InstalledModel) -> list[str]:
-    bundle = model.bundle
-    if bundle is None:
-        return [model.name, "", "", "", "", "", "", f"unusable: {model.problem}"]
-    return [
-        model.name,
-        str(bundle.dimension),
-        f"{bundle.preprocessing.height}x{bundle.preprocessing.width}",
-        bundle.runtime,
-        f"{bundle.calibration.threshold:.4g}" if bundle.calibration else "none",
-        f"{bundle.encoder_bytes / 1e6:.1f}",
-        bundle.fingerprint[:12],
-        "built in" if model.builtin else "",
-    ]
-
-
-def _print(bundle: Bundle, *, as_json: bool, with_card: bool) -> None:
-    if as_json:
-        render.emit_json(_document(bundle))
-        return
-    p = bundle.preprocessing
-    lines = [
-        ("name", bundle.name),
-        ("path", str(bundle.path)),
-        ("fingerprint", bundle.fingerprint),
-        ("vector", f"{bundle.dimension} values"),
-        ("runtime", f"{bundle.runtime}, {bundle.encoder_bytes / 1e6:.1f} MB"),
-        ("input", f"{p.height}x{p.width} {p.layout}, fit {p.fit} ({p.crop_fraction:g}), {p.resample}"),
-        ("values", f"(0..255 x {p.scale:.6g} - {list(p.mean)}) / {list(p.std)}"),
-        ("output", f"{bundle.readout.output}, pool {bundle.readout.pool}"),
-        ("threshold", _threshold(bundle)),
-        ("created", bundle.created),
-    ]
-    for key, value in lines:
-        render.emit(f"{key:12} {printable(value)}")
-    if with_card:
-        card = bundle.card()
-        if bundle.calibration:
-            render.emit()
-            _points(bundle)
-        if card:
-            render.emit()
-            render.emit("\n".join(printable(line) for line in card.rstrip().splitlines()))
-
-
-def _threshold(bundle: Bundle) -> str:
-    if bundle.calibration is None:
-        return "none; queries need --threshold, or calibrate it"
-    return f"{bundle.calibration.threshold:.6g} (squared L2, {bundle.calibration.chosen})"
-
-
-def _points(bundle: Bundle) -> None:
-    assert bundle.calibration is not None
-
-    def rate(value: float | None, count: int | None, of: int | None) -> str:
-        text = "" if value is None else f"{value:.4f}"
-        return text if count is None or of is None else f"{text} ({count:,}/{of:,})"
-
-    rows = [
-        [
-            point.name,
-            f"{point.threshold:.6g}",
-            rate(point.far, point.accepted_different, point.different_pairs),
-            rate(point.val, point.accepted_same, point.same_pairs),
-            rate(point.fpir, None, None),
-            rate(point.fnir, None, None),
-        ]
-        for point in bundle.calibration.points
-    ]
-    render.table(["point", "threshold", "FAR", "VAL", "FPIR", "FNIR"], rows, right=(1,))
-    if bundle.calibration.measured_on:
-        render.emit(f"measured on {printable(bundle.calibration.measured_on)}")
-
-
-def _document(bundle: Bundle) -> dict[str, Any]:
-    return {
-        "schema": "itemrec.model/1",
-        "name": bundle.name,
-        "path": str(bundle.path),
-        "fingerprint": bundle.fingerprint,
-        "dimension": bundle.dimension,
-        "runtime": bundle.runtime,
-        "bytes": bundle.encoder_bytes,
-        "encoder_sha256": bundle.encoder_sha256,
-        "preprocessing": bundle.preprocessing.to_json(),
-        "output": bundle.readout.output,
-        "pool": bundle.readout.pool,
-        "one_by_one": bundle.readout.one_by_one,
-        "calibration": bundle.calibration.to_json() if bundle.calibration else None,
-        "training": dict(bundle.training),
-        "source": bundle.source,
-        "license": bundle.license,
-        "created": bundle.created,
-        "card": bundle.card(),
-    }
