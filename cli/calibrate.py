@@ -58,6 +58,7 @@ def calibrate_command(
       itemrec calibrate --data ./data --model ./bundle --out ./bundle-calibrated
     """
     render.configure(json=as_json, quiet=quiet)
+    from retrieval.catalog import read_catalog
     from retrieval.evaluation import Target, calibrate, gather_folder, split_folder
     from retrieval.evaluation.calibrate import DEFAULT_FAR
     from retrieval.index import open_index
@@ -81,8 +82,10 @@ def calibrate_command(
     source, against = "", None
     # FAR needs pairs alone; without any gallery only what rests on one is left out, and that is said.
     if gallery is not None or manifest is not None or (dataset / "train").is_dir():
-        source, _, against = gather_gallery(gallery, dataset, place, bundle, indexed=manifest is not None)
-    with render.progress(f"Embedding {split}", None) as shown:
+        source, _, against = gather_gallery(
+            gallery, dataset, place, bundle, images=manifest.images if manifest else None
+        )
+    with render.progress(f"Embedding {split}", read_catalog(folder).count()) as shown:
         photos = gather_folder(folder, bundle, notify=lambda done, _: shown.update(done))
     found = calibrate(
         photos,

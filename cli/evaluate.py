@@ -89,16 +89,18 @@ def evaluate_command(
     """
     render.configure(json=as_json, quiet=quiet)
     from cli.evaluate_text import print_comparison, print_document
-    from retrieval.compare import compare as compare_documents
+    from retrieval.catalog import read_catalog
+    from retrieval.compare import compare_documents, read_document
     from retrieval.evaluation import Setting, Target, calibrate, evaluate, gather_folder, split_folder
     from retrieval.evaluation.calibrate import DEFAULT_FAR
-    from retrieval.gate import check, parse
+    from retrieval.evaluation.thresholds import require_threshold
+    from retrieval.gate import check, parse_requirement
     from retrieval.index import open_index
     from retrieval.metrics import FAR_TARGETS
     from retrieval.models import resolve_model
 
-    requirements = [parse(text) for text in require or []]
-    earlier = _read(compare) if compare else None
+    requirements = [parse_requirement(text) for text in require or []]
+    earlier = read_document(compare) if compare else None
     dataset = dataset_folder(data)
     folder = split_folder(dataset, split)
     if calibrate_on == split:
@@ -107,20 +109,25 @@ def evaluate_command(
             hint="A threshold judged on the photos it was chosen on flatters: --split test --calibrate-on val",
         )
     calibration_folder = split_folder(dataset, calibrate_on) if calibrate_on else None
+    by_hand = threshold if calibrate_on else setting("threshold", threshold)
     wanted = [rate("--far", text) for text in far or []]
     target = index_location(index)
     place = open_index(target)
     named = setting("model", model)
     manifest = place.manifest() if gallery in (None, "index") or named is None else None
     bundle = resolve_model(named, index_model=manifest.model if manifest else None)
+    if not calibrate_on:
+        require_threshold(by_hand, bundle.calibration)
 
     notes: list[str] = []
-    source, location, against = gather_gallery(gallery, dataset, place, bundle, indexed=manifest is not None)
-    with render.progress(f"Embedding {split}", None) as shown:
+    source, location, against = gather_gallery(
+        gallery, dataset, place, bundle, images=manifest.images if manifest else None
+    )
+    with render.progress(f"Embedding {split}", read_catalog(folder).count()) as shown:
         photos = gather_folder(folder, bundle, notify=lambda done, _: shown.update(done))
     calibration, origin = bundle.calibration, "model"
     if calibrate_on and calibration_folder:
-        with render.progress(f"Embedding {calibrate_on}", None) as shown:
+        with render.progress(f"Embedding {calibrate_on}", read_catalog(calibration_folder).count()) as shown:
             others = gather_folder(calibration_folder, bundle, notify=lambda done, _: shown.update(done))
         others, note = without_shared(others, photos, calibrate_on, split)
         notes += note
@@ -145,7 +152,7 @@ def evaluate_command(
             model=bundle.identity,
             calibration=calibration,
             calibration_source=origin,
-            threshold=setting("threshold", threshold) if not calibrate_on else threshold,
+            threshold=by_hand,
             far_targets=tuple(sorted({*FAR_TARGETS, *wanted}, reverse=True)),
             category_column=category,
         ),
@@ -165,9 +172,9 @@ def evaluate_command(
             print_comparison(comparison, str(compare))
     for verdict in verdicts:
         if verdict.passed:
-            render.say(verdict.line)
+            render.say(f"passed: {verdict.line()}")
         else:
-            render.complain(verdict.line)
+            render.complain(f"failed: {verdict.line()}")
     return 0 if all(verdict.passed for verdict in verdicts) else 1
 
 
@@ -187,7 +194,7 @@ def dataset_folder(given: Path | None) -> Path:
 
 
 def gather_gallery(
-    which: str | None, dataset: Path, place: Index, bundle: Bundle, *, indexed: bool
+    which: str | None, dataset: Path, place: Index, bundle: Bundle, *, images: int | None
 ) -> tuple[str, str, Photos]:
     """What photos are compared with: its kind, its place, its pictures.
 
@@ -196,15 +203,16 @@ def gather_gallery(
         dataset: the folder that holds ``train`` and ``catalog``.
         place: the index.
         bundle: the model.
-        indexed: whether the index has a committed generation.
+        images: pictures in the index; None where nothing was committed to it.
 
     Raises:
         UsageError: there is no such gallery.
     """
+    from retrieval.catalog import read_catalog
     from retrieval.evaluation import gather_folder, gather_index, split_folder
 
-    if which == "index" or (which is None and indexed):
-        with render.progress("Reading the index", None) as shown:
+    if which == "index" or (which is None and images is not None):
+        with render.progress("Reading the index", images) as shown:
             return "index", place.location, gather_index(place, bundle, notify=lambda done, _: shown.update(done))
     if which in (None, "train"):
         kind, folder = "train", split_folder(dataset, "train")
@@ -218,7 +226,7 @@ def gather_gallery(
                 f"which is neither there nor in {printable(str(dataset))}",
                 hint="Name a folder of product folders: --gallery ./catalog",
             )
-    with render.progress("Embedding the gallery", None) as shown:
+    with render.progress("Embedding the gallery", read_catalog(folder).count()) as shown:
         return kind, str(folder), gather_folder(folder, bundle, notify=lambda done, _: shown.update(done))
 
 
@@ -239,29 +247,6 @@ def without_shared(others: Photos, photos: Photos, name: str, split: str) -> tup
         return others, []
     shared = len(others) - len(kept)
     return others.only(kept), [f"{shared} photos of {name} are also in {split}; thresholds were chosen without them."]
-
-
-def _read(path: Path) -> dict[str, object]:
-    """An earlier document.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
-    import json
-
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(
-            f"expected the JSON of an earlier evaluation at {printable(path)}, received: {error}",
-            hint="Write one with itemrec evaluate --out FILE",
-        ) from error
-    if not isinstance(document, dict):
-        raise UsageError(
-            f"expected the JSON of an earlier evaluation at {printable(path)}, received {type(document).__name__}",
-            hint="Write one with itemrec evaluate --out FILE",
-        )
-    return document
 
 
 def _write(document: EvaluationDoc, out: Path | None, html: Path | None) -> None:

@@ -191,12 +191,30 @@ def _confidence(document: EvaluationDoc) -> None:
 
 
 def print_comparison(comparison: Comparison, name: str) -> None:
-    """Each rate of both, and whether the difference is more than chance."""
+    """Each rate of both, the difference with its interval, and whether it is more than chance."""
     render.emit()
-    render.emit(
-        f"Against {printable(name)}, over {comparison.photos:,} photos that both measured: {comparison.judgment}."
+    render.emit(f"Against {printable(name)}, over {comparison.photos:,} photos that both measured:")
+    render.table(
+        ("", "before", "now", "difference", "95 %", ""),
+        [
+            (
+                row.name,
+                percent(row.before),
+                percent(row.now),
+                _signed(row.difference),
+                _signed_ends(row.ci),
+                row.verdict,
+            )
+            for row in comparison.rows
+        ],
+        right=(1, 2, 3),
     )
-    for rate in comparison.rates:
-        render.emit(f"  {rate.line}")
-    if comparison.left_out:
-        render.say(f"{comparison.left_out:,} photos were left out: only one of the two measured them.")
+    render.emit(comparison.verdict)
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{100.0 * value:+.1f} points"
+
+
+def _signed_ends(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f"{100.0 * ends[0]:+.1f} to {100.0 * ends[1]:+.1f}"

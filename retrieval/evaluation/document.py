@@ -101,7 +101,6 @@ class AtFarDoc(TypedDict):
     ``threshold`` was chosen on ``chosen_on``; null when no threshold keeps the target (then nothing is
     accepted). ``val`` and ``far`` are measured on this split. ``same_photos``: chosen on the photos measured
     here, as points of an ROC usually are. ``refusal``: why the data cannot bear the claim; empty when they can.
-    ``by_product``: ``[accepted, all]`` same-product pairs of each product that has any: what comparing resamples.
     """
 
     target: float | None
@@ -115,7 +114,6 @@ class AtFarDoc(TypedDict):
     chosen_on: str
     same_photos: bool
     refusal: str
-    by_product: dict[str, list[int]]
 
 
 class HistogramDoc(TypedDict):
@@ -124,6 +122,14 @@ class HistogramDoc(TypedDict):
     edges: list[float]
     same: list[int]
     different: list[int]
+
+
+class ByProductDoc(TypedDict):
+    """Same-product pairs of each product, and those accepted at each FAR target: what `retrieval.compare` resamples."""
+
+    products: list[str]
+    same: list[int]
+    accepted_same: dict[str, list[int]]
 
 
 class PairsDoc(TypedDict):
@@ -143,6 +149,7 @@ class PairsDoc(TypedDict):
     auc: float | None
     roc: list[SweepDoc]
     histogram: HistogramDoc
+    by_product: ByProductDoc
 
 
 class GroupDoc(RateDoc):
@@ -376,10 +383,7 @@ class ProbeDoc(TypedDict):
 
 
 class EvaluationDoc(TypedDict):
-    """The whole document. ``verdict`` is the sentence on top, ``tone`` is good, warn or bad.
-
-    ``outcomes`` is what `retrieval.compare` reads: ``{"image", "product", "rank", "known"}`` of each probe.
-    """
+    """The whole document. ``verdict`` is the sentence on top, ``tone`` is good, warn or bad."""
 
     schema: str
     itemrec: str
@@ -401,4 +405,3 @@ class EvaluationDoc(TypedDict):
     confidence: ConfidenceDoc | None
     excluded: ExcludedDoc
     probes: list[ProbeDoc]
-    outcomes: list[dict[str, Any]]

@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from retrieval.bundle import Calibration
-from retrieval.compare import outcomes_json
 from retrieval.confidence import Confidence
 from retrieval.distance import MAX_DISTANCE
 from retrieval.duplicates import NEAR_BITS
@@ -36,7 +35,7 @@ from retrieval.evaluation.rates import number
 from retrieval.evaluation.recognize import Answer, Answers, answer_all
 from retrieval.evaluation.strangers import first_is_right, fpir_thresholds, open_set_section
 from retrieval.evaluation.summary import headline, warnings_of
-from retrieval.evaluation.thresholds import Thresholds, thresholds_for
+from retrieval.evaluation.thresholds import Thresholds, thresholds_for, with_chosen
 from retrieval.evaluation.trust import confidence_section
 from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS, Identification
 from retrieval.store import ModelIdentity
@@ -104,20 +103,22 @@ def evaluate(found: Photos, gallery: Photos, setting: Setting, *, notes: Sequenc
             f"{len(photos.products)} (its first is {photos.products[0]}, the gallery's {gallery.products[0]})",
             hint="Name the gallery that fits: --gallery train, --gallery FOLDER, or --index of the right catalog.",
         )
+    far_targets = with_chosen(setting.far_targets, "far", setting.calibration)
+    fpir_targets = with_chosen(setting.fpir_targets, "fpir", setting.calibration)
     thresholds = thresholds_for(
         setting.calibration,
         given=setting.threshold,
         source=setting.calibration_source,
         digest=found.digest(),
         split=setting.split,
-        far_targets=setting.far_targets,
-        fpir_targets=setting.fpir_targets,
+        far_targets=far_targets,
+        fpir_targets=fpir_targets,
     )
     use = thresholds.use["value"]
-    pairs = pairs_section(photos, thresholds, setting.far_targets)
+    pairs = pairs_section(photos, thresholds, far_targets)
     far_thresholds = [doc["threshold"] for doc in pairs["at_far"].values()]
     # FPIR thresholds need the distances, and the ranks at them need another pass over the probes.
-    at_fpir = fpir_thresholds(answer_all(photos, gallery, 0.0, ()), thresholds, setting.fpir_targets)
+    at_fpir = fpir_thresholds(answer_all(photos, gallery, 0.0, ()), thresholds, fpir_targets)
     answers = answer_all(
         photos, gallery, use, [MAX_DISTANCE, *(t for t in (*far_thresholds, *at_fpir.values()) if t is not None)]
     )
@@ -166,7 +167,6 @@ def evaluate(found: Photos, gallery: Photos, setting: Setting, *, notes: Sequenc
         confidence=confidence_section(answers, thresholds.confidence, same_photos=thresholds.same_photos),
         excluded=_excluded(found, exclusion, setting.max_bits),
         probes=_probes(photos, gallery, answers, nearest, thresholds, setting.category_column),
-        outcomes=outcomes_json(answers.outcomes[MAX_DISTANCE], photos.sources),
     )
     document["verdict"], document["tone"] = headline(document)
     document["warnings"] = [*notes, *warnings_of(document)]

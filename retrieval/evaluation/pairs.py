@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.compare import by_product_json
-from retrieval.evaluation.document import AtFarDoc, HistogramDoc, PairsDoc, SweepDoc
+from retrieval.evaluation.document import AtFarDoc, ByProductDoc, HistogramDoc, PairsDoc, SweepDoc
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rates import number
 from retrieval.evaluation.thresholds import Chosen, Thresholds
-from retrieval.metrics import EXPERIMENT_FAR, AtFar, Curve, PairRate, accepted_by_product, pair_rates
+from retrieval.metrics import EXPERIMENT_FAR, AtFar, Curve, PairRate, ProductPairCounts, accepted_by_product, pair_rates
 from retrieval.threshold import measure_counts, support
 
 _ROC_POINTS = 300
@@ -30,14 +29,15 @@ def pairs_section(photos: Photos, thresholds: Thresholds, far_targets: Sequence[
     """
     vectors, labels = photos.vectors, photos.labels
     rates = pair_rates(vectors, labels, far_targets=far_targets)
+    counted = _Counted(photos)
     at_far = {
-        f"{at.target:g}": _at(photos, at.target, at, thresholds.far.get(at.target), thresholds.same_photos)
+        f"{at.target:g}": _at(counted, at.target, at, thresholds.far.get(at.target), thresholds.same_photos)
         for at in rates.at_far
     }
     use = thresholds.use
-    in_use = _measured(photos, use["value"])
+    in_use = _measured(counted(use["value"]))
     in_use["chosen_on"], in_use["same_photos"], in_use["refusal"] = use["chosen_on"], use["same_photos"], use["note"]
-    experiment = _at(photos, EXPERIMENT_FAR, rates.experiment, thresholds.experiment, thresholds.same_photos)
+    experiment = _at(counted, EXPERIMENT_FAR, rates.experiment, thresholds.experiment, thresholds.same_photos)
     return PairsDoc(
         same=rates.same,
         different=rates.different,
@@ -49,10 +49,24 @@ def pairs_section(photos: Photos, thresholds: Thresholds, far_targets: Sequence[
         auc=number(rates.curve.auc),
         roc=_roc(rates.curve),
         histogram=_histogram(rates.curve),
+        by_product=_by_product(counted, at_far),
     )
 
 
-def _at(photos: Photos, target: float, own: AtFar, chosen: Chosen | None, same_photos: bool) -> AtFarDoc:
+class _Counted:
+    """The accepted pairs at each threshold, counted once."""
+
+    def __init__(self, photos: Photos) -> None:
+        self.photos = photos
+        self._known: dict[float, ProductPairCounts] = {}
+
+    def __call__(self, threshold: float) -> ProductPairCounts:
+        if threshold not in self._known:
+            self._known[threshold] = accepted_by_product(self.photos.vectors, self.photos.labels, threshold)
+        return self._known[threshold]
+
+
+def _at(counted: _Counted, target: float, own: AtFar, chosen: Chosen | None, same_photos: bool) -> AtFarDoc:
     """A target measured at the threshold that a calibration names, else at this split's own."""
     threshold = own.threshold if chosen is None else chosen.threshold
     doc = (
@@ -68,25 +82,23 @@ def _at(photos: Photos, target: float, own: AtFar, chosen: Chosen | None, same_p
             chosen_on="",
             same_photos=True,
             refusal="",
-            by_product={},
         )
         if threshold is None
-        else _measured(photos, threshold)
+        else _measured(counted(threshold))
     )
     doc["target"] = target
     doc["chosen_on"] = chosen.chosen_on if chosen else "the photos measured here"
     doc["same_photos"] = same_photos if chosen else True
-    doc["refusal"] = support("FAR", target, own.different, "pairs of different products", len(photos.products))
+    doc["refusal"] = support("FAR", target, own.different, "pairs of different products", len(counted.photos.products))
     return doc
 
 
-def _measured(photos: Photos, threshold: float) -> AtFarDoc:
-    counts = accepted_by_product(photos.vectors, photos.labels, threshold)
+def _measured(counts: ProductPairCounts) -> AtFarDoc:
     measured = measure_counts(counts)
     rate = measured.rate
     return AtFarDoc(
         target=None,
-        threshold=threshold,
+        threshold=counts.threshold,
         val=number(rate.val),
         far=number(rate.far),
         val_ci=measured.val_ci.to_json(),
@@ -96,7 +108,6 @@ def _measured(photos: Photos, threshold: float) -> AtFarDoc:
         chosen_on="",
         same_photos=False,
         refusal="",
-        by_product=by_product_json(counts),
     )
 
 
@@ -138,4 +149,16 @@ def _histogram(curve: Curve) -> HistogramDoc:
 
     return HistogramDoc(
         edges=edges.tolist(), same=counts(curve.accepted_same), different=counts(curve.accepted_different)
+    )
+
+
+def _by_product(counted: _Counted, at_far: dict[str, AtFarDoc]) -> ByProductDoc:
+    products, images = np.unique(counted.photos.labels, return_counts=True)
+    return ByProductDoc(
+        products=products.tolist(),
+        same=(images * (images - 1) // 2).tolist(),
+        accepted_same={
+            key: [0] * len(products) if doc["threshold"] is None else counted(doc["threshold"]).accepted_same.tolist()
+            for key, doc in at_far.items()
+        },
     )

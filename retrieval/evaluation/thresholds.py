@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from retrieval.bundle import Calibration
@@ -73,14 +74,7 @@ def thresholds_for(
     Raises:
         UsageError: there is no threshold at all, or the given one is not in [0, 4].
     """
-    if given is not None and not 0.0 <= given <= MAX_DISTANCE:
-        raise UsageError(f"expected a threshold in [0, 4] (squared L2), received {given}")
-    if given is None and calibration is None:
-        raise UsageError(
-            "expected a calibrated model or a threshold, received neither: nothing says when a photo is unknown",
-            hint="Choose one on other photos than those measured: --calibrate-on val, or "
-            "itemrec calibrate --data DIR --split val; or give --threshold D (squared L2 in [0, 4]).",
-        )
+    basis = require_threshold(given, calibration)
     points = {point.name: point for point in calibration.points} if calibration else {}
     on = calibration.measured_on if calibration else ""
     same = bool(calibration and calibration.photos_digest and calibration.photos_digest == digest)
@@ -94,14 +88,13 @@ def thresholds_for(
             note=f"given by hand; whether it was chosen on {split} is not known",
         )
     else:
-        assert calibration is not None
         use = ThresholdDoc(
-            value=calibration.threshold,
+            value=basis.threshold,
             source=source,
-            name=calibration.chosen,
+            name=basis.chosen,
             chosen_on=on,
             same_photos=same,
-            note=calibration.point(calibration.chosen).note,
+            note=basis.point(basis.chosen).note,
         )
     fitted = calibration.confidence if calibration else None
     return Thresholds(
@@ -112,6 +105,36 @@ def thresholds_for(
         same,
         fitted if fitted is not None and fitted.threshold == use["value"] else None,
     )
+
+
+def with_chosen(targets: Sequence[float], rate: str, calibration: Calibration | None) -> tuple[float, ...]:
+    """The targets, with that of the calibration's chosen operating point where it is of that rate, descending."""
+    found = set(targets)
+    name, equals, value = calibration.chosen.partition("=") if calibration else ("", "", "")
+    if name == rate and equals:
+        with suppress(ValueError):
+            found.add(float(value))
+    return tuple(sorted((t for t in found if 0.0 < t < 1.0), reverse=True))
+
+
+def require_threshold(given: float | None, calibration: Calibration | None) -> Calibration:
+    """Refuse, before hours of embedding, to measure without a threshold.
+
+    Returns:
+        The calibration, or one that holds the given threshold alone.
+
+    Raises:
+        UsageError: there is neither, or the given one is not in [0, 4].
+    """
+    if given is not None and not 0.0 <= given <= MAX_DISTANCE:
+        raise UsageError(f"expected a threshold in [0, 4] (squared L2), received {given}")
+    if given is None and calibration is None:
+        raise UsageError(
+            "expected a calibrated model or a threshold, received neither: nothing says when a photo is unknown",
+            hint="Choose one on other photos than those measured: --calibrate-on val, or "
+            "itemrec calibrate --data DIR --split val; or give --threshold D (squared L2 in [0, 4]).",
+        )
+    return calibration if calibration is not None else Calibration.given(float(given or 0.0))
 
 
 def _chosen(point: OperatingPoint, on: str) -> Chosen:
