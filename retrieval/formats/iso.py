@@ -15,6 +15,9 @@ from retrieval.formats.base import MAX_PARTS, Header, damaged, truncated, unsupp
 
 _BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"mif2", b"msf1"})
 _CONTAINERS = frozenset({b"iprp", b"ipco"})
+_MAX_EXTENTS = 20_000
+"""Most items and their parts; a phone writes about a hundred. Parts can take no bytes at all in the file."""
+
 _PICTURES = frozenset({b"av01", b"hvc1", b"grid"})
 
 
@@ -31,6 +34,7 @@ class _Meta:
     primary: int | None = None
     sizes: list[tuple[int, int]] = field(default_factory=list)
     idat: tuple[int, int] = (0, 0)
+    parts: int = 0
 
     def item(self, number: int) -> _Item:
         return self.items.setdefault(number, _Item())
@@ -129,13 +133,14 @@ def _read_locations(data: bytes, at: int, meta: _Meta) -> None:
         at += 2 + base_size
         extents = _number(data, at, 2)
         at += 2
+        meta.parts += extents + 1
+        if meta.parts > _MAX_EXTENTS:
+            raise damaged("too many parts in the container")
         for _ in range(extents):
             at += index_size
             offset, length = _number(data, at, offset_size), _number(data, at + offset_size, length_size)
             at += offset_size + length_size
             item.extents.append((base + offset, length))
-        if len(item.extents) > MAX_PARTS:
-            raise damaged("too many extents")
 
 
 def _number(data: bytes, at: int, size: int) -> int:

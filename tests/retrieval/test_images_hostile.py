@@ -21,7 +21,7 @@ from retrieval.errors import ImageError
 from retrieval.images import REASONS, Limits, decode, prepare, read_file, thumbnail
 from retrieval.preprocessing import Preprocessing
 from tests.hostile import bombs, grid, inflated, make_hostile_folder, polyglots, strangers
-from tests.pictures import box, encode, exif, png, png_chunk, samples, scene, tiff
+from tests.pictures import box, encode, exif, full, png, png_chunk, samples, scene, tiff
 
 
 def reason(data: bytes) -> str | None:
@@ -245,13 +245,26 @@ def test_scan_markers_in_a_trailer_are_not_scans() -> None:
         lambda: samples()["gif"][:-1] + b"!\xfe" + b"\x01a" * 2_500_000 + b"\x00;",
         lambda: samples()["jpeg"][:2] + b"\xff\xfe\x00\x02" * 250_000 + samples()["jpeg"][2:],
         lambda: samples()["avif"] + box(b"free") * 250_000,
+        lambda: _many_extents(),
         lambda: _riff(samples()["webp"], b"JUNK\0\0\0\0" * 250_000),
         lambda: tiff(64, 64, extra={273: ("I", (8,) * 250_000)}),
     ],
-    ids=["png", "gif-comments", "gif-blocks", "jpeg", "avif", "webp", "tiff"],
+    ids=["png", "gif-comments", "gif-blocks", "jpeg", "avif", "avif-extents", "webp", "tiff"],
 )
 def test_a_file_of_countless_parts_is_refused(make: Callable[[], bytes]) -> None:
     assert reason(make()) == "damaged"
+
+
+def _many_extents() -> bytes:
+    """Locations whose fields take no bytes: a few of them count to billions."""
+    data = samples()["avif"]
+    at = data.index(b"iloc")
+    places = full(b"iloc", struct.pack(">BBH", 0, 0, 9000), struct.pack(">HHH", 1, 0, 65_535) * 9000)
+    start = data.index(b"meta") - 4
+    size = int.from_bytes(data[start : start + 4], "big")
+    box_size = int.from_bytes(data[at - 4 : at], "big")
+    body = data[start + 8 : at - 4] + places + data[at - 4 + box_size : start + size]
+    return data[:start] + box(b"meta", body) + data[start + size :]
 
 
 def _riff(data: bytes, extra: bytes) -> bytes:
