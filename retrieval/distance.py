@@ -51,7 +51,8 @@ def normalize(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
 
 def is_unit(vectors: NDArray[np.float32]) -> bool:
     """True when every row is finite and has L2 norm 1 within 1e-3."""
-    norms = np.linalg.norm(vectors, axis=-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.linalg.norm(vectors, axis=-1)
     return bool(np.isfinite(norms).all() and (np.abs(norms - 1.0) <= _UNIT_TOLERANCE).all())
 
 

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from retrieval import payload as codec
 from retrieval.disk import require_space
-from retrieval.distance import MAX_DISTANCE, from_euclid, to_euclid_bound
-from retrieval.engine import check_config, engine_errors
+from retrieval.distance import MAX_DISTANCE, from_euclid, is_unit, to_euclid_bound
+from retrieval.engine import REBUILD_HINT, check_config, engine_errors
+from retrieval.errors import IndexDamagedError
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 
 if TYPE_CHECKING:
@@ -197,9 +198,16 @@ class EmbeddedStore:
     def point_page(self, offset: UUID | None, size: int) -> tuple[list[Point], UUID | None]:
         """As `page`, with vectors."""
         found, following = self._scroll(offset, size, vectors=True)
-        return [
-            Point(codec.decode(str(r.id), r.payload), np.asarray(r.vector, dtype=np.float32)) for r in found
-        ], following
+        return [Point(codec.decode(str(r.id), r.payload), self._vector(str(r.id), r.vector)) for r in found], following
+
+    def _vector(self, image_id: str, stored: object) -> NDArray[np.float32]:
+        vector = np.asarray(stored if isinstance(stored, list) else [], dtype=np.float32)
+        if vector.shape != (self._dimension,) or not is_unit(vector):
+            raise IndexDamagedError(
+                f"expected a unit vector of dimension {self._dimension} at point {image_id}, received another",
+                hint=REBUILD_HINT,
+            )
+        return vector
 
     def _scroll(self, offset: UUID | None, size: int, *, vectors: bool) -> tuple[list[Any], UUID | None]:
         import qdrant_edge as edge

@@ -99,7 +99,18 @@ class EmbeddedIndex:
                         f"expected the manifest of {name} in {self.path}, received nothing", hint=REBUILD_HINT
                     ) from error
                 name = latest
+        self._check_nothing_lost()
         return None
+
+    def _check_nothing_lost(self) -> None:
+        """Without CURRENT no generation can be complete, or somebody removed that file."""
+        for path in sorted(self.path.glob(f"generations/gen-*/{_MANIFEST}")):
+            if not (path.parent / BUILD_FILE).exists() and not (self.path / "CURRENT").exists():
+                raise IndexDamagedError(
+                    f"expected {self.path / 'CURRENT'} to name the complete {path.parent.name}, received no such file",
+                    hint=f"Restore that file with the one line {path.parent.name}, or rebuild: "
+                    "itemrec index CATALOG --rebuild",
+                )
 
     def _current(self) -> str | None:
         self._check_format()
@@ -184,7 +195,7 @@ class EmbeddedIndex:
                 f"by {holder}",
                 hint="Try again when it is done",
             )
-        if holder is not None or (self.path / "FORMAT").exists():
+        if (self.path / "FORMAT").exists():
             raise IndexNotFoundError(
                 f"expected a complete index in {self.path}, received one whose first build was not finished",
                 hint="Finish it: itemrec index CATALOG",
