@@ -44,7 +44,10 @@ format: $(VENV)/.dev ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+starter-model: $(VENV)/.dev ## make the built-in model again: draw, train, export, calibrate, measure
+	$(BIN)/python -m trainer.starter --out retrieval/starter
+
 clean: ## remove everything that was built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache itemrec-demo
 
-.PHONY: help install demo test check format clean
+.PHONY: help install demo test check format starter-model clean

@@ -27,6 +27,7 @@ class Views:
         noise: largest standard deviation of sensor noise, of 255; a third of the views has none.
         mirror: share of views that are mirrored.
         cover: share of views in which a patch is covered.
+        bars: share of views with white bars on two sides, as `fit="pad"` gives to pictures that are not square.
     """
 
     zoom: tuple[float, float] = (0.65, 1.05)
@@ -39,6 +40,7 @@ class Views:
     noise: float = 8.0
     mirror: float = 0.0
     cover: float = 0.25
+    bars: float = 0.1
 
 
 def make_views(pictures: NDArray[np.uint8], *, size: int, rng: np.random.Generator, views: Views) -> NDArray[np.uint8]:
@@ -86,6 +88,10 @@ def _cut_out(picture: NDArray[np.uint8], size: int, rng: np.random.Generator, vi
         top = rng.integers(size - patch_height)
         left = rng.integers(size - patch_width)
         pixels[top : top + patch_height, left : left + patch_width] = rng.integers(0, 256, 3)
+    if rng.random() < views.bars:
+        bar = int(size * rng.uniform(0.05, 0.2))
+        sides = pixels if rng.random() < 0.5 else pixels.transpose(1, 0, 2)
+        sides[:bar] = sides[size - bar :] = 255
     return pixels
 
 

@@ -19,7 +19,7 @@ def small_cnn(*, size: int, dimension: int = 128, width: int = 32, dropout: floa
     are learned.
 
     Args:
-        size: input height and width, pixels; a multiple of 32.
+        size: input height and width, pixels; a multiple of 16. The weights fit any size.
         dimension: length of the embedding.
         width: channels of the first stage; later ones have 2, 4 and 6 times as many.
         dropout: share of the pooled statistics that is dropped in training.

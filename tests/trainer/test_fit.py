@@ -107,7 +107,7 @@ def test_views_keep_shape_and_depend_on_the_generator_only():
 
 
 def test_views_without_any_freedom_are_the_picture():
-    still = Views((1.0, 1.0), 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    still = Views((1.0, 1.0), 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     pictures = striped_photos().pixels[:3]
     views = make_views(pictures, size=40, rng=np.random.default_rng(0), views=still)
     assert np.abs(views.astype(int) - pictures).max() <= 1

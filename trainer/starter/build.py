@@ -55,15 +55,22 @@ def build(out: Path, *, cache: Path, grocery: Path | None, say: Say) -> Bundle:
         )
 
     keras.utils.set_random_seed(recipe.SEED)
-    network = recipe.build_network()
-    logs = fit(network, train, recipe.RECIPE, recipe.PREPROCESSING, on_epoch=show)
+    network = recipe.build_network(recipe.TRAINED_SIZE)
+    logs = fit(network, train, recipe.RECIPE, recipe.TRAINED, on_epoch=show)
+    served = recipe.build_network()
+    served.set_weights(network.get_weights())
     training = clock.lap("training")
 
     probes = np.asarray(validation.pixels[:: max(1, len(validation.pixels) // 256)])
-    export = export_litert(network, recipe.PREPROCESSING, probes, weights=recipe.WEIGHTS)
+    export = export_litert(served, recipe.PREPROCESSING, probes, weights=recipe.WEIGHTS)
     record: dict[str, Any] = {
         "recipe": asdict(recipe.RECIPE),
-        "network": {"name": network.name, "width": recipe.WIDTH, "parameters": network.count_params()},
+        "network": {
+            "name": network.name,
+            "width": recipe.WIDTH,
+            "trained_size": recipe.TRAINED_SIZE,
+            "parameters": network.count_params(),
+        },
         "drawings": asdict(recipe.TRAIN),
         "pictures": len(train.labels),
         "seconds": {"drawing": drawing, "training": training},
