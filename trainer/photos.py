@@ -13,9 +13,7 @@ from retrieval.errors import CatalogError
 from retrieval.images import prepare, read_file
 from retrieval.preprocessing import Preprocessing
 
-_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif"}
-)
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,9 +52,7 @@ def read_photos(folder: Path, preprocessing: Preprocessing) -> PhotoSet:
         CatalogError: there are no product folders with pictures.
         ImageError: a picture is not one we accept.
     """
-    files = sorted(
-        file for file in folder.glob("*/*") if file.suffix.lower() in _SUFFIXES and file.is_file()
-    )
+    files = sorted(file for file in folder.glob("*/*") if file.suffix.lower() in _SUFFIXES and file.is_file())
     if not files:
         raise CatalogError(
             f"expected product folders with pictures in {folder}, received none",
