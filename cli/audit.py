@@ -9,6 +9,7 @@ import typer
 
 from cli import render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
+from retrieval.errors import UsageError
 from retrieval.text import printable
 
 if TYPE_CHECKING:
@@ -68,6 +69,12 @@ def audit_command(
     from retrieval.index import open_index
     from retrieval.models import resolve_model
 
+    if html is not None and not html.absolute().parent.is_dir():
+        # Told before the work, not after it.
+        raise UsageError(
+            f"expected --html in a directory that exists, received {printable(html)}",
+            hint="Make the directory first, or name a file elsewhere.",
+        )
     source = read_catalog(catalog)
     chosen = setting("model", model)
     manifest = open_index(index_location(index)).manifest() if chosen is None else None

@@ -120,8 +120,8 @@ class Settings:
     near_bits: int = NEAR_BITS
     mislabel_ratio: float = 1.3
     mislabel_outlier: float = 2.5
-    confusion: float = 0.35
-    resemblance: float = 0.2
+    confusion: float = 0.25
+    resemblance: float = 0.15
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= MAX_DISTANCE:

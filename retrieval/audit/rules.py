@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.audit.findings import Finding, Kind, Settings, Severity, Shown
-from retrieval.audit.neighbors import VOTERS, Surroundings, mixing, outlier_ratio
+from retrieval.audit.neighbors import VOTERS, Surroundings, mixing, nearest_others, outlier_ratio
 from retrieval.audit.survey import Refused, Survey, Surveyed
 from retrieval.distance import squared_l2
 from retrieval.types import Metadata
@@ -281,16 +281,14 @@ def lone_neighbors(
 
     Only with a threshold from outside: one that was read off this catalog would always find some.
     """
-    if settings.threshold_source == "catalog" or not len(codes):
+    if settings.threshold_source == "catalog" or len(codes) < 2:
         return
-    sizes = np.bincount(codes)
+    lone = np.flatnonzero(np.bincount(codes)[codes] == 1)
+    which, distances = nearest_others(survey.vectors[rows], lone)
     told: set[tuple[int, int]] = set()
-    for i in np.flatnonzero(sizes[codes] == 1):
-        distances = squared_l2(survey.vectors[rows[i : i + 1]], survey.vectors[rows])[0]
-        distances[i] = np.inf
-        j = int(distances.argmin())
+    for i, j, distance in zip(lone.tolist(), which.tolist(), distances.tolist(), strict=True):
         pair = (min(int(codes[i]), int(codes[j])), max(int(codes[i]), int(codes[j])))
-        if distances[j] > settings.threshold or pair in told:
+        if distance > settings.threshold or pair in told:
             continue
         told.add(pair)
         one, two = survey.pictures[rows[i]], survey.pictures[rows[j]]
@@ -299,10 +297,10 @@ def lone_neighbors(
             severity="info",
             products=(one.product_id, two.product_id),
             message=f"The only picture of {one.product_id} is within the threshold of {two.product_id}"
-            f" ({distances[j]:.2f})",
-            strength=-float(distances[j]),
-            numbers={"distance": round(float(distances[j]), 4)},
-            pictures=(_shown(one, "own", distances[j]), _shown(two, "other", distances[j])),
+            f" ({distance:.2f})",
+            strength=-distance,
+            numbers={"distance": round(distance, 4)},
+            pictures=(_shown(one, "own", distance), _shown(two, "other", distance)),
         )
 
 
