@@ -194,6 +194,11 @@ def wide_figure(drawing: Markup, caption: str) -> Markup:
     return Markup('<figure class="wide">{}<figcaption>{}</figcaption></figure>').format(drawing, caption)
 
 
+def plot_row(*blocks: Markup) -> Markup:
+    """Plots, or a plot and its table, side by side where the screen is wide enough."""
+    return Markup('<div class="plots">{}</div>').format(Markup("").join(blocks))
+
+
 def table(
     headings: Sequence[str],
     rows: Iterable[Sequence[str | Markup]],
@@ -299,6 +304,7 @@ __all__ = [
     "groups",
     "page",
     "picture",
+    "plot_row",
     "strip",
     "table",
     "tile_row",

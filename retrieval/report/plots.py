@@ -1,0 +1,271 @@
+"""The plots of the evaluation report: matplotlib drawings as inline SVG that follows the page's colors.
+
+Text stays text (selectable, set in the page's font) and colors become the page's CSS variables,
+so that one drawing is right in light, in dark and on paper.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from retrieval.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from retrieval.evaluation.document import (
+        AmbiguousDoc,
+        ConfidenceDoc,
+        IdentificationDoc,
+        OpenSetDoc,
+        PairsDoc,
+    )
+
+# Stand-ins that matplotlib writes out and `_themed` turns into the page's variables.
+INK, SOFT, LINE, ACCENT, GOOD, BAD, WARN = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606", "#070707"
+_VARIABLES = {
+    INK: "--ink",
+    SOFT: "--soft",
+    LINE: "--line",
+    ACCENT: "--accent",
+    GOOD: "--good",
+    BAD: "--bad",
+    WARN: "--warn",
+}
+_SIZE = (5.2, 3.5)
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "text.color": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 2,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+Axes = Any
+
+
+@contextmanager
+def _figure(name: str, drawn: list[Markup]) -> Iterator[Axes]:
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise UsageError(
+            f"expected matplotlib for the report's plots, received: {error}",
+            hint="Install it: pip install 'itemrec[report]'",
+        ) from error
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    # The salt makes ids differ between the plots of one page and equal between two runs.
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        FigureCanvasSVG(figure)
+        yield figure.add_subplot()
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    drawn.append(_themed(out.getvalue(), name))
+
+
+def _themed(svg: str, name: str) -> Markup:
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', rf'\1 role="img" aria-label="{name}"', svg, count=1)
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
+    for color, variable in _VARIABLES.items():
+        svg = svg.replace(color, f"var({variable})")
+    # matplotlib wrote it from numbers and from texts of ours: no name from outside is drawn.
+    return Markup(svg)
+
+
+def _draw(name: str, paint: Callable[[Axes], None]) -> Markup:
+    drawn: list[Markup] = []
+    with _figure(name, drawn) as axes:
+        paint(axes)
+    return drawn[0]
+
+
+def _threshold_line(axes: Axes, threshold: float, *, top: bool = False) -> None:
+    axes.axvline(threshold, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    axes.annotate(
+        f"threshold {threshold:.3f}",
+        (threshold, 0.99 if top else 0.02),
+        xycoords=("data", "axes fraction"),
+        xytext=(4, 0),
+        textcoords="offset points",
+        fontsize=9,
+        va="top" if top else "bottom",
+    )
+
+
+def val_far(pairs: PairsDoc, threshold: float) -> Markup:
+    """VAL and FAR against the threshold, over all pairs."""
+    points = [p for p in pairs["roc"] if p["val"] is not None and p["far"] is not None]
+
+    def paint(axes: Axes) -> None:
+        xs = [p["threshold"] for p in points]
+        axes.plot(xs, [p["val"] for p in points], color=GOOD, label="VAL: same product accepted")
+        axes.plot(xs, [p["far"] for p in points], color=BAD, label="FAR: different products accepted")
+        _threshold_line(axes, threshold)
+        _rates(axes, "squared L2 distance", "part of the pairs accepted")
+        _legend(axes)
+
+    return _draw("VAL and FAR against the threshold", paint)
+
+
+def roc(pairs: PairsDoc) -> Markup:
+    """VAL against FAR, FAR on a logarithmic axis: shops live at its left end."""
+    points = [p for p in pairs["roc"] if p["val"] is not None and p["far"]]
+    marks = [p for p in pairs["at_far"].values() if p["val"] is not None and p["far"]]
+
+    def paint(axes: Axes) -> None:
+        axes.plot([p["far"] for p in points], [p["val"] for p in points], color=ACCENT)
+        axes.plot([p["far"] for p in points], [p["far"] for p in points], color=SOFT, linewidth=1, linestyle=":")
+        for mark in marks:
+            axes.plot([mark["far"]], [mark["val"]], "o", color=INK, markersize=5)
+            axes.annotate(
+                f"VAL {mark['val']:.0%} at FAR {mark['far']:.2g}",
+                (mark["far"], mark["val"]),
+                xytext=(-7, 3),
+                textcoords="offset points",
+                fontsize=9,
+                ha="right",
+            )
+        _rates(axes, "FAR (logarithmic)", "VAL")
+        axes.set_xscale("log")
+        axes.set_xlim(max(1e-5, min((p["far"] or 1.0) for p in points) if points else 1e-5), 1)
+
+    return _draw("ROC: VAL against FAR", paint)
+
+
+def distances(pairs: PairsDoc, threshold: float) -> Markup:
+    """How far pairs of the same and of different products lie apart; each area is one."""
+    histogram = pairs["histogram"]
+    edges = histogram["edges"]
+
+    def paint(axes: Axes) -> None:
+        for counts, color, label in (
+            (histogram["same"], GOOD, f"same product ({pairs['same']:,} pairs)"),
+            (histogram["different"], BAD, f"different products ({pairs['different']:,} pairs)"),
+        ):
+            total = sum(counts) or 1
+            width = edges[1] - edges[0]
+            density = [n / total / width for n in counts]
+            axes.stairs(density, edges, color=color, fill=True, alpha=0.25)
+            axes.stairs(density, edges, color=color, label=label, linewidth=1.5)
+        _threshold_line(axes, threshold, top=True)
+        last = max((i for i, n in enumerate(histogram["different"]) if n), default=len(edges) - 2)
+        axes.set_xlim(0, edges[min(last + 2, len(edges) - 1)])
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("squared L2 distance")
+        axes.set_ylabel("density")
+        _legend(axes)
+
+    return _draw("Distances of same and different pairs", paint)
+
+
+def cmc(identification: IdentificationDoc) -> Markup:
+    """Cumulative match characteristic: the right product among the first k."""
+
+    def paint(axes: Axes) -> None:
+        for curve, color, label in (
+            (identification["by_votes"], ACCENT, "by votes"),
+            (identification["cmc"], SOFT, "by the nearest picture"),
+        ):
+            ys = [y for y in curve if y is not None]
+            axes.plot(range(1, len(ys) + 1), ys, color=color, marker="o", markersize=3, label=label)
+        _rates(axes, "first k products", "part of the photos found")
+        axes.set_xlim(0.5, 20.5)
+        axes.set_xticks([1, 5, 10, 15, 20])
+        _legend(axes)
+
+    return _draw("CMC: the right product among the first k", paint)
+
+
+def strangers(open_set: OpenSetDoc, threshold: float) -> Markup:
+    """What the threshold does to known photos (DIR) and to strangers (FPIR)."""
+    points = [p for p in open_set["curve"] if p.get("fpir") is not None and p.get("dir") is not None]
+
+    def paint(axes: Axes) -> None:
+        xs = [p["threshold"] for p in points]
+        axes.plot(xs, [p["dir"] for p in points], color=GOOD, label="DIR: known photos named right")
+        axes.plot(xs, [p["fpir"] for p in points], color=BAD, label="FPIR: strangers given a name")
+        _threshold_line(axes, threshold)
+        _rates(axes, "squared L2 distance to the nearest picture", "part of the photos")
+        _legend(axes)
+
+    return _draw("Known photos and strangers against the threshold", paint)
+
+
+def coverage(ambiguous: AmbiguousDoc) -> Markup:
+    """How often the name is right when only the clearest answers are given."""
+    points = ambiguous["coverage"]
+
+    def paint(axes: Axes) -> None:
+        axes.plot([p["coverage"] for p in points], [p["accuracy"] for p in points], color=ACCENT)
+        accuracy, kept = ambiguous["match"]["rate"], ambiguous["coverage_of_match"]["rate"]
+        if accuracy is not None and kept is not None:
+            axes.plot([kept], [accuracy], "o", color=INK, markersize=6)
+            axes.annotate(
+                f"verdict match: {accuracy:.0%} right",
+                (kept, accuracy),
+                xytext=(-8, -14),
+                textcoords="offset points",
+                fontsize=9,
+                ha="right",
+            )
+        _rates(axes, "part of the photos that get one name", "part of those names that is right")
+
+    return _draw("What ambiguous buys", paint)
+
+
+def reliability(confidence: ConfidenceDoc) -> Markup:
+    """Claimed against measured: on the diagonal, 80 % means 80 %."""
+    bins = [b for b in confidence["bins"] if b["right"]["whole"] and b["mean_confidence"] is not None]
+
+    def paint(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":")
+        for b in bins:
+            ends = b["right"]["ci"]
+            if ends:
+                axes.plot([b["mean_confidence"]] * 2, ends, color=ACCENT, linewidth=1)
+        axes.plot([b["mean_confidence"] for b in bins], [b["right"]["rate"] for b in bins], "o-", color=ACCENT)
+        _rates(axes, "claimed probability", "part that is right")
+        axes.set_xlim(0, 1)
+
+    return _draw("Reliability: claimed against measured", paint)
+
+
+def _legend(axes: Axes) -> None:
+    # Above the axes, where it covers no data.
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=9, handlelength=1.4, borderpad=0)
+
+
+def _rates(axes: Axes, x: str, y: str) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+__all__: Sequence[str] = ["cmc", "coverage", "distances", "reliability", "roc", "strangers", "val_far"]
