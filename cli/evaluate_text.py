@@ -91,7 +91,7 @@ def _pair_row(doc: AtFarDoc) -> tuple[str, ...]:
 
 
 def _where(chosen_on: str, *, same_photos: bool) -> str:
-    return "these very photos" if same_photos else printable(chosen_on) or "by hand"
+    return "these very photos" if same_photos else "other photos" if chosen_on else "by hand"
 
 
 def _threshold(value: float | None) -> str:

@@ -35,7 +35,7 @@ def warnings_of(document: EvaluationDoc) -> list[str]:
             "Choose on one split and measure on another."
         )
     if use["note"]:
-        out.append(f"The threshold in use: {use['note']}")
+        out.append(f"About the threshold in use: {use['note']}")
     for key, doc in document["pairs"]["at_far"].items():
         if doc["refusal"]:
             out.append(doc["refusal"])
