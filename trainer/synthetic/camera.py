@@ -102,9 +102,9 @@ class _Shot:
 
     def background(self) -> Image.Image:
         """A window of a scene, RGBA, somewhat out of focus, near or far."""
-        place = scene.blurred_scene(int(self.rng.integers(scene.SCENES)), int(self.rng.integers(3)))
-        reach = self.rng.uniform(0.4, 1.0) * scene.SIDE
-        x, y = self.rng.uniform(0, scene.SIDE - reach, 2)
+        place = scene.far_scene(int(self.rng.integers(scene.SCENES)), int(self.rng.integers(3)))
+        reach = self.rng.uniform(0.4, 1.0) * place.width
+        x, y = self.rng.uniform(0, place.width - reach, 2)
         window = place.resize((self.size, self.size), Image.Resampling.BILINEAR, box=(x, y, x + reach, y + reach))
         if self.rng.random() < 0.5:
             window = window.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -171,7 +171,14 @@ def _paste_hand(
     flat = [[spot[0] + c * x - s * y, spot[1] + s * x + c * y] for x, y in ends]
     if mirrored:
         flat = [flat[1], flat[0], flat[3], flat[2]]
-    solids.blit(canvas, scene.hand(number, grip), flat)
+    mips = scene.hand(number, grip)
+    if not grip:  # the arm goes on to the edge of the picture
+        red, green, blue, _ = np.asarray(mips[0])[140, 2].tolist()
+        wrist = (flat[0][0] + 0.86 * (flat[3][0] - flat[0][0]), flat[0][1] + 0.86 * (flat[3][1] - flat[0][1]))
+        out = -1.0 if not mirrored else 1.0
+        elbow = (wrist[0] + out * 1.5 * canvas.width, wrist[1] + 0.9 * canvas.width)
+        ImageDraw.Draw(canvas).line([wrist, elbow], fill=(red, green, blue, 255), width=max(2, round(0.36 * reach)))
+    solids.blit(canvas, mips, flat)
 
 
 def _stand(

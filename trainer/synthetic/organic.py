@@ -281,17 +281,22 @@ def pile(organic: Organic, number: int, side: int) -> Image.Image:
     body = min(form.aspect, 1.0)
     unit = side / rng.uniform(3.0, 8.0) * (1.5 if body < 0.3 else 1.0)
     sprites = [item(organic, k, BODY).reduce(2) for k in range(SPRITES)]
+    sized: dict[tuple[int, int], Image.Image] = {}
+    grid = max(1, round(unit * 0.1))  # few sizes, so that most items are resized already
     depth = rng.uniform(0.0, 0.5)
     y = -unit * 0.3
     while y < side + unit * 0.5:
         near = unit * (1 - depth * (1 - max(y, 0) / side))
         x = -near * rng.uniform(0, 0.6)
         while x < side + near * 0.5:
-            size = max(6, round(near * 1.18 * rng.uniform(0.88, 1.14)))
-            sprite = sprites[int(rng.integers(SPRITES))]
-            small = sprite.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=1.1)
-            if form.gloss < 0.4 and rng.random() < 0.5:
-                small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            size = max(6, round(near * 1.18 * rng.uniform(0.88, 1.14) / grid) * grid)
+            pick = int(rng.integers(SPRITES))
+            small = sized.get((pick, size))
+            if small is None:
+                small = sprites[pick].resize((size, size), Image.Resampling.BILINEAR)
+                if form.gloss < 0.4 and pick % 2:
+                    small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+                sized[pick, size] = small
             dx, dy = rng.normal(0, 0.12, 2) * near
             ground.paste(small, (round(x + dx - size / 2), round(y + dy - size / 2)), small)
             x += near * (0.34 + 0.46 * body) * rng.uniform(0.85, 1.12)

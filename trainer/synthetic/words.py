@@ -121,7 +121,7 @@ SHELVES: tuple[Shelf, ...] = (
     ),
     Shelf(
         "Sour cream",
-        ("Sour Cream", "Crème", "Cultured Milk"),
+        ("Sour Cream", "Cream", "Cultured Milk"),
         ("Natural", "Low Fat 0.5%", "Lactose Free", "Organic"),
         ("tub", "brick", "gable"),
         ("3 dl", "5 dl", "1 L"),
@@ -370,15 +370,15 @@ _ONSETS = (
     "bl",
     "tr",
 )
-_VOWELS = ("a", "e", "i", "o", "u", "ö", "å", "é", "oo", "ai", "ie", "y")
+_VOWELS = ("a", "e", "i", "o", "u", "oo", "ai", "ie", "y")
 _CODAS = ("", "", "", "l", "n", "r", "s", "m", "nd", "lla", "rk", "x", "ska", "vi", "ro", "na", "to", "li")
-_TAILS = ("", "", "", "", " & Co", " Gård", " Farm", " Foods", "s", " Hill")
+_TAILS = ("", "", "", "", " & Co", " Dairy", " Farm", " Foods", "s", " Hill")
 
 
 def brand_name(rng: np.random.Generator) -> str:
     """A brand nobody has, two or three syllables, sometimes with a tail."""
     syllables = 2 if rng.random() < 0.75 else 3
-    name = "".join(_pick(rng, _ONSETS) + _pick(rng, _VOWELS[: 7 if i else 12]) for i in range(syllables))
+    name = "".join(_pick(rng, _ONSETS) + _pick(rng, _VOWELS[: 5 if i else 9]) for i in range(syllables))
     return (name + _pick(rng, _CODAS)).capitalize() + _pick(rng, _TAILS)
 
 
