@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import math
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from retrieval.errors import CatalogError
+from retrieval.payload import MAX_COLUMNS, MAX_VALUE_BYTES
+from retrieval.text import printable
 from retrieval.types import JsonScalar
 
 MAX_PRODUCT_ID = 256
@@ -20,7 +23,7 @@ _DELIMITERS = (",", ";", "\t")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: the line it starts at (from 1), its product and its other columns."""
+    """One row: the line it starts at (from 1), its product (stripped, Unicode NFC) and its other columns."""
 
     line: int
     product_id: str
@@ -44,7 +47,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise CatalogError(f"expected a readable table, received {error.strerror or error}: {path}") from error
     except UnicodeDecodeError as error:
         raise CatalogError(
-            f"expected {path.name} in UTF-8, received byte 0x{error.object[error.start]:02x}",
+            f"expected {path.name} in UTF-8, received byte 0x{error.object[error.start]:02x} in it",
             hint="Save the table as UTF-8 (in a spreadsheet: CSV UTF-8).",
         ) from error
 
@@ -52,14 +55,19 @@ def read_rows(path: Path) -> Iterator[Row]:
 def _row(path: Path, line: int, values: dict[str, JsonScalar]) -> Row:
     raw = values.pop("product_id", None)
     if isinstance(raw, bool) or not isinstance(raw, (str, int)):
-        _refuse(path, line, f"expected a product_id, received {json.dumps(raw)}")
-    product_id = str(raw).strip()
+        received = "none" if raw is None else f"{raw!r:.80}"
+        _refuse(path, line, f"expected a product_id, received {received}")
+    product_id = unicodedata.normalize("NFC", str(raw).strip())
     if not 1 <= len(product_id) <= MAX_PRODUCT_ID:
         _refuse(
             path,
             line,
             f"expected a product_id of 1 to {MAX_PRODUCT_ID} characters, received {len(product_id)}",
         )
+    if len(values) > MAX_COLUMNS:
+        _refuse(path, line, f"expected at most {MAX_COLUMNS} columns of metadata, received {len(values)}")
+    for key, value in values.items():
+        _check_scalar(path, line, key, value)
     return Row(line, product_id, values)
 
 
@@ -117,8 +125,6 @@ def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, JsonScalar]]]:
                 _refuse(path, line, f"expected a JSON object, received {error}", error)
             if not isinstance(value, dict):
                 _refuse(path, line, f"expected a JSON object, received {type(value).__name__}")
-            for key, scalar in value.items():
-                _check_scalar(path, line, key, scalar)
             yield line, value
 
 
@@ -144,9 +150,16 @@ def _check_scalar(path: Path, line: int, key: str, value: object) -> None:
     if isinstance(value, int) and not -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:
         _refuse(path, line, f"expected an integer of at most 64 bits for {key!r}, received a larger one")
     for text in (key, value):
-        if isinstance(text, str) and any("\ud800" <= c <= "\udfff" for c in text):
-            _refuse(path, line, f"expected Unicode text for {key!r}, received a lone surrogate")
+        if isinstance(text, str) and not _fits(text):
+            _refuse(path, line, f"expected {key!r} in Unicode, at most {MAX_VALUE_BYTES:,} bytes, received other text")
+
+
+def _fits(text: str) -> bool:
+    try:
+        return len(text.encode()) <= MAX_VALUE_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 def _refuse(path: Path, line: int, what: str, cause: Exception | None = None) -> NoReturn:
-    raise CatalogError(f"{path.name}, line {line}: {what}", hint="Correct that line.") from cause
+    raise CatalogError(printable(f"{path.name}, line {line}: {what}"), hint="Correct that line.") from cause
