@@ -47,7 +47,13 @@ format: $(VENV)/.dev ## rewrite the code in the house style
 starter-model: $(VENV)/.dev ## make the built-in model again: draw, train, export, calibrate, measure
 	$(BIN)/python -m trainer.starter --out retrieval/starter
 
+bench: $(VENV)/.bench ## measure indexing, cold start, search and metrics beside their peers
+	$(BIN)/python benchmarks/index.py
+	$(BIN)/python benchmarks/cold.py
+	$(BIN)/python benchmarks/search.py --sizes 1000,20000,200000
+	$(BIN)/python benchmarks/evaluate.py
+
 clean: ## remove everything that was built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache itemrec-demo
 
-.PHONY: help install demo test check format starter-model clean
+.PHONY: help install demo test check format starter-model bench clean
