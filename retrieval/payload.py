@@ -41,6 +41,7 @@ MAX_COLUMNS = 256
 MAX_TAG_BYTES = 200
 """A longer keyword is indexed by its hash, so that descriptions do not swell the index."""
 
+_compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _HINT = "Repair that entry of the catalog or its products table"
 
@@ -57,8 +58,12 @@ def encode(record: IndexedImage) -> dict[str, Any]:
 
 def encode_metadata(metadata: Metadata) -> dict[str, Any]:
     """The part of a payload that a change of metadata replaces."""
-    text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return {META: text, TAGS: [tag(key, value) for key, value in metadata.items()]}
+    return {META: _compact(dict(metadata)), TAGS: [tag(key, value) for key, value in metadata.items()]}
+
+
+def size(payload: Mapping[str, Any]) -> int:
+    """At most this many bytes of UTF-8 are in a payload."""
+    return 4 * sum(map(len, (payload[PRODUCT], payload[IMAGE], payload[HASH], payload[META], *payload[TAGS])))
 
 
 def decode(image_id: str, payload: Mapping[str, Any] | None) -> IndexedImage:
@@ -88,7 +93,7 @@ def tag(key: str, value: JsonScalar) -> str:
     """The keyword under which a column's value is found: equal numbers give equal keywords."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    text = json.dumps([key, value], ensure_ascii=False, separators=(",", ":"))
+    text = _compact([key, value])
     if len(text) > MAX_TAG_BYTES // 4 and len(text.encode()) > MAX_TAG_BYTES:
         return json.dumps([_head(key), {"sha256": hashlib.sha256(text.encode()).hexdigest()}], ensure_ascii=False)
     return text
@@ -102,7 +107,7 @@ def read_tag(text: str) -> tuple[str, JsonScalar] | None:
 
 def tag_head(key: str) -> str:
     """What every keyword of a column begins with; other columns' keywords may, too."""
-    return json.dumps([_head(key)], ensure_ascii=False)[:-2]
+    return _compact([_head(key)])[:-2]
 
 
 def wanted_tags(key: str, values: Sequence[JsonScalar]) -> list[str]:
