@@ -181,6 +181,11 @@ class Build(Protocol):
         """True when an interrupted build was found and is continued."""
         ...
 
+    @property
+    def changed(self) -> bool:
+        """True when something was written, now or before an interruption; a commit without changes is free."""
+        ...
+
     def report(self, done: int, total: int) -> None:
         """Record progress for whoever asks what holds the index."""
         ...

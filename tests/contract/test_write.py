@@ -169,7 +169,7 @@ def test_a_run_without_changes_commits_nothing(index: Index) -> None:
     first = index.manifest()
     with index.writer(MODEL) as build:
         assert len(list(build.store.records())) == build.store.count() == 20
-        assert not build.changed  # type: ignore[attr-defined]
+        assert not build.changed
         again = build.commit(catalog="/catalog", metadata_keys=KEYS)
     assert again == first == index.manifest()
 
@@ -209,7 +209,7 @@ def test_an_abandoned_build_is_continued(index: Index) -> None:
     assert len(contents(index)) == 10
     with index.writer(MODEL) as build:
         assert build.resumed
-        assert build.changed  # type: ignore[attr-defined]
+        assert build.changed
         assert {r.image_id for r in build.store.records()} == {p.record.image_id for p in old + new}
         build.commit(catalog="/catalog", metadata_keys=KEYS)
     assert len(contents(index)) == 20

@@ -120,5 +120,5 @@ def test_reading_a_large_base_lets_queries_in_between(
         seen = [next(records)]
         assert len(contents(index)) == 50
         seen += records
-        assert not build.changed  # type: ignore[attr-defined]
+        assert not build.changed
     assert len({r.image_id for r in seen}) == len(seen) == 50
