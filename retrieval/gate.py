@@ -149,11 +149,6 @@ def check(requirements: Iterable[Requirement], document: Mapping[str, Any]) -> t
     return tuple(_check(requirement, document) for requirement in requirements)
 
 
-def failures(requirements: Iterable[Requirement], document: Mapping[str, Any], *, every: bool = False) -> list[Checked]:
-    """The requirements that do not hold, or with ``every`` all of them; see `check`."""
-    return [checked for checked in check(requirements, document) if every or not checked.passed]
-
-
 def check_schema(document: Mapping[str, Any]) -> None:
     """Refuse what is no evaluation.
 
