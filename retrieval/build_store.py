@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,11 +80,15 @@ class BuildStore:
             for start in range(0, len(page), batch):
                 yield page[start : start + batch]
 
-    def _pages(self, read: Callable[[EmbeddedStore, Any], tuple[list[T], Any]]) -> Iterator[list[T]]:
-        offset: Any = None
+    def _pages(self, read: Callable[[EmbeddedStore, UUID | None], tuple[list[T], UUID | None]]) -> Iterator[list[T]]:
+        nothing: tuple[list[T], UUID | None] = ([], None)
+        offset: UUID | None = None
         while True:
-            at = offset
-            page, offset = self._ask(lambda store, at=at: read(store, at), ([], None))  # type: ignore[misc]
+
+            def ask(store: EmbeddedStore, at: UUID | None = offset) -> tuple[list[T], UUID | None]:
+                return read(store, at)
+
+            page, offset = self._ask(ask, nothing)
             if page:
                 yield page
             if offset is None:
