@@ -127,7 +127,7 @@ class Walk:
             yield self._too_deep(relative)
             return
         try:
-            status = entry.stat()
+            status = os.stat(entry.path)
         except OSError as error:
             yield self._refuse(relative, "unreadable", f"a folder that cannot be read ({error.strerror})")
             return
@@ -186,11 +186,13 @@ class Walk:
         """One directory in order of names, without litter; undecodable names are refused."""
         try:
             with os.scandir(self.root / relative) as found:
-                entries = sorted(found, key=lambda e: e.name)
+                entries = sorted(found, key=lambda e: e.name, reverse=True)
         except OSError as error:
             yield self._refuse(relative, "unreadable", f"a folder that cannot be read ({error.strerror})")
             return
-        for entry in entries:
+        while entries:
+            # Entries keep what the system said of them: a folder of 100,000 products need not be held whole.
+            entry = entries.pop()
             if is_litter(entry.name):
                 self.ignored += 1
             elif not is_utf8(entry.name):
