@@ -88,7 +88,12 @@ class OrtNetwork:
 
     def _refused(self, error: Exception) -> EncoderError:
         text = " ".join(str(error).split()) or type(error).__name__
-        return EncoderError(f"expected a network that ONNX Runtime can run in {self._file}, received: {text[:400]}")
+        hint = ""
+        if "xternal data" in text:
+            hint = "Put its weights into the file: onnx.save_model(onnx.load('model.onnx'), 'one-file.onnx')"
+        return EncoderError(
+            f"expected a network that ONNX Runtime can run in {self._file}, received: {text[:400]}", hint=hint
+        )
 
 
 def _tensor(entry: Any) -> Tensor:

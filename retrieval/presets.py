@@ -93,21 +93,19 @@ class Choices:
 
     def _geometry(self, tensor: Tensor) -> tuple[Layout, int, int]:
         shape = tensor.shape
-        if len(shape) != 4 or 3 not in (shape[1], shape[3]):
-            if len(shape) != 4 or not (self.layout and None in (shape[1], shape[3])):
-                raise UsageError(
-                    f"expected an image input with 3 channels, (n, height, width, 3) or (n, 3, height, width), "
-                    f"received {tensor}",
-                    hint="Export the image encoder alone, for RGB pictures.",
-                )
-            layout = self.layout
-        elif shape[1] == shape[3] and self.layout is None:
+        ends = (shape[1], shape[3]) if len(shape) == 4 else ()
+        if not ends or not {3, None} & set(ends):
             raise UsageError(
-                f"expected an input whose layout can be told, received {tensor}",
-                hint="Say --layout NHWC or --layout NCHW.",
+                f"expected an image input with 3 channels, (n, height, width, 3) or (n, 3, height, width), "
+                f"received {tensor}",
+                hint="Export the image encoder alone, for RGB pictures.",
             )
-        else:
-            layout = self.layout or ("NHWC" if shape[3] == 3 else "NCHW")
+        if self.layout is None and (ends[0] == ends[1] or 3 not in ends):
+            raise UsageError(
+                f"expected an input whose shape tells where the channels are, received {tensor}",
+                hint="Say --layout NCHW, as models from PyTorch have it, or --layout NHWC.",
+            )
+        layout: Layout = self.layout or ("NHWC" if shape[3] == 3 else "NCHW")
         channels, rows, columns = (shape[3], *shape[1:3]) if layout == "NHWC" else (shape[1], *shape[2:])
         if channels not in (3, None):
             raise UsageError(

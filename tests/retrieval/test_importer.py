@@ -209,6 +209,9 @@ def test_every_preset_is_complete_and_choices_override_it() -> None:
         ((1, 3, 8), None, None),
         ((), None, None),
         ((None, None, None, None), None, None),
+        ((None, None, 5, 7), "NCHW", ("NCHW", 5, 7)),
+        ((None, 4, None, None), "NCHW", None),
+        ((None, 4, None, None), "NHWC", None),
     ],
 )
 def test_layout_and_size_come_from_the_shape(shape: Any, layout: Any, want: Any) -> None:
@@ -305,8 +308,9 @@ class TestOnnx:
             weights.tofile(place / "w.bin")
         location = str(tmp_path / "w.bin") if external == "absolute" else external
         file = onnx_model(folder / "m.onnx", external=location)
-        with pytest.raises(EncoderError, match="ONNX Runtime"):
+        with pytest.raises(EncoderError, match="ONNX Runtime") as caught:
             import_model(file, name="mine")
+        assert "into the file" in caught.value.hint
 
     def test_random_bytes_and_truncations(self, tmp_path: Path) -> None:
         content = onnx_model(tmp_path / "m.onnx").read_bytes()
