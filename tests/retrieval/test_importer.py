@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrieval import importer
+from retrieval import inspection
 from retrieval.bundle import Readout, read_bundle
 from retrieval.encoder import load_encoder
 from retrieval.errors import EncoderError, ItemrecError, UsageError
-from retrieval.importer import import_model, inspect_model, probe_pictures, sniff_runtime
+from retrieval.importer import import_model
+from retrieval.inspection import inspect_model, probe_pictures, sniff_runtime
 from retrieval.models import find_model
 from retrieval.network import Tensor
 from retrieval.preprocessing import Preprocessing
@@ -140,7 +141,7 @@ def test_files_that_are_no_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("empty.onnx", "page.tflite", "model.h5", "folder", "missing.tflite"):
         with pytest.raises(UsageError):
             sniff_runtime(tmp_path / name)
-    monkeypatch.setattr(importer, "MAX_MODEL_BYTES", 2000)
+    monkeypatch.setattr(inspection, "MAX_MODEL_BYTES", 2000)
     with pytest.raises(UsageError, match="at most"):
         sniff_runtime(tflite("embed"))
 
@@ -150,6 +151,19 @@ def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.onnx")
     with pytest.raises(UsageError, match="not a file"):
         sniff_runtime(tmp_path / "pipe.onnx")
+
+
+def test_without_room_for_the_copy(monkeypatch: pytest.MonkeyPatch, itemrec_home: Path) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for patched in ("shutil.copyfile", "tempfile.TemporaryDirectory"):
+        with monkeypatch.context() as patch:
+            patch.setattr(patched, lambda *_, **__: full())
+            with pytest.raises(UsageError, match="No space left") as caught:
+                import_model(tflite("embed"), name="mine")
+        assert "TMPDIR" in caught.value.hint
+    assert list((itemrec_home / "models").iterdir()) == []
 
 
 def test_the_content_says_that_it_is_tflite(tmp_path: Path) -> None:
@@ -275,18 +289,21 @@ class TestOnnx:
         }
         file = onnx_model(
             tmp_path / "m.onnx",
-            shape=("n", 3, "h", "w"),
+            shape=("n", "c", "h", "w"),
             nodes=patches,
             weights=weights,
             output=("n", "tokens", DIMENSION),
             outputs=("y",),
         )
-        with pytest.raises(UsageError, match="input size"):
+        with pytest.raises(UsageError, match="where the channels are"):
             import_model(file, name="mine")
+        with pytest.raises(UsageError, match="input size"):
+            import_model(file, name="mine", choices=Choices(layout="NCHW"))
+        choices = Choices(layout="NCHW", size=(16, 16))
         with pytest.raises(UsageError, match="tokens"):
-            import_model(file, name="mine", choices=Choices(size=(16, 16)))
+            import_model(file, name="mine", choices=choices)
         made = {
-            pool: import_model(file, name=pool, choices=Choices(size=(16, 16)), pool=pool)  # type: ignore[arg-type]
+            pool: import_model(file, name=pool, choices=choices, pool=pool)  # type: ignore[arg-type]
             for pool in ("cls", "mean", "flatten")
         }
         assert [b.dimension for b in made.values()] == [DIMENSION, DIMENSION, 16 * DIMENSION]
