@@ -53,8 +53,9 @@ class OrtNetwork:
         try:
             # From a path, so that a reference to data outside the file resolves beside it, where
             # the runtime checks it, and not in whatever directory the process runs.
+            # Without fallback: it would try the same once more, and print about it to stdout.
             self._session: Any = onnxruntime.InferenceSession(
-                str(file), sess_options=options, providers=["CPUExecutionProvider"]
+                str(file), sess_options=options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
             self._inputs = tuple(_tensor(entry) for entry in self._session.get_inputs())
             self._outputs = tuple(_tensor(entry) for entry in self._session.get_outputs())

@@ -337,6 +337,13 @@ class TestOnnx:
             with pytest.raises(ItemrecError):
                 import_model(file, name="mine")
 
+    def test_a_name_that_is_no_text(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        file = onnx_model(tmp_path / "m.onnx")
+        file.write_bytes(file.read_bytes().replace(b"\x0a\x01x", b"\x0a\x01\xc8"))
+        with pytest.raises(EncoderError, match="ONNX Runtime"):
+            import_model(file, name="mine")
+        assert capfd.readouterr().out == ""
+
     def test_several_inputs_are_refused(self, tmp_path: Path) -> None:
         file = onnx_model(tmp_path / "m.onnx", inputs=("x", "tokens"))
         with pytest.raises(UsageError, match="one input"):
