@@ -4,9 +4,10 @@
 
 Vectors: every product is a random direction, every picture its product's direction plus
 Gaussian noise such that two pictures of one product lie at a squared L2 distance of about
-0.4. There is no order among products, which is the hardest case for a graph. Queries are new
-pictures of indexed products. All searches run one query at a time on one thread; recall@50
-is against the exact neighbors by numpy.
+0.4. There is no order among products, which is the hardest case for the width of a search;
+with --groups products come in groups of similar ones, which is the hardest case for the
+links of a graph. Queries are new pictures of indexed products. All searches run one query at
+a time on one thread; recall@50 is against the exact neighbors by numpy.
 """
 
 from __future__ import annotations
@@ -40,11 +41,14 @@ BATCH = 1000
 Vectors = NDArray[np.float32]
 
 
-def clustered(count: int, queries: int, seed: int = 0) -> tuple[Vectors, Vectors]:
+def clustered(count: int, queries: int, *, groups: bool, seed: int = 0) -> tuple[Vectors, Vectors]:
     """Gallery, shape (count, d), and queries, shape (queries, d)."""
     rng = np.random.default_rng(seed)
     products = -(-count // PER_PRODUCT)
     centers = normalize(rng.standard_normal((products, DIMENSION), dtype=np.float32))
+    if groups:
+        kinds = normalize(rng.standard_normal((max(2, round(products**0.5)), DIMENSION), dtype=np.float32))
+        centers = normalize(kinds[rng.integers(0, len(kinds), products)] + centers)
 
     def pictures(of: NDArray[np.int64]) -> Vectors:
         noise = rng.standard_normal((len(of), DIMENSION), dtype=np.float32)
@@ -93,9 +97,11 @@ def timed(
     return float(p50), float(p99), hits / (len(queries) * K)
 
 
-def ours(gallery: Vectors, queries: Vectors, truth: list[set[int]], place: Path) -> Iterator[tuple[str, str]]:
+def ours(
+    gallery: Vectors, queries: Vectors, truth: list[set[int]], place: Path, hnsw_from: int
+) -> Iterator[tuple[str, str]]:
     model = ModelIdentity("0" * 64, DIMENSION, "benchmark", "-")
-    index = EmbeddedIndex(place)
+    index = EmbeddedIndex(place, hnsw_from=hnsw_from)
     adding = 0.0
     with index.writer(model) as build:
         for start in range(0, len(gallery), BATCH):
@@ -182,18 +188,27 @@ def main() -> None:
     parser.add_argument("--sizes", default="1000,20000,200000")
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--dir", help="where the indexes are made; default: the temporary directory")
+    parser.add_argument("--groups", action="store_true", help="products in groups of similar ones")
+    parser.add_argument("--graph-from", type=int, default=embedded.HNSW_FROM // DIMENSION, metavar="IMAGES")
+    parser.add_argument("--m", type=int, default=embedded.HNSW_M)
+    parser.add_argument("--ef-construct", type=int, default=embedded.HNSW_EF_CONSTRUCT)
+    parser.add_argument("--ef", type=int, help="search width; default: the index's own")
     parser.add_argument("--probe", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.probe:
         probe(options.probe)
         return
+    embedded.HNSW_M, embedded.HNSW_EF_CONSTRUCT = options.m, options.ef_construct
+    if options.ef:
+        embedded.HNSW_EF = embedded.HNSW_EF_WIDE = options.ef
     sizes = [int(s) for s in options.sizes.split(",")]
     table: dict[str, list[str]] = {}
     for column, size in enumerate(sizes):
-        gallery, queries = clustered(size, options.queries)
+        gallery, queries = clustered(size, options.queries, groups=options.groups)
         truth = exact_neighbors(gallery, queries)
         with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-            for name, value in ours(gallery, queries, truth, Path(folder) / "index"):
+            place = Path(folder) / "index"
+            for name, value in ours(gallery, queries, truth, place, options.graph_from * DIMENSION):
                 name = name.replace(str(embedded.HNSW_EF_WIDE), "same").replace(str(embedded.HNSW_EF), "same")
                 table.setdefault(name, [""] * len(sizes))[column] = value
     print(
