@@ -12,18 +12,15 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.distance import squared_l2
 from retrieval.metrics._grid import check_embeddings
+from retrieval.metrics._ranking import rank_probes
 from retrieval.metrics.rates import Rate
 
 Labels = Sequence[str] | Sequence[int] | NDArray[np.generic]
-
-_BLOCK_DISTANCES = 2**22
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,94 +189,22 @@ def identification(
             f"expected the probes to be the gallery, received {len(probes)} probes, {len(gallery)} pictures"
         )
     products, codes = np.unique(names, return_inverse=True)
-    column_order = np.argsort(codes, kind="stable")
-    place_of = np.argsort(column_order)
-    starts = np.searchsorted(codes[column_order], np.arange(len(products) + 1))
-    columns = np.ascontiguousarray(gallery[column_order])
-    own_product = _positions(truth, products)
-
-    found = _Found(len(probes))
-    rows = max(1, min(1024, _BLOCK_DISTANCES // len(gallery)))
-    row_order = np.argsort(own_product, kind="stable")
-    for start in range(0, len(probes), rows):
-        members = row_order[start : start + rows]
-        distances = squared_l2(probes[members], columns)
-        if exclude_self:
-            distances[np.arange(len(members)), place_of[members]] = np.inf
-        nearest = np.minimum.reduceat(distances, starts[:-1], axis=1)
-        owners = own_product[members]
-        bounds = np.flatnonzero(np.diff(owners, prepend=-2, append=-2))
-        for first, last in pairwise(bounds.tolist()):
-            own = int(owners[first])
-            span = slice(starts[own], starts[own + 1]) if own >= 0 else None
-            found.add(members[first:last], distances[first:last], nearest[first:last], own, span)
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(len(products) + 1))
+    owners = _positions(truth, products)
+    own_column = np.argsort(order) if exclude_self else None
+    found = rank_probes(probes, owners, np.ascontiguousarray(gallery[order]), starts, own_column)
     predicted = np.full(len(probes), None, object)
     answered = np.isfinite(found.best_distance)
     predicted[answered] = products.astype(object)[found.predicted[answered]]
     return Identification(
-        Outcomes(truth, predicted, found.ranks, found.known),
+        Outcomes(truth, predicted, found.ranks, found.ranks > 0),
         found.own_distance,
         found.best_distance,
         found.average_precision,
         len(gallery),
         len(products),
     )
-
-
-class _Found:
-    """Per-probe results, filled in group by group."""
-
-    def __init__(self, n: int) -> None:
-        self.ranks = np.zeros(n, np.int64)
-        self.predicted = np.zeros(n, np.int64)
-        self.known = np.zeros(n, bool)
-        self.own_distance = np.full(n, np.inf, np.float32)
-        self.best_distance = np.full(n, np.inf, np.float32)
-        self.average_precision = np.full(n, np.nan)
-
-    def add(
-        self,
-        members: NDArray[np.int64],
-        distances: NDArray[np.float32],
-        nearest: NDArray[np.float32],
-        own: int,
-        span: slice | None,
-    ) -> None:
-        """Score probes of one product.
-
-        Args:
-            members: which probes, shape (r,).
-            distances: to every gallery picture, grouped by product, inf to itself, shape (r, m); overwritten.
-            nearest: to every product, shape (r, p); overwritten.
-            own: the product's number, -1 when the gallery lacks it.
-            span: the columns of its pictures.
-        """
-        self.best_distance[members] = nearest.min(axis=1)
-        if span is None:
-            self.predicted[members] = nearest.argmin(axis=1)
-            return
-        own_distance = nearest[:, own].copy()
-        known = np.isfinite(own_distance)
-        nearest[:, own] = np.inf
-        rivals = (nearest <= own_distance[:, None]).sum(axis=1)
-        rival = nearest.argmin(axis=1)
-        self.predicted[members] = np.where(known & (rivals == 0), own, rival)
-        self.own_distance[members] = own_distance
-        self.known[members] = known
-        self.ranks[members] = np.where(known, rivals + 1, 0)
-        same = np.sort(distances[:, span], axis=1)
-        distances[:, span] = np.inf
-        relevant = np.isfinite(same).sum(axis=1)
-        deepest = int(relevant.max(initial=0))
-        if deepest == 0:
-            return
-        depth = min(deepest, distances.shape[1])
-        others = np.sort(np.partition(distances, depth - 1, axis=1)[:, :depth], axis=1)
-        for probe, right, wrong, r in zip(members, same, others, relevant, strict=True):
-            if r:
-                place = np.arange(1, r + 1)
-                rank = place + np.searchsorted(wrong, right[:r], side="right")
-                self.average_precision[probe] = float((place / rank)[rank <= r].sum() / r)
 
 
 def _positions(labels: NDArray[np.generic], products: NDArray[np.generic]) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from retrieval.distance import squared_l2
-from retrieval.metrics import Rate, identification, identify, matching_test, medoids, rank_outcomes
+from retrieval.metrics import Rate, _ranking, identification, matching_test, medoids, rank_outcomes
 from tests.retrieval.embeddings import Labeled, clustered, constant, lattice, lattices, perfect
 
 
@@ -44,7 +44,7 @@ def brute_probe(probes: Labeled, gallery: Labeled, i: int, *, exclude_self: bool
 def test_ranks_and_average_precision_are_those_of_sorting_every_picture(
     exclude_self: bool, seed: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identify, "_BLOCK_DISTANCES", block)
+    monkeypatch.setattr(_ranking, "_BLOCK_DISTANCES", block)
     gallery = lattice(40, 7, seed)
     probes = gallery if exclude_self else lattice(33, 9, seed + 50)
     result = identification(*probes, *gallery, exclude_self=exclude_self)
