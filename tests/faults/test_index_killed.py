@@ -1,0 +1,69 @@
+"""`itemrec index`, killed again and again in the middle, ends where an uninterrupted run ends."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval.index import open_index
+from retrieval.types import Point
+from tests.fakes import picture
+
+KILLS = 8
+PICTURES = 1500
+
+
+def command(catalog: Path, index: Path) -> list[str]:
+    return [sys.executable, "-m", "cli.main", "index", str(catalog), "--index", str(index), "--json"]
+
+
+def contents(index: Path) -> dict[str, Point]:
+    with open_index(str(index)).reader() as (store, _):
+        points = [p for batch in store.points() for p in batch]
+    assert len({p.record.image_id for p in points}) == len(points)
+    return {p.record.image: p for p in points}
+
+
+@pytest.mark.timeout(600)
+def test_killed_runs_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog"
+    for n in range(PICTURES):
+        folder = catalog / f"p{n // 5:03}"
+        folder.mkdir(parents=True, exist_ok=True)
+        picture(n // 5, view=n % 5, side=24).save(folder / f"{n % 5}.png", compress_level=1)
+    environment = {**os.environ, "HOME": str(tmp_path), "ITEMREC_HOME": str(tmp_path / "home")}
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(catalog, whole), check=True, capture_output=True, env=environment)
+
+    rng = random.Random(0)
+    kills = 0
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            command(catalog, broken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        )
+        while process.poll() is None and not list(broken.glob("generations/*/build.json")):
+            time.sleep(0.005)
+        # A build that is continued has its record from the start: wait for the first writes too.
+        time.sleep(rng.uniform(0.1, 0.9))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills >= 2, "the runs ended before they could be killed: use more pictures"
+    done = subprocess.run(command(catalog, broken), check=True, capture_output=True, text=True, env=environment)
+    report = json.loads(done.stdout)
+    assert report["images"] == PICTURES
+    assert report["added"] + report["unchanged"] == PICTURES
+
+    expected, received = contents(whole), contents(broken)
+    assert received.keys() == expected.keys()
+    for image, point in expected.items():
+        assert received[image].record == point.record
+        np.testing.assert_allclose(received[image].vector, point.vector, atol=1e-6)
