@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from retrieval.calibration import OperatingPoint
 from retrieval.distance import MAX_DISTANCE
-from retrieval.intervals import Interval, by_product, far_interval, rate_interval, val_interval
-from retrieval.metrics.by_product import ProductPairCounts, accepted_by_product
+from retrieval.intervals import LEVEL, Interval, by_product, far_interval, rate_interval, val_interval
+from retrieval.metrics.by_product import ProductPairCounts, accepted_by_product, accepted_by_product_at
 from retrieval.metrics.curve import AtFar, PairRate
 from retrieval.metrics.identify import Labels
 from retrieval.metrics.openset import OpenSetRate, open_set, open_set_at
@@ -192,7 +192,14 @@ def choose_by_far(
     rates = pair_rates(embeddings, labels, far_targets=targets)
     wanted = [("experiment", rates.experiment)] if experiment else []
     wanted += [(f"far={at.target:g}", at) for at in rates.at_far]
-    return rates, tuple(_choice(name, at, rates, embeddings, labels) for name, at in wanted)
+    found = [at.threshold for _, at in wanted if at.threshold is not None]
+    counted = iter(accepted_by_product_at(embeddings, labels, found))
+    products = len(np.unique(np.asarray(labels)))
+    choices = []
+    for name, at in wanted:
+        measured = None if at.threshold is None else measure_counts(next(counted))
+        choices.append(_choice(name, at, rates, measured, products))
+    return rates, tuple(choices)
 
 
 def choose_by_fpir(
@@ -281,33 +288,20 @@ def support(rate: str, target: float, trials: int, trial_name: str, products: in
     return ""
 
 
-def _choice(name: str, at: AtFar, rates: PairRates, embeddings: NDArray[np.float32], labels: Labels) -> FarChoice:
-    products = len(np.unique(np.asarray(labels)))
+def _choice(name: str, at: AtFar, rates: PairRates, measured: PairMeasurement | None, products: int) -> FarChoice:
     refusal = support("FAR", at.target, at.different, "pairs of different products", products)
-    if at.threshold is None:
-        return FarChoice(
-            name,
-            at.target,
-            None,
-            Interval(math.nan, math.nan, 0.95, "none"),
-            None,
-            refusal
-            or f"No threshold keeps FAR at {_percent(at.target)}: too many different products lie at distance 0.",
-        )
+    if at.threshold is None or measured is None:
+        nothing = Interval(math.nan, math.nan, LEVEL, "none")
+        why = f"No threshold keeps FAR at {_percent(at.target)}: too many different products lie at distance 0."
+        return FarChoice(name, at.target, None, nothing, None, refusal or why)
     if not refusal and not at.same:
         refusal = "VAL cannot be told: no product has two photos. Use more photos of each product."
-    measured = measure_counts(accepted_by_product(embeddings, labels, at.threshold))
     far = measured.far_ci
-    ends = (
-        Interval(math.nan, math.nan, far.level, "none")
-        if math.isnan(far.low)
-        else Interval(
-            min(at.threshold, rates.curve.near_far(far.low)),
-            min(MAX_DISTANCE, max(at.threshold, rates.curve.near_far(far.high))),
-            far.level,
-            far.method,
-        )
-    )
+    low, high = far.low, far.high
+    if not math.isnan(low):
+        low = min(at.threshold, rates.curve.near_far(far.low))
+        high = min(MAX_DISTANCE, max(at.threshold, rates.curve.near_far(far.high)))
+    ends = Interval(low, high, far.level, far.method)
     return FarChoice(name, at.target, at.threshold, ends, measured, refusal)
 
 

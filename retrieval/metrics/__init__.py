@@ -7,7 +7,7 @@
 * `confidence`: score to probability, reliability, expected calibration error, Brier score
 """
 
-from retrieval.metrics.by_product import ProductPairCounts, accepted_by_product
+from retrieval.metrics.by_product import ProductPairCounts, accepted_by_product, accepted_by_product_at
 from retrieval.metrics.confidence import (
     ConfidenceMap,
     IsotonicMap,
@@ -70,6 +70,7 @@ __all__ = [
     "Reliability",
     "ReliabilityBin",
     "accepted_by_product",
+    "accepted_by_product_at",
     "coverage_curve",
     "finding_distances",
     "fit_isotonic",

@@ -308,24 +308,32 @@ def all_levels(pairs: PairSet) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return np.concatenate([empty, *found[0]]), np.concatenate([empty, *found[1]])
 
 
-def accepted_blocks(pairs: PairSet, threshold: float) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
-    """Block by block, which pairs ``d <= threshold`` accepts; a pair that does not count is never accepted.
+def bound_of(threshold: float) -> np.float32:
+    """The largest float32 in bins (``d * 2^13``) that ``d <= threshold`` accepts."""
+    level = level_of(threshold)
+    bound = np.float32(level / LEVELS_PER_BIN)
+    return np.nextafter(bound, np.float32(-np.inf)) if float(bound) * LEVELS_PER_BIN > level else bound
 
-    The distances are bit for bit those of `count_pairs`: the same products of the same blocks.
+
+def accepted_pairs(
+    pairs: PairSet, threshold: float
+) -> Iterator[tuple[slice, slice, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
+    """Block by block, the pairs that ``d <= threshold`` accepts: rows and columns within the block, distances.
+
+    The distances are in bins, bit for bit those of `count_pairs`: the same products of the same blocks.
     """
-    bound = np.float32(level_of(threshold) / LEVELS_PER_BIN)
-    if float(bound) > level_of(threshold) / LEVELS_PER_BIN:
-        bound = np.nextafter(bound, np.float32(-np.inf))
+    bound = bound_of(threshold)
     buffer = np.empty(_ROWS * _COLUMNS, np.float32)
     for down, across in pairs.blocks():
         block = _product(pairs, down, across, buffer)
         block += _ZERO_COSINE
         np.clip(block, 0.0, _LAST_BIN, out=block)
-        accepted = block <= bound
+        hits = np.flatnonzero(block <= bound)
+        row, column = np.divmod(hits, block.shape[1])
         if pairs.one_set and across.start < down.start + len(block):
-            rows = np.arange(len(block))[:, None] + down.start
-            accepted &= np.arange(block.shape[1])[None, :] + across.start > rows
-        yield (down, across), accepted
+            kept = column + across.start > row + down.start
+            hits, row, column = hits[kept], row[kept], column[kept]
+        yield down, across, row, column, block.reshape(-1)[hits]
 
 
 def _product(pairs: PairSet, down: slice, across: slice, buffer: NDArray[np.float32]) -> NDArray[np.float32]:

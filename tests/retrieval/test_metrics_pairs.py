@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from retrieval.distance import squared_l2
-from retrieval.metrics import AtFar, PairRates, accepted_by_product, pair_rates, threshold_at_far
+from retrieval.metrics import (
+    AtFar,
+    PairRates,
+    accepted_by_product,
+    accepted_by_product_at,
+    pair_rates,
+    threshold_at_far,
+)
 from retrieval.metrics import _grid as grid
 from retrieval.metrics import pairs as module
 from tests.retrieval.embeddings import Labeled, clustered, constant, lattice, lattices, perfect
@@ -282,6 +289,18 @@ def test_counts_by_product_add_up(path: str, threshold: float) -> None:
         assert p < q
         ours = distances[data.labels == counts.products[p]][:, data.labels == counts.products[q]]
         assert accepted == (ours.astype(float) <= threshold).sum()
+
+
+def test_counts_by_product_at_several_thresholds_are_those_at_each(path: str) -> None:
+    data = lattice(90, 11, seed=8)
+    thresholds = [1.75, -1.0, 4.0, 0.5, 1.75]
+    together = accepted_by_product_at(*data, thresholds)
+    assert accepted_by_product_at(*data, []) == ()
+    for threshold, counts in zip(thresholds, together, strict=True):
+        alone = accepted_by_product(*data, threshold)
+        assert counts.threshold == threshold
+        for name in ("images", "accepted_same", "first", "second", "accepted"):
+            assert getattr(counts, name).tolist() == getattr(alone, name).tolist()
 
 
 def test_labels_may_be_any_kind() -> None:
