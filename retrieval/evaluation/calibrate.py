@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from retrieval.bundle import Calibration
 from retrieval.calibration import OperatingPoint
 from retrieval.errors import UsageError
+from retrieval.evaluation.exclude import find_twins
 from retrieval.evaluation.fit import fit_confidence
 from retrieval.evaluation.photos import Photos
-from retrieval.evaluation.recognize import Answers, answer_all
+from retrieval.evaluation.recognize import answer_all, nearest_distances
 from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS
 from retrieval.threshold import FarChoice, FpirChoice, choose_by_far, choose_by_fpir
 
@@ -45,7 +46,7 @@ class Calibrated:
     Attributes:
         calibration: what a bundle stores.
         refusal: why the data cannot bear the chosen target; empty when they can.
-        left_out: why other targets got no operating point, one sentence each.
+        left_out: what was left out and why, one sentence each.
     """
 
     calibration: Calibration
@@ -66,7 +67,8 @@ def calibrate(
 
     FAR targets and the original experiment's rule are over all pairs of the photos. FPIR targets and the
     confidence need a gallery: strangers are the photos themselves, their product left out of it. Targets
-    that the data cannot bear get no operating point, except the chosen one, whose note says so.
+    that the data cannot bear get no operating point, except the chosen one, whose note says so. Photos that
+    the gallery holds too are left out.
 
     Args:
         photos: of the calibration split.
@@ -77,21 +79,33 @@ def calibrate(
         fpir_targets: further FPIRs to keep.
 
     Raises:
-        UsageError: no threshold keeps the target on these photos, or an FPIR target has no gallery.
+        UsageError: no threshold keeps the target on these photos, an FPIR target has no gallery, or the
+            gallery holds all of the photos.
     """
     if target.rate == "fpir" and gallery is None:
         raise UsageError(
             "expected a gallery to calibrate for an FPIR, received none",
             hint="Name it with --gallery index, --gallery train or --gallery FOLDER",
         )
+    digest = photos.digest()
+    left_out: list[str] = []
+    if gallery is not None:
+        kept = find_twins(photos, gallery).kept
+        if not kept:
+            raise UsageError(
+                f"expected photos that the gallery does not hold, received {len(photos)} that it all has",
+                hint="Calibrate on a split that was not indexed, or name another --gallery.",
+            )
+        if len(kept) < len(photos):
+            left_out.append(f"{len(photos) - len(kept):,} photos are also in the gallery and were left out.")
+        photos = photos.only(kept)
     fars = sorted({*far_targets, *([target.value] if target.rate == "far" else [])}, reverse=True)
     choices: list[FarChoice | FpirChoice] = list(choose_by_far(photos.vectors, photos.labels, fars)[1])
     if gallery is not None:
         fpirs = sorted({*fpir_targets, *([target.value] if target.rate == "fpir" else [])}, reverse=True)
-        choices += choose_by_fpir(*open_set_distances(answer_all(photos, gallery, 0.0, ())), fpirs)
+        choices += choose_by_fpir(*open_set_distances(photos, *nearest_distances(photos, gallery)), fpirs)
     products = 0 if gallery is None else len(gallery.products)
     points: list[OperatingPoint] = []
-    left_out: list[str] = []
     for choice in choices:
         if choice.threshold is not None and (not choice.refusal or choice.name == target.name):
             points.append(
@@ -116,21 +130,25 @@ def calibrate(
         fitted = fit_confidence(answers, chosen.threshold, fitted_on=measured_on)
         if fitted is None:
             left_out.append("The confidence of answers needs more of them, right ones and wrong ones.")
-    calibration = Calibration(chosen.threshold, target.name, tuple(points), measured_on, photos.digest(), fitted)
+    calibration = Calibration(chosen.threshold, target.name, tuple(points), measured_on, digest, fitted)
     return Calibrated(calibration, chosen.refusal, tuple(left_out))
 
 
 def open_set_distances(
-    answers: Answers,
+    photos: Photos, own: NDArray[np.float32], rival: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.str_], NDArray[np.float64], NDArray[np.str_]]:
     """What `retrieval.threshold.choose_by_fpir` takes, by the nearest picture.
+
+    Args:
+        photos: the probes.
+        own: distance of the right product, inf for unknown ones; see `nearest_distances`, shape (n,).
+        rival: distance of the nearest other product, shape (n,).
 
     Returns:
         For known photos the smallest threshold that finds their product first (inf where another is
         as near), and their products; for the same photos as strangers the distance of the nearest
         picture of any other product, and their products.
     """
-    own = answers.own_distance[answers.known].astype(np.float64)
-    rival = answers.rival_distance[answers.known].astype(np.float64)
-    labels = answers.truth[answers.known]
-    return np.where(own < rival, own, np.inf), labels, rival, labels
+    known = np.isfinite(own)
+    mine, others, labels = own[known].astype(np.float64), rival[known].astype(np.float64), photos.labels[known]
+    return np.where(mine < others, mine, np.inf), labels, others, labels

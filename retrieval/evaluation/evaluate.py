@@ -32,7 +32,7 @@ from retrieval.evaluation.naming import categories_of, identification_section, n
 from retrieval.evaluation.pairs import pairs_section
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rates import number
-from retrieval.evaluation.recognize import Answer, Answers, answer_all
+from retrieval.evaluation.recognize import Answer, Answers, answer_all, nearest_distances
 from retrieval.evaluation.strangers import first_is_right, fpir_thresholds, open_set_section
 from retrieval.evaluation.summary import headline, warnings_of
 from retrieval.evaluation.thresholds import Thresholds, thresholds_for, with_chosen
@@ -117,8 +117,8 @@ def evaluate(found: Photos, gallery: Photos, setting: Setting, *, notes: Sequenc
     use = thresholds.use["value"]
     pairs = pairs_section(photos, thresholds, far_targets)
     far_thresholds = [doc["threshold"] for doc in pairs["at_far"].values()]
-    # FPIR thresholds need the distances, and the ranks at them need another pass over the probes.
-    at_fpir = fpir_thresholds(answer_all(photos, gallery, 0.0, ()), thresholds, fpir_targets)
+    # Thresholds that no calibration names are read off the distances first; ranks at them take a second pass.
+    at_fpir = fpir_thresholds(photos, *nearest_distances(photos, gallery), thresholds, fpir_targets)
     answers = answer_all(
         photos, gallery, use, [MAX_DISTANCE, *(t for t in (*far_thresholds, *at_fpir.values()) if t is not None)]
     )
@@ -162,7 +162,7 @@ def evaluate(found: Photos, gallery: Photos, setting: Setting, *, notes: Sequenc
         pairs=pairs,
         identification=identification,
         open_set=open_set_section(
-            answers, thresholds, pairs["at_far"], at_fpir, gallery_products=len(gallery.products)
+            photos, answers, thresholds, pairs["at_far"], at_fpir, gallery_products=len(gallery.products)
         ),
         confidence=confidence_section(answers, thresholds.confidence, same_photos=thresholds.same_photos),
         excluded=_excluded(found, exclusion, setting.max_bits),

@@ -7,23 +7,22 @@ unknown once, in a gallery of nearly its full size, instead of holding a few pro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval import votes
-from retrieval.distance import MAX_DISTANCE, squared_l2
+from retrieval.distance import squared_l2
 from retrieval.evaluation.photos import Photos
 from retrieval.metrics import Outcomes
-from retrieval.recognizer import find
-from retrieval.types import Match, Metadata, Neighbor, Verdict, Where
+from retrieval.types import Match, Metadata, Neighbor, Verdict
 
 TOP = 5
 
 _BLOCK_DISTANCES = 2**22
-_MISSING = np.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,35 +81,31 @@ def answer_all(probes: Photos, gallery: Photos, threshold: float, thresholds: Se
     Raises:
         ValueError: the gallery is empty, or its vectors have another dimension.
     """
-    if not len(gallery) or gallery.vectors.shape[1] != probes.vectors.shape[1]:
-        raise ValueError(
-            f"expected a gallery of dimension {probes.vectors.shape[1]} that is not empty, "
-            f"received {gallery.vectors.shape}"
-        )
+    _check(probes, gallery)
     shelf = _Shelf(gallery)
     wanted = sorted({float(t) for t in (threshold, *thresholds)})
     ranks = {t: np.zeros(len(probes), np.int64) for t in wanted}
     first = {t: np.full(len(probes), -1, np.int64) for t in wanted}
-    own_column = np.array([shelf.column.get(label, -1) for label in probes.labels.tolist()], np.int64)
-    own = np.full(len(probes), np.inf, np.float32)
-    rival = np.full(len(probes), np.inf, np.float32)
+    own_column = shelf.columns(probes.labels)
+    own, rival = (np.full(len(probes), np.inf, np.float32) for _ in range(2))
     answers: list[Answer] = []
     strangers: list[Answer] = []
-    rows = max(1, min(1024, _BLOCK_DISTANCES // len(gallery)))
-    for top in range(0, len(probes), rows):
-        part = slice(top, top + rows)
-        distances = squared_l2(probes.vectors[part], shelf.vectors)
+    for part, distances in _blocks(probes, shelf):
         nearest = shelf.nearest(distances)
         best, columns = nearest[:, :, 0], own_column[part]
-        known = np.flatnonzero(columns >= 0)
-        others = best.copy()
-        others[known, columns[known]] = np.inf
-        own[part][known], rival[part] = best[known, columns[known]], others.min(axis=1)
+        own[part], rival[part] = _own_and_rival(best, columns)
         for t in wanted:
-            ranks[t][part], first[t][part] = _ranked(shelf.scores(nearest, t), best, columns, t)
-        for row, column in zip(distances, columns.tolist(), strict=True):
-            answers.append(_answer(_Row(shelf, row), threshold))
-            strangers.append(_answer(_Row(shelf, row, without=column), threshold) if column >= 0 else answers[-1])
+            scores = shelf.scores(nearest, t)
+            ranks[t][part], first[t][part] = _ranked(scores, best, columns, t)
+            if t == threshold:
+                in_use = np.where(within(best, t), scores, 0.0)
+        for row, scored, column in zip(distances, in_use, columns.tolist(), strict=True):
+            answers.append(shelf.answer(row, scored, threshold))
+            if column >= 0 and scored[column] > 0.0:
+                scored[column] = 0.0
+                strangers.append(shelf.answer(row, scored, threshold))
+            else:
+                strangers.append(answers[-1])
     names = shelf.products.astype(object)
     known_all = own_column >= 0
     outcomes = {}
@@ -131,9 +126,43 @@ def within(distances: NDArray[np.float32], threshold: float) -> NDArray[np.bool_
     return accepted
 
 
-def _answer(row: _Row, threshold: float) -> Answer:
-    matches = find(row, _NO_VECTOR, threshold=threshold, products=TOP)
-    return Answer(votes.verdict(matches), tuple(matches))
+def nearest_distances(probes: Photos, gallery: Photos) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`Answers.own_distance` and `Answers.rival_distance` alone, without any ranking. Raises as `answer_all`."""
+    _check(probes, gallery)
+    shelf = _Shelf(gallery)
+    own_column = shelf.columns(probes.labels)
+    own, rival = (np.full(len(probes), np.inf, np.float32) for _ in range(2))
+    for part, distances in _blocks(probes, shelf):
+        own[part], rival[part] = _own_and_rival(np.minimum.reduceat(distances, shelf.starts, axis=1), own_column[part])
+    return own, rival
+
+
+def _check(probes: Photos, gallery: Photos) -> None:
+    if not len(gallery) or gallery.vectors.shape[1] != probes.vectors.shape[1]:
+        raise ValueError(
+            f"expected a gallery of dimension {probes.vectors.shape[1]} that is not empty, "
+            f"received {gallery.vectors.shape}"
+        )
+
+
+def _blocks(probes: Photos, shelf: _Shelf) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Some probes at a time, with their distances to every picture of the shelf, shape (b, m)."""
+    rows = max(1, min(1024, _BLOCK_DISTANCES // len(shelf.vectors)))
+    for top in range(0, len(probes), rows):
+        part = slice(top, min(top + rows, len(probes)))
+        yield part, squared_l2(probes.vectors[part], shelf.vectors)
+
+
+def _own_and_rival(
+    best: NDArray[np.float32], own: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Distance of the right product, inf where unknown, and of the nearest other one, inf without one."""
+    rows = np.flatnonzero(own >= 0)
+    mine = np.full(len(best), np.inf, np.float32)
+    mine[rows] = best[rows, own[rows]]
+    others = best.copy()
+    others[rows, own[rows]] = np.inf
+    return mine, others.min(axis=1)
 
 
 def _ranked(
@@ -167,13 +196,18 @@ class _Shelf:
     """A gallery in the order of its products."""
 
     def __init__(self, gallery: Photos) -> None:
-        order = np.argsort(gallery.labels, kind="stable")
+        order = np.lexsort((np.array(gallery.sources), gallery.labels))
         self.vectors = np.ascontiguousarray(gallery.vectors[order])
         self.images = [gallery.sources[i] for i in order.tolist()]
         self.labels = gallery.labels[order].tolist()
         self.metadata: list[Metadata] = [gallery.metadata.get(label, {}) for label in self.labels]
         self.products, self.starts, self.sizes = np.unique(gallery.labels[order], return_index=True, return_counts=True)
-        self.column = {product: i for i, product in enumerate(self.products.tolist())}
+
+    def columns(self, labels: NDArray[np.str_]) -> NDArray[np.int64]:
+        """The number of each product, -1 for those it does not hold, shape (n,)."""
+        place = np.searchsorted(self.products, labels)
+        held = self.products[np.minimum(place, len(self.products) - 1)] == labels
+        return np.where(held, place, -1).astype(np.int64)
 
     def span(self, column: int) -> slice:
         """The pictures of a product."""
@@ -196,43 +230,27 @@ class _Shelf:
         mean: NDArray[np.float64] = given.sum(axis=2) / np.minimum(self.sizes, votes.VOTERS)
         return mean
 
+    def answer(self, distances: NDArray[np.float32], scores: NDArray[np.float64], threshold: float) -> Answer:
+        """The best `TOP` products of one probe, as `retrieval.recognizer.find` returns them.
 
-_NO_VECTOR: NDArray[np.float32] = np.empty(0, np.float32)
+        Args:
+            distances: to every picture, shape (m,).
+            scores: of every product, 0 for those that are not found, shape (p,).
+            threshold: squared L2.
+        """
+        found = np.flatnonzero(scores > 0.0)
+        if len(found) > TOP:
+            # Whatever ties with the last place stays in, but for the last bits of a sum: `rank` settles ties.
+            last = np.partition(scores[found], -TOP)[-TOP]
+            found = found[scores[found] >= last * (1.0 - 1e-9)]
+        neighbors = [n for column in found.tolist() for n in self._neighbors(distances, column)]
+        total = math.fsum(scores.tolist())
+        matches = votes.rank(neighbors, threshold=threshold)
+        return Answer(votes.verdict(matches), tuple(replace(m, share=m.score / total) for m in matches[:TOP]))
 
-
-class _Row:
-    """The gallery as one probe sees it: its distances are known, so a search only selects."""
-
-    def __init__(self, shelf: _Shelf, distances: NDArray[np.float32], *, without: int | None = None) -> None:
-        self._shelf = shelf
-        self._distances = distances
-        if without is not None:
-            self._distances = distances.copy()
-            self._distances[shelf.span(without)] = _MISSING
-
-    def search(
-        self,
-        vector: NDArray[np.float32],
-        *,
-        limit: int,
-        max_distance: float,
-        where: Where | None = None,
-        product_id: str | None = None,
-        exact: bool = False,
-    ) -> list[Neighbor]:
-        """As `Searchable.search`; the vector is the probe's, whichever is given."""
-        span = (
-            slice(0, len(self._distances)) if product_id is None else self._shelf.span(self._shelf.column[product_id])
-        )
-        distances = self._distances[span]
-        chosen = np.flatnonzero(within(distances, min(max_distance, MAX_DISTANCE)))
-        if len(chosen) > limit:
-            chosen = chosen[np.argpartition(distances[chosen], limit - 1)[:limit]]
-        chosen = chosen[np.argsort(distances[chosen], kind="stable")]
-        return list(self._neighbors(chosen + span.start))
-
-    def _neighbors(self, numbers: NDArray[np.int64]) -> Iterator[Neighbor]:
-        shelf = self._shelf
-        for i, distance in zip(numbers.tolist(), self._distances[numbers].tolist(), strict=True):
-            image = shelf.images[i]
-            yield Neighbor(shelf.labels[i], image, image, distance, shelf.metadata[i])
+    def _neighbors(self, distances: NDArray[np.float32], column: int) -> Iterator[Neighbor]:
+        start = int(self.starts[column])
+        own = distances[self.span(column)]
+        for i in np.argsort(own, kind="stable")[: votes.EVIDENCE].tolist():
+            image = self.images[start + i]
+            yield Neighbor(self.labels[start + i], image, image, float(own[i]), self.metadata[start + i])

@@ -18,6 +18,7 @@ from retrieval.evaluation.document import (
     OpenSetPointDoc,
     VerdictsDoc,
 )
+from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rates import plain_rate, rate_of
 from retrieval.evaluation.recognize import Answer, Answers, within
 from retrieval.evaluation.thresholds import Thresholds
@@ -29,14 +30,21 @@ METHOD = "leave-one-product-out"
 _CURVE_POINTS = 100
 
 
-def fpir_thresholds(answers: Answers, thresholds: Thresholds, targets: Sequence[float]) -> dict[float, float | None]:
-    """The threshold of each FPIR target: a calibration's, else read off these photos."""
-    known, _, strangers, _ = open_set_distances(answers)
-    own = dict(zip(targets, open_set(known, strangers, targets), strict=True))
-    return {t: thresholds.fpir[t].threshold if t in thresholds.fpir else own[t].threshold for t in targets}
+def fpir_thresholds(
+    photos: Photos,
+    own: NDArray[np.float32],
+    rival: NDArray[np.float32],
+    thresholds: Thresholds,
+    targets: Sequence[float],
+) -> dict[float, float | None]:
+    """The threshold of each FPIR target: a calibration's, else read off these photos; see `open_set_distances`."""
+    known, _, strangers, _ = open_set_distances(photos, own, rival)
+    read = dict(zip(targets, open_set(known, strangers, targets), strict=True))
+    return {t: thresholds.fpir[t].threshold if t in thresholds.fpir else read[t].threshold for t in targets}
 
 
 def open_set_section(
+    photos: Photos,
     answers: Answers,
     thresholds: Thresholds,
     at_far: dict[str, AtFarDoc],
@@ -47,6 +55,7 @@ def open_set_section(
     """Measure rejection.
 
     Args:
+        photos: the split, without exclusions.
         answers: what the recognizer said, ranked at every threshold reported here.
         thresholds: provenance.
         at_far: the FAR targets of the section ``pairs``.
@@ -100,7 +109,7 @@ def open_set_section(
             for key, doc in at_far.items()
         },
         at_fpir=points,
-        curve=_curve(answers),
+        curve=_curve(photos, answers),
         verdicts=_verdicts(answers),
         ambiguous=_ambiguous(answers),
     )
@@ -160,9 +169,9 @@ def _outsiders(answers: Answers) -> dict[str, object] | None:
     }
 
 
-def _curve(answers: Answers) -> list[dict[str, float | None]]:
+def _curve(photos: Photos, answers: Answers) -> list[dict[str, float | None]]:
     """FPIR and DIR by the nearest picture, at thresholds that step through both."""
-    known, _, strangers, _ = open_set_distances(answers)
+    known, _, strangers, _ = open_set_distances(photos, answers.own_distance, answers.rival_distance)
     reached = np.sort(np.concatenate([known, strangers]))
     reached = np.unique(reached[np.isfinite(reached)])
     if not len(reached):
