@@ -3,8 +3,8 @@
     python benchmarks/encoder.py [--model NAME_OR_PATH] [--pictures 32] [--rounds 5]
 
 Prints, for a bundle in LiteRT: pictures/s and CPU time (which a busy machine disturbs less) for batches
-of 1 to 16, and what the first call of each costs; two encoders in two threads against one; the normalization of pixels; verification.
-Then, in new processes: importing numpy, and numpy with the runtime.
+of 1 to 16, and what the first call of each costs; two encoders in two threads against one; the
+normalization of pixels; verification. Then, in new processes: importing numpy, and numpy with the runtime.
 """
 
 from __future__ import annotations

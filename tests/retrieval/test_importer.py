@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -356,3 +357,41 @@ def test_onnx_without_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(EncoderError) as caught:
         import_model(tmp_path / "m.onnx", name="mine")
     assert "itemrec[onnx]" in caught.value.hint
+
+
+def test_damaged_models_are_refused_or_run_but_never_crash(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    onnx_model(tmp_path / "m.onnx")
+    (tmp_path / "m.tflite").write_bytes(tflite("embed").read_bytes())
+    code = """
+import sys
+from pathlib import Path
+import numpy as np
+from retrieval.errors import ItemrecError
+from retrieval.inspection import inspect_model
+random, refused = np.random.default_rng(11), 0
+for file, runtime in ((Path(sys.argv[1]), "litert"), (Path(sys.argv[2]), "onnx")):
+    content = file.read_bytes()
+    # Damage the structure and leave most of the weights alone, which any bytes would be.
+    places = [i for i in range(len(content)) if runtime == "litert" or i < 200 or i > len(content) - 200]
+    for _ in range(150):
+        damaged = bytearray(content)
+        for place in random.choice(places, random.integers(1, 6)):
+            damaged[place] = random.integers(0, 256)
+        file.write_bytes(damaged)
+        try:
+            inspect_model(file, runtime)
+        except ItemrecError:
+            refused += 1
+print(refused)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "m.tflite"), str(tmp_path / "m.onnx")],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 50 < int(done.stdout) < 300
