@@ -14,7 +14,7 @@ product with a single picture is not marked down for the pictures it does not ha
 **The verdict.** *unknown* when no picture is within the threshold; *ambiguous* when the
 runner-up's score is at least `AMBIGUOUS` times the winner's; *match* otherwise.
 
-The rule and its constants were chosen by measurement: docs/decisions/0005-votes.md,
+The rule and its constants were chosen by measurement: docs/decisions/0006-votes.md,
 printed by ``python benchmarks/votes.py``.
 """
 

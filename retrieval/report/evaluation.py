@@ -6,27 +6,21 @@ does not hold. Pictures are read again from the folders that it names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval import images
-from retrieval.errors import ImageError
 from retrieval.report import plots
+from retrieval.report.evaluation_pictures import Album, Read, confusions, failures, named_strangers
 from retrieval.report.page import (
     Markup,
     Section,
     Tile,
     Tone,
-    card,
-    cards,
     details,
-    figure,
-    groups,
     page,
-    picture,
     plot_row,
-    strip,
     table,
     wide_figure,
     write_page,
@@ -35,20 +29,11 @@ from retrieval.report.page import (
 if TYPE_CHECKING:
     from retrieval.evaluation.document import (
         AtFarDoc,
-        ConfusionDoc,
         EvaluationDoc,
         GroupDoc,
-        ProbeDoc,
         RateDoc,
     )
 
-Read = Callable[[str], bytes]
-
-SHOWN_CONFUSIONS = 12
-SHOWN_FAILURES = 12
-SHOWN_STRANGERS = 9
-_EXAMPLES = 3
-_VOTES = 3
 _TONES: dict[str, Tone] = {"good": "good", "warn": "warn", "bad": "bad"}
 
 
@@ -77,14 +62,14 @@ def evaluation_page(document: EvaluationDoc, *, photo: Read, gallery: Read) -> s
         photo: the bytes of a photo of the split, by its path in the document; raises ImageError.
         gallery: the bytes of a gallery picture, likewise.
     """
-    probes, store = _Album(photo), _Album(gallery)
+    probes, store = Album(photo), Album(gallery)
     sections = [
         _thresholds(document),
         _identification(document),
         _strangers(document, probes, store),
         _confidence(document),
-        _confusions(document, probes, store),
-        _failures(document, probes, store),
+        confusions(document, probes, store),
+        failures(document, probes, store),
         _method(document),
     ]
     return page(
@@ -219,7 +204,7 @@ def _groups(caption: str, found: Sequence[GroupDoc]) -> Markup:
     return table(["", "right first", "photos"], rows, numeric=(1, 2), caption=caption, label="Accuracy by group")
 
 
-def _strangers(document: EvaluationDoc, probes: _Album, gallery: _Album) -> Section:
+def _strangers(document: EvaluationDoc, probes: Album, gallery: Album) -> Section:
     unknown, threshold = document["open_set"], document["threshold"]["value"]
     verdicts = unknown["verdicts"]
     rows = [
@@ -231,11 +216,6 @@ def _strangers(document: EvaluationDoc, probes: _Album, gallery: _Album) -> Sect
         ["strangers", "–", f"{verdicts['strangers'].get('match', 0):,}", "–"]
         + [f"{verdicts['strangers'].get(k, 0):,}" for k in ("ambiguous", "unknown")],
     ]
-    worst = sorted(
-        (p for p in document["probes"] if p["as_stranger"]["verdict"] == "match"),
-        key=lambda p: -p["as_stranger"]["matches"][0]["score"],
-    )
-    shown = [_stranger(p, probes, gallery) for p in worst[:SHOWN_STRANGERS]]
     parts = [
         Markup("<p>{}</p>").format(
             f"Every photo is tried once more with its own product left out of the gallery ({unknown['method']}): "
@@ -252,25 +232,8 @@ def _strangers(document: EvaluationDoc, probes: _Album, gallery: _Album) -> Sect
             label="Verdicts",
         ),
     ]
-    if shown:
-        parts += [
-            Markup("<h3>{}</h3>").format("Strangers that were given a name with the most confidence"),
-            cards(shown, narrow=True),
-        ]
+    parts.append(named_strangers(document, probes, gallery))
     return Section("strangers", "None of ours?", Markup("").join(parts))
-
-
-def _stranger(probe: ProbeDoc, probes: _Album, gallery: _Album) -> Markup:
-    best = probe["as_stranger"]["matches"][0]
-    near = best["evidence"][0]
-    return card(
-        f"{probe['product']} taken for {best['product_id']}",
-        groups(
-            strip([probes.draw(probe["source"], "the stranger", mark=True)]),
-            strip([gallery.draw(near["image"], f"{near['distance']:.3f}")]),
-        ),
-        tone="bad",
-    )
 
 
 def _confidence(document: EvaluationDoc) -> Section | None:
@@ -302,54 +265,6 @@ def _confidence(document: EvaluationDoc) -> Section | None:
     return Section("confidence", "Does 80 % mean 80 %?", body)
 
 
-def _confusions(document: EvaluationDoc, probes: _Album, gallery: _Album) -> Section | None:
-    confused = document["identification"]["confusions"]
-    if not confused:
-        return None
-    body = cards((_confusion(c, probes, gallery) for c in confused[:SHOWN_CONFUSIONS]), narrow=True)
-    rest = len(confused) - SHOWN_CONFUSIONS
-    if rest > 0:
-        body += Markup('<p class="soft">{}</p>').format(f"and {rest:,} rarer pairs; --json lists them.")
-    return Section("confused", "Products taken for one another", body, count=len(confused))
-
-
-def _confusion(confused: ConfusionDoc, probes: _Album, gallery: _Album) -> Markup:
-    examples = confused["examples"][:_EXAMPLES]
-    return card(
-        f"{confused['product']} taken for {confused['taken_for']}",
-        f"{confused['count']:,} of {confused['probes']:,} photos",
-        groups(
-            strip((probes.draw(e["photo"], "photo") for e in examples), heading=confused["product"]),
-            strip(
-                (gallery.draw(e["image"], f"{e['distance']:.3f}") for e in examples),
-                heading=confused["taken_for"],
-            ),
-        ),
-        tone="warn",
-    )
-
-
-def _failures(document: EvaluationDoc, probes: _Album, gallery: _Album) -> Section | None:
-    wrong = [p for p in document["probes"] if p["known"] and p["matches"] and not p["right"]]
-    worst = sorted(wrong, key=lambda p: (p["verdict"] != "match", -p["matches"][0]["score"]))
-    if not worst:
-        return None
-    body = cards(_failure(p, probes, gallery) for p in worst[:SHOWN_FAILURES])
-    return Section("failures", "Worst failures, with their votes", body, count=len(wrong), tone="bad")
-
-
-def _failure(probe: ProbeDoc, probes: _Album, gallery: _Album) -> Markup:
-    truth = [probes.draw(probe["source"], probe["source"], mark=True)]
-    if probe["own_image"] and probe["own_distance"] is not None:
-        truth.append(gallery.draw(probe["own_image"], f"nearest of its own: {probe['own_distance']:.3f}"))
-    columns = [strip(truth, heading=f"{probe['product']} (found at place {probe['rank'] or '–'})")]
-    for match in probe["matches"][:_VOTES]:
-        heading = f"{match['product_id']}: score {match['score']:.3f}, {match['votes']} votes"
-        drawn = (gallery.draw(e["image"], f"{e['distance']:.3f}") for e in match["evidence"][:2])
-        columns.append(strip(drawn, heading=heading))
-    return card(f"{probe['verdict']}: {probe['matches'][0]['product_id']}", groups(*columns), tone="bad")
-
-
 def _method(document: EvaluationDoc) -> Section:
     excluded, data, gallery = document["excluded"], document["data"], document["gallery"]
     rows = [
@@ -366,23 +281,6 @@ def _method(document: EvaluationDoc) -> Section:
         ["pairs", f"{document['pairs']['same']:,} same, {document['pairs']['different']:,} different; all of them"],
     ]
     return Section("method", "What was measured", table(["", ""], rows, label="What was measured"))
-
-
-class _Album:
-    """Draws pictures by name; each is decoded once."""
-
-    def __init__(self, read: Read) -> None:
-        self._read = read
-        self._drawn: dict[str, str | None] = {}
-
-    def draw(self, name: str, caption: str, *, mark: bool = False) -> Markup:
-        """A thumbnail, or a frame where the picture cannot be read any more."""
-        if name not in self._drawn:
-            try:
-                self._drawn[name] = picture(self._read(name))
-            except ImageError:
-                self._drawn[name] = None
-        return figure(self._drawn[name], caption, alt=name, mark=mark)
 
 
 def _percent(rate: float | None, digits: int = 0) -> str:

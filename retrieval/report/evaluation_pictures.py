@@ -1,0 +1,112 @@
+"""The evaluation page's pictures: strangers that got a name, products taken for one another, failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from retrieval.errors import ImageError
+from retrieval.report.page import Markup, Section, card, cards, figure, groups, picture, strip
+
+if TYPE_CHECKING:
+    from retrieval.evaluation.document import ConfusionDoc, EvaluationDoc, ProbeDoc
+
+Read = Callable[[str], bytes]
+
+SHOWN_CONFUSIONS = 12
+SHOWN_FAILURES = 12
+SHOWN_STRANGERS = 9
+_EXAMPLES = 3
+_VOTES = 3
+
+
+class Album:
+    """Draws pictures by name; each is decoded once."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._drawn: dict[str, str | None] = {}
+
+    def draw(self, name: str, caption: str, *, mark: bool = False) -> Markup:
+        """A thumbnail, or a frame where the picture cannot be read any more."""
+        if name not in self._drawn:
+            try:
+                self._drawn[name] = picture(self._read(name))
+            except ImageError:
+                self._drawn[name] = None
+        return figure(self._drawn[name], caption, alt=name, mark=mark)
+
+
+def named_strangers(document: EvaluationDoc, probes: Album, gallery: Album) -> Markup:
+    """Strangers with the verdict *match*, the highest score first; empty without any."""
+    worst = sorted(
+        (p for p in document["probes"] if p["as_stranger"]["verdict"] == "match"),
+        key=lambda p: -p["as_stranger"]["matches"][0]["score"],
+    )
+    if not worst:
+        return Markup("")
+    heading = Markup("<h3>{}</h3>").format("Strangers that were given a name with the most confidence")
+    return heading + cards((_stranger(p, probes, gallery) for p in worst[:SHOWN_STRANGERS]), narrow=True)
+
+
+def _stranger(probe: ProbeDoc, probes: Album, gallery: Album) -> Markup:
+    best = probe["as_stranger"]["matches"][0]
+    near = best["evidence"][0]
+    return card(
+        f"{probe['product']} taken for {best['product_id']}",
+        groups(
+            strip([probes.draw(probe["source"], "the stranger", mark=True)]),
+            strip([gallery.draw(near["image"], f"{near['distance']:.3f}")]),
+        ),
+        tone="bad",
+    )
+
+
+def confusions(document: EvaluationDoc, probes: Album, gallery: Album) -> Section | None:
+    """Pairs of products that are taken for one another, the commonest first; None without any."""
+    confused = document["identification"]["confusions"]
+    if not confused:
+        return None
+    body = cards((_confusion(c, probes, gallery) for c in confused[:SHOWN_CONFUSIONS]), narrow=True)
+    rest = len(confused) - SHOWN_CONFUSIONS
+    if rest > 0:
+        body += Markup('<p class="soft">{}</p>').format(f"and {rest:,} rarer pairs; --json lists them.")
+    return Section("confused", "Products taken for one another", body, count=len(confused))
+
+
+def _confusion(confused: ConfusionDoc, probes: Album, gallery: Album) -> Markup:
+    examples = confused["examples"][:_EXAMPLES]
+    return card(
+        f"{confused['product']} taken for {confused['taken_for']}",
+        f"{confused['count']:,} of {confused['probes']:,} photos",
+        groups(
+            strip((probes.draw(e["photo"], "photo") for e in examples), heading=confused["product"]),
+            strip(
+                (gallery.draw(e["image"], f"{e['distance']:.3f}") for e in examples),
+                heading=confused["taken_for"],
+            ),
+        ),
+        tone="warn",
+    )
+
+
+def failures(document: EvaluationDoc, probes: Album, gallery: Album) -> Section | None:
+    """Wrong names, given without doubt first, with the pictures that voted; None without any."""
+    wrong = [p for p in document["probes"] if p["known"] and p["matches"] and not p["right"]]
+    worst = sorted(wrong, key=lambda p: (p["verdict"] != "match", -p["matches"][0]["score"]))
+    if not worst:
+        return None
+    body = cards(_failure(p, probes, gallery) for p in worst[:SHOWN_FAILURES])
+    return Section("failures", "Worst failures, with their votes", body, count=len(wrong), tone="bad")
+
+
+def _failure(probe: ProbeDoc, probes: Album, gallery: Album) -> Markup:
+    truth = [probes.draw(probe["source"], probe["source"], mark=True)]
+    if probe["own_image"] and probe["own_distance"] is not None:
+        truth.append(gallery.draw(probe["own_image"], f"nearest of its own: {probe['own_distance']:.3f}"))
+    columns = [strip(truth, heading=f"{probe['product']} (found at place {probe['rank'] or '–'})")]
+    for match in probe["matches"][:_VOTES]:
+        heading = f"{match['product_id']}: score {match['score']:.3f}, {match['votes']} votes"
+        drawn = (gallery.draw(e["image"], f"{e['distance']:.3f}") for e in match["evidence"][:2])
+        columns.append(strip(drawn, heading=heading))
+    return card(f"{probe['verdict']}: {probe['matches'][0]['product_id']}", groups(*columns), tone="bad")
