@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ class OrtNetwork:
     chunk = 8
 
     def __init__(self, file: Path, *, threads: int = 1) -> None:
+        # Since 1.29 the packaged runtime reports to its maker from the moment it is imported, and writes an
+        # identifier into the home directory. A user who wants that sets the variables to 0.
+        for variable in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
+            os.environ.setdefault(variable, "1")
         try:
             import onnxruntime
             from onnxruntime.capi import onnxruntime_pybind11_state as state

@@ -11,7 +11,7 @@ from cli import options
 from cli.main import invoke
 from retrieval import models
 from retrieval.bundle import Calibration, OperatingPoint, read_bundle, set_calibration
-from tests.retrieval.networks import bundle_of, onnx_model, tflite
+from tests.retrieval.networks import bundle_of, needs_onnxruntime, onnx_model, tflite
 from tests.retrieval.servers import Request, serving
 
 TINY = str(tflite("embed"))
@@ -116,8 +116,8 @@ def test_an_output_by_name_and_by_number(document: Any) -> None:
     assert by_name["output"] == 1
 
 
+@needs_onnxruntime
 def test_an_onnx_model(document: Any, tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
     made = document("import", str(onnx_model(tmp_path / "m.onnx")), "--name", "mine")
     assert (made["runtime"], made["preprocessing"]["layout"]) == ("onnx", "NCHW")
 

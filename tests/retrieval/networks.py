@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from retrieval.bundle import Bundle, write_bundle
 from retrieval.preprocessing import Preprocessing
+
+needs_onnxruntime = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="needs the extra onnx")
 
 NETWORKS = Path(__file__).parent.parent / "fixtures" / "networks"
 SIDE, DIMENSION = 16, 8

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -15,7 +16,15 @@ from retrieval.encoder import NetworkEncoder, load_encoder, pooled
 from retrieval.errors import EncoderError
 from retrieval.network import Tensor, open_network
 from retrieval.preprocessing import Preprocessing
-from tests.retrieval.networks import DIMENSION, PREPROCESSING, bundle_of, onnx_model, pictures, tflite
+from tests.retrieval.networks import (
+    DIMENSION,
+    PREPROCESSING,
+    bundle_of,
+    needs_onnxruntime,
+    onnx_model,
+    pictures,
+    tflite,
+)
 
 ROOT = Path(__file__).parents[2]
 NCHW = replace(PREPROCESSING, layout="NCHW")
@@ -253,8 +262,8 @@ def test_encoders_run_in_several_threads(tmp_path: Path) -> None:
         assert np.array_equal(vectors, want)
 
 
+@needs_onnxruntime
 def test_onnx_vectors_are_the_network_s(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
     bundle = bundle_of(onnx_model(tmp_path / "m.onnx"), tmp_path / "b", preprocessing=NCHW)
     pixels = pictures(19)
     weights = np.random.default_rng(5).normal(size=(3 * 16 * 16, DIMENSION)).astype(np.float32)
@@ -263,8 +272,8 @@ def test_onnx_vectors_are_the_network_s(tmp_path: Path) -> None:
     np.testing.assert_allclose(load_encoder(bundle).encode(pixels), want, atol=1e-5)
 
 
+@needs_onnxruntime
 def test_onnx_errors_are_ours(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
     bundle = bundle_of(onnx_model(tmp_path / "m.onnx", shape=("n", 3, 8, 8)), tmp_path / "b", preprocessing=NCHW)
     with pytest.raises(EncoderError, match="ONNX Runtime") as caught:
         load_encoder(bundle).encode(pictures(1))
@@ -279,10 +288,9 @@ def test_onnx_without_its_extra_says_what_to_install(tmp_path: Path, monkeypatch
     assert "pip install 'itemrec[onnx]'" in caught.value.hint
 
 
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
-    )
+def run(code: str, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_encoding_is_silent_and_imports_no_training_library(tmp_path: Path) -> None:
@@ -299,6 +307,25 @@ assert not heavy, heavy
 """
     done = run(code, str(tmp_path / "b"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@needs_onnxruntime
+def test_onnx_runtime_reports_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    bundle_of(onnx_model(tmp_path / "m.onnx"), tmp_path / "b", preprocessing=NCHW)
+    code = """
+import sys
+import numpy as np
+from retrieval.encoder import load_encoder
+from retrieval.models import resolve_model
+assert load_encoder(resolve_model(sys.argv[1])).encode(np.full((2, 16, 16, 3), 9, np.uint8)).shape == (2, 8)
+"""
+    home = tmp_path / "home"
+    home.mkdir()
+    # A bare environment: among others CI and pytest's own variables keep the runtime quiet by themselves.
+    keep = {name: value for name, value in os.environ.items() if name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH")}
+    done = run(code, str(tmp_path / "b"), env=keep | {"HOME": str(home), "USERPROFILE": str(home)})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert [str(p) for p in home.rglob("*")] == []
 
 
 def test_no_module_of_retrieval_imports_a_training_library() -> None:

@@ -19,7 +19,7 @@ from retrieval.models import find_model
 from retrieval.network import Tensor
 from retrieval.preprocessing import Preprocessing
 from retrieval.presets import PRESETS, Choices
-from tests.retrieval.networks import DIMENSION, SIDE, onnx_model, pictures, tflite
+from tests.retrieval.networks import DIMENSION, SIDE, needs_onnxruntime, onnx_model, pictures, tflite
 
 
 @pytest.fixture(autouse=True)
@@ -240,11 +240,8 @@ def test_layout_and_size_come_from_the_shape(shape: Any, layout: Any, want: Any)
         assert (made.layout, made.height, made.width) == want
 
 
+@needs_onnxruntime
 class TestOnnx:
-    @pytest.fixture(autouse=True)
-    def _runtime(self) -> None:
-        pytest.importorskip("onnxruntime")
-
     def test_a_model_with_an_open_batch(self, tmp_path: Path) -> None:
         bundle = import_model(onnx_model(tmp_path / "m.onnx"), name="mine")
         assert (bundle.runtime, bundle.preprocessing.layout) == ("onnx", "NCHW")
@@ -359,8 +356,8 @@ def test_onnx_without_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "itemrec[onnx]" in caught.value.hint
 
 
+@needs_onnxruntime
 def test_damaged_models_are_refused_or_run_but_never_crash(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
     onnx_model(tmp_path / "m.onnx")
     (tmp_path / "m.tflite").write_bytes(tflite("embed").read_bytes())
     code = """
