@@ -101,6 +101,11 @@ def evaluate_command(
 
     requirements = [parse_requirement(text) for text in require or []]
     earlier = read_document(compare) if compare else None
+    for file in (out, html):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise UsageError(
+                f"expected a file in a directory that exists, received {printable(file)}", hint="Make it first."
+            )
     dataset = dataset_folder(data)
     folder = split_folder(dataset, split)
     if calibrate_on == split:
