@@ -210,6 +210,7 @@ def main() -> None:
             place = Path(folder) / "index"
             for name, value in ours(gallery, queries, truth, place, options.graph_from * DIMENSION):
                 name = name.replace(str(embedded.HNSW_EF_WIDE), "same").replace(str(embedded.HNSW_EF), "same")
+                print(f"{size:,}: {name}: {value}", file=sys.stderr)
                 table.setdefault(name, [""] * len(sizes))[column] = value
     print(
         f"{DIMENSION}-d, {PER_PRODUCT} pictures a product, k = {K}, {options.queries} queries, {os.cpu_count()} cores"
