@@ -1,0 +1,84 @@
+"""How far do copies of a photo differ in perceptual hash bits, and how near do different photos come?
+
+    python benchmarks/duplicates.py PHOTOS        a folder of product folders
+
+Also prints the rate of hashing and of comparing 10,000 with 10,000 hashes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from retrieval import images
+from retrieval.catalog import read_catalog
+from retrieval.duplicates import NEAR_BITS, hamming, near_duplicates, near_duplicates_within, perceptual_hash
+from retrieval.types import CatalogImage
+
+COPIES = 150
+
+
+def encoded(im: Image.Image, quality: int = 85, format_: str = "JPEG") -> bytes:
+    buffer = io.BytesIO()
+    im.save(buffer, format_, quality=quality)
+    return buffer.getvalue()
+
+
+def cropped(im: Image.Image, part: float) -> Image.Image:
+    w, h = im.size
+    return im.crop((int(w * part), int(h * part), int(w * (1 - part)), int(h * (1 - part))))
+
+
+def copies(data: bytes) -> dict[str, bytes]:
+    im = images.decode(data)
+    w, h = im.size
+    return {
+        "JPEG quality 50": encoded(im, 50),
+        "JPEG quality 20": encoded(im, 20),
+        "half size": encoded(im.resize((w // 2, h // 2))),
+        "200 pixels wide, PNG": encoded(im.resize((200, max(8, 200 * h // w))), format_="PNG"),
+        "20 % brighter": encoded(im.point(lambda v: min(255, int(v * 1.2)))),
+        "2 % cropped on each side": encoded(cropped(im, 0.02)),
+        "5 % cropped on each side": encoded(cropped(im, 0.05)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos", type=Path)
+    pictures = [e for e in read_catalog(parser.parse_args().photos).entries() if isinstance(e, CatalogImage)]
+    data = [images.read_file(p.file) for p in pictures]
+    start = time.perf_counter()
+    hashes = [perceptual_hash(d) for d in data]
+    print(f"{len(hashes):,} photos hashed at {len(hashes) / (time.perf_counter() - start):,.0f} photos/s, one thread")
+
+    print("\npairs of different photos that differ in at most so many bits")
+    near = near_duplicates_within(hashes, 12)
+    for bits in (0, 2, 4, 6, 8, 10, 12):
+        found = [(i, j) for i, j, d in near if d <= bits]
+        same = sum(pictures[i].product_id == pictures[j].product_id for i, j in found)
+        print(f"  {bits:>2} bits: {same:>5} of one product, {len(found) - same:>5} of two")
+
+    print(f"\nbits between a photo and a copy of it ({COPIES} photos): median, 95th of 100, found at {NEAR_BITS} bits")
+    differences: dict[str, list[int]] = {}
+    for i in random.Random(0).sample(range(len(data)), min(COPIES, len(data))):
+        for name, copy in copies(data[i]).items():
+            differences.setdefault(name, []).append(hamming(perceptual_hash(copy), hashes[i]))
+    for name, bits in differences.items():
+        found = np.mean(np.array(bits) <= NEAR_BITS)
+        print(f"  {name:26} {np.median(bits):>4.0f} {np.percentile(bits, 95):>4.0f} {found:>6.0%}")
+
+    many = np.random.default_rng(0).integers(0, 2**64, 10_000, dtype=np.uint64)
+    start = time.perf_counter()
+    near_duplicates(many, many[::-1])
+    print(f"\n10,000 with 10,000 hashes: {time.perf_counter() - start:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
