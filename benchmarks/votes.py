@@ -1,4 +1,4 @@
-"""Which voting rule? The table behind docs/decisions/0005-votes.md.
+"""Which voting rule? The table behind docs/decisions/0006-votes.md.
 
     python benchmarks/votes.py --gallery PHOTOS/train --probes PHOTOS/val [--model NAME_OR_PATH]
 

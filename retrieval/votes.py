@@ -2,9 +2,9 @@
 
 **The score.** Let ``d_1 <= d_2 <= ...`` be the distances (squared L2) of one product's own
 pictures, n of them in the gallery, and t the threshold. Its score is the mean vote of its
-nearest three pictures, or of all where it has fewer::
+nearest five pictures, or of all where it has fewer::
 
-    score = (v_1 + ... + v_k) / k      k = min(3, n)
+    score = (v_1 + ... + v_k) / k      k = min(5, n)
     v_i   = exp(-d_i / T) where d_i <= t, else 0
 
 A product's score depends on its own pictures alone: a product with five hundred pictures
@@ -25,7 +25,7 @@ from collections.abc import Iterable, Sequence
 
 from retrieval.types import Evidence, Match, Neighbor, Verdict
 
-VOTERS = 3
+VOTERS = 5
 TEMPERATURE = 0.2
 AMBIGUOUS = 0.9
 EVIDENCE = 10
