@@ -25,7 +25,7 @@ from retrieval.bundle import read_bundle
 from retrieval.encoder import load_encoder
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-TEMPERATURE, VOTERS = 0.2, 3
+TEMPERATURE, VOTERS = 0.2, 5
 
 
 def embed(root: Path, bundle_path: str) -> tuple[list[str], list[str], list[str], np.ndarray]:
