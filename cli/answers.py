@@ -93,7 +93,7 @@ class Printer:
 
     def __init__(self, sources: Mapping[str, Callable[[], bytes]], catalog: Path, thumbnails: bool | None) -> None:
         self._sources, self._catalog = sources, catalog
-        self._pictures = thumbnails if thumbnails is not None else len(sources) <= MANY and render.on_terminal()
+        self._pictures = thumbnails if thumbnails is not None else len(sources) <= MANY and render.in_color()
 
     def __call__(self, answer: Recognition) -> None:
         """Print one answer."""
@@ -118,7 +118,10 @@ class Printer:
                     f"{match.share:.0%}",
                     str(match.votes),
                     f"{match.best_distance:.3f}",
-                    "  ".join(f"{e.image} {e.distance:.3f}" for e in match.evidence[:_EVIDENCE_SHOWN]),
+                    "  ".join(
+                        f"{e.image.removeprefix(match.product_id + '/')} {e.distance:.3f}"
+                        for e in match.evidence[:_EVIDENCE_SHOWN]
+                    ),
                 )
                 for place, match in enumerate(answer.matches)
             ],

@@ -92,6 +92,11 @@ def on_terminal(*, stderr: bool = False) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def in_color() -> bool:
+    """True when stdout is a terminal that may be given colors (https://no-color.org)."""
+    return on_terminal() and not os.environ.get("NO_COLOR")
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
     """Write a table to stdout: drawn in a terminal, aligned plain columns elsewhere.
 

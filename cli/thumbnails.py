@@ -12,7 +12,7 @@ from pathlib import Path
 from retrieval import images
 from retrieval.errors import ImageError
 
-_COLUMNS = 16
+_COLUMNS = 20
 _PIXELS = 256
 
 
