@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from retrieval.formats.base import MAX_PARTS, Header, damaged, exif_orientation, truncated, unsupported
 
-_MAX_SCANS = 200
+_MAX_SCANS = 64
 """Most scans of a JPEG. Encoders write 1 to about 10; each costs a pass over the whole picture."""
 
 _PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
@@ -16,7 +16,7 @@ _PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 def read_jpeg(data: bytes) -> Header:
     """Size and orientation from the segments before the first scan; the number of scans is capped."""
-    at, turn, size = 2, 1, None
+    at, turn, size, kind, channels = 2, 1, None, 0, 0
     for _ in range(MAX_PARTS):
         if at + 4 > len(data):
             raise truncated("no picture data after the JPEG header")
@@ -36,8 +36,8 @@ def read_jpeg(data: bytes) -> Header:
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if size is not None:
                 raise damaged("a JPEG with two frame headers")
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            size = (width, height)
+            height, width, channels = struct.unpack_from(">HHB", data, at + 5)
+            kind, size = marker, (width, height)
         at += 2 + length
     else:
         raise damaged("too many JPEG segments")
@@ -45,8 +45,10 @@ def read_jpeg(data: bytes) -> Header:
         raise damaged("a JPEG without a frame header")
     if data.rfind(b"\xff\xd9", at) < 0:
         raise truncated("a JPEG without its end marker")
-    # The bytes of the marker also occur in thumbnails and trailers: count scans only when there may be too many.
-    if data.count(b"\xff\xda", at) > _MAX_SCANS and _scans(data, at) > _MAX_SCANS:
+    # A sequential JPEG whose first scan has all channels ends with it. Elsewhere the marker's bytes also
+    # occur in thumbnails and trailers: scans are counted only when there may be too many.
+    one = kind in (0xC0, 0xC1) and data[at + 4] == channels
+    if not one and data.count(b"\xff\xda", at) > _MAX_SCANS and _scans(data, at) > _MAX_SCANS:
         raise damaged(f"more than {_MAX_SCANS} JPEG scans")
     return Header("JPEG", (size,), turn, data)
 

@@ -233,6 +233,12 @@ def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
     assert reason(data[:-2] + scan * 1000 + b"\xff\xd9") == "damaged"
 
 
+def test_a_sequential_jpeg_repeats_no_scan() -> None:
+    data = samples()["jpeg"]
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    assert reason(data[:-2] + scan * 1000 + b"\xff\xd9") == "damaged"
+
+
 def test_scan_markers_in_a_trailer_are_not_scans() -> None:
     assert reason(samples()["jpeg-progressive"] + b"\xff\xda" * 1000) is None
 

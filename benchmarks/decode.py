@@ -1,0 +1,199 @@
+"""How fast do bytes become the network's pixels, and what does the safety cost?
+
+    python benchmarks/decode.py [--photos DIR] [--size 224] [--memory]
+
+For each kind of picture, one thread, medians in milliseconds:
+
+- *full*: Pillow decodes every pixel and resizes, with nothing checked;
+- *prepare*: `retrieval.images.prepare`, checks and all;
+- *checks*: the part of it that reads headers and looks for hidden content;
+- *off by*: mean absolute difference of the two results, of 255.
+
+``--photos`` measures a folder of real photos instead of drawn ones. ``--memory`` decodes the largest
+picture that the default limits let in, once per format, each in a process of its own, and prints
+by how much the process grew at its peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from retrieval.errors import ImageError
+from retrieval.formats import hidden_content, read_header
+from retrieval.images import DEFAULT_LIMITS, SUFFIXES, prepare
+from retrieval.preprocessing import Preprocessing
+
+LARGEST = (12_032, 9_024)
+MEMORY_FORMATS = (
+    "JPEG",
+    "JPEG progressive",
+    "PNG RGB",
+    "PNG RGBA",
+    "PNG gray 16",
+    "WEBP",
+    "AVIF",
+    "TIFF",
+    "BMP",
+    "GIF",
+)
+
+
+def drawn(width: int, height: int) -> Image.Image:
+    """Soft shapes, edges and grain: about as hard to decode as a photo of that size."""
+    rng = np.random.default_rng(width)
+    coarse = rng.integers(0, 256, (height // 40 + 1, width // 40 + 1, 3), dtype=np.uint8)
+    base = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), np.int16)
+    grain = rng.normal(0, 5, (height, width, 1)).astype(np.int16)
+    return Image.fromarray(np.clip(base + grain, 0, 255).astype(np.uint8))
+
+
+def encode(image: Image.Image, format_: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format_, **options)
+    return file.getvalue()
+
+
+def pictures() -> dict[str, list[bytes]]:
+    small, middle, large = drawn(348, 348), drawn(1000, 1000), drawn(4000, 3000)
+    return {
+        "JPEG 348 x 348": [encode(small, "JPEG", quality=88)],
+        "JPEG 1000 x 1000": [encode(middle, "JPEG", quality=88)],
+        "JPEG 1000 x 1000 progressive": [encode(middle, "JPEG", quality=88, progressive=True)],
+        "JPEG 4000 x 3000": [encode(large, "JPEG", quality=88)],
+        "PNG 1000 x 1000": [encode(middle, "PNG")],
+        "PNG 1000 x 1000 transparent": [encode(middle.convert("RGBA"), "PNG")],
+        "WebP 1000 x 1000": [encode(middle, "WEBP", quality=85)],
+        "AVIF 1000 x 1000": [encode(middle, "AVIF", quality=75)],
+        "TIFF 1000 x 1000 LZW": [encode(middle, "TIFF", compression="tiff_lzw")],
+        "BMP 1000 x 1000": [encode(middle, "BMP")],
+        "GIF 1000 x 1000": [encode(middle, "GIF")],
+    }
+
+
+def photos(folder: Path, most: int) -> dict[str, list[bytes]]:
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
+    chosen = files[:: max(1, len(files) // most)][:most]
+    if not chosen:
+        raise SystemExit(f"no pictures in {folder}")
+    return {f"{len(chosen)} photos of {folder.name}": [f.read_bytes() for f in chosen]}
+
+
+def full(data: bytes, pre: Preprocessing) -> np.ndarray:
+    im = Image.open(io.BytesIO(data)).convert("RGB")
+    return np.asarray(im.resize((pre.width, pre.height), Image.Resampling.BILINEAR))
+
+
+def check(data: bytes) -> None:
+    read_header(data)
+    hidden_content(data)
+
+
+def median_ms(call: Callable[[bytes], object], data: Sequence[bytes], seconds: float) -> float:
+    """Median over rounds of the mean time for one picture."""
+    rounds: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(rounds) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        for item in data:
+            call(item)
+        rounds.append((time.perf_counter() - start) / len(data) * 1000)
+    return statistics.median(rounds)
+
+
+def rates(sets: dict[str, list[bytes]], pre: Preprocessing, seconds: float) -> None:
+    print(f"to {pre.width} x {pre.height}, one thread, ms a picture")
+    print(f"{'':30} {'full':>8} {'prepare':>8} {'ratio':>6} {'checks':>7} {'a second':>9} {'off by':>7}")
+    for name, data in sets.items():
+        slow = median_ms(lambda item: full(item, pre), data, seconds)
+        quick = median_ms(lambda item: prepare(item, pre), data, seconds)
+        checks = median_ms(check, data, seconds / 4)
+        off = statistics.fmean(float(np.abs(full(item, pre).astype(int) - prepare(item, pre)).mean()) for item in data)
+        print(
+            f"{name:30} {slow:8.2f} {quick:8.2f} {slow / quick:5.1f}x {checks:7.3f} {1000 / quick:9.0f} {off:7.2f}",
+            flush=True,
+        )
+
+
+def largest(kind: str) -> bytes:
+    """A flat picture just within the default limits: cheap to write, as costly in memory as any."""
+    assert LARGEST[0] * LARGEST[1] <= DEFAULT_LIMITS.max_pixels
+    mode = {"PNG RGBA": "RGBA", "PNG gray 16": "I;16", "GIF": "P"}.get(kind, "RGB")
+    image = Image.new(mode, LARGEST)
+    format_ = kind.split()[0]
+    if kind == "BMP":
+        # 326 MB as it stands, which the byte cap refuses: a one-bit bitmap is the largest that fits.
+        image = Image.new("1", LARGEST)
+    options: dict[str, object] = {
+        "JPEG progressive": {"progressive": True},
+        "AVIF": {"speed": 10, "quality": 30},
+        "WEBP": {"method": 0, "quality": 30},
+        "TIFF": {"compression": "tiff_lzw"},
+    }.get(kind, {})
+    return encode(image, format_, **options)
+
+
+def grow(path: Path) -> None:
+    """Print by how many MiB this process grows while it decodes a file."""
+    data = path.read_bytes()
+    pre = Preprocessing(height=224, width=224)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    try:
+        prepare(data, pre)
+        outcome = "decoded"
+    except ImageError as error:
+        outcome = error.reason
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"{len(data) / 1e6:8.2f} MB {(peak - before) / 1024:8.0f} MiB {seconds:7.2f} s  {outcome}")
+
+
+def memory(folder: Path) -> None:
+    """Peak memory at the cap. Every step runs in its own process, so that no peak hides another."""
+    print(f"\n{LARGEST[0]:,} x {LARGEST[1]:,}: file, growth of the process at its peak, time")
+    for kind in MEMORY_FORMATS:
+        path = folder / kind.replace(" ", "-")
+        subprocess.run([sys.executable, __file__, "--write", kind, "--file", str(path)], check=True)
+        print(f"{kind:20}", end="", flush=True)
+        subprocess.run([sys.executable, __file__, "--grow", "--file", str(path)], check=True)
+        path.unlink()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--photos", type=Path)
+    parser.add_argument("--most", type=int, default=100, help="photos to take from the folder")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each measurement")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--write", help=argparse.SUPPRESS)
+    parser.add_argument("--grow", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.write:
+        args.file.write_bytes(largest(args.write))
+    elif args.grow:
+        grow(args.file)
+    elif args.memory:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            memory(Path(folder))
+    else:
+        sets = photos(args.photos, args.most) if args.photos else pictures()
+        rates(sets, Preprocessing(height=args.size, width=args.size, fit="squash"), args.seconds)
+
+
+if __name__ == "__main__":
+    main()
