@@ -16,9 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "action",
         nargs="?",
-        choices=("build", "measure"),
+        choices=("build", "calibrate", "measure"),
         default="build",
-        help="build the bundle (default), or measure one again",
+        help="build the bundle (default); calibrate and measure the one in --out again; or only measure",
     )
     parser.add_argument("--out", type=Path, default=Path("retrieval/starter"), help="where build writes")
     parser.add_argument("--bundle", type=Path, default=Path("retrieval/starter"), help="what measure reads")
@@ -33,16 +33,20 @@ def main(arguments: list[str] | None = None) -> int:
     # Imported here: drawing happens in processes of its own, which need neither Keras nor the options.
     from retrieval.bundle import read_bundle
 
+    where = {"cache": given.cache, "grocery": given.grocery, "say": _say}
     try:
         if given.action == "measure":
             from trainer.starter.card import measure_all, tables
 
-            bundle = read_bundle(given.bundle)
-            print(tables(measure_all(bundle, cache=given.cache, grocery=given.grocery, say=_say)))
+            print(tables(measure_all(read_bundle(given.bundle), **where)))
+        elif given.action == "calibrate":
+            from trainer.starter.build import finish
+
+            print(finish(read_bundle(given.out), given.out, **where).path)
         else:
             from trainer.starter.build import build
 
-            print(build(given.out, cache=given.cache, grocery=given.grocery, say=_say).path)
+            print(build(given.out, **where).path)
     except ItemrecError as error:
         _say(f"{error.message}\n{error.hint}".strip())
         return error.exit_code

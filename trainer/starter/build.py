@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -45,7 +46,7 @@ def build(out: Path, *, cache: Path, grocery: Path | None, say: Say) -> Bundle:
     clock = _Clock(say)
     train = render(recipe.TRAIN, recipe.KEPT, cache, progress=say)
     validation = render(recipe.VALIDATION, recipe.PREPROCESSING, cache, progress=say)
-    drawing = clock.lap("drawing")
+    clock.lap("drawing")
 
     def show(log: EpochLog) -> None:
         say(
@@ -73,7 +74,8 @@ def build(out: Path, *, cache: Path, grocery: Path | None, say: Say) -> Bundle:
         },
         "drawings": asdict(recipe.TRAIN),
         "pictures": len(train.labels),
-        "seconds": {"drawing": drawing, "training": training},
+        "seconds": training,
+        "cores": os.cpu_count(),
         "epochs": [asdict(log) for log in logs],
         "export": {
             "weights": export.weights,
@@ -84,30 +86,56 @@ def build(out: Path, *, cache: Path, grocery: Path | None, say: Say) -> Bundle:
         "versions": {name: version(name) for name in ("itemrec", "keras", "numpy", "pillow")},
     }
 
-    def write(to: Path, card: str = "", calibration: Calibration | None = None) -> Bundle:
-        return write_bundle(
-            to,
+    # A draft first: what is calibrated and measured is the bundle itself, read back from disk.
+    with tempfile.TemporaryDirectory(prefix="itemrec-starter-") as folder:
+        draft = write_bundle(
+            Path(folder) / "draft",
             name=recipe.NAME,
             encoder=export.model,
             runtime="litert",
             preprocessing=recipe.PREPROCESSING,
             dimension=recipe.DIMENSION,
-            calibration=calibration,
             training=record,
-            card=card,
             source="python -m trainer.starter",
             license="Apache-2.0",
+        )
+        return finish(draft, out, cache=cache, grocery=grocery, say=say)
+
+
+def finish(trained: Bundle, out: Path, *, cache: Path, grocery: Path | None, say: Say) -> Bundle:
+    """Calibrate a trained bundle, measure it, write its card, and put it all at ``out``.
+
+    Also what repeats those steps for the bundle that ships, without training it again.
+
+    Raises:
+        EncoderError: no threshold keeps a target.
+        BundleError, UsageError: ``out`` cannot be written or holds something else.
+    """
+    clock = _Clock(say)
+
+    def write(to: Path, calibration: Calibration, card: str) -> Bundle:
+        return write_bundle(
+            to,
+            name=trained.name,
+            encoder=trained.encoder_file.read_bytes(),
+            runtime=trained.runtime,
+            preprocessing=trained.preprocessing,
+            dimension=trained.dimension,
+            calibration=calibration,
+            training=trained.training,
+            card=card,
+            source=trained.source,
+            license=trained.license,
             replace=True,
         )
 
-    # Drafts first: what is measured for the card is the bundle itself, read back from disk.
+    validation = render(recipe.VALIDATION, trained.preprocessing, cache, progress=say)
     with tempfile.TemporaryDirectory(prefix="itemrec-starter-") as folder:
-        draft = write(Path(folder) / "draft")
-        calibration = calibrate(encoder_of(draft), validation, say=say)
-        draft = write(Path(folder) / "draft", calibration=calibration)
+        calibration = calibrate(encoder_of(trained), validation, say=say)
+        draft = write(Path(folder) / "draft", calibration, card="")
         card = write_card(draft, cache=cache, grocery=grocery, say=say)
     clock.lap("calibrating and measuring")
-    return write(out, card, calibration)
+    return write(out, calibration, card)
 
 
 class _Clock:

@@ -136,7 +136,6 @@ def _rate(rate: Rate) -> str:
 def _introduction(bundle: Bundle) -> str:
     training = bundle.training
     drawings = training["drawings"]
-    seconds = training["seconds"]
     export = training["export"]
     size = bundle.preprocessing
     return f"""# The starter
@@ -146,7 +145,7 @@ pixels in, {bundle.dimension} numbers out) that makes `itemrec` work offline on 
 
 **What it is.** Trained from scratch, from random weights, on drawings alone: {training["pictures"]:,} \
 pictures of {drawings["products"]:,} made-up products, {training["recipe"]["epochs"]} epochs, \
-{seconds["training"]:.0f} seconds on the machine that made it, after {seconds["drawing"]:.0f} seconds of drawing. \
+{training["seconds"] / 60:.0f} minutes on {training["cores"]} CPU cores. \
 No photo, and no weights of anyone else, went into it. `make starter-model` makes it again.
 
 **What it is not.** A model for your shop. It has never seen a photo. For real accuracy bring a public \

@@ -25,10 +25,10 @@ TRAINED = replace(PREPROCESSING, height=TRAINED_SIZE, width=TRAINED_SIZE)
 KEPT = Preprocessing(144, 144)
 
 TRAIN = Drawings(products=1600, seed=1, photos=7, studio=1, difficulty=(0.1, 0.8))
-VALIDATION = Drawings(products=300, seed=2, photos=8, studio=2, difficulty=(0.2, 0.7))
-TEST = Drawings(products=300, seed=3, photos=8, studio=2, difficulty=(0.2, 0.7))
+VALIDATION = Drawings(products=400, seed=2, photos=8, studio=2, difficulty=(0.2, 0.7))
+TEST = Drawings(products=400, seed=3, photos=8, studio=2, difficulty=(0.2, 0.7))
 
-RECIPE = Recipe(seed=SEED)
+RECIPE = Recipe(epochs=20, seed=SEED)
 WEIGHTS: Weights = "float16"
 
 
