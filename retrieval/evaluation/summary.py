@@ -36,14 +36,14 @@ def warnings_of(document: EvaluationDoc) -> list[str]:
         )
     if use["note"]:
         out.append(f"About the threshold in use: {use['note']}")
-    for key, doc in document["pairs"]["at_far"].items():
-        if doc["refusal"]:
-            out.append(doc["refusal"])
-        elif doc["same_photos"] and not use["same_photos"]:
-            out.append(
-                f"The threshold for FAR {percent(float(key))} is read off the photos measured here: "
-                "no calibration names one."
-            )
+    at_far = document["pairs"]["at_far"]
+    out += [doc["refusal"] for doc in at_far.values() if doc["refusal"]]
+    read = [percent(float(k)) for k, doc in at_far.items() if doc["same_photos"] and not doc["refusal"]]
+    if read and not use["same_photos"]:
+        out.append(
+            f"Thresholds for FAR {', '.join(read)} are read off the photos measured here, since no calibration "
+            "names them: points of a curve, not a promise."
+        )
     seen = {*out}
     out += [doc["refusal"] for doc in document["open_set"]["at_fpir"].values() if doc["refusal"] not in {"", *seen}]
     gone = excluded["same_hash"] + excluded["near_duplicate"]
