@@ -3,7 +3,7 @@
 The perceptual hash is the classic DCT hash (Zauner 2010, "Implementation and Benchmarking of Perceptual
 Image Hash Functions", section 3.2.1): the picture in gray at 32 x 32, its 8 x 8 lowest frequencies,
 one bit each for lying above their median. The mean brightness does not take part. Why these lines
-instead of a package, and how many bits copies and different photos differ in: docs/decisions/0012-duplicates.md.
+instead of a package, and how many bits copies and different photos differ in: docs/decisions/0009-duplicates.md.
 """
 
 from __future__ import annotations
