@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import resource
 import statistics
 import subprocess
@@ -34,7 +35,8 @@ from retrieval.formats import hidden_content, read_header
 from retrieval.images import DEFAULT_LIMITS, SUFFIXES, prepare
 from retrieval.preprocessing import Preprocessing
 
-LARGEST = (12_032, 9_024)
+LARGEST = (9_248, 6_936)
+LARGEST_STREAMED = (16_320, 12_240)
 MEMORY_FORMATS = (
     "JPEG",
     "JPEG progressive",
@@ -125,14 +127,19 @@ def rates(sets: dict[str, list[bytes]], pre: Preprocessing, seconds: float) -> N
         )
 
 
+def size_of(kind: str) -> tuple[int, int]:
+    return LARGEST_STREAMED if kind == "JPEG" else LARGEST
+
+
 def largest(kind: str) -> bytes:
     """A flat picture just within the default limits: cheap to write, as costly in memory as any."""
-    assert LARGEST[0] * LARGEST[1] <= DEFAULT_LIMITS.max_pixels
+    assert math.prod(LARGEST) <= DEFAULT_LIMITS.max_pixels
+    assert math.prod(LARGEST_STREAMED) <= DEFAULT_LIMITS.max_streamed_pixels
     mode = {"PNG RGBA": "RGBA", "PNG gray 16": "I;16", "GIF": "P"}.get(kind, "RGB")
-    image = Image.new(mode, LARGEST)
+    image = Image.new(mode, size_of(kind))
     format_ = kind.split()[0]
     if kind == "BMP":
-        # 326 MB as it stands, which the byte cap refuses: a one-bit bitmap is the largest that fits.
+        # In color the file would be too large: a one-bit bitmap has the most pixels that fit.
         image = Image.new("1", LARGEST)
     options: dict[str, object] = {
         "JPEG progressive": {"progressive": True},
@@ -161,11 +168,12 @@ def grow(path: Path) -> None:
 
 def memory(folder: Path) -> None:
     """Peak memory at the cap. Every step runs in its own process, so that no peak hides another."""
-    print(f"\n{LARGEST[0]:,} x {LARGEST[1]:,}: file, growth of the process at its peak, time")
+    print("the largest that the limits let in: size, file, growth of the process at its peak, time")
     for kind in MEMORY_FORMATS:
         path = folder / kind.replace(" ", "-")
         subprocess.run([sys.executable, __file__, "--write", kind, "--file", str(path)], check=True)
-        print(f"{kind:20}", end="", flush=True)
+        width, height = size_of(kind)
+        print(f"{kind:18} {width:6,} x {height:6,}", end="", flush=True)
         subprocess.run([sys.executable, __file__, "--grow", "--file", str(path)], check=True)
         path.unlink()
 

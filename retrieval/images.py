@@ -71,16 +71,22 @@ REASONS = frozenset(
 class Limits:
     """What is refused before it costs anything.
 
+    The defaults let the usual modes of phones in, 50 and 64 megapixels (9,248 x 6,936), and of their
+    108- and 200-megapixel modes (16,320 x 12,240) the JPEGs that they write. A decoder then takes
+    about 1 GB at most, of a WebP, and as a rule less than half; `benchmarks/decode.py --memory` prints it.
+    Multiply by the number of threads that decode.
+
     Attributes:
         max_bytes: of a file.
-        max_pixels: width x height as stored. The default lets a phone's 108-megapixel mode in
-            (12032 x 9024); at 4 bytes a pixel that is 440 MB while it is decoded.
+        max_pixels: width x height as stored.
+        max_streamed_pixels: the same for a sequential JPEG, which is reduced while it is decoded.
         max_side: longer side, pixels.
         min_side: shorter side, pixels: below it there is nothing to recognize.
     """
 
     max_bytes: int = 64 * 1024 * 1024
-    max_pixels: int = 110_000_000
+    max_pixels: int = 65_000_000
+    max_streamed_pixels: int = 210_000_000
     max_side: int = 65_535
     min_side: int = 8
 
@@ -88,6 +94,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 _WHITE = (255, 255, 255)
+_INVERT = [255 - value for value in range(256)]
 
 
 def read_file(path: Path, *, root: Path | None = None, limits: Limits = DEFAULT_LIMITS) -> bytes:
@@ -265,8 +272,9 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, int, Header]:
             reason="unknown-format",
             hint="Export the picture as JPEG or PNG.",
         )
+    pixels = limits.max_streamed_pixels if header.streamed else limits.max_pixels
     for width, height in header.sizes:
-        _check_largest(width, height, limits)
+        _check_largest(width, height, pixels, limits.max_side)
     _check_smallest(*header.sizes[0], limits)
     if (hidden := hidden_content(data)) is not None:
         raise ImageError(
@@ -281,11 +289,10 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, int, Header]:
     return im, exif_orientation(im.info.get("exif") or b"") if turn is None else turn, header
 
 
-def _check_largest(width: int, height: int, limits: Limits) -> None:
-    if width * height > limits.max_pixels or max(width, height) > limits.max_side:
+def _check_largest(width: int, height: int, pixels: int, side: int) -> None:
+    if width * height > pixels or max(width, height) > side:
         raise ImageError(
-            f"expected at most {limits.max_pixels:,} pixels and {limits.max_side:,} a side,"
-            f" received {width:,} x {height:,}",
+            f"expected at most {pixels:,} pixels and {side:,} a side, received {width:,} x {height:,}",
             reason="too-many-pixels",
             hint="Scale the picture down.",
         )
@@ -353,10 +360,10 @@ def _flat(im: Image.Image, header: Header) -> Image.Image:
         # Pillow keeps the key at 16 bits although it reads the pixels at 8.
         im.info["transparency"] = tuple(v >> 8 for v in key)
     if im.mode in ("RGBA", "LA", "PA", "RGBa", "La") or key is not None:
-        clear = im.convert("RGBA")
-        white = Image.new("RGB", im.size, _WHITE)
-        white.paste(clear, mask=clear.getchannel("A"))
-        return white
+        clear = im if im.mode == "RGBA" else im.convert("RGBA")
+        # In place: a second canvas of the full size would double the memory.
+        clear.paste((*_WHITE, 255), mask=clear.getchannel("A").point(_INVERT))
+        return clear.convert("RGB")
     if im.mode in ("RGB", "L"):
         return im
     if im.mode in ("1", "P", "CMYK", "RGBX", "YCbCr"):

@@ -20,10 +20,13 @@ def bombs() -> dict[str, bytes]:
     """Small files that claim, or hold, far more pixels than any limit; all are ``too-many-pixels``."""
     jpeg = samples()["jpeg"]
     sof = jpeg.index(b"\xff\xc0")
+    progressive = samples()["jpeg-progressive"]
+    sof2 = progressive.index(b"\xff\xc2")
     gif, webp, bmp = samples()["gif"], samples()["webp-lossless"], samples()["bmp"]
     frame = gif.index(b",", 13 + (3 << ((gif[10] & 7) + 1)))
     return {
         "jpeg": jpeg[: sof + 5] + struct.pack(">HH", HUGE, HUGE) + jpeg[sof + 9 :],
+        "jpeg-progressive": progressive[: sof2 + 5] + struct.pack(">HH", 9_000, 12_000) + progressive[sof2 + 9 :],
         "png": png(HUGE, HUGE, 2, 8, b"\x00" * 1000),
         "png-16-bit": png(HUGE, HUGE, 6, 16, b"\x00" * 1000),
         "png-thin": png(100_000_000, 8, 0, 8, b"\x00" * 1000),

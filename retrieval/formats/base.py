@@ -25,6 +25,7 @@ class Header:
         orientation: EXIF orientation, 1 to 8; None where it is known only after opening.
         data: the bytes that the decoder should see: the picture without what only costs or harms.
         depth: bits of a channel, where the decoder's own account of it is not enough; else 0.
+        streamed: the decoder holds some rows at a time and can reduce them as it goes.
     """
 
     format: Format
@@ -32,6 +33,7 @@ class Header:
     orientation: int | None
     data: bytes
     depth: int = 0
+    streamed: bool = False
 
 
 def truncated(what: str) -> ImageError:

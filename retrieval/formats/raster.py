@@ -50,7 +50,7 @@ def read_jpeg(data: bytes) -> Header:
     one = kind in (0xC0, 0xC1) and data[at + 4] == channels
     if not one and data.count(b"\xff\xda", at) > _MAX_SCANS and _scans(data, at) > _MAX_SCANS:
         raise damaged(f"more than {_MAX_SCANS} JPEG scans")
-    return Header("JPEG", (size,), turn, data)
+    return Header("JPEG", (size,), turn, data, streamed=one)
 
 
 def _scans(data: bytes, at: int) -> int:

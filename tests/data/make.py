@@ -1,4 +1,6 @@
-"""Make the HEIC and AVIF files of this folder; needs pillow-heif, which writes HEIC and is no dependency.
+"""Make the HEIC and AVIF files of this folder.
+
+pillow-heif writes HEIC and is no dependency of the project:
 
     python -m pip install pillow-heif
     python tests/data/make.py

@@ -19,7 +19,7 @@ from retrieval.preprocessing import Preprocessing
 from tests.pictures import exif, mend_png, samples
 
 # A mutated header may ask for much within the default cap, and a hundred such pictures take a while.
-LIMITS = Limits(max_pixels=1_000_000)
+LIMITS = Limits(max_pixels=1_000_000, max_streamed_pixels=1_000_000)
 CASES = 150
 
 

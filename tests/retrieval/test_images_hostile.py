@@ -134,8 +134,17 @@ def test_pillows_own_cap_stays_untouched_and_unused(monkeypatch: pytest.MonkeyPa
     assert Image.MAX_IMAGE_PIXELS is None
 
 
+def test_sequential_jpegs_have_a_cap_of_their_own() -> None:
+    """They are reduced while they are decoded; a progressive one is held whole."""
+    limits = Limits(max_pixels=96 * 64 - 1, max_streamed_pixels=96 * 64)
+    for name, expected in (("jpeg", None), ("jpeg-progressive", "too-many-pixels"), ("png", "too-many-pixels")):
+        assert refusal(lambda name=name: decode(samples()[name], limits=limits)) == expected
+    limits = Limits(max_streamed_pixels=96 * 64 - 1)
+    assert refusal(lambda: decode(samples()["jpeg"], limits=limits)) == "too-many-pixels"
+
+
 def test_limits_are_per_call() -> None:
-    data = samples()["jpeg"]
+    data = samples()["png"]
     for limits, expected in (
         (Limits(max_pixels=96 * 64), None),
         (Limits(max_pixels=96 * 64 - 1), "too-many-pixels"),
