@@ -79,6 +79,9 @@ def report_error(error: ItemrecError, *, as_json: bool) -> None:
 
 
 def _write(stream: Any, text: str) -> None:
+    if stream is sys.stderr:
+        # Into one log file, talk and data come in the order in which they were said.
+        sys.stdout.flush()
     try:
         stream.write(text + "\n")
     except UnicodeEncodeError:
