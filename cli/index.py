@@ -56,7 +56,7 @@ def index_command(
     from retrieval.models import resolve_model
 
     source = read_catalog(catalog)
-    target = open_index(index_location(index))
+    target = open_index(index_location(index), notify=render.say)
     # A rebuild must work on an index whose manifest cannot be read any more.
     manifest = None if rebuild else target.manifest()
     bundle = resolve_model(setting("model", model), index_model=manifest.model if manifest else None)
