@@ -13,11 +13,10 @@ import math
 import os
 import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,16 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import ImageError
-from retrieval.formats import (
-    Header,
-    damaged,
-    exif_orientation,
-    hidden_content,
-    read_header,
-    silence_libtiff,
-    truncated,
-    unsupported,
-)
+from retrieval.formats import Header, damaged, exif_orientation, hidden_content, read_header, truncated
+from retrieval.formats.decoders import WHITE, flatten, open_header, upright
 from retrieval.preprocessing import Preprocessing
 from retrieval.text import printable
 
@@ -93,9 +84,6 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
-_WHITE = (255, 255, 255)
-_INVERT = [255 - value for value in range(256)]
-
 
 def read_file(path: Path, *, root: Path | None = None, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """Read a regular file, never blocking on a pipe and never past the byte cap.
@@ -111,7 +99,7 @@ def read_file(path: Path, *, root: Path | None = None, limits: Limits = DEFAULT_
     name = printable(path)
     try:
         real = os.path.realpath(path)
-        if root is not None and not Path(real).is_relative_to(os.path.realpath(root)):
+        if root is not None and not _inside(real, _real_root(os.path.abspath(root))):
             raise ImageError(
                 f"expected a picture inside the catalog, received a link that leaves it: {name}",
                 reason="outside-catalog",
@@ -140,6 +128,16 @@ def read_file(path: Path, *, root: Path | None = None, limits: Limits = DEFAULT_
     if not data:
         raise _empty()
     return data
+
+
+@lru_cache(maxsize=16)
+def _real_root(root: str) -> str:
+    """Resolved once: the root of a catalog is asked for with every picture in it."""
+    return os.path.realpath(root)
+
+
+def _inside(path: str, root: str) -> bool:
+    return path.startswith(root.rstrip(os.sep) + os.sep)
 
 
 def _require_regular(status: os.stat_result, name: str) -> None:
@@ -184,7 +182,7 @@ def decode(data: bytes, *, target: tuple[int, int] | None = None, limits: Limits
         if target is not None:
             im.draft(None, target[::-1] if turn >= 5 else target)
         im.load()
-        return _upright(_flat(im, header).convert("RGB"), turn)
+        return upright(flatten(im, header).convert("RGB"), turn)
 
 
 def prepare(data: bytes, preprocessing: Preprocessing, *, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
@@ -204,10 +202,10 @@ def prepare(data: bytes, preprocessing: Preprocessing, *, limits: Limits = DEFAU
     resample = Image.Resampling["BOX" if area else preprocessing.resample.upper()]
     # Pillow's box filter takes whole pixels: it needs several of them for each that it makes.
     gap = 3.0 if area else 1.0
-    upright = (preprocessing.width, preprocessing.height)
+    wanted = (preprocessing.width, preprocessing.height)
     with _foreign():
         im, turn, header = _open(data, limits)
-        (left, top, right, bottom), size = _placement(im.size, upright[::-1] if turn >= 5 else upright, preprocessing)
+        (left, top, right, bottom), size = _placement(im.size, wanted[::-1] if turn >= 5 else wanted, preprocessing)
         width, height = im.size
         draft = im.draft(
             None,
@@ -220,11 +218,11 @@ def prepare(data: bytes, preprocessing: Preprocessing, *, limits: Limits = DEFAU
         inner = draft[1][2:] if draft else im.size
         across, down = inner[0] / width, inner[1] / height
         im.load()
-        im = _flat(im, header)
-        box = (left * across, top * down, right * across, bottom * down)
-        im = _upright(im.resize(size, resample, box=box, reducing_gap=1.0 + gap).convert("RGB"), turn)
-        if im.size != upright:
-            canvas = Image.new("RGB", upright, _WHITE)
+        im = flatten(im, header)
+        box = (left * across, top * down, min(right * across, im.width), min(bottom * down, im.height))
+        im = upright(im.resize(size, resample, box=box, reducing_gap=1.0 + gap).convert("RGB"), turn)
+        if im.size != wanted:
+            canvas = Image.new("RGB", wanted, WHITE)
             canvas.paste(im, ((canvas.width - im.width) // 2, (canvas.height - im.height) // 2))
             im = canvas
         return np.array(im, dtype=np.uint8)
@@ -255,8 +253,9 @@ def _placement(
         return whole, (max(1, round(width * scale)), max(1, round(height * scale)))
     scale = preprocessing.crop_fraction * min(width / want[0], height / want[1])
     box_width, box_height = want[0] * scale, want[1] * scale
-    left, top = (width - box_width) / 2, (height - box_height) / 2
-    return (left, top, left + box_width, top + box_height), want
+    # Rounding must not move an edge out of the picture, which Pillow refuses.
+    left, top = max(0.0, (width - box_width) / 2), max(0.0, (height - box_height) / 2)
+    return (left, top, min(left + box_width, width), min(top + box_height, height)), want
 
 
 def _open(data: bytes, limits: Limits) -> tuple[Image.Image, int, Header]:
@@ -282,7 +281,7 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, int, Header]:
             reason="polyglot",
             hint="Export the picture again with an image editor.",
         )
-    im = _plugin(header)
+    im = open_header(header)
     if header.format != "HEIF" and im.size != header.sizes[0]:
         raise damaged(f"a header of {header.sizes[0]} pixels over a picture of {im.size}")
     turn = header.orientation
@@ -305,88 +304,6 @@ def _check_smallest(width: int, height: int, limits: Limits) -> None:
             reason="too-small",
             hint="Use a larger picture.",
         )
-
-
-def _plugin(header: Header) -> Image.Image:
-    """Open with exactly this format's plugin: Pillow's registry and global pixel cap stay out of it."""
-    file = io.BytesIO(header.data)
-    if header.format == "HEIF":
-        from pi_heif import open_heif
-
-        im: Image.Image = open_heif(file, convert_hdr_to_8bit=True).to_pillow()
-        return im
-    return _plugin_class(header.format)(file)
-
-
-@cache
-def _plugin_class(format_: str) -> Callable[[io.BytesIO], Image.Image]:
-    if format_ == "JPEG":
-        from PIL.JpegImagePlugin import JpegImageFile
-
-        class Jpeg(JpegImageFile):
-            def _read_dpi_from_exif(self) -> None:
-                """Parses all of EXIF for a resolution that nobody asks for, and warns about what is broken in it."""
-
-        return Jpeg
-    if format_ == "TIFF":
-        from PIL.ImageFile import ImageFile
-        from PIL.TiffImagePlugin import TiffImageFile
-
-        class Tiff(TiffImageFile):
-            def load_prepare(self) -> None:
-                """Without the check against Pillow's process-wide cap, which warns below ours."""
-                ImageFile.load_prepare(self)
-
-        silence_libtiff()
-        return Tiff
-    names = {"PNG": "Png", "WEBP": "WebP", "GIF": "Gif", "BMP": "Bmp", "AVIF": "Avif"}
-    module = import_module(f"PIL.{names[format_]}ImagePlugin")
-    plugin: Callable[[io.BytesIO], Image.Image] = getattr(module, f"{names[format_]}ImageFile")
-    return plugin
-
-
-def _flat(im: Image.Image, header: Header) -> Image.Image:
-    """To RGB or 8-bit gray: what is transparent over white, what is deep scaled and not clipped."""
-    from PIL import Image
-
-    key = im.info.get("transparency")
-    if im.mode.startswith("I;16"):
-        deep = np.asarray(im)
-        if isinstance(key, int):
-            deep = np.where(deep == key, 0xFFFF, deep)
-        # The high byte, as Pillow's own readers of 16-bit color take it.
-        return Image.fromarray((deep >> 8).astype(np.uint8))
-    if header.depth == 16 and isinstance(key, tuple):
-        # Pillow keeps the key at 16 bits although it reads the pixels at 8.
-        im.info["transparency"] = tuple(v >> 8 for v in key)
-    if im.mode in ("RGBA", "LA", "PA", "RGBa", "La") or key is not None:
-        clear = im if im.mode == "RGBA" else im.convert("RGBA")
-        # In place: a second canvas of the full size would double the memory.
-        clear.paste((*_WHITE, 255), mask=clear.getchannel("A").point(_INVERT))
-        return clear.convert("RGB")
-    if im.mode in ("RGB", "L"):
-        return im
-    if im.mode in ("1", "P", "CMYK", "RGBX", "YCbCr"):
-        return im.convert("L" if im.mode == "1" else "RGB")
-    raise unsupported(f"pixels of mode {im.mode}")
-
-
-def _upright(im: Image.Image, orientation: int) -> Image.Image:
-    if orientation == 1:
-        return im
-    from PIL.Image import Transpose
-
-    return im.transpose(
-        {
-            2: Transpose.FLIP_LEFT_RIGHT,
-            3: Transpose.ROTATE_180,
-            4: Transpose.FLIP_TOP_BOTTOM,
-            5: Transpose.TRANSPOSE,
-            6: Transpose.ROTATE_270,
-            7: Transpose.TRANSVERSE,
-            8: Transpose.ROTATE_90,
-        }[orientation]
-    )
 
 
 def _too_many_bytes(size: int, limits: Limits) -> ImageError:
