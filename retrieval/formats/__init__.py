@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from retrieval.formats.base import Format, Header, damaged, exif_orientation, truncated, unsupported
+from retrieval.formats.base import Format, Header, damaged, exif_orientation, truncated
 from retrieval.formats.iso import read_iso
 from retrieval.formats.polyglots import hidden_content
 from retrieval.formats.raster import read_bmp, read_gif, read_jpeg, read_png, read_webp
-from retrieval.formats.tiff import read_tiff, silence_libtiff
+from retrieval.formats.tiff import read_tiff
 
 __all__ = [
     "Format",
@@ -23,9 +23,7 @@ __all__ = [
     "exif_orientation",
     "hidden_content",
     "read_header",
-    "silence_libtiff",
     "truncated",
-    "unsupported",
 ]
 
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)

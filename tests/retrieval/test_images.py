@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from retrieval.errors import ImageError
-from retrieval.images import Limits, content_hash, decode, prepare, read_file, thumbnail
+from retrieval.images import Limits, _placement, content_hash, decode, prepare, read_file, thumbnail
 from retrieval.preprocessing import Fit, Preprocessing, Resample
 from tests.pictures import (
     BLUE,
@@ -241,6 +241,8 @@ def test_prepare_pads_with_white_and_centers() -> None:
 def test_prepare_crops_the_center() -> None:
     found = prepare(samples()["png"], Preprocessing(height=32, width=32, fit="crop", crop_fraction=0.5))
     assert [tuple(found[y, x]) for y, x in ((2, 2), (2, 29), (29, 2), (29, 29))] == COLORS
+    rounded = prepare(encode(scene(3532, 2033), "PNG"), Preprocessing(height=393, width=459, fit="crop"))
+    assert [tuple(rounded[y, x]) for y, x in ((2, 2), (2, 450), (390, 2), (390, 450))] == COLORS
     edge = Image.new("RGB", (100, 60), WHITE)
     edge.paste(RED, (20, 0, 80, 60))
     cropped = prepare(encode(edge, "PNG"), Preprocessing(height=30, width=30, fit="crop"))
@@ -290,6 +292,25 @@ def test_prepare_gives_the_asked_shape_of_any_picture(
     assert found.dtype == np.uint8
     assert found.flags.writeable
     assert (np.abs(found.astype(int) - RED).max(axis=2) <= 4).any()
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 65_535), st.integers(1, 65_535)),
+    want=st.tuples(st.integers(1, 4096), st.integers(1, 4096)),
+    fit=st.sampled_from(["squash", "pad", "crop"]),
+    fraction=st.floats(1e-3, 1.0),
+)
+@example(size=(3532, 2033), want=(459, 393), fit="crop", fraction=1.0)
+def test_the_box_never_leaves_the_picture(
+    size: tuple[int, int], want: tuple[int, int], fit: Fit, fraction: float
+) -> None:
+    pre = Preprocessing(height=want[1], width=want[0], fit=fit, crop_fraction=fraction)
+    (left, top, right, bottom), to = _placement(size, want, pre)
+    assert 0 <= left < right <= size[0]
+    assert 0 <= top < bottom <= size[1]
+    assert 1 <= to[0] <= want[0]
+    assert 1 <= to[1] <= want[1]
 
 
 def test_a_ribbon_keeps_at_least_one_pixel() -> None:

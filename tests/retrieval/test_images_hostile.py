@@ -106,7 +106,7 @@ def test_no_memory_is_a_reason_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(images, "_flat", fail)
+    monkeypatch.setattr(images, "flatten", fail)
     assert reason(samples()["png"]) == "out-of-memory"
 
 
@@ -115,7 +115,7 @@ def test_any_error_of_a_decoder_is_mapped(error: type[Exception], monkeypatch: p
     def fail(*_: object) -> None:
         raise error("with \x1b[31mcolor\nand lines")
 
-    monkeypatch.setattr(images, "_flat", fail)
+    monkeypatch.setattr(images, "flatten", fail)
     for call in (lambda d: decode(d), lambda d: thumbnail(d, 50), lambda d: prepare(d, Preprocessing(8, 8))):
         with pytest.raises(ImageError) as caught:
             call(samples()["png"])
