@@ -7,9 +7,13 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from retrieval.errors import ImageError
+from retrieval.images import REASONS, prepare
+from retrieval.preprocessing import Preprocessing
 from tests.pictures import box, encode, full, png, png_chunk, redeclare, samples, scene, tiff, unpack
 
 HUGE = 60_000
@@ -232,3 +236,23 @@ def make_hostile_folder(root: Path) -> dict[Path, str | None]:
     (root / "link-nowhere.jpg").symlink_to("nothing.jpg")
     expected[root / "link-nowhere.jpg"] = "missing"
     return expected
+
+
+def reason(data: bytes) -> str | None:
+    """Why `prepare` refuses; None if it does not."""
+    return refusal(lambda: prepare(data, Preprocessing(height=32, width=32)))
+
+
+def refusal(call: Callable[[], object]) -> str | None:
+    """The reason that a call gives; checks what every refusal promises."""
+    try:
+        call()
+    except ImageError as error:
+        refused = error
+    else:
+        return None
+    assert refused.reason in REASONS
+    assert refused.message.startswith("expected ")
+    assert refused.message.isprintable(), refused.message
+    assert refused.hint
+    return refused.reason

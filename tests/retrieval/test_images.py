@@ -7,7 +7,6 @@ import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from retrieval.errors import ImageError
-from retrieval.images import Limits, _placement, content_hash, decode, prepare, read_file, thumbnail
+from retrieval.images import _placement, content_hash, decode, prepare, thumbnail
 from retrieval.preprocessing import Fit, Preprocessing, Resample
 from tests.pictures import (
     BLUE,
@@ -369,33 +367,6 @@ def test_xmp_is_fine() -> None:
     assert decode(data).size == (96, 64)
     assert decode(encode(scene(), "WEBP", xmp=packet)).size == (96, 64)
     assert decode(encode(scene(), "AVIF", xmp=packet)).size == (96, 64)
-
-
-# --- files ---------------------------------------------------------------------------------------
-
-
-def test_read_file_gives_the_bytes(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(samples()["jpeg"])
-    assert read_file(tmp_path / "a.jpg", root=tmp_path) == samples()["jpeg"]
-
-
-def test_read_file_stops_at_the_cap(tmp_path: Path) -> None:
-    path = tmp_path / "a.jpg"
-    path.write_bytes(bytes(1001))
-    limits = Limits(max_bytes=1000)
-    with pytest.raises(ImageError, match="at most 1,000 bytes, received 1,001") as caught:
-        read_file(path, limits=limits)
-    assert caught.value.reason == "too-many-bytes"
-    with pytest.raises(ImageError) as caught:
-        decode(bytes(1001), limits=limits)
-    assert caught.value.reason == "too-many-bytes"
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a file whose size says 0")
-def test_read_file_counts_what_it_reads_not_what_the_size_says() -> None:
-    with pytest.raises(ImageError) as caught:
-        read_file(Path("/proc/self/status"), limits=Limits(max_bytes=100))
-    assert caught.value.reason == "too-many-bytes"
 
 
 def test_importing_images_and_catalog_is_light() -> None:

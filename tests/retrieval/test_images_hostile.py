@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import socket
 import struct
 import subprocess
 import sys
@@ -18,30 +16,10 @@ from PIL import Image
 
 from retrieval import images
 from retrieval.errors import ImageError
-from retrieval.images import REASONS, Limits, decode, prepare, read_file, thumbnail
+from retrieval.images import Limits, decode, prepare, read_file, thumbnail
 from retrieval.preprocessing import Preprocessing
-from tests.hostile import bombs, grid, inflated, make_hostile_folder, polyglots, strangers
+from tests.hostile import bombs, grid, inflated, make_hostile_folder, polyglots, reason, refusal, strangers
 from tests.pictures import box, encode, exif, full, png, png_chunk, samples, scene, tiff
-
-
-def reason(data: bytes) -> str | None:
-    """Why `prepare` refuses; None if it does not."""
-    return refusal(lambda: prepare(data, Preprocessing(height=32, width=32)))
-
-
-def refusal(call: Callable[[], object]) -> str | None:
-    """The reason that a call gives; checks what every refusal promises."""
-    try:
-        call()
-    except ImageError as error:
-        refused = error
-    else:
-        return None
-    assert refused.reason in REASONS
-    assert refused.message.startswith("expected ")
-    assert refused.message.isprintable(), refused.message
-    assert refused.hint
-    return refused.reason
 
 
 def test_a_hostile_folder(tmp_path: Path) -> None:
@@ -336,73 +314,3 @@ def test_a_zip_mark_by_chance_is_no_archive() -> None:
     chance = b"PK\x05\x06" + bytes(range(1, 60))
     assert reason(samples()["jpeg"] + chance) is None
     assert reason(samples()["jpeg"] + b"PK\x05\x06") is None
-
-
-# --- things that are no files --------------------------------------------------------------------
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
-def test_pipes_sockets_devices_and_folders_do_not_block(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.jpg")
-    (tmp_path / "folder.jpg").mkdir()
-    with socket.socket(socket.AF_UNIX) as sock:
-        here = Path.cwd()
-        os.chdir(tmp_path)  # a socket's path is short
-        try:
-            sock.bind("socket.jpg")
-        finally:
-            os.chdir(here)
-        for path in (tmp_path / "pipe.jpg", tmp_path / "folder.jpg", tmp_path / "socket.jpg", Path("/dev/zero")):
-            with pytest.raises(ImageError) as caught:
-                read_file(path)
-            assert caught.value.reason == "not-a-file", path
-
-
-@pytest.mark.parametrize("name", ["no.jpg", "a.jpg/no.jpg", "x" * 300 + ".jpg", "nul\0.jpg", "new\nline.jpg"])
-def test_paths_that_lead_nowhere(name: str, tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"x")
-    with pytest.raises(ImageError) as caught:
-        read_file(tmp_path / name)
-    assert caught.value.reason in {"missing", "unreadable"}
-    assert caught.value.message.isprintable()
-
-
-def test_links_that_leave_the_root_are_refused(tmp_path: Path) -> None:
-    root, outside = tmp_path / "root", tmp_path / "root-2"
-    root.mkdir()
-    outside.mkdir()
-    (outside / "a.jpg").write_bytes(samples()["jpeg"])
-    (root / "file.jpg").symlink_to(outside / "a.jpg")
-    (root / "folder").symlink_to(outside)
-    (root / "loop.jpg").symlink_to("loop.jpg")
-    for path in (root / "file.jpg", root / "folder" / "a.jpg", root / ".." / "root-2" / "a.jpg"):
-        with pytest.raises(ImageError) as caught:
-            read_file(path, root=root)
-        assert caught.value.reason == "outside-catalog"
-        assert read_file(path) == samples()["jpeg"]
-    with pytest.raises(ImageError) as caught:
-        read_file(root / "loop.jpg", root=root)
-    assert caught.value.reason in {"missing", "unreadable"}
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
-def test_a_file_without_permission(tmp_path: Path) -> None:
-    path = tmp_path / "a.jpg"
-    path.write_bytes(samples()["jpeg"])
-    path.chmod(0)
-    with pytest.raises(ImageError) as caught:
-        read_file(path)
-    assert caught.value.reason == "unreadable"
-
-
-def test_a_failing_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.jpg"
-    path.write_bytes(samples()["jpeg"])
-
-    def fail(*_: object) -> bytes:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(images, "_read", fail)
-    with pytest.raises(ImageError, match="Input/output error") as caught:
-        read_file(path)
-    assert caught.value.reason == "unreadable"
