@@ -30,19 +30,19 @@ def striped_photos(products=12, views=6, seed=0):
     return PhotoSet(pixels, labels, names, np.arange(products) // 2, np.zeros(len(pixels), bool))
 
 
-def trained(epochs=10, seed=0):
+def trained(epochs=30, seed=0):
     keras.utils.set_random_seed(seed)
     encoder = small_cnn(size=32, dimension=16, width=4)
-    recipe = Recipe(epochs=epochs, products=6, views=3, learning_rate=1e-2, seed=seed)
+    recipe = Recipe(epochs=epochs, products=6, views=3, learning_rate=5e-3, seed=seed)
     return encoder, fit(encoder, striped_photos(), recipe, PREPROCESSING)
 
 
 def test_training_pulls_products_together_and_apart_and_repeats_exactly():
     encoder, logs = trained()
-    assert [log.epoch for log in logs] == list(range(1, 11))
-    assert logs[-1].loss < 0.9 * logs[0].loss
+    assert [log.epoch for log in logs] == list(range(1, 31))
+    assert logs[-1].loss < 0.7 * logs[0].loss
     first, last = (log.anchor_negative - log.anchor_positive for log in (logs[0], logs[-1]))
-    assert last > first + 0.1
+    assert last > first + 0.3
     assert 0.3 < logs[-1].spread <= 1.0
     again, logs_again = trained()
     assert [log.loss for log in logs_again] == pytest.approx([log.loss for log in logs], rel=1e-4)
