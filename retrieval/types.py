@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +19,15 @@ Where = Mapping[str, tuple[JsonScalar, ...]]
 
 Verdict = Literal["match", "ambiguous", "unknown"]
 
-_NAMESPACE = uuid.UUID("6f1c1d0e-3c57-5d0a-9d7a-1f4b7c1e7a10")
+_NAMESPACE = "6f1c1d0e-3c57-5d0a-9d7a-1f4b7c1e7a10"
 
 
 def image_id(product_id: str, image: str) -> str:
     """The stable id of a catalog picture: a UUIDv5 of its product and its path in the catalog."""
-    return str(uuid.uuid5(_NAMESPACE, f"{product_id}\n{image}"))
+    # Only indexing makes ids: a query does not pay for the import.
+    import uuid
+
+    return str(uuid.uuid5(uuid.UUID(_NAMESPACE), f"{product_id}\n{image}"))
 
 
 @dataclass(frozen=True, slots=True)
