@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ from retrieval.catalog import Catalog, Refusal
 from retrieval.encoder import Encoder, load_encoder
 from retrieval.errors import CatalogError, ImageError
 from retrieval.plan import Action, Known, metadata_digest
-from retrieval.store import Build, Index, Manifest
+from retrieval.store import Build, Index, Manifest, VectorStore
+from retrieval.text import printable
 from retrieval.types import CatalogImage, IndexedImage, Metadata, Point
 from retrieval.workers import default_threads, per_thread
 
@@ -125,15 +127,13 @@ def index_catalog(
     start = time.perf_counter()
     report = IndexReport(fingerprint=bundle.fingerprint, dry_run=dry_run)
     if dry_run:
-        _plan_only(
-            catalog, index, bundle, report, prune=prune, rebuild=rebuild, threads=threads, notify=notify
-        )
+        _plan_only(catalog, index, bundle, report, prune=prune, rebuild=rebuild, threads=threads, notify=notify)
     else:
         with index.writer(bundle.identity, rebuild=rebuild) as build:
             report.resumed = build.resumed
             known = Known(build.store.records())
             _run(catalog, bundle, known, build, report, threads=threads, notify=notify)
-            departed = list(known.departed())
+            departed = _departed(known, build.store, report.refused)
             report.departed = len(departed)
             if prune:
                 for chunk in _chunks(departed, WRITE_CHUNK):
@@ -166,10 +166,12 @@ def _plan_only(
         with index.reader() as (store, _):
             known = Known(store.records())
     _run(catalog, bundle, known, None, report, threads=threads, notify=notify)
-    departed = set(known.departed())
+    departed = list(known.departed())
     if departed:
         with index.reader() as (store, _):
-            names = {r.image_id: r.image for r in store.records() if r.image_id in departed}
+            departed = _departed(known, store, report.refused)
+            gone = set(departed)
+            names = {r.image_id: r.image for r in store.records() if r.image_id in gone}
     report.removed, report.departed = (len(departed), 0) if prune else (0, len(departed))
     report.planned += [("remove" if prune else "departed", image) for image in sorted(names.values())]
     report.images = len(known) + report.added - report.removed
@@ -210,9 +212,7 @@ def _run(
         return digests[product_id]
 
     try:
-        for outcome in _outcomes(
-            catalog, bundle, known, digest, report, embed=build is not None, threads=threads
-        ):
+        for outcome in _outcomes(catalog, bundle, known, digest, report, embed=build is not None, threads=threads):
             picture = outcome.image
             if outcome.refusal is not None:
                 report.refused.append(outcome.refusal)
@@ -278,6 +278,24 @@ def _outcomes(
                 future.cancel()
 
 
+def _departed(known: Known, store: VectorStore, refused: Sequence[Refusal]) -> list[str]:
+    """Ids of pictures that left the catalog; what lies in a refused folder may still be there.
+
+    A folder that cannot be read, a share that dropped out for a moment, say, must not cost its
+    pictures their points.
+    """
+    departed = list(known.departed())
+    if not departed or not refused:
+        return departed
+    closed, gone = {r.path for r in refused}, set(departed)
+    for record in store.records():
+        if record.image_id in gone:
+            path = PurePosixPath(printable(record.image))
+            if any(str(place) in closed for place in (path, *path.parents)):
+                gone.discard(record.image_id)
+    return [image_id for image_id in departed if image_id in gone]
+
+
 def _batches(
     catalog: Catalog, known: Known, digest: Callable[[str], bytes], report: IndexReport
 ) -> Iterator[list[tuple[CatalogImage, bytes]]]:
@@ -335,11 +353,7 @@ def _commit(build: Build, catalog: Catalog, report: IndexReport) -> Manifest:
     if build.store.count() == 0:
         build.discard()
         first = report.refused[0] if report.refused else None
-        reason = (
-            f"; of {len(report.refused)} refused files the first is {first.path}: {first.reason}"
-            if first
-            else ""
-        )
+        reason = f"; of {len(report.refused)} refused files the first is {first.path}: {first.reason}" if first else ""
         raise CatalogError(
             f"expected at least one readable picture in {catalog.root}, received none{reason}",
             hint="A catalog is a folder of product folders with pictures: catalog/<product_id>/*.jpg",

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -137,6 +138,27 @@ def test_a_picture_that_breaks_later_keeps_its_point(root: Path, bundle: Bundle)
     (root / "p000" / "0.png").write_bytes(b"broken")
     report = run(root, index, bundle, prune=True)
     assert (len(report.refused), report.removed, report.images) == (1, 0, 20)
+
+
+def test_a_folder_that_cannot_be_read_now_keeps_its_points(
+    root: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = MemoryIndex()
+    run(root, index, bundle)
+    shutil.rmtree(root / "p004")
+    real = os.scandir
+
+    def scandir(path: os.PathLike[str] | str = ".") -> object:
+        if str(path).endswith("p002"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    plan = run(root, index, bundle, prune=True, dry_run=True)
+    report = run(root, index, bundle, prune=True)
+    assert [r.path for r in report.refused] == ["p002"]
+    assert (plan.removed, report.removed, report.images) == (4, 4, 16)
+    assert {i.split("/")[0] for i in contents(index)} == {"p000", "p001", "p002", "p003"}
 
 
 def test_nothing_readable_is_an_error_that_commits_nothing(tmp_path: Path, bundle: Bundle) -> None:
