@@ -49,6 +49,8 @@ starter-model: $(VENV)/.dev ## make the built-in model again: draw, train, expor
 
 bench: $(VENV)/.bench ## measure indexing, cold start, search and metrics beside their peers
 	$(BIN)/python benchmarks/index.py
+	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/encoder.py
 	$(BIN)/python benchmarks/cold.py
 	$(BIN)/python benchmarks/search.py --sizes 1000,20000,200000
 	$(BIN)/python benchmarks/evaluate.py

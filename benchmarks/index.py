@@ -30,7 +30,7 @@ import numpy as np
 
 from retrieval import images
 from retrieval.bundle import Bundle, write_bundle
-from retrieval.catalog import read_catalog
+from retrieval.catalog import Refusal, read_catalog
 from retrieval.encoder import load_encoder
 from retrieval.index import open_index
 from retrieval.indexer import BATCH, index_catalog
@@ -49,26 +49,28 @@ def rate(work: Callable[[Sequence[Any]], object], items: Sequence[Any], threads:
         return len(items) / (time.perf_counter() - start)
 
 
-def keras_bundle(folder: Path, name: str) -> tuple[Bundle, Any]:
+def keras_bundle(folder: Path, name: str, photos: Sequence[Path]) -> tuple[Bundle, Any]:
     """A Keras network with random weights (speed does not depend on them) and its bundle."""
     import keras
-    import tensorflow as tf
 
-    if name == "small":
-        from trainer.backbones import small_cnn
+    from trainer.backbones import small_cnn
+    from trainer.export import export_litert
 
-        side = 128
-        model = small_cnn(input_size=side)
+    keras.utils.set_random_seed(0)
+    if name == "small_cnn":
+        side = 112
+        model = small_cnn(size=side)
     else:
         side = 224
         base = keras.applications.MobileNetV2(weights=None, include_top=False, pooling="avg")
-        model = keras.Model(base.input, keras.layers.Dense(128)(base.output))
-    preprocessing = Preprocessing(side, side, fit="squash", scale=1 / 127.5, mean=(1.0, 1.0, 1.0))
-    flat = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+        unit = keras.layers.UnitNormalization()(keras.layers.Dense(128)(base.output))
+        model = keras.Model(base.input, unit)
+    preprocessing = Preprocessing(side, side, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    probes = np.stack([images.prepare(f.read_bytes(), preprocessing) for f in photos[:8]])
     bundle = write_bundle(
         folder / f"bundle-{name}",
         name=name,
-        encoder=flat,
+        encoder=export_litert(model, preprocessing, probes).model,
         runtime="litert",
         preprocessing=preprocessing,
         dimension=128,
@@ -89,11 +91,10 @@ def naive(files: Sequence[Path], model: Any, preprocessing: Preprocessing) -> fl
     import keras
 
     size = (preprocessing.height, preprocessing.width)
-    mean, std = preprocessing.mean[0], preprocessing.std[0]
 
     def one(file: Path) -> None:
         picture = keras.utils.img_to_array(keras.utils.load_img(file, target_size=size))
-        model.predict((picture[np.newaxis] * preprocessing.scale - mean) / std, verbose=0)
+        model.predict((picture[np.newaxis] / 255 - 0.5) / 0.5, verbose=0)
 
     one(files[0])
     start = time.perf_counter()
@@ -103,8 +104,8 @@ def naive(files: Sequence[Path], model: Any, preprocessing: Preprocessing) -> fl
 
 
 def compare(name: str, catalog_path: Path, folder: Path, naive_count: int) -> None:
-    bundle, model = keras_bundle(folder, name)
-    files = [entry.file for entry in read_catalog(catalog_path).entries() if not isinstance(entry, images_refusal())]
+    files = [entry.file for entry in read_catalog(catalog_path).entries() if not isinstance(entry, Refusal)]
+    bundle, model = keras_bundle(folder, name, files)
     p = bundle.preprocessing
     encoders = per_thread(lambda: load_encoder(bundle, threads=1))
     pixels = [images.prepare(f.read_bytes(), p) for f in files]
@@ -134,12 +135,6 @@ def compare(name: str, catalog_path: Path, folder: Path, naive_count: int) -> No
     print(f"  naive Keras loop: {loop:,.1f}; index is {whole_all / loop:.1f} x as fast (target >= 8)")
 
 
-def images_refusal() -> type:
-    from retrieval.catalog import Refusal
-
-    return Refusal
-
-
 def memory(sizes: Sequence[int], folder: Path) -> None:
     """Peak resident memory of `itemrec index` at several catalog sizes, each in its own process."""
     products = draw_products(50, seed=3)
@@ -165,9 +160,8 @@ def memory(sizes: Sequence[int], folder: Path) -> None:
         seconds = time.perf_counter() - start
         peak = int(done.stdout.split()[-1]) / 1024
         base = base or peak
-        print(
-            f"  {size:>8,} images: {peak:6.0f} MB ({peak / base:.2f} x), {size / seconds:,.0f} images/s, {seconds:.0f} s"
-        )
+        growth, speed = f"{peak / base:.2f} x", f"{size / seconds:,.0f} images/s"
+        print(f"  {size:>8,} images: {peak:6.0f} MB ({growth}), {speed}, {seconds:.0f} s")
         shutil.rmtree(root)
 
 
@@ -184,7 +178,7 @@ def main() -> None:
         if catalog is None:
             catalog = folder / "photos"
             write_photos(catalog, draw_products(options.count // 10, seed=3), per_product=10, seed=5)
-        for name in ("small", "mobilenet_v2"):
+        for name in ("small_cnn", "mobilenet_v2"):
             compare(name, catalog, folder, options.naive)
         if options.memory:
             memory([int(s) for s in options.memory.split(",")], folder)

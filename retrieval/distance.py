@@ -26,9 +26,7 @@ def squared_l2(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.flo
     Returns:
         Squared L2 distances, shape (n, m), clipped to [0, 4].
     """
-    distances: NDArray[np.float32] = np.clip(2.0 - 2.0 * (a @ b.T), 0.0, MAX_DISTANCE).astype(
-        np.float32, copy=False
-    )
+    distances: NDArray[np.float32] = np.clip(2.0 - 2.0 * (a @ b.T), 0.0, MAX_DISTANCE).astype(np.float32, copy=False)
     return distances
 
 

@@ -125,9 +125,7 @@ def _runtime(bundle: Bundle) -> Check:
     )
 
 
-def _index(
-    index: Index, manifest: Manifest | None, bundle: Bundle | None, sample: int | None
-) -> Iterator[Check]:
+def _index(index: Index, manifest: Manifest | None, bundle: Bundle | None, sample: int | None) -> Iterator[Check]:
     try:
         with index.reader() as (store, manifest):
             yield _contents(store, manifest)
@@ -137,9 +135,7 @@ def _index(
                     "fingerprint",
                     same,
                     f"index built by {manifest.model.name} ({manifest.model.fingerprint[:12]})"
-                    + (
-                        "" if same else f", but the model in use is {bundle.name} ({bundle.fingerprint[:12]})"
-                    ),
+                    + ("" if same else f", but the model in use is {bundle.name} ({bundle.fingerprint[:12]})"),
                     "" if same else "Use the index's own model or rebuild: itemrec index CATALOG --rebuild",
                 )
             yield _self_retrieval(store, manifest, sample)
