@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 from retrieval import optimize_child
 from retrieval.build_store import BuildStore
 from retrieval.disk import (
+    BUILD_FILE,
     allocated,
     copy_changed,
     os_errors,
@@ -34,7 +35,6 @@ from retrieval.store import Manifest, ModelIdentity
 if TYPE_CHECKING:
     from retrieval.generations import EmbeddedIndex
 
-BUILD_FILE = "build.json"
 _SCHEMA = "itemrec.build/1"
 VACUUM_FROM = 1_000
 """The engine compacts segments of at least this many points once a fifth of them is deleted."""

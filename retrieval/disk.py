@@ -11,6 +11,9 @@ from pathlib import Path
 
 from retrieval.errors import DiskFullError, StoreError
 
+BUILD_FILE = "build.json"
+"""Marks a generation that is still being built."""
+
 TEMPORARY = ".tmp"
 _COPY_BLOCK = 1 << 20
 

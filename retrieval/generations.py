@@ -19,14 +19,17 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from retrieval.build import BUILD_FILE, BuildRecord, EmbeddedBuild
-from retrieval.disk import TEMPORARY, os_errors, remove_tree, replace_file
+from retrieval.disk import BUILD_FILE, TEMPORARY, os_errors, remove_tree, replace_file
 from retrieval.embedded import HNSW_FROM, EmbeddedStore
 from retrieval.engine import REBUILD_HINT
 from retrieval.errors import IndexBusyError, IndexDamagedError, IndexNotFoundError, UsageError
 from retrieval.locks import Holder, Lock
 from retrieval.store import Manifest, ModelIdentity
+
+if TYPE_CHECKING:
+    from retrieval.build import EmbeddedBuild
 
 FORMAT = "itemrec.index/1"
 READ_PATIENCE = 10.0
@@ -270,6 +273,9 @@ class EmbeddedIndex:
     def _open_build(
         self, committed: Manifest | None, model: ModelIdentity, me: Holder, *, rebuild: bool
     ) -> EmbeddedBuild:
+        # What a build needs is not imported for a query.
+        from retrieval.build import BuildRecord, EmbeddedBuild
+
         keep = f"gen-{committed.generation:06d}" if committed else self._name_or_none()
         number = (committed.generation if committed else int(keep[4:]) if keep else 0) + 1
         base = None if rebuild else committed

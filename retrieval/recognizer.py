@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -218,6 +217,8 @@ def embed_photos(
         for photo in photos:
             yield [work(photo)]
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="itemrec-query") as pool:
         for start in range(0, len(photos), chunk):
             yield list(pool.map(work, photos[start : start + chunk]))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli import options, render
-from cli.main import app, invoke
+from cli.main import COMMANDS, invoke
 from retrieval.errors import ItemrecError
 
 
@@ -24,7 +24,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Exit codes" in text
 
 
-@pytest.mark.parametrize("command", [c.name for c in app.registered_commands if c.name])
+@pytest.mark.parametrize("command", list(COMMANDS))
 def test_every_command_teaches_by_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke([command, "--help"]) == 0
     assert f"itemrec {command}" in capsys.readouterr().out
@@ -135,6 +135,15 @@ def test_a_closed_pipe_is_no_failure() -> None:
         cwd=Path(__file__).resolve().parents[2],
     )
     assert "Traceback" not in done.stderr
+
+
+def test_a_command_does_not_import_the_others() -> None:
+    code = (
+        "import sys; from cli.main import invoke; invoke(['doctor', '--help']); "
+        "print(sorted(m for m in sys.modules if m.startswith('cli.')), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "['cli.doctor', 'cli.main', 'cli.options', 'cli.render']"
 
 
 def test_help_starts_without_the_heavy_parts() -> None:

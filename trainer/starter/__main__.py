@@ -36,13 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
     where = {"cache": given.cache, "grocery": given.grocery, "say": _say}
     try:
         if given.action == "measure":
+            bundle = read_bundle(given.bundle)
             from trainer.starter.card import measure_all, tables
 
-            print(tables(measure_all(read_bundle(given.bundle), **where)))
+            print(tables(measure_all(bundle, **where)))
         elif given.action == "calibrate":
+            bundle = read_bundle(given.out)
             from trainer.starter.build import finish
 
-            print(finish(read_bundle(given.out), given.out, **where).path)
+            print(finish(bundle, given.out, **where).path)
         else:
             from trainer.starter.build import build
 
