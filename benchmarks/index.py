@@ -15,7 +15,6 @@ The naive loop is what the Keras guides show: `load_img`, then `model.predict`, 
 from __future__ import annotations
 
 import argparse
-import resource
 import shutil
 import subprocess
 import sys
@@ -136,7 +135,7 @@ def compare(name: str, catalog_path: Path, folder: Path, naive_count: int) -> No
 
 
 def memory(sizes: Sequence[int], folder: Path) -> None:
-    """Peak resident memory of `itemrec index` at several catalog sizes, each in its own process."""
+    """Peak resident memory of `itemrec index` at several catalog sizes, each in its own process (Linux)."""
     products = draw_products(50, seed=3)
     originals = [f.read_bytes() for f in write_photos(folder / "seeds", products, per_product=2, seed=5, size=96)]
     print("\npeak memory of `itemrec index` (own process each)")
@@ -151,9 +150,9 @@ def memory(sizes: Sequence[int], folder: Path) -> None:
             data = originals[n % len(originals)]
             file.write_bytes(data[:2] + b"\xff\xfe\x00\x0a" + n.to_bytes(8, "big") + data[2:])
         code = (
-            "import resource, sys; from cli.main import invoke; "
+            "import re, sys; from cli.main import invoke; "
             f"code = invoke(['index', {str(root)!r}, '--index', {str(folder / f'index-{size}')!r}, '-q']); "
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+            "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]); sys.exit(code)"
         )
         start = time.perf_counter()
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -182,7 +181,6 @@ def main() -> None:
             compare(name, catalog, folder, options.naive)
         if options.memory:
             memory([int(s) for s in options.memory.split(",")], folder)
-    print(f"\npeak of this benchmark itself: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
 
 
 if __name__ == "__main__":

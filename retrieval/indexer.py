@@ -30,7 +30,7 @@ from retrieval.types import CatalogImage, IndexedImage, Metadata, Point
 from retrieval.workers import default_threads, per_thread
 
 BATCH = 8
-WRITE_CHUNK = 256
+WRITE_CHUNK = 512
 
 Notify = Callable[[int, str], None]
 
