@@ -50,12 +50,13 @@ def demo_command(
     _echo(f"itemrec query {layout.known} {layout.strangers} --index {location}")
     answers = _recognize_all(layout.truth, location, chosen)
     right = [photo for photo, product in layout.truth.items() if product and _first(answers[photo]) == product]
-    known = sum(product is not None for product in layout.truth.values())
+    known = [photo for photo, product in layout.truth.items() if product]
+    listed = sum(any(m.product_id == layout.truth[photo] for m in answers[photo].matches) for photo in known)
     strangers = [photo for photo, product in layout.truth.items() if product is None]
     refused = sum(answers[photo].verdict == "unknown" for photo in strangers)
     render.emit(
-        f"\n{len(right)} of {known} photos of catalog products got the right name first; "
-        f"{refused} of {len(strangers)} photos of strangers were called unknown."
+        f"\n{len(right)} of {len(known)} photos of catalog products got the right name first, {listed} among the names "
+        f"shown; {refused} of {len(strangers)} photos of strangers were called unknown."
     )
 
     example = (right or list(layout.truth))[0]

@@ -182,7 +182,7 @@ def test_the_demo_has_a_catalog_known_photos_and_strangers(tmp_path):
     layout = write_demo(tmp_path, products=14, known=6, strangers=3, size=64)
     sold = {f.name for f in layout.catalog.iterdir() if f.is_dir()}
     assert len(sold) == 14
-    assert all(len(list((layout.catalog / s).iterdir())) == 4 for s in sold)
+    assert all(len(list((layout.catalog / s).iterdir())) == 6 for s in sold)
     assert (layout.catalog / "products.csv").is_file()
     known = [f for f, product in layout.truth.items() if product is not None]
     strangers = [f for f, product in layout.truth.items() if product is None]

@@ -37,11 +37,11 @@ def write_demo(
     known: int = 12,
     strangers: int = 6,
     size: int = 320,
-    difficulty: float = 0.3,
+    difficulty: float = 0.2,
 ) -> DemoLayout:
     """Draw and photograph the demo.
 
-    The catalog holds three studio pictures and one phone picture of each product; strangers
+    The catalog holds three studio and three phone pictures of each product; strangers
     come from families that the catalog does not have.
 
     Args:
@@ -64,7 +64,7 @@ def write_demo(
         if product.family not in families:
             others.setdefault(product.family, number)
     layout = DemoLayout(root / "catalog", root / "photos" / "known", root / "photos" / "strangers", {})
-    write_catalog(layout.catalog, sold, views=3, phone=1, size=size, seed=seed)
+    write_catalog(layout.catalog, sold, views=3, phone=3, size=size, seed=seed)
     chosen = [sold[(k * len(sold)) // known] for k in range(known)] if sold else []
     for folder, shown in ((layout.known, chosen), (layout.strangers, [drawn[n] for n in others.values()][:strangers])):
         folder.mkdir(parents=True, exist_ok=True)
