@@ -31,6 +31,8 @@ from retrieval.workers import default_threads, per_thread
 
 BATCH = 8
 WRITE_CHUNK = 512
+WRITE_SECONDS = 1.0
+"""However slow the network, a killed run loses no more work than this."""
 
 Notify = Callable[[int, str], None]
 
@@ -194,7 +196,11 @@ def _run(
     metadata: dict[str, Metadata] = {}
     total = catalog.count() if build is not None else 0
 
+    written = time.monotonic()
+
     def write() -> None:
+        nonlocal written
+        written = time.monotonic()
         if build is None:
             return
         if points:
@@ -237,7 +243,7 @@ def _run(
                     points.append(Point(record, outcome.vector))
             if report.dry_run and outcome.action not in (None, Action.KEEP):
                 report.planned.append((outcome.action.value if outcome.action else "", picture.image))
-            if len(points) >= WRITE_CHUNK or len(metadata) >= WRITE_CHUNK:
+            if max(len(points), len(metadata)) >= WRITE_CHUNK or time.monotonic() - written >= WRITE_SECONDS:
                 write()
             notify(_done(report), "")
     except KeyboardInterrupt:
