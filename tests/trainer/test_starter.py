@@ -1,5 +1,8 @@
 """The shipped bundle is what its card says, and the code around it does what it says."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -35,6 +38,18 @@ def test_the_bundle_is_small_and_complete(bundle):
     names = {point.name for point in bundle.calibration.points}
     assert names >= {"fpir=0.05", "fpir=0.1", "far=0.001", "far=0.01", "far=0.05", "experiment"}
     assert "What it is not" in bundle.card()
+
+
+def test_the_bundle_was_made_by_the_recipe_that_is_here(bundle):
+    from trainer.starter import recipe
+
+    def plain(values):
+        return json.loads(json.dumps(asdict(values)))
+
+    assert bundle.training["drawings"] == plain(recipe.TRAIN)
+    assert bundle.training["recipe"] == plain(recipe.RECIPE)
+    assert bundle.preprocessing == recipe.PREPROCESSING
+    assert bundle.training["export"]["weights"] == recipe.WEIGHTS
 
 
 def test_products_it_never_saw_are_found_far_more_often_than_by_color(bundle, fresh):

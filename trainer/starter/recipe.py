@@ -24,7 +24,7 @@ TRAINED = replace(PREPROCESSING, height=TRAINED_SIZE, width=TRAINED_SIZE)
 # Training pictures are kept a little larger than the input: views are cut out of them.
 KEPT = Preprocessing(144, 144)
 
-TRAIN = Drawings(products=2600, seed=1, photos=5, studio=2, difficulty=(0.1, 0.8))
+TRAIN = Drawings(products=1600, seed=1, photos=7, studio=1, difficulty=(0.1, 0.8))
 VALIDATION = Drawings(products=400, seed=2, photos=8, studio=2, difficulty=(0.2, 0.7))
 TEST = Drawings(products=400, seed=3, photos=8, studio=2, difficulty=(0.2, 0.7))
 
