@@ -34,6 +34,11 @@ def configure(*, json: bool = False, quiet: bool = False) -> None:
     _voice.json, _voice.quiet = json, quiet
 
 
+def is_quiet() -> bool:
+    """True under ``--quiet``: no progress and no chatter."""
+    return _voice.quiet
+
+
 def emit_json(document: dict[str, Any]) -> None:
     """Write the one JSON document of a ``--json`` run to stdout."""
     unicode_out = (sys.stdout.encoding or "ascii").lower().replace("-", "") == "utf8"
@@ -184,7 +189,7 @@ class _Plain:
         done, speed = _amount(self._done, self._unit), _amount(rate, self._unit)
         text = f"{self._label}: {done}{of} {self._plural()}, {speed}/s"
         if self._total and 0 < self._done < self._total:
-            text += f", {_clock((self._total - self._done) / rate)} left"
+            text += f", {clock((self._total - self._done) / rate)} left"
         say(text + (f", {note}" if note else ""))
 
     def _plural(self) -> str:
@@ -196,7 +201,8 @@ def _amount(value: float | None, unit: str) -> str:
     return f"{number / 1e6:.1f}" if unit == "bytes" else f"{number:,.0f}"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A duration as a clock shows it: ``0:07``, ``12:30``, ``1:02:03``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from retrieval.preprocessing import Preprocessing
 from trainer.augment import Views, make_views
+from trainer.logs import EpochLog
 from trainer.losses import (
     anchor_negative,
     anchor_positive,
@@ -62,27 +63,6 @@ class Recipe:
     classifier_weight: float = 0.5
     seed: int = 0
     augmentation: Views = field(default_factory=Views)
-
-
-@dataclass(frozen=True, slots=True)
-class EpochLog:
-    """What an epoch looked like, as means over its batches.
-
-    Attributes:
-        epoch: from 1.
-        loss: the weighted sum.
-        anchor_positive: mean squared L2 between pictures of one product.
-        anchor_negative: mean squared L2 between pictures of different products.
-        spread: total variance of a batch's embeddings; toward 0 is a collapse.
-        seconds: wall time.
-    """
-
-    epoch: int
-    loss: float
-    anchor_positive: float
-    anchor_negative: float
-    spread: float
-    seconds: float
 
 
 def fit(

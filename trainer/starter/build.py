@@ -41,7 +41,8 @@ def build(out: Path, *, cache: Path, grocery: Path | None, say: Say) -> Bundle:
     import keras
 
     from trainer.export import export_litert
-    from trainer.fit import EpochLog, fit
+    from trainer.fit import fit
+    from trainer.logs import EpochLog
 
     clock = _Clock(say)
     train = render(recipe.TRAIN, recipe.KEPT, cache, progress=say)
