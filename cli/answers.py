@@ -91,12 +91,12 @@ def explain_filters(target: Index, filters: Where) -> None:
 class Printer:
     """Prints answers: drawn with pictures where the terminal can show them, aligned text elsewhere."""
 
-    def __init__(self, sources: Mapping[str, Callable[[], bytes]], catalog: Path, thumbnails: bool | None) -> None:
-        self._sources, self._catalog = sources, catalog
+    def __init__(self, sources: Mapping[str, Callable[[], bytes]], thumbnails: bool | None) -> None:
+        self._sources = sources
         self._pictures = thumbnails if thumbnails is not None else len(sources) <= MANY and render.in_color()
 
-    def __call__(self, answer: Recognition) -> None:
-        """Print one answer."""
+    def __call__(self, answer: Recognition, catalog: Path) -> None:
+        """Print one answer, with pictures from the catalog that was indexed."""
         self._headline(answer)
         if not answer.matches:
             render.emit()
@@ -104,7 +104,7 @@ class Printer:
         if self._pictures:
             from cli.thumbnails import show
 
-            show(self._sources[answer.source], [self._catalog / m.evidence[0].image for m in answer.matches])
+            show(self._sources[answer.source], [catalog / m.evidence[0].image for m in answer.matches])
         sure = ["" if m.confidence is None else f"{m.confidence:.0%}" for m in answer.matches]
         shown = any(sure)
         render.table(

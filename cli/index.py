@@ -9,6 +9,7 @@ import typer
 
 from cli import render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
+from retrieval.errors import IndexDamagedError
 from retrieval.text import printable
 
 if TYPE_CHECKING:
@@ -30,6 +31,16 @@ def index_command(
         bool,
         typer.Option("--rebuild", help="Start from the catalog alone: another model, or a damaged index."),
     ] = False,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--require", metavar="EXPR", help="Go live only if this holds: 'top1>=0.8'; may be repeated; needs --data."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="The dataset whose photos --require measures.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Which of its photos: train, val or test.")] = "val",
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, max=256, help="Worker threads. Default: one per core.")
     ] = None,
@@ -41,6 +52,9 @@ def index_command(
     Run it again whenever the catalog changed: only new and changed pictures are embedded,
     changed metadata are updated in place. Interrupted at any moment, the same command
     continues where it stopped, and queries keep seeing the last complete state meanwhile.
+    Before the new state goes live its count is compared with the catalog's and sampled pictures
+    must find themselves; with --require it must also hold what you ask of it on photos of your
+    own (exit 1 if not). What was live before is kept for itemrec rollback.
 
     \b
     Examples:
@@ -48,17 +62,25 @@ def index_command(
       itemrec index ./catalog --prune              also remove what left the catalog
       itemrec index ./catalog --dry-run            what would happen
       itemrec index ./catalog --model ./bundle --rebuild
+      itemrec index ./catalog --rebuild --data ./data --require "top1>=0.8"
     """
     render.configure(json=as_json, quiet=quiet)
+    from cli.gate import Gate
     from retrieval.catalog import read_catalog
     from retrieval.index import open_index
     from retrieval.indexer import index_catalog
     from retrieval.models import resolve_model
 
+    gate = Gate.of(require or [], setting("data", data), split)
     source = read_catalog(catalog)
     target = open_index(index_location(index), notify=render.say)
-    # A rebuild must work on an index whose manifest cannot be read any more.
-    manifest = None if rebuild else target.manifest()
+    try:
+        manifest = target.manifest()
+    except IndexDamagedError:
+        # A rebuild must work on an index whose manifest cannot be read any more.
+        if not rebuild:
+            raise
+        manifest = None
     bundle = resolve_model(setting("model", model), index_model=manifest.model if manifest else None)
     total = source.count()
     label = "Planning" if dry_run else "Indexing"
@@ -72,6 +94,7 @@ def index_command(
                 rebuild=rebuild,
                 dry_run=dry_run,
                 threads=threads,
+                check=gate.check(bundle) if gate else None,
                 notify=lambda done, note: shown.update(done, note=note),
             )
     except KeyboardInterrupt:

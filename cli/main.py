@@ -17,7 +17,7 @@ from retrieval.errors import ItemrecError, UsageError
 COMMANDS = {
     name: (f"cli.{name}", f"{name}_command")
     for name in ("index", "query", "evaluate", "calibrate", "audit", "doctor", "demo")
-}
+} | {name: ("cli.generations", f"{name}_command") for name in ("generations", "rollback", "gc")}
 GROUPS = {"models": ("cli.models", "app")}
 
 

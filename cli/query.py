@@ -15,6 +15,7 @@ from retrieval.text import printable
 
 if TYPE_CHECKING:
     from retrieval.recognizer import RefusedPhoto
+    from retrieval.store import Manifest
     from retrieval.types import Recognition
 
 
@@ -76,41 +77,50 @@ def query_command(
         # Opening it raises the error that fits: no index here, or one that is still being built.
         with target.reader() as (_, manifest):
             pass
-    bundle = resolve_model(setting("model", model), index_model=manifest.model)
-    manifest.require(bundle.identity)
-    limit = query_threshold(setting("threshold", threshold), bundle)
-    sure = query_confidence(limit, bundle)
-    wanted = int(setting("top", top, 5))
-    filters = parse_where(where or [], manifest)
+    named = setting("model", model)
     sources = find_photos(photos)
-
-    answers: list[Recognition] = []
-    refused: list[RefusedPhoto] = []
-    show = Printer(sources, Path(manifest.catalog), thumbnails)
-    with render.progress("Recognizing", len(sources)) if len(sources) > MANY else nullcontext() as shown:
-        for chunk in embed_photos(list(sources.items()), bundle):
-            embedded = [photo for photo in chunk if isinstance(photo, EmbeddedPhoto)]
-            refused += [photo for photo in chunk if not isinstance(photo, EmbeddedPhoto)]
-            # The engine allows one process at a time: hold the index only while searching.
-            with target.reader() as (store, current):
-                current.require(bundle.identity)
-                found = [
-                    recognize(
-                        photo,
-                        store,
-                        threshold=limit,
-                        top=wanted,
-                        where=filters,
-                        fingerprint=bundle.fingerprint,
-                        confidence=sure,
-                    )
-                    for photo in embedded
-                ]
-            answers += found
-            for answer in found if not as_json else ():
-                show(answer)
-            if shown:
-                shown.update(len(answers) + len(refused))
+    show = Printer(sources, thumbnails)
+    while True:
+        bundle = resolve_model(named, index_model=manifest.model)
+        manifest.require(bundle.identity)
+        limit = query_threshold(setting("threshold", threshold), bundle)
+        sure = query_confidence(limit, bundle)
+        wanted = int(setting("top", top, 5))
+        filters = parse_where(where or [], manifest)
+        answers: list[Recognition] = []
+        refused: list[RefusedPhoto] = []
+        replaced: Manifest | None = None
+        with render.progress("Recognizing", len(sources)) if len(sources) > MANY else nullcontext() as shown:
+            for chunk in embed_photos(list(sources.items()), bundle):
+                embedded = [photo for photo in chunk if isinstance(photo, EmbeddedPhoto)]
+                refused += [photo for photo in chunk if not isinstance(photo, EmbeddedPhoto)]
+                # The engine allows one process at a time: hold the index only while searching.
+                with target.reader(manifest) as (store, current):
+                    if current.model.fingerprint != bundle.fingerprint:
+                        replaced = current
+                        break
+                    found = [
+                        recognize(
+                            photo,
+                            store,
+                            threshold=limit,
+                            top=wanted,
+                            where=filters,
+                            fingerprint=bundle.fingerprint,
+                            confidence=sure,
+                        )
+                        for photo in embedded
+                    ]
+                answers += found
+                for answer in found if not as_json else ():
+                    show(answer, Path(manifest.catalog))
+                if shown:
+                    shown.update(len(answers) + len(refused))
+        if replaced is None:
+            break
+        # Two other models went live since this query began, so that its own is gone: ask the newest.
+        render.say(f"The index was rebuilt with {replaced.model.name} meanwhile; asking again.")
+        manifest = replaced
     if len(sources) == len(refused) == 1:
         raise refused[0].error
     if as_json:

@@ -30,7 +30,7 @@ from retrieval.embedded import RESERVE_BYTES, EmbeddedStore
 from retrieval.engine import REBUILD_HINT, engine_name
 from retrieval.errors import IndexDamagedError, StoreError
 from retrieval.locks import Holder, Lock
-from retrieval.store import Manifest, ModelIdentity
+from retrieval.store import Check, Manifest, ModelIdentity
 
 if TYPE_CHECKING:
     from retrieval.generations import EmbeddedIndex
@@ -208,7 +208,7 @@ class EmbeddedBuild:
             return
         with (
             self._index.read_lock(self._index.patience, "reading"),
-            self._index.open_committed(self._base) as store,
+            self._index.open_generation(self._base) as store,
         ):
             yield store
 
@@ -221,7 +221,7 @@ class EmbeddedBuild:
         """How many pictures the base generation holds."""
         return self._base.images if self._base else 0
 
-    def commit(self, *, catalog: str, metadata_keys: Sequence[str]) -> Manifest:
+    def commit(self, *, catalog: str, metadata_keys: Sequence[str], check: Check | None = None) -> Manifest:
         """See `retrieval.store.Build.commit`. Without any change the committed generation stays.
 
         Raises:
@@ -239,20 +239,22 @@ class EmbeddedBuild:
         self._finished = True
         self.close()
         try:
-            hnsw = self._optimize(images)
+            self._optimize(images)
         except BaseException:
             clear_leftovers(self._shard_path)
             raise
         with EmbeddedStore.open(self._shard_path, self._record.model.dimension) as checked:
             found = (checked.count(), checked.products())
-            hnsw = checked.has_graph()
-        if found != (images, products):
-            raise IndexDamagedError(
-                f"expected {images:,} pictures of {products:,} products after optimizing, "
-                f"received {found[0]:,} of {found[1]:,}",
-                hint="Run the same command again with --rebuild; the last complete index is still in place",
-            )
-        manifest = self._manifest(images, products, catalog, metadata_keys, hnsw=hnsw)
+            if found != (images, products):
+                raise IndexDamagedError(
+                    f"expected {images:,} pictures of {products:,} products after optimizing, "
+                    f"received {found[0]:,} of {found[1]:,}",
+                    hint="Run the same command again with --rebuild; the last complete index is still in place",
+                )
+            manifest = self._manifest(images, products, catalog, metadata_keys, hnsw=checked.has_graph())
+            if check is not None:
+                self._phase("checking")
+                check(checked, manifest)
         with os_errors("commit", self._folder):
             sync_tree(self._folder)
             self._index.write_manifest(manifest)
@@ -285,12 +287,12 @@ class EmbeddedBuild:
         self._finished = True
         return manifest
 
-    def _optimize(self, images: int) -> bool:
-        """Build the graph of a large index, compact a small one, in a child process; False if neither."""
+    def _optimize(self, images: int) -> None:
+        """Build the graph of a large index, compact a small one, in a child process."""
         dimension = self._record.model.dimension
         graph = images * dimension >= self._index.hnsw_from
         if not graph and (images < VACUUM_FROM or (self._base is None and not self._resumed)):
-            return False
+            return
         if graph:
             self._phase("building the search graph")
             self._index.notify(f"Building the search graph of {images:,} pictures")
@@ -313,7 +315,6 @@ class EmbeddedBuild:
             )
         with os_errors("clear", self._shard_path):
             clear_leftovers(self._shard_path)
-        return graph
 
     def _phase(self, phase: str) -> None:
         self._me = replace(self._me, phase=phase)
@@ -325,7 +326,7 @@ class EmbeddedBuild:
         self._finished = True
         if self._folder.exists():
             with os_errors("clear", self._folder):
-                remove_tree(self._folder, first=BUILD_FILE)
+                self._index.remove_generation(self._folder)
 
     def close(self) -> None:
         """Let go of the shard; what was acknowledged is kept for the next writer."""

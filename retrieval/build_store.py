@@ -80,6 +80,10 @@ class BuildStore:
             for start in range(0, len(page), batch):
                 yield page[start : start + batch]
 
+    def sample(self, count: int) -> list[Point]:
+        """See `retrieval.store.VectorStore.sample`."""
+        return self._ask(lambda store: store.sample(count), [])
+
     def _pages(self, read: Callable[[EmbeddedStore, UUID | None], tuple[list[T], UUID | None]]) -> Iterator[list[T]]:
         nothing: tuple[list[T], UUID | None] = ([], None)
         offset: UUID | None = None

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from retrieval.bundle import Bundle
+from retrieval.checks import lost_pictures
 from retrieval.encoder import load_encoder
 from retrieval.errors import IndexNotFoundError, ItemrecError
 from retrieval.models import resolve_model
 from retrieval.store import Index, Manifest, VectorStore
-from retrieval.types import Point
 
 PACKAGES = (
     "itemrec",
@@ -32,7 +32,6 @@ PACKAGES = (
     "rich",
     "httpx",
 )
-SELF_DISTANCE = 1e-4
 LOW_DISK_BYTES = 512 * 1024 * 1024
 
 
@@ -179,15 +178,8 @@ def _contents(store: VectorStore, manifest: Manifest) -> Check:
 
 def _self_retrieval(store: VectorStore, manifest: Manifest, sample: int | None) -> Check:
     """Every indexed picture must find itself, by the search that queries use."""
-    step = 1 if sample is None else max(1, manifest.images // max(sample, 1))
-    tried, lost, seen = 0, list[str](), 0
-    for batch in store.points():
-        for point in batch:
-            if seen % step == 0:
-                tried += 1
-                if not _finds_itself(store, point):
-                    lost.append(point.record.image)
-            seen += 1
+    points = store.sample(sample) if sample is not None else (p for batch in store.points() for p in batch)
+    tried, lost = lost_pictures(store, points)
     return Check(
         "self-retrieval",
         tried > 0 and not lost,
@@ -196,17 +188,6 @@ def _self_retrieval(store: VectorStore, manifest: Manifest, sample: int | None) 
         f"Rebuild it from the catalog: itemrec index {manifest.catalog} --rebuild" if lost else "",
         {"tried": tried, "lost": len(lost)},
     )
-
-
-def _finds_itself(store: VectorStore, point: Point) -> bool:
-    limit = 8
-    while True:
-        near = store.search(point.vector, limit=limit, max_distance=SELF_DISTANCE)
-        if any(n.image_id == point.record.image_id for n in near):
-            return True
-        if len(near) < limit:
-            return False
-        limit *= 8
 
 
 def _disk(location: str) -> Check:

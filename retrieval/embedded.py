@@ -210,6 +210,14 @@ class EmbeddedStore:
         found, following = self._scroll(offset, size, vectors=True)
         return [Point(codec.decode(str(r.id), r.payload), self._vector(str(r.id), r.vector)) for r in found], following
 
+    def sample(self, count: int) -> list[Point]:
+        """See `retrieval.store.VectorStore.sample`: ids are hashes, so equal steps between ids are fair."""
+        found: dict[str, Point] = {}
+        for start in codec.id_steps(count):
+            page, _ = self.point_page(start, 1)
+            found.update((p.record.image_id, p) for p in page)
+        return list(found.values())
+
     def _vector(self, image_id: str, stored: object) -> NDArray[np.float32]:
         vector = np.asarray(stored if isinstance(stored, list) else [], dtype=np.float32)
         if vector.shape != (self._dimension,) or not is_unit(vector):

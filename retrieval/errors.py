@@ -13,6 +13,7 @@
         ├── ModelMismatchError    exit 2: another model built this index
         ├── IndexBusyError        another process holds it
         ├── IndexDamagedError     what is on disk is not what was committed
+        ├── CheckFailedError      exit 1: a new generation did not pass its gate; the old one stays
         └── DiskFullError         not enough free space to write safely
 
 Messages read "expected …, received …"; the hint says what to do. Foreign errors
@@ -104,6 +105,12 @@ class IndexBusyError(StoreError):
 
 class IndexDamagedError(StoreError):
     """What is on disk is not what was committed."""
+
+
+class CheckFailedError(StoreError):
+    """A new generation did not pass what was required of it; the old one stays live."""
+
+    exit_code = 1
 
 
 class DiskFullError(StoreError):

@@ -4,11 +4,13 @@
     DIR/CURRENT                     name of the committed generation; replacing it is the commit
     DIR/generations/gen-000001/     manifest.json and shard/ (the engine's files)
     DIR/generations/gen-000002/     a build under way: build.json and shard/
+                                    (others with a manifest and no build.json are kept for a rollback)
     DIR/reader.lock, reader.json    who has the committed generation open: held for milliseconds
+    DIR/reader.turn                 who is next: nobody overtakes
     DIR/writer.lock, writer.json    who is building: held for the whole index run
 
-A directory under ``generations`` counts only when CURRENT names it, or when its build.json
-says that it can be continued; everything else there is debris that the next writer clears.
+A directory under ``generations`` counts only when CURRENT names it, when it is complete, or when
+its build.json says that it can be continued; all else there is debris that the next writer clears.
 Why so: docs/decisions/0004-embedded-index.md.
 """
 
@@ -26,14 +28,15 @@ from retrieval.embedded import HNSW_FROM, EmbeddedStore
 from retrieval.engine import REBUILD_HINT
 from retrieval.errors import IndexBusyError, IndexDamagedError, IndexNotFoundError, UsageError
 from retrieval.locks import Holder, Lock
-from retrieval.store import Manifest, ModelIdentity
+from retrieval.store import Generation, Manifest, ModelIdentity, worth_keeping
 
 if TYPE_CHECKING:
     from retrieval.build import EmbeddedBuild
 
 FORMAT = "itemrec.index/1"
-READ_PATIENCE = 10.0
-"""How long a query waits for other queries, in seconds; each holds the index for milliseconds."""
+READ_PATIENCE = 30.0
+"""How long a query waits for other queries, in seconds; each holds the index for milliseconds, or for
+seconds on a machine that has twenty times too much to do."""
 COMMIT_PATIENCE = 60.0
 """How long a commit waits for queries, in seconds."""
 _BEFORE_FORMAT = {"writer.lock", "writer.json", ".FORMAT.tmp"}
@@ -90,13 +93,13 @@ class EmbeddedIndex:
             IndexDamagedError: CURRENT or the manifest is not what was committed.
             UsageError: the directory holds something else.
         """
-        name = self._current()
+        name = self.current_name()
         while name is not None:
             try:
-                return self._read_manifest(name)
+                return self.read_manifest(name)
             except FileNotFoundError as error:
                 # A commit between the two reads moved CURRENT on and deleted what it named.
-                latest = self._current()
+                latest = self.current_name()
                 if latest == name:
                     raise IndexDamagedError(
                         f"expected the manifest of {name} in {self.path}, received nothing", hint=REBUILD_HINT
@@ -115,7 +118,8 @@ class EmbeddedIndex:
                     "itemrec index CATALOG --rebuild",
                 )
 
-    def _current(self) -> str | None:
+    def current_name(self) -> str | None:
+        """The folder of the committed generation; None if there is none."""
         self._check_format()
         try:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -132,7 +136,8 @@ class EmbeddedIndex:
             ) from error
         return None
 
-    def _read_manifest(self, name: str) -> Manifest:
+    def read_manifest(self, name: str) -> Manifest:
+        """The manifest in a generation's folder; FileNotFoundError where there is none."""
         path = self.path / "generations" / name / _MANIFEST
         try:
             data = json.loads(path.read_bytes())
@@ -179,15 +184,25 @@ class EmbeddedIndex:
             )
 
     @contextlib.contextmanager
-    def reader(self) -> Iterator[tuple[EmbeddedStore, Manifest]]:
+    def reader(self, pinned: Manifest | None = None) -> Iterator[tuple[EmbeddedStore, Manifest]]:
         """See `retrieval.store.Index.reader`."""
-        self._require_committed()
+        self.require_committed()
         with self.read_lock(self.patience, "querying"):
-            manifest = self._require_committed()
-            with self.open_committed(manifest) as store:
+            manifest = self.require_committed()
+            if pinned is not None and pinned.created != manifest.created:
+                manifest = self._still_kept(pinned) or manifest
+            with self.open_generation(manifest) as store:
                 yield store, manifest
 
-    def _require_committed(self) -> Manifest:
+    def _still_kept(self, pinned: Manifest) -> Manifest | None:
+        """A generation that was live before, if it is still there; the caller holds the lock."""
+        with contextlib.suppress(FileNotFoundError, IndexDamagedError):
+            found = self.read_manifest(self.generation_path(pinned.generation).name)
+            return found if found.created == pinned.created else None
+        return None
+
+    def require_committed(self) -> Manifest:
+        """The committed generation's manifest; IndexNotFoundError, with the reason, if there is none."""
         manifest = self.manifest()
         if manifest is not None:
             return manifest
@@ -222,8 +237,8 @@ class EmbeddedIndex:
             yield
 
     @contextlib.contextmanager
-    def open_committed(self, manifest: Manifest) -> Iterator[EmbeddedStore]:
-        """Open the committed generation, whose lock the caller holds, and check it against its manifest."""
+    def open_generation(self, manifest: Manifest) -> Iterator[EmbeddedStore]:
+        """Open a complete generation, whose lock the caller holds, and check it against its manifest."""
         with EmbeddedStore.open(self.shard_path(manifest.generation), manifest.model.dimension) as store:
             if store.count() != manifest.images:
                 raise IndexDamagedError(
@@ -238,14 +253,7 @@ class EmbeddedIndex:
         self._check_format()
         with os_errors("create an index", self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-
-        def busy(holder: Holder | None) -> IndexBusyError:
-            return IndexBusyError(
-                f"expected to write to {self.path}, received: it is being written by {holder or 'another process'}",
-                hint="Wait for it; queries are answered from the last complete index meanwhile",
-            )
-
-        with self._writing.hold(0.0, busy, "starting") as me:
+        with self.writing("starting") as me:
             with os_errors("create an index", self.path):
                 if not (self.path / "FORMAT").exists():
                     replace_file(self.path / "FORMAT", FORMAT + "\n")
@@ -256,6 +264,19 @@ class EmbeddedIndex:
                 yield build
             finally:
                 build.close()
+
+    @contextlib.contextmanager
+    def writing(self, phase: str) -> Iterator[Holder]:
+        """Keep everybody else from building, switching and removing generations."""
+
+        def busy(holder: Holder | None) -> IndexBusyError:
+            return IndexBusyError(
+                f"expected to write to {self.path}, received: it is being written by {holder or 'another process'}",
+                hint="Wait for it; queries are answered from the last complete index meanwhile",
+            )
+
+        with self._writing.hold(0.0, busy, phase) as me:
+            yield me
 
     def _base(self, model: ModelIdentity, *, rebuild: bool) -> Manifest | None:
         """The committed generation that a build continues from; a rebuild forgives a damaged one."""
@@ -275,9 +296,11 @@ class EmbeddedIndex:
     ) -> EmbeddedBuild:
         # What a build needs is not imported for a query.
         from retrieval.build import BuildRecord, EmbeddedBuild
+        from retrieval.retained import complete
 
-        keep = f"gen-{committed.generation:06d}" if committed else self._name_or_none()
-        number = (committed.generation if committed else int(keep[4:]) if keep else 0) + 1
+        live = f"gen-{committed.generation:06d}" if committed else self.name_or_none()
+        kept = complete(self)
+        number = max([*kept, int(live[4:]) if live else 0]) + 1
         base = None if rebuild else committed
         record = BuildRecord.start(number, base, model)
         resumable = False
@@ -285,9 +308,11 @@ class EmbeddedIndex:
             for half_written in self.path.glob(f".*{TEMPORARY}"):
                 half_written.unlink(missing_ok=True)
             for folder in sorted((self.path / "generations").iterdir()):
-                if folder.name == keep:
+                if folder.name == live:
                     for done in (folder / BUILD_FILE, *folder.glob(f".*{TEMPORARY}")):
                         done.unlink(missing_ok=True)
+                    continue
+                if any(folder == self.generation_path(n) for n in kept):
                     continue
                 left = BuildRecord.read(folder / BUILD_FILE)
                 if left is not None and folder == self.generation_path(number) and left.continues(record):
@@ -299,15 +324,16 @@ class EmbeddedIndex:
                         f"Dropping an interrupted build that cannot be continued: it was made by "
                         f"{left.model.name} ({left.model.fingerprint[:12]}) from generation {left.base or 'none'}"
                     )
-                remove_tree(folder, first=BUILD_FILE)
+                self.remove_generation(folder)
         build = EmbeddedBuild(self, self._writing, me, committed=committed, base=base, record=record)
         if resumable:
             build.resume()
         return build
 
-    def _name_or_none(self) -> str | None:
+    def name_or_none(self) -> str | None:
+        """As `current_name`; None also where it cannot be read."""
         with contextlib.suppress(IndexDamagedError):
-            return self._current()
+            return self.current_name()
         return None
 
     def write_manifest(self, manifest: Manifest) -> None:
@@ -316,13 +342,45 @@ class EmbeddedIndex:
         replace_file(path, json.dumps(manifest.to_json(), indent=2, ensure_ascii=False) + "\n")
 
     def switch(self, manifest: Manifest) -> None:
-        """Make a complete generation the committed one, then drop the others."""
-        name = self.generation_path(manifest.generation).name
-        with self.read_lock(COMMIT_PATIENCE, "committing"), os_errors("commit", self.path):
-            replace_file(self.path / "CURRENT", name + "\n")
-        # From here on nobody can open another generation: readers resolve CURRENT under the lock.
+        """Make a new complete generation the committed one; drop those that are not worth keeping."""
+        from retrieval.retained import complete, folders
+
+        replaced = self.name_or_none()
+        self.make_current(manifest)
+        (self.generation_path(manifest.generation) / BUILD_FILE).unlink(missing_ok=True)
+        kept = worth_keeping(manifest, int(replaced[4:]) if replaced else None, complete(self).values())
+        staying = {self.generation_path(n) for n in (manifest.generation, *kept)}
+        doomed = [folder for folder in folders(self) if folder not in staying]
         with os_errors("clear", self.path):
-            (self.generation_path(manifest.generation) / BUILD_FILE).unlink(missing_ok=True)
-            for folder in (self.path / "generations").iterdir():
-                if folder.name != name:
-                    remove_tree(folder)
+            if doomed:
+                with self.read_lock(COMMIT_PATIENCE, "committing"):
+                    for folder in doomed:
+                        self.remove_generation(folder)
+
+    def make_current(self, manifest: Manifest) -> None:
+        """Answer queries from a complete generation from now on: the one commit point."""
+        with self.read_lock(COMMIT_PATIENCE, "committing"), os_errors("commit", self.path):
+            replace_file(self.path / "CURRENT", self.generation_path(manifest.generation).name + "\n")
+
+    def remove_generation(self, folder: Path) -> None:
+        """Delete a generation; cut off at any moment, what is left of it counts as nothing."""
+        (folder / _MANIFEST).unlink(missing_ok=True)
+        remove_tree(folder, first=BUILD_FILE)
+
+    def generations(self) -> list[Generation]:
+        """See `retrieval.store.Index.generations`."""
+        from retrieval.retained import list_generations
+
+        return list_generations(self)
+
+    def rollback(self, generation: int | None = None) -> Manifest:
+        """See `retrieval.store.Index.rollback`."""
+        from retrieval.retained import rollback
+
+        return rollback(self, generation)
+
+    def collect(self, *, keep: int = 0) -> list[Generation]:
+        """See `retrieval.store.Index.collect`."""
+        from retrieval.retained import collect
+
+        return collect(self, keep)

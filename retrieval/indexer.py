@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from retrieval import images
 from retrieval.bundle import Bundle
 from retrieval.catalog import Catalog, Refusal
+from retrieval.checks import require_sound
 from retrieval.encoder import Encoder, load_encoder
-from retrieval.errors import CatalogError, ImageError
+from retrieval.errors import CatalogError, ImageError, IndexDamagedError
 from retrieval.plan import Action, Known, metadata_digest
-from retrieval.store import Build, Index, Manifest, VectorStore
+from retrieval.store import Build, Check, Index, Manifest, VectorStore
 from retrieval.text import printable
 from retrieval.types import CatalogImage, IndexedImage, Metadata, Point
 from retrieval.workers import default_threads, per_thread
@@ -108,6 +109,7 @@ def index_catalog(
     rebuild: bool = False,
     dry_run: bool = False,
     threads: int | None = None,
+    check: Check | None = None,
     notify: Notify = lambda done, note: None,
 ) -> IndexReport:
     """Bring an index up to date with a catalog.
@@ -120,11 +122,14 @@ def index_catalog(
         rebuild: start from an empty generation; the old one serves until the new one is complete.
         dry_run: only report the plan: reads and hashes, embeds and writes nothing.
         threads: worker threads; default one per core.
+        check: looks at the complete generation before it goes live, after the checks made here: its count
+            is what the catalog says, and sampled pictures find themselves. Raises to keep the old one.
         notify: called with the number of pictures done and a short note.
 
     Raises:
         ModelMismatchError, IndexBusyError, DiskFullError, StoreError: see `retrieval.store.Index.writer`.
         CatalogError: not one picture of the catalog can be indexed.
+        IndexDamagedError: the generation did not pass its checks; the old one stays live.
     """
     start = time.perf_counter()
     report = IndexReport(fingerprint=bundle.fingerprint, dry_run=dry_run)
@@ -142,7 +147,8 @@ def index_catalog(
                     build.store.delete(chunk)
                 report.removed, report.departed = len(departed), 0
             notify(_done(report), "committing")
-            manifest = _commit(build, catalog, report)
+            expected = len(known) + report.added - report.removed
+            manifest = _commit(build, catalog, report, _checks(expected, check))
             report.images, report.products = manifest.images, manifest.products
     report.ignored = catalog.ignored
     report.products_without_pictures = tuple(catalog.products_without_pictures())
@@ -355,7 +361,21 @@ def process(
     return outcomes
 
 
-def _commit(build: Build, catalog: Catalog, report: IndexReport) -> Manifest:
+def _checks(expected: int, further: Check | None) -> Check:
+    def check(store: VectorStore, manifest: Manifest) -> None:
+        if manifest.images != expected:
+            raise IndexDamagedError(
+                f"expected {expected:,} pictures by the catalog's count, received {manifest.images:,} in the index",
+                hint="The live generation stays. Run the same command again; --rebuild starts from the catalog alone",
+            )
+        require_sound(store, manifest)
+        if further is not None:
+            further(store, manifest)
+
+    return check
+
+
+def _commit(build: Build, catalog: Catalog, report: IndexReport, check: Check) -> Manifest:
     if build.store.count() == 0:
         build.discard()
         first = report.refused[0] if report.refused else None
@@ -364,7 +384,7 @@ def _commit(build: Build, catalog: Catalog, report: IndexReport) -> Manifest:
             f"expected at least one readable picture in {catalog.root}, received none{reason}",
             hint="A catalog is a folder of product folders with pictures: catalog/<product_id>/*.jpg",
         )
-    return build.commit(catalog=str(catalog.root), metadata_keys=catalog.metadata_keys)
+    return build.commit(catalog=str(catalog.root), metadata_keys=catalog.metadata_keys, check=check)
 
 
 def _done(report: IndexReport) -> int:

@@ -78,7 +78,11 @@ def read_holder(path: Path) -> Holder | None:
 
 
 class Lock:
-    """An exclusive lock between processes; the system releases it when its holder dies."""
+    """An exclusive lock between processes; the system releases it when its holder dies.
+
+    Whoever waits for it holds a second lock, the turnstile: a process that lets go and wants it again
+    at once cannot overtake, however often it asks.
+    """
 
     def __init__(self, path: Path, note: Path) -> None:
         self.path = path
@@ -116,12 +120,19 @@ class Lock:
     def _acquire(self, patience: float) -> filelock.BaseFileLock | None:
         from filelock import FileLock, Timeout
 
+        deadline = time.monotonic() + patience
         lock = FileLock(self.path, thread_local=False)
+        turnstile = FileLock(self.path.with_suffix(".turn"), thread_local=False) if patience > 0 else None
         with os_errors("lock the index", self.path.parent):
             try:
-                lock.acquire(timeout=patience, poll_interval=POLL_SECONDS)
+                if turnstile is not None:
+                    turnstile.acquire(timeout=patience, poll_interval=POLL_SECONDS)
+                lock.acquire(timeout=max(deadline - time.monotonic(), 0.0), poll_interval=POLL_SECONDS)
             except Timeout:
                 return None
+            finally:
+                if turnstile is not None:
+                    turnstile.release()
         return lock
 
     def update(self, holder: Holder, *, force: bool = False) -> None:

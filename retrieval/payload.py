@@ -211,6 +211,11 @@ def check_id(image_id: str) -> str:
     raise StoreError(f"expected a UUID as image id, received {image_id!r}")
 
 
+def id_steps(count: int) -> list[uuid.UUID]:
+    """``count`` ids at equal distances, from the smallest on."""
+    return [uuid.UUID(int=i * 2**128 // count) for i in range(count)]
+
+
 def check_metadata(metadata: Metadata, owner: str) -> None:
     """Refuse metadata that JSON cannot carry unchanged; raises StoreError naming ``owner``."""
     if len(metadata) > MAX_COLUMNS:

@@ -4,15 +4,16 @@ An `Index` is a place (a directory or a server) with at most one *committed gene
 that queries read, and at most one generation being *built* beside it. A build becomes
 the committed generation in one atomic switch, so that a query sees the state before or
 after an index run and never a mixture. A build that was interrupted is found again and
-continued. A `VectorStore` is one open generation.
+continued. Generations that were live before are kept to go back to: the last one, and the
+last one of another model. A `VectorStore` is one open generation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +107,57 @@ class Manifest:
             ) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One generation of an index, as `itemrec generations` lists it.
+
+    Attributes:
+        number: counts up; the live one need not be the largest after a rollback.
+        state: ``live`` answers queries, ``kept`` can be rolled back to, ``building`` is not complete.
+        model: the model that makes its vectors.
+        images: number of points; None while it is built.
+        products: number of distinct products; None while it is built.
+        created: when it was committed, ISO 8601 in UTC; None while it is built.
+        size: bytes that it occupies; None where the engine does not say.
+    """
+
+    number: int
+    state: Literal["live", "kept", "building"]
+    model: ModelIdentity
+    images: int | None
+    products: int | None
+    created: str | None
+    size: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``generations`` in ``itemrec.generations/1``."""
+        return {
+            "generation": self.number,
+            "state": self.state,
+            "model": self.model.name,
+            "fingerprint": self.model.fingerprint,
+            "images": self.images,
+            "products": self.products,
+            "created": self.created,
+            "bytes": self.size,
+        }
+
+
+def worth_keeping(live: Manifest, replaced: int | None, others: Iterable[Manifest]) -> set[int]:
+    """Numbers of the generations to keep beside a new live one: what it replaced, and the last of another model.
+
+    An index that is updated every night would otherwise lose the way back to the model before.
+    """
+    kept = {m.generation: m for m in others if m.generation != live.generation}
+    another = [m for m in kept.values() if m.model.fingerprint != live.model.fingerprint]
+    last = max(another, key=lambda m: m.created, default=None)
+    return {n for n in (replaced, last and last.generation) if n in kept}
+
+
+Check = Callable[["VectorStore", Manifest], None]
+"""Looks at a complete generation before it goes live; raises to keep the old one."""
+
+
 class Searchable(Protocol):
     """Anything that finds the nearest points of a vector."""
 
@@ -145,6 +197,10 @@ class VectorStore(Searchable, Protocol):
 
     def points(self, *, batch: int = 1000) -> Iterator[list[Point]]:
         """Every point with its vector, in batches; memory stays flat."""
+        ...
+
+    def sample(self, count: int) -> list[Point]:
+        """At most ``count`` points with their vectors, spread evenly over all; the same ones every time."""
         ...
 
     def values(self, key: str, *, limit: int = 20) -> list[tuple[JsonScalar, int]]:
@@ -190,8 +246,15 @@ class Build(Protocol):
         """Record progress for whoever asks what holds the index."""
         ...
 
-    def commit(self, *, catalog: str, metadata_keys: Sequence[str]) -> Manifest:
-        """Optimize, check counts, write the manifest, make it durable and switch to it atomically."""
+    def commit(self, *, catalog: str, metadata_keys: Sequence[str], check: Check | None = None) -> Manifest:
+        """Optimize, check, write the manifest, make it durable and switch to it atomically.
+
+        Args:
+            catalog: where the pictures are shown from.
+            metadata_keys: the columns that ``--where`` may name.
+            check: looks at the complete generation before the switch. If it raises, the committed
+                generation stays live and the build can be continued. Not called without changes.
+        """
         ...
 
     def discard(self) -> None:
@@ -211,8 +274,12 @@ class Index(Protocol):
         """The committed generation's manifest, without opening the engine; None if there is none."""
         ...
 
-    def reader(self) -> AbstractContextManager[tuple[VectorStore, Manifest]]:
+    def reader(self, pinned: Manifest | None = None) -> AbstractContextManager[tuple[VectorStore, Manifest]]:
         """The committed generation, open for searching. Hold it briefly.
+
+        Args:
+            pinned: prefer this generation for as long as it is kept, so that vectors made by its model
+                find their neighbors also when another model went live meanwhile.
 
         Raises:
             IndexNotFoundError: nothing was committed here yet (says so if a build is under way).
@@ -228,5 +295,33 @@ class Index(Protocol):
             IndexBusyError: another process is writing; names it.
             ModelMismatchError: the index was built by another model and ``rebuild`` is false.
             DiskFullError: there is not enough room.
+        """
+        ...
+
+    def generations(self) -> list[Generation]:
+        """All generations, oldest number first."""
+        ...
+
+    def rollback(self, generation: int | None = None) -> Manifest:
+        """Make a kept generation the live one again, in one atomic switch; what was live is kept.
+
+        Args:
+            generation: its number; None for the newest before the live one.
+
+        Raises:
+            UsageError: there is no such generation.
+            IndexDamagedError: it is not what was committed.
+            IndexBusyError: somebody is writing.
+        """
+        ...
+
+    def collect(self, *, keep: int = 0) -> list[Generation]:
+        """Remove kept generations, all but the newest ``keep``, and unfinished builds.
+
+        Returns:
+            What was removed.
+
+        Raises:
+            IndexBusyError: somebody is writing.
         """
         ...

@@ -15,7 +15,7 @@ document    its shape, ``itemrec.evaluate/1``             summary     the senten
 from retrieval.evaluation.calibrate import Calibrated, Target, calibrate
 from retrieval.evaluation.document import SCHEMA, EvaluationDoc
 from retrieval.evaluation.evaluate import Setting, evaluate
-from retrieval.evaluation.gather import SPLITS, gather_folder, gather_index, split_folder
+from retrieval.evaluation.gather import SPLITS, gather_folder, gather_index, gather_store, split_folder
 from retrieval.evaluation.photos import Photos
 
 __all__ = [
@@ -30,5 +30,6 @@ __all__ = [
     "evaluate",
     "gather_folder",
     "gather_index",
+    "gather_store",
     "split_folder",
 ]

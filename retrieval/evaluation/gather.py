@@ -15,9 +15,9 @@ from retrieval.duplicates import perceptual_hash
 from retrieval.errors import CatalogError, ImageError, UsageError
 from retrieval.evaluation.photos import Photos
 from retrieval.recognizer import EmbeddedPhoto, embed_photos
-from retrieval.store import Index
+from retrieval.store import Index, Manifest, VectorStore
 from retrieval.text import printable
-from retrieval.types import CatalogImage, IndexedImage
+from retrieval.types import CatalogImage, IndexedImage, Point
 from retrieval.workers import default_threads
 
 Notify = Callable[[int, int], None]
@@ -125,13 +125,19 @@ def gather_index(index: Index, bundle: Bundle, *, notify: Notify | None = None) 
         IndexNotFoundError, IndexBusyError, IndexDamagedError: as `Index.reader`.
         ModelMismatchError: another model built it.
     """
-    records: list[IndexedImage] = []
-    vectors: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
     with index.reader() as (store, manifest):
         manifest.require(bundle.identity)
-        for batch in store.points():
-            records += [point.record for point in batch]
-            vectors += [point.vector for point in batch]
+        points = [point for batch in store.points() for point in batch]
+    return _gallery(points, manifest, notify)
+
+
+def gather_store(store: VectorStore, manifest: Manifest) -> Photos:
+    """As `gather_index`, from a generation that is open already: one that is not live yet, say."""
+    return _gallery([point for batch in store.points() for point in batch], manifest, None)
+
+
+def _gallery(points: Sequence[Point], manifest: Manifest, notify: Notify | None) -> Photos:
+    records = [point.record for point in points]
     order = sorted(range(len(records)), key=lambda i: (records[i].product_id, records[i].image))
     records = [records[i] for i in order]
     root = Path(manifest.catalog)
@@ -140,7 +146,7 @@ def gather_index(index: Index, bundle: Bundle, *, notify: Notify | None = None) 
         root,
         tuple(record.image for record in records),
         np.array([record.product_id for record in records]),
-        np.stack([vectors[i] for i in order]),
+        np.stack([points[i].vector for i in order]),
         tuple(record.content_hash for record in records),
         np.array([value or 0 for value in hashes], np.uint64),
         np.array([value is not None for value in hashes], bool),

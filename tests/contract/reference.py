@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import IndexBusyError, IndexNotFoundError, StoreError
-from retrieval.store import Manifest, ModelIdentity
+from retrieval.errors import IndexBusyError, IndexNotFoundError, StoreError, UsageError
+from retrieval.store import Check, Generation, Manifest, ModelIdentity, worth_keeping
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 
 
@@ -87,6 +87,10 @@ class MemoryStore:
         ordered = [self.rows[key] for key in sorted(self.rows)]
         for start in range(0, len(ordered), batch):
             yield ordered[start : start + batch]
+
+    def sample(self, count: int) -> list[Point]:
+        ordered = [self.rows[key] for key in sorted(self.rows)]
+        return ordered[:: max(1, -(-len(ordered) // count))]
 
     def values(self, key: str, *, limit: int = 20) -> list[tuple[JsonScalar, int]]:
         counts = Counter(
@@ -175,15 +179,14 @@ class MemoryBuild:
     def report(self, done: int, total: int) -> None:
         self.progress = (done, total)
 
-    def commit(self, *, catalog: str, metadata_keys: Sequence[str]) -> Manifest:
+    def commit(self, *, catalog: str, metadata_keys: Sequence[str], check: Check | None = None) -> Manifest:
         index, current = self._index, self._index._manifest
         if current is not None and not self.changed and not self._index._rebuilding:
             index._manifest = replace(current, catalog=catalog, metadata_keys=tuple(metadata_keys))
+            index._kept[current.generation] = (index._manifest, self._store)
             return index._manifest
-        index._store = self._store
-        index._pending = None
-        index._manifest = Manifest(
-            generation=(current.generation if current else 0) + 1,
+        manifest = Manifest(
+            generation=max(index._kept, default=0) + 1,
             model=self._model,
             images=self._store.count(),
             products=self._store.products(),
@@ -193,7 +196,13 @@ class MemoryBuild:
             engine="memory",
             created=datetime.now(UTC).isoformat(timespec="microseconds"),
         )
-        return index._manifest
+        if check is not None:
+            check(self._store, manifest)
+        staying = worth_keeping(manifest, current and current.generation, [m for m, _ in index._kept.values()])
+        index._kept = {n: kept for n, kept in index._kept.items() if n in staying}
+        index._kept[manifest.generation] = (manifest, self._store)
+        index._manifest, index._store, index._pending = manifest, self._store, None
+        return manifest
 
     def discard(self) -> None:
         self._index._pending = None
@@ -207,7 +216,8 @@ class MemoryIndex:
         self._location = location
         self._manifest: Manifest | None = None
         self._store: MemoryStore | None = None
-        self._pending: tuple[str, str, MemoryStore] | None = None
+        self._kept: dict[int, tuple[Manifest, MemoryStore]] = {}
+        self._pending: tuple[ModelIdentity, str, MemoryStore] | None = None
         self._writing = False
         self._rebuilding = False
         self._discarded = False
@@ -220,10 +230,50 @@ class MemoryIndex:
         return self._manifest
 
     @contextlib.contextmanager
-    def reader(self) -> Iterator[tuple[MemoryStore, Manifest]]:
+    def reader(self, pinned: Manifest | None = None) -> Iterator[tuple[MemoryStore, Manifest]]:
         if self._store is None or self._manifest is None:
             raise IndexNotFoundError("expected an index, received nothing")
+        manifest, store = self._kept.get(pinned.generation, (None, None)) if pinned is not None else (None, None)
+        if manifest is not None and store is not None and pinned and manifest.created == pinned.created:
+            yield store, manifest
+            return
         yield self._store, self._manifest
+
+    def generations(self) -> list[Generation]:
+        live = self._manifest.generation if self._manifest else 0
+        found = [
+            Generation(n, "live" if n == live else "kept", m.model, m.images, m.products, m.created, None)
+            for n, (m, _) in self._kept.items()
+        ]
+        if self._pending is not None:
+            found.append(Generation(max(self._kept, default=0) + 1, "building", self._pending[0], *[None] * 4))
+        return sorted(found, key=lambda g: g.number)
+
+    def rollback(self, generation: int | None = None) -> Manifest:
+        if self._manifest is None:
+            raise IndexNotFoundError("expected an index, received nothing")
+        if self._writing:
+            raise IndexBusyError("expected to roll back, received: somebody is writing")
+        older = [n for n in self._kept if n < self._manifest.generation]
+        wanted = generation if generation is not None else max(older, default=-1)
+        if wanted not in self._kept:
+            raise UsageError(f"expected a kept generation, received {wanted}")
+        self._manifest, self._store = self._kept[wanted]
+        return self._manifest
+
+    def collect(self, *, keep: int = 0) -> list[Generation]:
+        if self._manifest is None:
+            raise IndexNotFoundError("expected an index, received nothing")
+        if self._writing:
+            raise IndexBusyError("expected to collect, received: somebody is writing")
+        found = [g for g in self.generations() if g.state != "live"]
+        kept = sorted((g for g in found if g.state == "kept"), key=lambda g: g.created or "")
+        spared = {g.number for g in kept[len(kept) - keep :]} if keep else set()
+        removed = [g for g in found if g.number not in spared]
+        for gone in removed:
+            self._kept.pop(gone.number, None)
+        self._pending = None
+        return removed
 
     @contextlib.contextmanager
     def writer(self, model: ModelIdentity, *, rebuild: bool = False) -> Iterator[MemoryBuild]:
@@ -232,8 +282,8 @@ class MemoryIndex:
         if self._manifest is not None and not rebuild:
             self._manifest.require(model)
         base = "" if rebuild or self._manifest is None else self._manifest.created
-        key = (model.fingerprint, base)
-        if self._pending is not None and self._pending[:2] == key:
+        key = (model, base)
+        if self._pending is not None and (self._pending[0].fingerprint, self._pending[1]) == (model.fingerprint, base):
             build = MemoryBuild(self, model, self._pending[2], resumed=True)
         else:
             seed = self._store.copy() if base and self._store is not None else MemoryStore(model.dimension)

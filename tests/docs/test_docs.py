@@ -42,7 +42,7 @@ def documented_commands() -> list[tuple[str, str]]:
 def test_documented_commands_exist_with_their_options(
     document: str, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = shlex.split(command.split("|")[0].split("&&")[0].split(" #")[0].split(">")[0])[1:]
+    words = shlex.split(command.split("|")[0].split("&&")[0].split(" #")[0].split(" > ")[0])[1:]
     path = words[:2] if words[0] in GROUPS else words[:1]
     if words[0].startswith("-"):
         return

@@ -55,7 +55,17 @@ def touch(index: EmbeddedIndex) -> None:
         build.commit(catalog="/new", metadata_keys=KEYS)
 
 
-SCENARIOS: dict[str, Callable[[EmbeddedIndex], None]] = {f.__name__: f for f in (update, rebuild, first, touch)}
+def rollback(index: EmbeddedIndex) -> None:
+    index.rollback(1)
+
+
+def collect(index: EmbeddedIndex) -> None:
+    index.collect()
+
+
+SCENARIOS: dict[str, Callable[[EmbeddedIndex], None]] = {
+    f.__name__: f for f in (update, rebuild, first, touch, rollback, collect)
+}
 CHANGES = ("replace", "unlink", "mkdir", "rmdir", "rename")
 
 
@@ -125,6 +135,7 @@ def again(place: Path, scenario: str) -> dict[str, Any]:
     SCENARIOS[scenario](EmbeddedIndex(place))
     seen = look(place)
     seen["folders"] = sorted(p.name for p in (place / "generations").iterdir())
+    seen["listed"] = [f"gen-{g.number:06d}" for g in EmbeddedIndex(place).generations() if g.state != "building"]
     seen["debris"] = sorted(str(p) for p in place.rglob("*.tmp"))
     return seen
 

@@ -11,7 +11,7 @@ import pytest
 from retrieval.errors import IndexBusyError, IndexNotFoundError
 from retrieval.generations import EmbeddedIndex
 from retrieval.index import open_index
-from tests.contract.samples import MODEL, contents, fill, sample_points
+from tests.contract.samples import MODEL, OTHER_MODEL, contents, fill, sample_points
 from tests.faults.conftest import Start
 from tests.faults.test_kill import line
 
@@ -106,6 +106,23 @@ def test_queries_during_commits_see_whole_generations_only(tmp_path: Path, start
         assert int(answers) > 0
         assert set(counts) <= {"100", "200", "300"}
     assert len(contents(index)) == 300
+
+
+def test_queries_never_fail_nor_mix_models_while_models_are_switched(workplace: Path, start: Start) -> None:
+    place = workplace / "index"
+    index = open_index(str(place))
+    models = {MODEL: sample_points(100, seed=0), OTHER_MODEL: sample_points(100, seed=1)}
+    fill(index, models[MODEL])
+    readers = [start("query_models", place, 4) for _ in range(2)]
+    while any(reader.poll() is None for reader in readers):
+        fill(index, models[OTHER_MODEL], model=OTHER_MODEL, rebuild=True)
+        index.rollback()
+        index.rollback(max(g.number for g in index.generations()))
+        fill(index, models[MODEL], rebuild=True)
+    for reader in readers:
+        output, errors = reader.communicate(timeout=60)
+        assert reader.returncode == 0, errors
+        assert int(output.split()[1]) > 0
 
 
 def test_reading_a_large_base_lets_queries_in_between(

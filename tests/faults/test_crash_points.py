@@ -10,13 +10,28 @@ from pathlib import Path
 import pytest
 
 from retrieval.index import open_index
-from tests.contract.samples import fill
+from tests.contract.samples import OTHER_MODEL, fill
 from tests.faults.conftest import ROOT
 from tests.faults.crash_points import NEW, OLD
 
 
 def ids(points: list) -> list[str]:
     return sorted(p.record.image_id for p in points)
+
+
+def crash_everywhere(template: Path, work: Path, scenario: str) -> list[dict]:
+    """One line for each change that a run was cut off before; the last one ran to its end."""
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.faults.crash_points", str(template), str(work), scenario],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert run.returncode == 0, run.stderr
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    assert not lines[-1]["crashed"], "the last attempt must run to its end"
+    return lines
 
 
 @pytest.mark.parametrize(
@@ -35,16 +50,7 @@ def test_a_crash_leaves_the_old_or_the_new_index_whole(
     fill(open_index(str(template)), OLD)
     work = workplace / "work"
     work.mkdir()
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.faults.crash_points", str(template), str(work), scenario],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert run.returncode == 0, run.stderr
-    lines = [json.loads(line) for line in run.stdout.splitlines()]
-    assert not lines[-1]["crashed"], "the last attempt must run to its end"
+    lines = crash_everywhere(template, work, scenario)
     assert len(lines) > (3 if scenario == "touch" else 12)
     switched = []
     for line in lines:
@@ -56,8 +62,35 @@ def test_a_crash_leaves_the_old_or_the_new_index_whole(
         assert status == 0, (line["change"], complete)
         assert complete["state"] == new, line["change"]
         assert complete["catalog"] == "/new"
-        assert complete["folders"] == [f"gen-{complete['generation']:06d}"], line["change"]
+        assert complete["folders"] == complete["listed"], line["change"]
+        assert len(complete["folders"]) <= 3, line["change"]
         assert complete["debris"] == [], line["change"]
     assert switched == sorted(switched), "once switched, a commit never goes back"
     assert switched[-1]
     assert not switched[0]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "before", "after", "kept"),
+    [("rollback", ids(NEW), ids(OLD), [1, 2]), ("collect", ids(NEW), ids(NEW), [2])],
+)
+def test_a_crash_while_going_back_or_collecting_leaves_a_whole_index(
+    workplace: Path, scenario: str, before: list[str], after: list[str], kept: list[int]
+) -> None:
+    template = workplace / "template"
+    fill(open_index(str(template)), OLD)
+    fill(open_index(str(template)), NEW, model=OTHER_MODEL, rebuild=True)
+    work = workplace / "work"
+    work.mkdir()
+    lines = crash_everywhere(template, work, scenario)
+    assert len(lines) > 3
+    assert any(line["crashed"] for line in lines)
+    for line in lines:
+        status, seen = line["after"]
+        assert status == 0, (line["change"], seen)
+        assert seen["state"] in (before, after), line["change"]
+        status, complete = line["again"]
+        assert status == 0, (line["change"], complete)
+        assert complete["state"] == after, line["change"]
+        assert complete["folders"] == complete["listed"] == [f"gen-{n:06d}" for n in kept], line["change"]
+        assert complete["debris"] == [], line["change"]

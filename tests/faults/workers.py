@@ -10,7 +10,7 @@ from pathlib import Path
 
 from retrieval.errors import ItemrecError
 from retrieval.generations import EmbeddedIndex
-from tests.contract.samples import MODEL, sample_points
+from tests.contract.samples import MODEL, OTHER_MODEL, sample_points
 
 KEYS = ("category", "price", "organic")
 
@@ -75,6 +75,26 @@ def query_often(path: str, seconds: str) -> None:
     say("answers", answers, *sorted(counts))
 
 
+def query_models(path: str, seconds: str) -> None:
+    """Queries as a client makes them while models change: read the model, embed with it, search."""
+    points = {m.fingerprint: sample_points(100, seed=seed) for m, seed in ((MODEL, 0), (OTHER_MODEL, 1))}
+    answers, models = 0, set[str]()
+    until = time.monotonic() + float(seconds)
+    while time.monotonic() < until or not answers:
+        index = EmbeddedIndex(Path(path))
+        manifest = index.manifest()
+        assert manifest is not None
+        time.sleep(0.02)  # the network has the photo, and somebody else the index
+        with index.reader(manifest) as (store, current):
+            assert current.model == manifest.model
+            for point in points[current.model.fingerprint][::10]:
+                (hit,) = store.search(point.vector, limit=1, max_distance=4.0)
+                assert (hit.image_id, hit.distance < 1e-5) == (point.record.image_id, True)
+        models.add(current.model.name)
+        answers += 1
+    say("answers", answers, *sorted(models))
+
+
 def write_until_full(path: str) -> None:
     """Upsert until the index refuses, then say how."""
     written = 0
@@ -89,7 +109,7 @@ def write_until_full(path: str) -> None:
 
 
 WORKERS: dict[str, Callable[..., None]] = {
-    w.__name__: w for w in (index_run, hold_writer, hold_reader, query_often, write_until_full)
+    w.__name__: w for w in (index_run, hold_writer, hold_reader, query_often, query_models, write_until_full)
 }
 
 if __name__ == "__main__":
