@@ -27,9 +27,9 @@ IndexOption = Annotated[
     str | None,
     typer.Option(
         "--index",
-        metavar="PATH",
+        metavar="PATH_OR_URL",
         envvar="ITEMREC_INDEX",
-        help=f"Where the index lies. Default: {DEFAULT_INDEX}",
+        help=f"Where the index lies: a directory, or http://HOST:6333/NAME. Default: {DEFAULT_INDEX}",
         show_envvar=True,
     ),
 ]

@@ -58,6 +58,12 @@ class BuildStore:
 
         return self._ask(ask, [])
 
+    def nearest_of(
+        self, vector: NDArray[np.float32], product_ids: Sequence[str], *, limit: int, exact: bool = False
+    ) -> list[list[Neighbor]]:
+        """See `retrieval.store.Searchable.nearest_of`."""
+        return self._ask(lambda store: store.nearest_of(vector, product_ids, limit=limit, exact=exact), [])
+
     def values(self, key: str, *, limit: int = 20) -> list[tuple[JsonScalar, int]]:
         """See `retrieval.store.VectorStore.values`."""
         return self._ask(lambda store: store.values(key, limit=limit), [])

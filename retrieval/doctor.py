@@ -77,7 +77,8 @@ def examine(index: Index, model: str | None, *, sample: int | None = 200) -> Ite
     except ItemrecError as error:
         yield Check("model", False, error.message, error.hint)
     yield from _index(index, manifest, bundle, sample)
-    yield _disk(index.location)
+    if "://" not in index.location:
+        yield _disk(index.location)
 
 
 def _versions() -> Check:
@@ -127,7 +128,7 @@ def _runtime(bundle: Bundle) -> Check:
 def _index(index: Index, manifest: Manifest | None, bundle: Bundle | None, sample: int | None) -> Iterator[Check]:
     try:
         with index.reader() as (store, manifest):
-            yield _contents(store, manifest)
+            yield _contents(store, manifest, staged=index.staged)
             if bundle is not None:
                 same = bundle.fingerprint == manifest.model.fingerprint
                 yield Check(
@@ -144,7 +145,7 @@ def _index(index: Index, manifest: Manifest | None, bundle: Bundle | None, sampl
         yield Check("index", False, error.message, error.hint)
 
 
-def _contents(store: VectorStore, manifest: Manifest) -> Check:
+def _contents(store: VectorStore, manifest: Manifest, *, staged: bool) -> Check:
     """Every point is read: a damaged segment may still answer its own count."""
     count, read, products, bad = store.count(), 0, set(), 0
     for batch in store.points():
@@ -162,7 +163,11 @@ def _contents(store: VectorStore, manifest: Manifest) -> Check:
             if healthy
             else f"; the manifest promises {manifest.images:,} of {manifest.products:,}, {bad:,} bad vectors"
         ),
-        "" if healthy else f"Rebuild it from the catalog: itemrec index {manifest.catalog} --rebuild",
+        ""
+        if healthy
+        else f"Rebuild it from the catalog: itemrec index {manifest.catalog} --rebuild"
+        if staged or bad
+        else f"An index run goes on, or was not finished; finish it: itemrec index {manifest.catalog}",
         {
             "generation": manifest.generation,
             "images": read,

@@ -181,6 +181,15 @@ class EmbeddedStore:
         neighbors.sort(key=lambda n: (n.distance, n.image_id))
         return neighbors
 
+    def nearest_of(
+        self, vector: NDArray[np.float32], product_ids: Sequence[str], *, limit: int, exact: bool = False
+    ) -> list[list[Neighbor]]:
+        """See `retrieval.store.Searchable.nearest_of`."""
+        return [
+            self.search(vector, limit=limit, max_distance=MAX_DISTANCE, product_id=product_id, exact=exact)
+            for product_id in product_ids
+        ]
+
     def records(self) -> Iterator[IndexedImage]:
         """Every record, by image id; one page in memory at a time."""
         offset: UUID | None = None

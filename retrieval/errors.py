@@ -13,6 +13,10 @@
         ├── ModelMismatchError    exit 2: another model built this index
         ├── IndexBusyError        another process holds it
         ├── IndexDamagedError     what is on disk is not what was committed
+        ├── ServerError           a Qdrant server answered that it cannot
+        │   └── ServerUnreachableError   nobody listens, or nobody answers in time
+        ├── AccessDeniedError     exit 2: the server wants another key
+        ├── ServerUnsuitableError exit 2: no Qdrant server, or too old a one
         ├── CheckFailedError      exit 1: a new generation did not pass its gate; the old one stays
         └── DiskFullError         not enough free space to write safely
 
@@ -105,6 +109,26 @@ class IndexBusyError(StoreError):
 
 class IndexDamagedError(StoreError):
     """What is on disk is not what was committed."""
+
+
+class ServerError(StoreError):
+    """A Qdrant server answered that it cannot do what was asked."""
+
+
+class ServerUnreachableError(ServerError):
+    """Nobody listens at the URL, or nobody answers in time."""
+
+
+class AccessDeniedError(StoreError):
+    """The server wants another key for this."""
+
+    exit_code = 2
+
+
+class ServerUnsuitableError(StoreError):
+    """What answers is no Qdrant server, or too old a one."""
+
+    exit_code = 2
 
 
 class CheckFailedError(StoreError):

@@ -50,6 +50,8 @@ _log = logging.getLogger("itemrec.index")
 class EmbeddedIndex:
     """An index in a directory; see `retrieval.store.Index` for what its methods promise."""
 
+    staged = True
+
     def __init__(
         self,
         path: Path,

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from retrieval.errors import UsageError
 from retrieval.store import Index
 
 
-def open_index(location: str, *, notify: Callable[[str], None] | None = None) -> Index:
-    """The index at a place; nothing is opened or created yet.
+def open_index(
+    location: str,
+    *,
+    notify: Callable[[str], None] | None = None,
+    expected: int = 0,
+    layout: Mapping[str, int | bool | None] | None = None,
+) -> Index:
+    """The index at a place; nothing is opened, asked or created yet.
 
     Args:
-        location: a directory (need not exist).
+        location: a directory (need not exist), or the URL of a Qdrant server, ``http://HOST:6333/NAME``.
         notify: called with one line whenever the index has something to say that is no error,
             such as an interrupted build that it dropped; by default such lines are logged.
+        expected: about how many pictures it will hold; decides how a server lays out a new collection.
+        layout: fields of `retrieval.sizing.Layout` that are given by hand, for a server.
 
     Raises:
-        UsageError: it is empty, or a URL.
+        UsageError: it is empty, or a URL that is none of a Qdrant server.
     """
     if "://" in location:
-        raise UsageError(
-            f"expected a directory as index, received the URL {location}",
-            hint="Indexes on a Qdrant server are not supported yet; use --index DIR",
-        )
+        from retrieval.server import ServerIndex
+
+        return ServerIndex(location, notify=notify, expected=expected, overrides=dict(layout or {}))
     if not location.strip() or "\0" in location:
-        raise UsageError("expected a directory as index, received an empty name", hint="Use --index DIR")
+        raise UsageError("expected a directory or a URL as index, received an empty name", hint="Use --index DIR")
     from retrieval.generations import EmbeddedIndex
 
     return EmbeddedIndex(Path(location), notify=notify)

@@ -82,26 +82,27 @@ def find(
         At most ``products`` matches, best first.
     """
     complete: dict[str, list[Neighbor]] = {}
+    fetched: dict[str, list[Neighbor]] = {}
     scores: list[float] = []
     limit = FIRST_LIMIT
     while True:
         neighbors = store.search(vector, limit=limit, max_distance=threshold, where=where, exact=exact)
         cut = len(neighbors) == limit
+        seen: dict[str, list[Neighbor]] = {}
+        for neighbor in neighbors:
+            seen.setdefault(neighbor.product_id, []).append(neighbor)
         # With fewer of its pictures seen, a product's mean can only fall: this ranking is optimistic.
-        for hope in votes.rank(neighbors, threshold=threshold):
-            if hope.product_id in complete:
-                continue
+        hopes = [hope for hope in votes.rank(neighbors, threshold=threshold) if hope.product_id not in complete]
+        for place, hope in enumerate(hopes):
             if len(scores) >= products and scores[-products] > hope.score:
                 break
-            own = [n for n in neighbors if n.product_id == hope.product_id]
-            if len(own) < votes.EVIDENCE:
-                own = store.search(
-                    vector,
-                    limit=votes.EVIDENCE,
-                    max_distance=MAX_DISTANCE,
-                    product_id=hope.product_id,
-                    exact=exact,
-                )
+            if len(seen[hope.product_id]) < votes.EVIDENCE and hope.product_id not in fetched:
+                # Of those that come next most will be wanted, too: on a server one request for all.
+                wanted = [h.product_id for h in hopes[place : place + products]]
+                wanted = [p for p in wanted if len(seen[p]) < votes.EVIDENCE and p not in fetched]
+                own_of = store.nearest_of(vector, wanted, limit=votes.EVIDENCE, exact=exact)
+                fetched.update(zip(wanted, own_of, strict=True))
+            own = fetched.get(hope.product_id) or seen[hope.product_id]
             complete[hope.product_id] = own
             insort(scores, votes.score([n.distance for n in own], threshold=threshold))
         unseen = votes.vote(neighbors[-1].distance) if cut else 0.0

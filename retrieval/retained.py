@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from retrieval.build import BuildRecord
 from retrieval.checks import require_sound
 from retrieval.disk import BUILD_FILE, allocated, os_errors
-from retrieval.errors import IndexDamagedError, UsageError
-from retrieval.store import Generation, Manifest
+from retrieval.errors import IndexDamagedError
+from retrieval.store import Generation, Manifest, choose_kept
 
 if TYPE_CHECKING:
     from retrieval.generations import EmbeddedIndex
@@ -68,7 +68,7 @@ def rollback(index: EmbeddedIndex, number: int | None) -> Manifest:
     """See `retrieval.store.Index.rollback`."""
     live = index.require_committed()
     with index.writing("rolling back"):
-        target = choose(live, complete(index), number)
+        target = choose_kept(live.generation, complete(index), number)
         if target == live:
             return live
         # The engine of a kept generation may have been damaged since: look before the switch.
@@ -79,30 +79,6 @@ def rollback(index: EmbeddedIndex, number: int | None) -> Manifest:
             (index.generation_path(live.generation) / BUILD_FILE).unlink(missing_ok=True)
         index.make_current(target)
     return target
-
-
-def choose(live: Manifest, whole: dict[int, Manifest], number: int | None) -> Manifest:
-    """The generation to go back to.
-
-    Raises:
-        UsageError: there is none of that number, or none before the live one.
-    """
-    others = sorted(n for n in whole if n != live.generation)
-    listed = ", ".join(map(str, others)) or "none"
-    if number is None:
-        older = [n for n in others if n < live.generation]
-        if not older:
-            raise UsageError(
-                f"expected a kept generation before the live one, {live.generation}, received none",
-                hint=f"Kept generations: {listed}" + ("; choose one with --to N" if others else ""),
-            )
-        number = older[-1]
-    if number not in whole:
-        raise UsageError(
-            f"expected a generation that is kept, received {number}",
-            hint=f"The live one is {live.generation}; kept generations: {listed}",
-        )
-    return whole[number]
 
 
 def collect(index: EmbeddedIndex, keep: int) -> list[Generation]:

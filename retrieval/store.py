@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import IndexDamagedError, ModelMismatchError
+from retrieval.errors import IndexDamagedError, ModelMismatchError, UsageError
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 
 MANIFEST_SCHEMA = "itemrec.generation/1"
@@ -154,6 +154,35 @@ def worth_keeping(live: Manifest, replaced: int | None, others: Iterable[Manifes
     return {n for n in (replaced, last and last.generation) if n in kept}
 
 
+def choose_kept(live: int | None, whole: Mapping[int, Manifest], number: int | None) -> Manifest:
+    """The generation to go back to.
+
+    Args:
+        live: the live one; None where none is, although some are complete.
+        whole: every complete generation by number, the live one included.
+        number: the one that was asked for; None for the newest before the live one.
+
+    Raises:
+        UsageError: there is none of that number, or none before the live one.
+    """
+    others = sorted(n for n in whole if n != live)
+    listed = ", ".join(map(str, others)) or "none"
+    if number is None:
+        older = [n for n in others if live is None or n < live]
+        if not older:
+            raise UsageError(
+                f"expected a kept generation before the live one, {live}, received none",
+                hint=f"Kept generations: {listed}" + ("; choose one with --to N" if others else ""),
+            )
+        number = older[-1]
+    if number not in whole:
+        raise UsageError(
+            f"expected a generation that is kept, received {number}",
+            hint=f"The live one is {live or 'none'}; kept generations: {listed}",
+        )
+    return whole[number]
+
+
 Check = Callable[["VectorStore", Manifest], None]
 """Looks at a complete generation before it goes live; raises to keep the old one."""
 
@@ -181,6 +210,12 @@ class Searchable(Protocol):
             product_id: keep only this product's pictures.
             exact: scan every vector even where an HNSW graph exists.
         """
+        ...
+
+    def nearest_of(
+        self, vector: NDArray[np.float32], product_ids: Sequence[str], *, limit: int, exact: bool = False
+    ) -> list[list[Neighbor]]:
+        """For each product its own nearest points, whatever their distance; in one round trip where there is one."""
         ...
 
 
@@ -263,7 +298,14 @@ class Build(Protocol):
 
 
 class Index(Protocol):
-    """A place that holds an index."""
+    """A place that holds an index.
+
+    Attributes:
+        staged: True when an index run of the same model is seen at its commit only; False when its pictures
+            are findable as they are written. A rebuild is seen at its commit only, everywhere.
+    """
+
+    staged: bool
 
     @property
     def location(self) -> str:

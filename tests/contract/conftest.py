@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from retrieval.index import open_index
+from retrieval.server import ServerIndex
+from retrieval.server.link import Link
 from retrieval.store import Index
 from tests.contract.reference import MemoryIndex
+from tests.qdrant import double, grpc_double
 
 _MEMORY = Path("/dev/shm")
 _ENOUGH = 2 * 2**30
@@ -25,7 +30,47 @@ def workplace(tmp_path: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(params=["embedded", "reference"])
-def index(request: pytest.FixtureRequest, workplace: Path) -> Index:
-    """An empty index of every kind."""
-    return MemoryIndex() if request.param == "reference" else open_index(str(workplace / "index"))
+def local_index() -> ServerIndex:
+    """A `ServerIndex` on qdrant-client's local mode: no socket."""
+    from qdrant_client import QdrantClient
+
+    url = "http://localhost:6333/local"
+    return ServerIndex(url, link=Link(QdrantClient(":memory:"), url, parallel=1))
+
+
+KINDS = ["embedded", "reference", "local", "socket", "grpc"] + (["server"] if os.environ.get("QDRANT_URL") else [])
+
+
+@pytest.fixture(params=KINDS)
+def index(request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
+    """An empty index of every kind: ours, the oracle, the client in this process, over sockets (REST, gRPC), a server.
+
+    The last one only where the environment variable QDRANT_URL names a Qdrant server.
+    """
+    if request.param == "reference":
+        yield MemoryIndex()
+    elif request.param == "embedded":
+        yield open_index(str(workplace / "index"))
+    elif request.param == "local":
+        yield local_index()
+    elif request.param in ("socket", "grpc"):
+        with double.serving() as server, grpc_double.serving_grpc(server) as port:
+            monkeypatch.setenv("ITEMREC_GRPC_PORT", str(port) if request.param == "grpc" else "0")
+            place = ServerIndex(server.url("/contract"))
+            yield place
+            assert (place.link.fast is not None) is (request.param == "grpc")
+            place.close()
+    else:
+        place = ServerIndex(f"{os.environ['QDRANT_URL'].rstrip('/')}/itemrec-tests-{uuid.uuid4().hex[:12]}")
+        yield place
+        for generation in place.generations():
+            place.drop(generation.number)
+        place.close()
+
+
+@pytest.fixture
+def staged(index: Index) -> Index:
+    """As `index`, where a run of the same model is seen at its commit only."""
+    if not index.staged:
+        pytest.skip("runs of the same model write in place: test_in_place.py")
+    return index

@@ -79,6 +79,11 @@ class MemoryStore:
         found.sort(key=lambda n: (n.distance, n.image_id))
         return found[: max(limit, 0)]
 
+    def nearest_of(
+        self, vector: NDArray[np.float32], product_ids: Sequence[str], *, limit: int, exact: bool = False
+    ) -> list[list[Neighbor]]:
+        return [self.search(vector, limit=limit, max_distance=4.0, product_id=p, exact=exact) for p in product_ids]
+
     def records(self) -> Iterator[IndexedImage]:
         for key in sorted(self.rows):
             yield self.rows[key].record
@@ -211,6 +216,8 @@ class MemoryBuild:
 
 class MemoryIndex:
     """An `Index` in this process only."""
+
+    staged = True
 
     def __init__(self, location: str = "memory") -> None:
         self._location = location
