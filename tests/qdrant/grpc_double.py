@@ -88,7 +88,7 @@ class Points(g.PointsServicer):
         def work() -> g.GetResponse:
             ids = [GrpcToRest.convert_point_id(i) for i in request.ids]
             found = self.double.client.retrieve(request.collection_name, ids, with_payload=False)
-            return g.GetResponse(result=[RestToGrpc.convert_retrieved_point(r) for r in found])
+            return g.GetResponse(result=[g.RetrievedPoint(id=_id(r.id)) for r in found])
 
         return self._ask("Get", context, work)
 
