@@ -140,7 +140,7 @@ def project_bundle(
     logdir: Path,
     *,
     name: str = "embeddings",
-    most: int = 10_000,
+    most: int = 5_000,
     threads: int | None = None,
     notify: Notify | None = None,
     say: Say | None = None,
