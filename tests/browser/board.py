@@ -16,16 +16,19 @@ def tensorboard(logdir: Path) -> Iterator[str]:
     """Run ``tensorboard --logdir`` on a free port of this machine; gives its address."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "127.0.0.1", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        lines: Queue[str] = Queue()
+        listener = threading.Thread(target=lambda: [lines.put(line) for line in server.stdout or ()], daemon=True)
+        listener.start()
         try:
-            yield _announced(server)
+            yield _announced(server, lines)
         finally:
             server.terminate()
+            server.wait(60)
+            listener.join(60)  # before the pipe is closed under it
 
 
-def _announced(server: subprocess.Popen[str]) -> str:
+def _announced(server: subprocess.Popen[str], lines: Queue[str]) -> str:
     """The address that it says it listens at."""
-    lines: Queue[str] = Queue()
-    threading.Thread(target=lambda: [lines.put(line) for line in server.stdout or ()], daemon=True).start()
     heard = ""
     while server.poll() is None:
         try:
