@@ -8,6 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import render
+from cli.layout import (
+    BulkOption,
+    ExpectOption,
+    NodesOption,
+    OnDiskOption,
+    QuantizedOption,
+    ReplicasOption,
+    ShardsOption,
+    WriteConsistencyOption,
+    print_layout,
+)
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
 from retrieval.errors import IndexDamagedError
 from retrieval.text import printable
@@ -41,6 +52,22 @@ def index_command(
         Path | None, typer.Option("--data", metavar="DIR", help="The dataset whose photos --require measures.")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="Which of its photos: train, val or test.")] = "val",
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="N/COUNT", help="Be the N-th of COUNT workers at one index on a server."),
+    ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Print how a server would lay it out, with estimates; index nothing."),
+    ] = False,
+    expect: ExpectOption = None,
+    nodes: NodesOption = None,
+    shards: ShardsOption = None,
+    replicas: ReplicasOption = None,
+    write_consistency: WriteConsistencyOption = None,
+    on_disk: OnDiskOption = None,
+    quantized: QuantizedOption = None,
+    bulk: BulkOption = None,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, max=256, help="Worker threads. Default: one per core.")
     ] = None,
@@ -63,6 +90,8 @@ def index_command(
       itemrec index ./catalog --dry-run            what would happen
       itemrec index ./catalog --model ./bundle --rebuild
       itemrec index ./catalog --rebuild --data ./data --require "top1>=0.8"
+      itemrec index ./catalog --index http://qdrant:6333/shop --shard 3/8
+      itemrec index ./catalog --explain --expect 100000000 --nodes 6
     """
     render.configure(json=as_json, quiet=quiet)
     from cli.gate import Gate
@@ -70,10 +99,21 @@ def index_command(
     from retrieval.index import open_index
     from retrieval.indexer import index_catalog
     from retrieval.models import resolve_model
+    from retrieval.shard import Shard
 
     gate = Gate.of(require or [], setting("data", data), split)
     source = read_catalog(catalog)
-    target = open_index(index_location(index), notify=render.say)
+    part = Shard.parse(shard) if shard else None
+    total = source.count()
+    layout = {
+        "shards": shards,
+        "replicas": replicas,
+        "write_consistency": write_consistency,
+        "on_disk": on_disk,
+        "quantized": quantized,
+        "bulk": bulk,
+    }
+    target = open_index(index_location(index), notify=render.say, expected=expect or total, layout=layout, nodes=nodes)
     try:
         manifest = target.manifest()
     except IndexDamagedError:
@@ -82,10 +122,11 @@ def index_command(
             raise
         manifest = None
     bundle = resolve_model(setting("model", model), index_model=manifest.model if manifest else None)
-    total = source.count()
+    if explain:
+        return print_layout(target, bundle, expect or total, nodes, layout, as_json=as_json)
     label = "Planning" if dry_run else "Indexing"
     try:
-        with render.progress(label, total) as shown:
+        with render.progress(label, total // part.count if part else total) as shown:
             report = index_catalog(
                 source,
                 target,
@@ -95,6 +136,7 @@ def index_command(
                 dry_run=dry_run,
                 threads=threads,
                 check=gate.check(bundle) if gate else None,
+                shard=part,
                 notify=lambda done, note: shown.update(done, note=note),
             )
     except KeyboardInterrupt:
@@ -126,6 +168,8 @@ def _print(report: IndexReport, catalog: Path, location: str, model: str) -> Non
         done = report.added + report.replaced
         rate = f" ({done / report.seconds:,.0f} images/s)" if done and report.seconds > 0 else ""
         out(f"{report.images:,} images of {report.products:,} products in {report.seconds:.1f} s{rate}.")
+    if report.waiting:
+        render.say(f"Shard {report.shard} is done; the index goes live when {report.waiting} more are.")
     if report.resumed:
         render.say("Continued an interrupted run.")
     if report.departed:

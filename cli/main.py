@@ -14,10 +14,11 @@ import typer
 from cli import render
 from retrieval.errors import ItemrecError, UsageError
 
+_IN_ONE_MODULE = {"cli.generations": ("generations", "rollback", "gc"), "cli.move": ("copy", "snapshot", "restore")}
 COMMANDS = {
     name: (f"cli.{name}", f"{name}_command")
     for name in ("index", "query", "evaluate", "calibrate", "audit", "doctor", "demo")
-} | {name: ("cli.generations", f"{name}_command") for name in ("generations", "rollback", "gc")}
+} | {name: (module, f"{name}_command") for module, names in _IN_ONE_MODULE.items() for name in names}
 GROUPS = {"models": ("cli.models", "app")}
 
 

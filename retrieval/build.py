@@ -91,6 +91,8 @@ class BuildRecord:
 class EmbeddedBuild:
     """See `retrieval.store.Build`. The committed generation is copied on the first write, not before."""
 
+    waiting = 0
+
     def __init__(
         self,
         index: EmbeddedIndex,

@@ -80,9 +80,10 @@ class BuildStore:
         for page in self._pages(lambda store, at: store.page(at, READ_AHEAD)):
             yield from page
 
-    def points(self, *, batch: int = 1000) -> Iterator[list[Point]]:
-        """Every point, by image id, in batches."""
-        for page in self._pages(lambda store, at: store.point_page(at, max(batch, POINTS_AHEAD))):
+    def points(self, *, batch: int = 1000, after: str | None = None) -> Iterator[list[Point]]:
+        """See `retrieval.store.VectorStore.points`."""
+        first = codec.next_id(after)
+        for page in self._pages(lambda store, at: store.point_page(at or first, max(batch, POINTS_AHEAD))):
             for start in range(0, len(page), batch):
                 yield page[start : start + batch]
 

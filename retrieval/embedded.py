@@ -204,9 +204,9 @@ class EmbeddedStore:
         found, following = self._scroll(offset, size, vectors=False)
         return [codec.decode(str(r.id), r.payload) for r in found], following
 
-    def points(self, *, batch: int = 1000) -> Iterator[list[Point]]:
-        """Every point, by image id, in batches."""
-        offset: UUID | None = None
+    def points(self, *, batch: int = 1000, after: str | None = None) -> Iterator[list[Point]]:
+        """See `retrieval.store.VectorStore.points`."""
+        offset = codec.next_id(after)
         while True:
             page, offset = self.point_page(offset, batch)
             if page:

@@ -28,6 +28,7 @@ from retrieval.embedded import HNSW_FROM, EmbeddedStore
 from retrieval.engine import REBUILD_HINT
 from retrieval.errors import IndexBusyError, IndexDamagedError, IndexNotFoundError, UsageError
 from retrieval.locks import Holder, Lock
+from retrieval.shard import Shard
 from retrieval.store import Generation, Manifest, ModelIdentity, worth_keeping
 
 if TYPE_CHECKING:
@@ -79,6 +80,10 @@ class EmbeddedIndex:
     def location(self) -> str:
         """The directory as given."""
         return str(self.path)
+
+    def nodes(self) -> int:
+        """One: this machine."""
+        return 1
 
     def generation_path(self, generation: int) -> Path:
         """Where a generation lies."""
@@ -250,8 +255,15 @@ class EmbeddedIndex:
             yield store
 
     @contextlib.contextmanager
-    def writer(self, model: ModelIdentity, *, rebuild: bool = False) -> Iterator[EmbeddedBuild]:
+    def writer(
+        self, model: ModelIdentity, *, rebuild: bool = False, shard: Shard | None = None
+    ) -> Iterator[EmbeddedBuild]:
         """See `retrieval.store.Index.writer`."""
+        if shard is not None:
+            raise UsageError(
+                f"expected the URL of a server for shard {shard}, received the directory {self.path}",
+                hint="One process at a time can write to a directory; it uses every core by itself",
+            )
         self._check_format()
         with os_errors("create an index", self.path):
             self.path.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ def open_index(
     notify: Callable[[str], None] | None = None,
     expected: int = 0,
     layout: Mapping[str, int | bool | None] | None = None,
+    nodes: int | None = None,
 ) -> Index:
     """The index at a place; nothing is opened, asked or created yet.
 
@@ -23,6 +24,7 @@ def open_index(
         notify: called with one line whenever the index has something to say that is no error,
             such as an interrupted build that it dropped; by default such lines are logged.
         expected: about how many pictures it will hold; decides how a server lays out a new collection.
+        nodes: nodes of the cluster, where it shall not be asked.
         layout: fields of `retrieval.sizing.Layout` that are given by hand, for a server.
 
     Raises:
@@ -31,7 +33,7 @@ def open_index(
     if "://" in location:
         from retrieval.server import ServerIndex
 
-        return ServerIndex(location, notify=notify, expected=expected, overrides=dict(layout or {}))
+        return ServerIndex(location, notify=notify, expected=expected, overrides=dict(layout or {}), nodes=nodes)
     if not location.strip() or "\0" in location:
         raise UsageError("expected a directory or a URL as index, received an empty name", hint="Use --index DIR")
     from retrieval.generations import EmbeddedIndex

@@ -11,9 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,9 @@ from retrieval.catalog import Catalog, Refusal
 from retrieval.checks import require_sound
 from retrieval.encoder import Encoder, load_encoder
 from retrieval.errors import CatalogError, ImageError, IndexDamagedError
+from retrieval.index_report import IndexReport
 from retrieval.plan import Action, Known, metadata_digest
+from retrieval.shard import Shard
 from retrieval.store import Build, Check, Index, Manifest, VectorStore
 from retrieval.text import printable
 from retrieval.types import CatalogImage, IndexedImage, Metadata, Point
@@ -35,58 +36,9 @@ WRITE_CHUNK = 512
 WRITE_SECONDS = 1.0
 """However slow the network, a killed run loses no more work than this."""
 
+__all__ = ["IndexReport", "index_catalog", "process"]
+
 Notify = Callable[[int, str], None]
-
-
-@dataclass(slots=True)
-class IndexReport:
-    """What an index run did. ``updated`` counts replaced pictures and changed metadata together."""
-
-    added: int = 0
-    replaced: int = 0
-    metadata_updated: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    departed: int = 0
-    refused: list[Refusal] = field(default_factory=list)
-    ignored: int = 0
-    products_without_pictures: tuple[str, ...] = ()
-    images: int = 0
-    products: int = 0
-    seconds: float = 0.0
-    fingerprint: str = ""
-    resumed: bool = False
-    dry_run: bool = False
-    planned: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def updated(self) -> int:
-        """Pictures whose point changed: replaced pictures and changed metadata."""
-        return self.replaced + self.metadata_updated
-
-    def to_json(self) -> dict[str, Any]:
-        """The ``itemrec.index/1`` document."""
-        document: dict[str, Any] = {
-            "schema": "itemrec.index/1",
-            "added": self.added,
-            "updated": self.updated,
-            "unchanged": self.unchanged,
-            "removed": self.removed,
-            "refused": [{"path": r.path, "reason": r.reason, "code": r.code} for r in self.refused],
-            "images": self.images,
-            "products": self.products,
-            "seconds": round(self.seconds, 3),
-            "fingerprint": self.fingerprint,
-            "metadata_updated": self.metadata_updated,
-            "departed": self.departed,
-            "ignored": self.ignored,
-            "products_without_pictures": list(self.products_without_pictures),
-            "resumed": self.resumed,
-            "dry_run": self.dry_run,
-        }
-        if self.dry_run:
-            document["plan"] = [{"action": action, "image": image} for action, image in self.planned]
-        return document
 
 
 @dataclass(slots=True)
@@ -110,6 +62,7 @@ def index_catalog(
     dry_run: bool = False,
     threads: int | None = None,
     check: Check | None = None,
+    shard: Shard | None = None,
     notify: Notify = lambda done, note: None,
 ) -> IndexReport:
     """Bring an index up to date with a catalog.
@@ -124,6 +77,7 @@ def index_catalog(
         threads: worker threads; default one per core.
         check: looks at the complete generation before it goes live, after the checks made here: its count
             is what the catalog says, and sampled pictures find themselves. Raises to keep the old one.
+        shard: the part of the catalog that this worker takes; None for all of it.
         notify: called with the number of pictures done and a short note.
 
     Raises:
@@ -134,11 +88,13 @@ def index_catalog(
     start = time.perf_counter()
     report = IndexReport(fingerprint=bundle.fingerprint, dry_run=dry_run)
     if dry_run:
-        _plan_only(catalog, index, bundle, report, prune=prune, rebuild=rebuild, threads=threads, notify=notify)
+        _plan_only(
+            catalog, index, bundle, report, prune=prune, rebuild=rebuild, threads=threads, shard=shard, notify=notify
+        )
     else:
-        with index.writer(bundle.identity, rebuild=rebuild) as build:
+        with index.writer(bundle.identity, rebuild=rebuild, shard=shard) as build:
             report.resumed = build.resumed
-            known = Known(build.store.records())
+            known = Known(build.store.records(), shard)
             _run(catalog, bundle, known, build, report, threads=threads, notify=notify)
             departed = _departed(known, build.store, report.refused)
             report.departed = len(departed)
@@ -148,7 +104,8 @@ def index_catalog(
                 report.removed, report.departed = len(departed), 0
             notify(_done(report), "committing")
             expected = len(known) + report.added - report.removed
-            manifest = _commit(build, catalog, report, _checks(expected, check))
+            manifest = _commit(build, catalog, report, _checks(expected, check, shard), shard)
+            report.shard, report.waiting = str(shard) if shard else "", build.waiting
             report.images, report.products = manifest.images, manifest.products
     report.ignored = catalog.ignored
     report.products_without_pictures = tuple(catalog.products_without_pictures())
@@ -165,14 +122,15 @@ def _plan_only(
     prune: bool,
     rebuild: bool,
     threads: int | None,
+    shard: Shard | None,
     notify: Notify,
 ) -> None:
     manifest = index.manifest()
-    known, names = Known(), dict[str, str]()
+    known, names = Known(shard=shard), dict[str, str]()
     if manifest is not None and not rebuild:
         manifest.require(bundle.identity)
         with index.reader() as (store, _):
-            known = Known(store.records())
+            known = Known(store.records(), shard)
     _run(catalog, bundle, known, None, report, threads=threads, notify=notify)
     departed = list(known.departed())
     if departed:
@@ -316,6 +274,8 @@ def _batches(
         if isinstance(entry, Refusal):
             report.refused.append(entry)
             continue
+        if not known.takes(entry.image_id):
+            continue
         known.see(entry.image_id)
         batch.append((entry, digest(entry.product_id)))
         if len(batch) == BATCH:
@@ -361,9 +321,10 @@ def process(
     return outcomes
 
 
-def _checks(expected: int, further: Check | None) -> Check:
+def _checks(expected: int, further: Check | None, shard: Shard | None) -> Check:
     def check(store: VectorStore, manifest: Manifest) -> None:
-        if manifest.images != expected:
+        # Other workers count their own parts.
+        if manifest.images < expected or (manifest.images > expected and shard is None):
             raise IndexDamagedError(
                 f"expected {expected:,} pictures by the catalog's count, received {manifest.images:,} in the index",
                 hint="The live generation stays. Run the same command again; --rebuild starts from the catalog alone",
@@ -375,8 +336,8 @@ def _checks(expected: int, further: Check | None) -> Check:
     return check
 
 
-def _commit(build: Build, catalog: Catalog, report: IndexReport, check: Check) -> Manifest:
-    if build.store.count() == 0:
+def _commit(build: Build, catalog: Catalog, report: IndexReport, check: Check, shard: Shard | None) -> Manifest:
+    if shard is None and build.store.count() == 0:
         build.discard()
         first = report.refused[0] if report.refused else None
         reason = f"; of {len(report.refused)} refused files the first is {first.path}: {first.reason}" if first else ""

@@ -211,6 +211,12 @@ def check_id(image_id: str) -> str:
     raise StoreError(f"expected a UUID as image id, received {image_id!r}")
 
 
+def next_id(image_id: str | None) -> uuid.UUID | None:
+    """The id that follows: where a scroll begins that leaves out what came before; None at either end."""
+    number = -1 if image_id is None else uuid.UUID(image_id).int
+    return uuid.UUID(int=number + 1) if 0 <= number < 2**128 - 1 else None
+
+
 def id_steps(count: int) -> list[uuid.UUID]:
     """``count`` ids at equal distances, from the smallest on."""
     return [uuid.UUID(int=i * 2**128 // count) for i in range(count)]

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from enum import Enum
 
+from retrieval.shard import Shard
 from retrieval.types import IndexedImage, Metadata
 
 
@@ -33,14 +34,27 @@ class Known:
     once in 10^38 comparisons.
     """
 
-    def __init__(self, records: Iterable[IndexedImage] = ()) -> None:
+    def __init__(self, records: Iterable[IndexedImage] = (), shard: Shard | None = None) -> None:
+        """Read what the index holds.
+
+        Args:
+            records: all of it.
+            shard: the part that this worker takes; None for everything.
+        """
+        self._shard = shard
         self._digests: dict[bytes, bytes] = {
-            _key(r.image_id): _short(r.content_hash) + metadata_digest(r.metadata) for r in records
+            _key(r.image_id): _short(r.content_hash) + metadata_digest(r.metadata)
+            for r in records
+            if self.takes(r.image_id)
         }
         self._unseen = set(self._digests)
 
     def __len__(self) -> int:
         return len(self._digests)
+
+    def takes(self, image_id: str) -> bool:
+        """True for pictures that this worker is to deal with."""
+        return self._shard is None or self._shard.takes(image_id)
 
     def see(self, image_id: str) -> None:
         """Note that the catalog still has this picture, so that it does not count as departed."""

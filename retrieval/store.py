@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import IndexDamagedError, ModelMismatchError, UsageError
+from retrieval.shard import Shard
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 
 MANIFEST_SCHEMA = "itemrec.generation/1"
@@ -230,8 +231,13 @@ class VectorStore(Searchable, Protocol):
         """Every record, in a stable order, without vectors; memory stays flat."""
         ...
 
-    def points(self, *, batch: int = 1000) -> Iterator[list[Point]]:
-        """Every point with its vector, in batches; memory stays flat."""
+    def points(self, *, batch: int = 1000, after: str | None = None) -> Iterator[list[Point]]:
+        """Every point with its vector, by image id, in batches; memory stays flat.
+
+        Args:
+            batch: points at a time.
+            after: only those whose image id is greater.
+        """
         ...
 
     def sample(self, count: int) -> list[Point]:
@@ -277,6 +283,11 @@ class Build(Protocol):
         """True when something was written, now or before an interruption; a commit without changes is free."""
         ...
 
+    @property
+    def waiting(self) -> int:
+        """After a commit: how many other workers the switch waits for."""
+        ...
+
     def report(self, done: int, total: int) -> None:
         """Record progress for whoever asks what holds the index."""
         ...
@@ -312,6 +323,10 @@ class Index(Protocol):
         """The path or URL as given."""
         ...
 
+    def nodes(self) -> int:
+        """How many machines it is spread over."""
+        ...
+
     def manifest(self) -> Manifest | None:
         """The committed generation's manifest, without opening the engine; None if there is none."""
         ...
@@ -330,10 +345,19 @@ class Index(Protocol):
         """
         ...
 
-    def writer(self, model: ModelIdentity, *, rebuild: bool = False) -> AbstractContextManager[Build]:
+    def writer(
+        self, model: ModelIdentity, *, rebuild: bool = False, shard: Shard | None = None
+    ) -> AbstractContextManager[Build]:
         """Start or continue a build. Leaving the context without `Build.commit` keeps it for resuming.
 
+        Args:
+            model: makes the vectors.
+            rebuild: begin with an empty generation.
+            shard: this is one of several workers at the same build, each with a part of the pictures; whoever
+                commits last makes it live. On a server only.
+
         Raises:
+            UsageError: ``shard`` was given for a directory, which one process at a time can write to.
             IndexBusyError: another process is writing; names it.
             ModelMismatchError: the index was built by another model and ``rebuild`` is false.
             DiskFullError: there is not enough room.

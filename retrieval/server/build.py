@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from retrieval.errors import ServerError, StoreError
-from retrieval.server.shelf import INDEXING_KB
+from retrieval.server.shelf import INDEXING_KB, shard_key, shards_out
 from retrieval.server.store import ServerStore
+from retrieval.shard import Shard
 from retrieval.store import Check, Manifest, ModelIdentity
 
 if TYPE_CHECKING:
@@ -28,7 +29,11 @@ _LONGEST_POLL = 5.0
 
 
 class ServerBuild:
-    """See `retrieval.store.Build`."""
+    """See `retrieval.store.Build`.
+
+    Attributes:
+        waiting: after a commit, how many other workers the switch waits for.
+    """
 
     def __init__(
         self,
@@ -39,6 +44,7 @@ class ServerBuild:
         live: Manifest | None,
         in_place: bool,
         resumed: bool,
+        shard: Shard | None,
         report: Callable[..., None],
     ) -> None:
         self._index = index
@@ -48,9 +54,19 @@ class ServerBuild:
         self._in_place = in_place
         self._resumed = resumed
         self._report = report
+        self._shard = shard
         self._finished = False
+        self.waiting = 0
         images = live.images if live is not None and in_place else 0
         self._store = ServerStore(index.link, index.collection(generation), model.dimension, images=images)
+        if shard is not None and not in_place:
+            self._mark("working")
+
+    def _mark(self, state: str) -> None:
+        """Say how far this worker's part of a build is: whoever finishes last makes it live."""
+        if self._shard is not None:
+            link, metadata = self._index.link, {shard_key(self._shard): state}
+            link.write("note what is done", link.client.update_collection, self._store.collection, metadata=metadata)
 
     @property
     def store(self) -> ServerStore:
@@ -82,6 +98,12 @@ class ServerBuild:
         keys = tuple(metadata_keys)
         if self._in_place and self._live is not None:
             return self._commit_in_place(self._live, catalog, keys, check)
+        if self._shard is not None:
+            self._mark("done")
+            self.waiting = shards_out(self._index.link, self._store.collection, self._shard)
+            if self.waiting:
+                self._finished = True
+                return self._manifest(self._store.count(), catalog, keys, False)
         self._report(phase="building the search graph")
         graph = self._finish_loading()
         manifest = self._manifest(self._store.count(), catalog, keys, graph)
@@ -150,5 +172,5 @@ class ServerBuild:
     def discard(self) -> None:
         """Drop a rebuild; what was written in place stays."""
         self._finished = True
-        if not self._in_place:
+        if not self._in_place and self._shard is None:
             self._index.drop(self._generation)

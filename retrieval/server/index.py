@@ -21,6 +21,7 @@ from retrieval.errors import (
     IndexNotFoundError,
     UsageError,
 )
+from retrieval.locks import Holder
 from retrieval.server.address import Address
 from retrieval.server.build import ServerBuild
 from retrieval.server.errors import MissingError
@@ -28,6 +29,7 @@ from retrieval.server.lease import Note, held
 from retrieval.server.link import FIRST_TIMEOUT, Link, connect
 from retrieval.server.shelf import BUILD_SCHEMA, KEY, BuildRecord, Shelf, create, nodes, read_metadata
 from retrieval.server.store import ServerStore
+from retrieval.shard import Shard
 from retrieval.sizing import Layout
 from retrieval.store import Generation, Manifest, ModelIdentity, choose_kept, worth_keeping
 
@@ -46,6 +48,7 @@ class ServerIndex:
         notify: Callable[[str], None] | None = None,
         overrides: dict[str, int | bool | None] | None = None,
         expected: int = 0,
+        nodes: int | None = None,
         link: Link | None = None,
     ) -> None:
         """Name a place; nothing is asked yet.
@@ -55,6 +58,7 @@ class ServerIndex:
             notify: called with lines that are no error.
             overrides: fields of a new collection's `Layout` that are given by hand.
             expected: about how many pictures a new collection will hold.
+            nodes: nodes of the cluster; None to ask it.
             link: the connection, if there is one already.
 
         Raises:
@@ -64,7 +68,12 @@ class ServerIndex:
         self.notify = notify or (lambda line: None)
         self.overrides = overrides or {}
         self.expected = expected
+        self._nodes = nodes
         self._link = link
+
+    def nodes(self) -> int:
+        """Nodes of the cluster; 1 for a single server."""
+        return self._nodes or nodes(self.link)
 
     @property
     def location(self) -> str:
@@ -147,9 +156,8 @@ class ServerIndex:
             if found.name.startswith(head) and number.isdigit():
                 info = self._info(found.name)
                 data = read_metadata(info) if info is not None else None
-                note = Note.read(info.config.metadata) if info is not None else None
-                if note is not None:
-                    shelf.notes[int(number)] = note
+                if info is not None:
+                    shelf.notes[int(number)] = Note.read(info.config.metadata)
                 record = BuildRecord.from_json(data) if data is not None else None
                 if record is not None and record.schema == BUILD_SCHEMA:
                     shelf.building[int(number)] = record
@@ -193,31 +201,30 @@ class ServerIndex:
         )
 
     @contextlib.contextmanager
-    def writer(self, model: ModelIdentity, *, rebuild: bool = False) -> Iterator[ServerBuild]:
+    def writer(
+        self, model: ModelIdentity, *, rebuild: bool = False, shard: Shard | None = None
+    ) -> Iterator[ServerBuild]:
         """See `retrieval.store.Index.writer`. Without ``rebuild`` the live collection itself is written to."""
         live = self._live_for(model, rebuild=rebuild)
-        if live is not None:
-            with held(self.link, self.collection(live.generation), "indexing") as report:
-                if not rebuild:
-                    yield ServerBuild(
-                        self,
-                        model,
-                        generation=live.generation,
-                        live=live,
-                        in_place=True,
-                        resumed=False,
-                        report=report,
-                    )
-                else:
-                    number, resumed = self._open_build(live, model)
-                    yield ServerBuild(
-                        self, model, generation=number, live=live, in_place=False, resumed=resumed, report=report
-                    )
-            return
-        self._refuse_builders()
-        number, resumed = self._open_build(None, model)
-        with held(self.link, self.collection(number), "indexing") as report:
-            yield ServerBuild(self, model, generation=number, live=None, in_place=False, resumed=resumed, report=report)
+        part = str(shard) if shard else ""
+        in_place = live is not None and not rebuild
+        if live is None:
+            # The lease lies in the live collection; without one in the first that is built.
+            self._refuse_builders(part)
+            number, resumed = self._open_build(None, model)
+        with held(self.link, self.collection(live.generation if live else number), "indexing", part) as report:
+            if live is not None:
+                number, resumed = (live.generation, False) if in_place else self._open_build(live, model)
+            yield ServerBuild(
+                self,
+                model,
+                generation=number,
+                live=live,
+                in_place=in_place,
+                resumed=resumed,
+                shard=shard,
+                report=report,
+            )
 
     def _live_for(self, model: ModelIdentity, *, rebuild: bool) -> Manifest | None:
         try:
@@ -231,14 +238,16 @@ class ServerIndex:
             live.require(model)
         return live
 
-    def _refuse_builders(self) -> None:
-        for number, note in self.shelf().notes.items():
-            if note.stands():
-                raise IndexBusyError(
-                    f"expected to write to {self.location}, received: generation {number} is being built "
-                    f"by {note.holder}",
-                    hint="Wait for it. If it died on another machine, its claim ends within a minute",
-                )
+    def _refuse_builders(self, part: str) -> None:
+        me = Note("", 0.0, Holder.me(), part)
+        for number, notes in self.shelf().notes.items():
+            for note in notes:
+                if note.excludes(me) and note.stands():
+                    raise IndexBusyError(
+                        f"expected to write to {self.location}, received: generation {number} is being built "
+                        f"by {note.holder}",
+                        hint="Wait for it. If it died on another machine, its claim ends within a minute",
+                    )
 
     def _open_build(self, live: Manifest | None, model: ModelIdentity) -> tuple[int, bool]:
         """The generation to build, and whether it was begun before; drops builds that cannot be continued."""
@@ -256,7 +265,7 @@ class ServerIndex:
             self.drop(number)
         number = max(shelf.complete, default=0) + 1
         record = BuildRecord(number, base, model)
-        layout = Layout.choose(self.expected, model.dimension, nodes(self.link), self.overrides)
+        layout = Layout.choose(self.expected, model.dimension, self.nodes(), self.overrides)
         create(self.link, self.collection(number), layout, {KEY: json.dumps(asdict(record))})
         return number, False
 

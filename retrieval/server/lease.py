@@ -33,24 +33,33 @@ _held: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Who writes, when it last said so (seconds since 1970), and a token that tells its runs apart."""
+    """Who writes which part (all without one), when it last said so (seconds since 1970), and a token of that run."""
 
     token: str
     beat: float
     holder: Holder
+    shard: str = ""
 
     @classmethod
-    def read(cls, metadata: dict[str, Any] | None) -> Note | None:
-        """The note in a collection's metadata; None where there is none."""
-        try:
-            data = json.loads((metadata or {}).get(KEY) or "null")
-            return None if data is None else cls(data["token"], data["beat"], Holder(**data["holder"]))
-        except (ValueError, TypeError, KeyError):
-            return None
+    def read(cls, metadata: dict[str, Any] | None) -> list[Note]:
+        """The notes in a collection's metadata."""
+        notes = []
+        for key, text in (metadata or {}).items():
+            if key.startswith(KEY) and text:
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    data = json.loads(text)
+                    notes.append(cls(data["token"], data["beat"], Holder(**data["holder"]), data.get("shard", "")))
+        return notes
 
     def to_metadata(self) -> dict[str, str]:
         """What `read` reads."""
-        return {KEY: json.dumps({"token": self.token, "beat": self.beat, "holder": asdict(self.holder)})}
+        data = {"token": self.token, "beat": self.beat, "holder": asdict(self.holder), "shard": self.shard}
+        return {key_of(self.shard): json.dumps(data)}
+
+    def excludes(self, other: Note) -> bool:
+        """True when both cannot write at a time: unless they are different parts of the same division."""
+        mine, theirs = self.shard.partition("/"), other.shard.partition("/")
+        return not (self.shard and other.shard and mine[2] == theirs[2] and mine[0] != theirs[0])
 
     def stands(self) -> bool:
         """True while its writer may be alive."""
@@ -60,13 +69,18 @@ class Note:
         return time.time() - self.beat < STALE_SECONDS and self.holder.alive
 
 
+def key_of(shard: str) -> str:
+    """The metadata key of a writer's note: one for each part, so that workers do not overwrite each other's."""
+    return f"{KEY}_{shard.replace('/', '_of_')}" if shard else KEY
+
+
 class Lease:
     """A note that this process keeps renewing."""
 
-    def __init__(self, link: Link, collection: str, phase: str) -> None:
+    def __init__(self, link: Link, collection: str, phase: str, shard: str) -> None:
         self._link = link
         self._collection = collection
-        self._note = Note(uuid.uuid4().hex, time.time(), Holder.me(phase))
+        self._note = Note(uuid.uuid4().hex, time.time(), Holder.me(phase), shard)
         self._over = threading.Event()
         self._lock = threading.Lock()
 
@@ -90,12 +104,13 @@ class Lease:
 
     def _refuse_other(self) -> None:
         info = self._link.read("see who writes", self._link.client.get_collection, self._collection)
-        note = Note.read(info.config.metadata)
-        if note is not None and note.token != self._note.token and note.stands():
-            raise IndexBusyError(
-                f"expected to write to {self._link.where}, received: it is being written by {note.holder}",
-                hint="Wait for it. If it died on another machine, its claim ends within a minute",
-            )
+        for note in Note.read(info.config.metadata):
+            if note.token != self._note.token and note.excludes(self._note) and note.stands():
+                part = f" (shard {note.shard})" if note.shard else ""
+                raise IndexBusyError(
+                    f"expected to write to {self._link.where}, received: it is being written by {note.holder}{part}",
+                    hint="Wait for it. If it died on another machine, its claim ends within a minute",
+                )
 
     def beat(self) -> None:
         """Renew it every few seconds, until `release`; a server that does not answer now will be asked again."""
@@ -119,18 +134,19 @@ class Lease:
         """Take the note back."""
         self._over.set()
         _held.discard(self._note.token)
+        update, gone = self._link.client.update_collection, {key_of(self._note.shard): ""}
         with contextlib.suppress(ItemrecError):
-            self._link.read("note the end", self._link.client.update_collection, self._collection, metadata={KEY: ""})
+            self._link.read("note the end", update, self._collection, metadata=gone)
 
 
 @contextlib.contextmanager
-def held(link: Link, collection: str, phase: str) -> Iterator[Callable[..., None]]:
-    """Hold the lease of a collection; yields `Lease.report`.
+def held(link: Link, collection: str, phase: str, shard: str = "") -> Iterator[Callable[..., None]]:
+    """Hold the lease of a collection, or of one part of its pictures; yields `Lease.report`.
 
     Raises:
         IndexBusyError: somebody else writes.
     """
-    lease = Lease(link, collection, phase)
+    lease = Lease(link, collection, phase, shard)
     try:
         lease.take()
     except BaseException:

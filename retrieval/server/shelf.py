@@ -10,6 +10,7 @@ from retrieval import payload as codec
 from retrieval.errors import ServerError, UsageError
 from retrieval.server.lease import Note
 from retrieval.server.link import Link
+from retrieval.shard import Shard
 from retrieval.sizing import HNSW_EF_CONSTRUCT, HNSW_M, Layout
 from retrieval.store import Manifest, ModelIdentity
 
@@ -48,7 +49,7 @@ class Shelf:
 
     complete: dict[int, Manifest]
     building: dict[int, BuildRecord]
-    notes: dict[int, Note]
+    notes: dict[int, list[Note]]
 
     @property
     def next_number(self) -> int:
@@ -66,7 +67,11 @@ def read_metadata(info: Any) -> dict[str, Any] | None:
 
 
 def create(link: Link, name: str, layout: Layout, metadata: dict[str, str]) -> None:
-    """Make an empty collection of that layout, with the indexes that filters use."""
+    """Make an empty collection of that layout, with the indexes that filters use.
+
+    One that is there already and is being built from the same base by the same model is as good: another worker
+    made it, or this request was tried again after its answer was lost.
+    """
     from qdrant_client import models
 
     quantization = models.ScalarQuantization(
@@ -92,10 +97,11 @@ def create(link: Link, name: str, layout: Layout, metadata: dict[str, str]) -> N
                 metadata=metadata,
             )
         except Exception as error:
-            # Tried again after an answer that was lost on its way, it is there already.
             if "already exists" not in str(error):
                 raise
-            if link.client.get_collection(name).config.metadata != metadata:
+            found = BuildRecord.from_json(read_metadata(link.client.get_collection(name)) or {})
+            wanted = BuildRecord.from_json(json.loads(metadata[KEY]))
+            if found is None or wanted is None or not found.continues(wanted.base, wanted.model):
                 raise
 
     link.write("create a collection", attempt)
@@ -117,3 +123,15 @@ def nodes(link: Link) -> int:
     except (ServerError, NotImplementedError, UsageError):
         return 1
     return max(1, len(getattr(status, "peers", None) or {}))
+
+
+def shard_key(shard: Shard) -> str:
+    """The metadata key under which a worker says that its part of a build is done."""
+    return f"itemrec_shard_{shard.number}_of_{shard.count}"
+
+
+def shards_out(link: Link, name: str, shard: Shard) -> int:
+    """How many workers of a build are not done."""
+    metadata = link.read("see who is done", link.client.get_collection, name).config.metadata or {}
+    parts = (Shard(number, shard.count) for number in range(1, shard.count + 1))
+    return sum(metadata.get(shard_key(part)) != "done" for part in parts)

@@ -133,13 +133,14 @@ class ServerStore:
             for found in page:
                 yield codec.decode(str(found.id), found.payload)
 
-    def points(self, *, batch: int = 1000) -> Iterator[list[Point]]:
-        """Every point, by image id, in batches."""
-        for page in self._pages(batch, vectors=True):
+    def points(self, *, batch: int = 1000, after: str | None = None) -> Iterator[list[Point]]:
+        """See `retrieval.store.VectorStore.points`."""
+        for page in self._pages(batch, vectors=True, after=after):
             yield [self._point(found) for found in page]
 
-    def _pages(self, size: int, *, vectors: bool) -> Iterator[list[Any]]:
-        offset: Any = None
+    def _pages(self, size: int, *, vectors: bool, after: str | None = None) -> Iterator[list[Any]]:
+        start = codec.next_id(after)
+        offset: Any = None if start is None else str(start)
         while True:
             found, offset = self._scroll(offset, size, vectors=vectors)
             if found:

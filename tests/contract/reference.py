@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import IndexBusyError, IndexNotFoundError, StoreError, UsageError
+from retrieval.shard import Shard
 from retrieval.store import Check, Generation, Manifest, ModelIdentity, worth_keeping
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 
@@ -88,8 +89,8 @@ class MemoryStore:
         for key in sorted(self.rows):
             yield self.rows[key].record
 
-    def points(self, *, batch: int = 1000) -> Iterator[list[Point]]:
-        ordered = [self.rows[key] for key in sorted(self.rows)]
+    def points(self, *, batch: int = 1000, after: str | None = None) -> Iterator[list[Point]]:
+        ordered = [self.rows[key] for key in sorted(self.rows) if after is None or key > after]
         for start in range(0, len(ordered), batch):
             yield ordered[start : start + batch]
 
@@ -160,6 +161,8 @@ class MemoryStore:
 
 class MemoryBuild:
     """A `Build` of a `MemoryIndex`."""
+
+    waiting = 0
 
     def __init__(self, index: MemoryIndex, model: ModelIdentity, store: MemoryStore, resumed: bool) -> None:
         self._index = index
@@ -233,6 +236,9 @@ class MemoryIndex:
     def location(self) -> str:
         return self._location
 
+    def nodes(self) -> int:
+        return 1
+
     def manifest(self) -> Manifest | None:
         return self._manifest
 
@@ -283,7 +289,9 @@ class MemoryIndex:
         return removed
 
     @contextlib.contextmanager
-    def writer(self, model: ModelIdentity, *, rebuild: bool = False) -> Iterator[MemoryBuild]:
+    def writer(
+        self, model: ModelIdentity, *, rebuild: bool = False, shard: Shard | None = None
+    ) -> Iterator[MemoryBuild]:
         if self._writing:
             raise IndexBusyError("expected to write, received: somebody else does")
         if self._manifest is not None and not rebuild:

@@ -336,8 +336,7 @@ def test_a_writer_that_died_elsewhere_is_forgotten_after_a_minute(
     fill(index, POINTS)
     collection = index.collection(1)
     with index.writer(MODEL):
-        note = Note.read(server.client.get_collection(collection).config.metadata)
-        assert note is not None
+        (note,) = Note.read(server.client.get_collection(collection).config.metadata)
         elsewhere = Note("other", note.beat, type(note.holder)(1, "another-host", note.holder.since, "indexing", 5, 9))
     server.client.update_collection(collection, metadata=elsewhere.to_metadata())
     with pytest.raises(IndexBusyError, match=r"another-host .*5 of 9 pictures"), index.writer(MODEL):

@@ -1,0 +1,101 @@
+"""How an index is laid out on a server: the options of `itemrec index`, and what ``--explain`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import render
+
+if TYPE_CHECKING:
+    from retrieval.bundle import Bundle
+    from retrieval.sizing import Layout
+    from retrieval.store import Index
+
+ExpectOption = Annotated[
+    int | None,
+    typer.Option("--expect", metavar="N", min=1, help="Pictures to lay out for. Default: the catalog's."),
+]
+NodesOption = Annotated[
+    int | None, typer.Option("--nodes", metavar="N", min=1, help="Nodes of the cluster. Default: as it says.")
+]
+ShardsOption = Annotated[int | None, typer.Option("--shards", metavar="N", min=1, help="Parts of the collection.")]
+ReplicasOption = Annotated[int | None, typer.Option("--replicas", metavar="N", min=1, help="Copies of every part.")]
+WriteConsistencyOption = Annotated[
+    int | None,
+    typer.Option("--write-consistency", metavar="N", min=1, help="Copies written before a write is acknowledged."),
+]
+OnDiskOption = Annotated[
+    bool | None, typer.Option("--on-disk/--in-memory", help="Vectors mapped from disk, or in memory.")
+]
+QuantizedOption = Annotated[
+    bool | None, typer.Option("--quantized/--no-quantized", help="An int8 copy in memory ranks first.")
+]
+BulkOption = Annotated[
+    bool | None, typer.Option("--bulk/--no-bulk", help="Build the search graph after loading, or while.")
+]
+
+
+def print_layout(
+    target: Index,
+    bundle: Bundle,
+    images: int,
+    nodes: int | None,
+    given: Mapping[str, int | bool | None],
+    *,
+    as_json: bool,
+) -> int:
+    """Print the layout of a new collection and what it takes; the exit code.
+
+    Args:
+        target: asked for its nodes if it is a server and ``nodes`` is None.
+        bundle: its dimension counts.
+        images: expected number of pictures.
+        nodes: of the cluster.
+        given: fields that were given by hand.
+    """
+    from retrieval.sizing import Layout
+
+    if nodes is None:
+        nodes = target.nodes()
+    layout = Layout.choose(images, bundle.dimension, nodes, given)
+    if as_json:
+        render.emit_json({"schema": "itemrec.explain/1", "index": target.location, "layout": layout.to_json()})
+        return 0
+    render.emit(
+        f"{layout.images:,} images of {layout.dimension} dimensions on {layout.nodes} node{'s' * (layout.nodes > 1)}:"
+    )
+    render.table(("what", "choice", "because"), _rows(layout, given))
+    render.emit(
+        f"Estimated for each node: {layout.memory / 1e9:,.1f} GB of memory, {layout.disk / 1e9:,.1f} GB of disk. "
+        "Estimates from the formats' sizes, not measurements."
+    )
+    return 0
+
+
+def _rows(layout: Layout, given: Mapping[str, int | bool | None]) -> list[tuple[str, str, str]]:
+    share = layout.images // layout.nodes
+    several = layout.nodes > 1
+    reasons = {
+        "shards": "one part a node, two from 10 million pictures a node on" if several else "one node, one part",
+        "replicas": "a node may be lost" if several else "one node",
+        "write_consistency": "what is acknowledged is on as many nodes" if several else "one copy",
+        "on_disk": f"{share:,} pictures a node; vectors leave memory from 1 million on",
+        "quantized": f"{share:,} pictures a node; from 1 million on int8 ranks first, floats again",
+        "graph_on_disk": f"{share:,} pictures a node; the graph leaves memory from 20 million on",
+        "bulk": f"{layout.images:,} pictures; from 100,000 on the graph is built after loading",
+    }
+    return [
+        (
+            field.replace("_", " "),
+            _word(getattr(layout, field)),
+            "given" if given.get(field) is not None else reason,
+        )
+        for field, reason in reasons.items()
+    ]
+
+
+def _word(value: int | bool) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
