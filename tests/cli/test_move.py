@@ -95,7 +95,5 @@ def test_two_workers_make_one_index(run: Run, capsys: pytest.CaptureFixture[str]
         assert first["added"] + second["added"] == 18
         assert run("query", "known.png", "--index", url)[0] == 0
         Path("catalog/p000/0.png").unlink()
-        removed = [
-            run("index", "catalog", "--index", url, "--prune", "--shard", f"{n}/2")[1]["removed"] for n in (1, 2)
-        ]
-        assert sorted(removed) == [0, 1]
+        words = ("index", "catalog", "--index", url, "--prune", "--shard")
+        assert sorted(run(*words, f"{n}/2")[1]["removed"] for n in (1, 2)) == [0, 1]
