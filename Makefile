@@ -54,6 +54,8 @@ bench: $(VENV)/.bench ## measure indexing, cold start, search and metrics beside
 	$(BIN)/python benchmarks/cold.py
 	$(BIN)/python benchmarks/search.py --sizes 1000,20000,200000
 	$(BIN)/python benchmarks/evaluate.py
+	$(BIN)/python benchmarks/switch.py
+	PYTHONPATH=. $(BIN)/python benchmarks/server.py
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache itemrec-demo

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,6 +152,8 @@ def main() -> None:
     parser.add_argument("--workers", default="1,2", help="numbers of index workers to compare")
     parser.add_argument("--pictures", type=int, default=1_000)
     options = parser.parse_args()
+    # Local mode warns of what it leaves out.
+    warnings.simplefilter("ignore", UserWarning)
     points = sample_points(options.points, dimension=DIMENSION, per_product=20)
     print(f"{options.url or 'stand-in on the loopback'}, {DIMENSION}-d, {os.cpu_count()} cores")
     with place(options.url, acknowledge=True) as location:
