@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli import render
 from cli.options import IndexOption, JsonOption, QuietOption, index_location
-from retrieval.store import Generation, Manifest
+
+if TYPE_CHECKING:
+    from retrieval.store import Generation, Manifest
 
 
 def generations_command(index: IndexOption = None, as_json: JsonOption = False, quiet: QuietOption = False) -> int:
