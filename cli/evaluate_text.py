@@ -51,6 +51,10 @@ def _ends(ends: list[float] | None) -> str:
     return f"{percent(ends[0])} to {percent(ends[1])}" if ends else ""
 
 
+def _bracketed(ends: list[float] | None) -> str:
+    return f" ({_ends(ends)})" if ends else ""
+
+
 def _verdict(text: str, tone: str) -> None:
     if not render.on_terminal():
         render.emit(text)
@@ -65,17 +69,30 @@ def _pairs(document: EvaluationDoc) -> None:
     pairs = document["pairs"]
     render.emit(
         f"Pairs: {pairs['same']:,} of the same product, {pairs['different']:,} of different ones. "
-        f"AUC {_plain(pairs['auc'])}, EER {percent(pairs['eer'])}."
+        f"AUC {_plain(pairs['auc'])}, EER {percent(pairs['eer'])}{_bracketed(pairs['eer_ci'])}."
     )
     rows = [("in use", pairs["at_threshold"]), ("FAR < 20 %", pairs["experiment"])]
     rows += [(f"FAR {100.0 * float(key):g} %", doc) for key, doc in pairs["at_far"].items()]
     render.table(
-        ("", "threshold", "VAL", "95 %", "FAR", "95 %", "chosen on"),
+        ("", "threshold", "VAL", "95 %", "accepted", "FAR", "95 %", "accepted", "chosen on"),
         [(name, *_pair_row(doc)) for name, doc in rows],
-        right=(1, 2, 4),
+        right=(1, 2, 4, 5, 7),
     )
-    sweep = ", ".join(f"{s['threshold']:g}: {percent(s['val'])} / {percent(s['far'])}" for s in pairs["sweep"])
-    render.emit(f"VAL / FAR by threshold: {sweep}")
+    render.emit()
+    render.table(
+        ("sweep", "VAL", "accepted", "FAR", "accepted"),
+        [
+            (
+                f"{point['threshold']:g}",
+                percent(point["val"]),
+                f"{point['accepted_same']:,}",
+                percent(point["far"]),
+                f"{point['accepted_different']:,}",
+            )
+            for point in pairs["sweep"]
+        ],
+        right=(0, 1, 2, 3, 4),
+    )
     render.emit()
 
 
@@ -84,8 +101,10 @@ def _pair_row(doc: AtFarDoc) -> tuple[str, ...]:
         _threshold(doc["threshold"]),
         percent(doc["val"]),
         _ends(doc["val_ci"]),
+        f"{doc['accepted_same']:,}",
         percent(doc["far"]),
         _ends(doc["far_ci"]),
+        f"{doc['accepted_different']:,}",
         _where(doc["chosen_on"], same_photos=doc["same_photos"]),
     )
 
@@ -121,7 +140,7 @@ def _identification(document: EvaluationDoc) -> None:
     render.table(("", "rate", "photos", "95 %"), rows, right=(1, 2))
     if section["per_category"]:
         worst = ", ".join(
-            f"{printable(g['name'] or '(none)')} {percent(g['rate'])}" for g in section["per_category"][:_SHOWN]
+            f"{printable(g['name'] or '(none)')} {g['part']}/{g['whole']}" for g in section["per_category"][:_SHOWN]
         )
         render.emit(f"Hardest by {printable(section['category_column'])}: {worst}")
     worst = ", ".join(
@@ -153,12 +172,16 @@ def _open_set(document: EvaluationDoc) -> None:
         ("threshold", "found", "photos", "95 %", "strangers named", "photos", "95 %"), rows, right=(1, 2, 4, 5)
     )
     ambiguous = section["ambiguous"]
-    render.emit(
-        f"Ambiguous: all names right {percent(ambiguous['all']['rate'])}; those with the verdict match "
-        f"{percent(ambiguous['match']['rate'])}, which are {percent(ambiguous['coverage_of_match']['rate'])} of the "
-        f"photos; ambiguous ones list the right product in {percent(ambiguous['candidates']['rate'])}. "
-        f"Strangers with the verdict match: {percent(rates['fpir_match']['rate'])}."
-    )
+    answers: list[tuple[str, RateDoc]] = [
+        ("right, of all names given", ambiguous["all"]),
+        ("right, of the verdict match", ambiguous["match"]),
+        ("photos with the verdict match", ambiguous["coverage_of_match"]),
+        ("ambiguous ones that list the right product", ambiguous["candidates"]),
+        ("strangers with the verdict match", rates["fpir_match"]),
+    ]
+    render.emit()
+    render.emit("What the verdict ambiguous buys, at the threshold in use:")
+    render.table(("", "rate", "photos", "95 %"), [(name, *_counted(rate)) for name, rate in answers], right=(1, 2))
     render.emit()
 
 
@@ -184,8 +207,8 @@ def _confidence(document: EvaluationDoc) -> None:
         render.emit("Confidence: this model carries none at this threshold; itemrec calibrate fits one.")
         return
     render.emit(
-        f"Confidence ({section['feature']}, {section['kind']}): expected calibration error {percent(section['ece'])}, "
-        f"Brier score {_plain(section['brier'])} over {section['answers']:,} answers, "
+        f"Confidence ({section['feature']}, {section['kind']}): expected calibration error {percent(section['ece'])}"
+        f"{_bracketed(section['ece_ci'])}, Brier score {_plain(section['brier'])} over {section['answers']:,} answers, "
         f"{percent(section['strangers'])} of the photos strangers."
     )
 

@@ -188,6 +188,83 @@ def far_interval(
     return _percentiles(np.concatenate(rates), level, "product-pairs")
 
 
+def eer_interval(
+    eer: float,
+    counts: ProductPairCounts,
+    slope: float,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Interval of the equal error rate, from the pairs accepted at its threshold.
+
+    The EER of a resample lies where its own FAR and FRR = 1 - VAL cross. To first order, with ``slope`` the
+    part of ``d(FAR + VAL)/dt`` that is FAR's, that is ``(1 - slope) FAR + slope FRR`` at the threshold where
+    they cross in the whole set (the delta method), both from the same drawn products, and moved by what that
+    is off the EER, since a curve in steps need not have a threshold where both are equal.
+
+    Args:
+        eer: of the whole set.
+        counts: at the threshold where FAR and FRR cross; see `retrieval.metrics.Curve.crossing`.
+        slope: in [0, 1].
+        level: the confidence.
+        resamples: how many.
+        seed: of the random numbers.
+    """
+    size, images = len(counts.images), counts.images.astype(np.float64)
+    same = counts.same.astype(np.float64)
+    if size < 3 or not same.sum():
+        return Interval(math.nan, math.nan, level, "none")
+    if eer == 0.0:
+        return clopper_pearson(0, size, level=level)
+    every = np.ones((1, size))
+    rates = []
+    for weights in (every, *_weights(size, resamples, seed)):
+        within, between = weights @ same, ((weights @ images) ** 2 - (weights**2) @ (images**2)) / 2.0
+        kept = (within > 0.0) & (between > 0.0)
+        far = _weighted_pairs(weights, counts)[kept] / between[kept]
+        frr = 1.0 - (weights @ counts.accepted_same)[kept] / within[kept]
+        rates.append((1.0 - slope) * far + slope * frr)
+    center, *drawn = rates
+    return _percentiles(np.clip(np.concatenate(drawn) - center + eer, 0.0, 1.0), level, "product-pairs")
+
+
+def ece_interval(
+    gaps: NDArray[np.float64],
+    answers: NDArray[np.generic],
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Interval of the expected calibration error, resampling products.
+
+    A sum of absolute values is biased upward by noise, and resampling adds the same noise again. So this is the
+    basic interval, which takes the bias of the resamples off (Davison and Hinkley 1997, section 5.2), cut at 0
+    and never below the rate measured.
+
+    Args:
+        gaps: sum of ``outcome - claimed`` of each product in each bin, shape (p, b).
+        answers: answers of each product, shape (p,).
+        level: the confidence.
+        resamples: how many.
+        seed: of the random numbers.
+    """
+    whole = np.asarray(answers, np.float64)
+    if len(whole) < 2 or not whole.sum():
+        return Interval(math.nan, math.nan, level, "none")
+    measured = float(np.abs(gaps.sum(axis=0)).sum() / whole.sum())
+    drawn = []
+    for weights in _weights(len(whole), resamples, seed):
+        total = weights @ whole
+        kept = total > 0.0
+        drawn.append(np.abs(weights @ gaps).sum(axis=1)[kept] / total[kept])
+    ends = _percentiles(np.concatenate(drawn), level, "products")
+    high = max(measured, 2.0 * measured - ends.low)
+    return Interval(max(0.0, 2.0 * measured - ends.high), high, level, "products")
+
+
 def paired_difference(
     a: tuple[NDArray[np.generic], NDArray[np.generic]],
     b: tuple[NDArray[np.generic], NDArray[np.generic]],

@@ -149,6 +149,8 @@ class IdentificationDoc(TypedDict):
     experiment's test, one representative picture a product of the split, right among the first five and
     within the threshold. ``rates`` has the counts and intervals of all of them by their key. ``by_votes``:
     CMC@1 to @20 by votes. ``per_category`` is null when the products' table has no such column.
+    ``confused_pairs``: how many products were taken for how many others, of which ``confusions`` lists the
+    commonest hundred.
     """
 
     gallery: int
@@ -165,6 +167,7 @@ class IdentificationDoc(TypedDict):
     per_product: list[GroupDoc]
     per_category: list[GroupDoc] | None
     category_column: str
+    confused_pairs: int
     confusions: list[ConfusionDoc]
 
 
@@ -201,11 +204,13 @@ class VerdictsDoc(TypedDict):
 
 
 class CoverageDoc(TypedDict):
-    """One point: answer only photos whose margin is at least ``margin``."""
+    """One point: answer only photos whose margin is at least ``margin``; ``right`` of those ``answered``."""
 
     margin: float
     coverage: float
     accuracy: float
+    answered: int
+    right: int
 
 
 class AmbiguousDoc(TypedDict):
@@ -232,7 +237,8 @@ class OpenSetDoc(TypedDict):
     product left out of the gallery. ``fpir``, ``fnir``, ``rates``: at the threshold in use; ``rates`` has
     ``fpir``, ``fnir``, ``dir``, ``fpir_match`` (strangers with the verdict *match*, a name given without doubt).
     ``outsiders``: photos whose product the gallery lacks anyway; null without any. ``dir_at_far`` and
-    ``at_fpir`` have a key for each target. ``curve``: FPIR and DIR of the nearest picture against the threshold.
+    ``at_fpir`` have a key for each target. ``curve``: FPIR and DIR of the nearest picture against the threshold,
+    with ``named`` strangers and ``found`` known photos.
     """
 
     method: str
@@ -263,7 +269,8 @@ class ConfidenceDoc(TypedDict):
     """How far the claimed probability that the first match is right holds on this split.
 
     Over photos that got an answer: every known photo, and strangers so that they make up ``strangers``
-    of all photos tried.
+    of all photos tried. ``ece_ci`` and ``brier_ci`` are bootstrapped by product, see
+    `retrieval.intervals.ece_interval`.
     """
 
     feature: str
@@ -273,7 +280,9 @@ class ConfidenceDoc(TypedDict):
     strangers: float
     answers: int
     ece: float | None
+    ece_ci: Ends
     brier: float | None
+    brier_ci: Ends
     bins: list[ReliabilityBinDoc]
 
 

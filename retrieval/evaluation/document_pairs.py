@@ -59,7 +59,8 @@ class PairsDoc(TypedDict):
     """All pairs of the split's photos.
 
     ``roc`` is thinned to some 300 points of the exact curve. ``at_far`` has a key for each target, such
-    as ``"0.01"``. ``experiment``: highest VAL with FAR < 0.20. ``at_threshold``: the threshold in use.
+    as ``"0.01"``. ``experiment``: highest VAL with FAR < 0.20. ``at_threshold``: the threshold in use. ``eer_ci``
+    is that of `retrieval.intervals.eer_interval`.
     """
 
     same: int
@@ -69,6 +70,7 @@ class PairsDoc(TypedDict):
     experiment: AtFarDoc
     at_threshold: AtFarDoc
     eer: float | None
+    eer_ci: Ends
     auc: float | None
     roc: list[SweepDoc]
     histogram: HistogramDoc

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,10 +19,10 @@ from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rates import number, plain_rate, rate_of
 from retrieval.evaluation.recognize import Answers, within
 from retrieval.intervals import by_product, rate_interval
-from retrieval.metrics import Identification, Outcomes, identification, matching_test
+from retrieval.metrics import Confusion, Identification, Outcomes, identification, matching_test
 
 CMC_LENGTH = 20
-_CONFUSIONS = 20
+_CONFUSIONS = 100
 _EXAMPLES = 3
 
 
@@ -50,6 +52,7 @@ def identification_section(
         "matching_test_top5": matching,
     }
     categories = categories_of(photos, gallery, category_column)
+    confused = by_votes.confusions(len(photos))
     return IdentificationDoc(
         gallery=len(gallery.products),
         probes=int(answers.known.sum()),
@@ -67,7 +70,8 @@ def identification_section(
         ],
         per_category=None if categories is None else _by_category(by_votes, categories),
         category_column=category_column,
-        confusions=_confusions(photos, gallery, by_votes),
+        confused_pairs=len(confused),
+        confusions=_confusions(photos, gallery, by_votes, confused[:_CONFUSIONS]),
     ), nearest
 
 
@@ -117,9 +121,11 @@ def _by_category(outcomes: Outcomes, categories: list[str]) -> list[GroupDoc]:
     return groups
 
 
-def _confusions(photos: Photos, gallery: Photos, outcomes: Outcomes) -> list[ConfusionDoc]:
+def _confusions(
+    photos: Photos, gallery: Photos, outcomes: Outcomes, confused: Sequence[Confusion]
+) -> list[ConfusionDoc]:
     documents = []
-    for confusion in outcomes.confusions(_CONFUSIONS):
+    for confusion in confused:
         wrong = (outcomes.truth == confusion.product) & (outcomes.predicted == confusion.taken_for) & outcomes.known
         pictures = np.flatnonzero(gallery.labels == confusion.taken_for)
         probes = np.flatnonzero(wrong)

@@ -11,12 +11,22 @@ from retrieval.evaluation.document import AtFarDoc, ByProductDoc, HistogramDoc, 
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rates import number
 from retrieval.evaluation.thresholds import Chosen, Thresholds
-from retrieval.metrics import EXPERIMENT_FAR, AtFar, Curve, PairRate, ProductPairCounts, accepted_by_product, pair_rates
+from retrieval.intervals import eer_interval
+from retrieval.metrics import (
+    AtFar,
+    Curve,
+    PairRate,
+    ProductPairCounts,
+    accepted_by_product,
+    accepted_by_product_at,
+    pair_rates,
+)
 from retrieval.threshold import measure_counts, support
 
 _ROC_POINTS = 300
 _LEAST_FAR = 1e-6
 _BINS = 80
+_HELD_PRODUCT_PAIRS = 2**22
 
 
 def pairs_section(photos: Photos, thresholds: Thresholds, far_targets: Sequence[float]) -> PairsDoc:
@@ -27,51 +37,60 @@ def pairs_section(photos: Photos, thresholds: Thresholds, far_targets: Sequence[
         thresholds: where a calibration names a target, its threshold is measured; else it is read off these photos.
         far_targets: which FARs to report at.
     """
-    vectors, labels = photos.vectors, photos.labels
-    rates = pair_rates(vectors, labels, far_targets=far_targets)
-    counted = _Counted(photos)
-    at_far = {
-        f"{at.target:g}": _at(counted, at.target, at, thresholds.far.get(at.target), thresholds.same_photos)
-        for at in rates.at_far
-    }
-    use = thresholds.use
-    in_use = _measured(counted(use["value"]))
+    rates = pair_rates(photos.vectors, photos.labels, far_targets=far_targets)
+    use, crossing = thresholds.use, rates.curve.crossing()
+    chosen = [(at, thresholds.far.get(at.target)) for at in rates.at_far]
+    experiment = rates.experiment, thresholds.experiment
+    counted = _counted(photos, [use["value"], *(_threshold(*pair) for pair in (*chosen, experiment))])
+    at_far = {f"{at.target:g}": _at(counted, photos, at, on, thresholds.same_photos) for at, on in chosen}
+    in_use = _measured(counted[use["value"]])
     in_use["chosen_on"], in_use["same_photos"], in_use["refusal"] = use["chosen_on"], use["same_photos"], use["note"]
-    experiment = _at(counted, EXPERIMENT_FAR, rates.experiment, thresholds.experiment, thresholds.same_photos)
     return PairsDoc(
         same=rates.same,
         different=rates.different,
         sweep=[_sweep(rate) for rate in rates.sweep],
         at_far=at_far,
-        experiment=experiment,
+        experiment=_at(counted, photos, *experiment, thresholds.same_photos),
         at_threshold=in_use,
         eer=number(rates.curve.eer),
+        eer_ci=None if crossing is None else _eer_ci(photos, rates.curve.eer, *crossing),
         auc=number(rates.curve.auc),
         roc=_roc(rates.curve),
         histogram=_histogram(rates.curve),
-        by_product=_by_product(counted, at_far),
+        by_product=_by_product(counted, photos, at_far),
     )
 
 
-class _Counted:
-    """The accepted pairs at each threshold, counted once."""
-
-    def __init__(self, photos: Photos) -> None:
-        self.photos = photos
-        self._known: dict[float, ProductPairCounts] = {}
-
-    def __call__(self, threshold: float) -> ProductPairCounts:
-        if threshold not in self._known:
-            self._known[threshold] = accepted_by_product(self.photos.vectors, self.photos.labels, threshold)
-        return self._known[threshold]
+def _threshold(own: AtFar, chosen: Chosen | None) -> float | None:
+    """The threshold that a calibration names for a target, else this split's own."""
+    return own.threshold if chosen is None else chosen.threshold
 
 
-def _at(counted: _Counted, target: float, own: AtFar, chosen: Chosen | None, same_photos: bool) -> AtFarDoc:
-    """A target measured at the threshold that a calibration names, else at this split's own."""
-    threshold = own.threshold if chosen is None else chosen.threshold
+def _counted(photos: Photos, thresholds: Sequence[float | None]) -> dict[float, ProductPairCounts]:
+    """The accepted pairs at each threshold, in as few passes as the memory for pairs of products allows."""
+    wanted = sorted({t for t in thresholds if t is not None})
+    products = len(photos.products)
+    together = max(1, _HELD_PRODUCT_PAIRS // max(products * (products - 1) // 2, 1))
+    found: dict[float, ProductPairCounts] = {}
+    for start in range(0, len(wanted), together):
+        part = wanted[start : start + together]
+        found |= zip(part, accepted_by_product_at(photos.vectors, photos.labels, part), strict=True)
+    return found
+
+
+def _eer_ci(photos: Photos, eer: float, threshold: float, slope: float) -> list[float] | None:
+    counts = accepted_by_product(photos.vectors, photos.labels, threshold)
+    return eer_interval(eer, counts, slope).to_json()
+
+
+def _at(
+    counted: dict[float, ProductPairCounts], photos: Photos, own: AtFar, chosen: Chosen | None, same_photos: bool
+) -> AtFarDoc:
+    """A target measured at its threshold."""
+    threshold = _threshold(own, chosen)
     doc = (
         AtFarDoc(
-            target=target,
+            target=own.target,
             threshold=None,
             val=0.0 if own.same else None,
             far=0.0 if own.different else None,
@@ -84,12 +103,12 @@ def _at(counted: _Counted, target: float, own: AtFar, chosen: Chosen | None, sam
             refusal="",
         )
         if threshold is None
-        else _measured(counted(threshold))
+        else _measured(counted[threshold])
     )
-    doc["target"] = target
+    doc["target"] = own.target
     doc["chosen_on"] = chosen.chosen_on if chosen else "the photos measured here"
     doc["same_photos"] = same_photos if chosen else True
-    doc["refusal"] = support("FAR", target, own.different, "pairs of different products", len(counted.photos.products))
+    doc["refusal"] = support("FAR", own.target, own.different, "pairs of different products", len(photos.products))
     return doc
 
 
@@ -152,13 +171,13 @@ def _histogram(curve: Curve) -> HistogramDoc:
     )
 
 
-def _by_product(counted: _Counted, at_far: dict[str, AtFarDoc]) -> ByProductDoc:
-    products, images = np.unique(counted.photos.labels, return_counts=True)
+def _by_product(counted: dict[float, ProductPairCounts], photos: Photos, at_far: dict[str, AtFarDoc]) -> ByProductDoc:
+    products, images = np.unique(photos.labels, return_counts=True)
     return ByProductDoc(
         products=products.tolist(),
         same=(images * (images - 1) // 2).tolist(),
         accepted_same={
-            key: [0] * len(products) if doc["threshold"] is None else counted(doc["threshold"]).accepted_same.tolist()
+            key: [0] * len(products) if doc["threshold"] is None else counted[doc["threshold"]].accepted_same.tolist()
             for key, doc in at_far.items()
         },
     )

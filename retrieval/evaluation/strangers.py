@@ -22,7 +22,7 @@ from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rates import plain_rate, rate_of
 from retrieval.evaluation.recognize import Answer, Answers, within
 from retrieval.evaluation.thresholds import Thresholds
-from retrieval.metrics import coverage_curve, open_set
+from retrieval.metrics import coverage_curve, open_set, open_set_at
 from retrieval.threshold import support
 
 METHOD = "leave-one-product-out"
@@ -177,15 +177,11 @@ def _curve(photos: Photos, answers: Answers) -> list[dict[str, float | None]]:
     if not len(reached):
         return []
     places = np.unique(np.linspace(0, len(reached) - 1, _CURVE_POINTS).astype(int))
-    a, b = np.sort(known), np.sort(strangers)
-    return [
-        {
-            "threshold": float(t),
-            "dir": float(np.searchsorted(a, t, side="right") / len(a)),
-            "fpir": float(np.searchsorted(b, t, side="right") / len(b)),
-        }
-        for t in reached[places].tolist()
-    ]
+    points: list[dict[str, float | None]] = []
+    for rate in (open_set_at(known, strangers, t) for t in reached[places].tolist()):
+        found, named = rate.found.part, rate.false_matches.part
+        points.append({"threshold": rate.threshold, "dir": rate.dir, "fpir": rate.fpir, "found": found, "named": named})
+    return points
 
 
 def _verdicts(answers: Answers) -> VerdictsDoc:
@@ -223,7 +219,11 @@ def _ambiguous(answers: Answers) -> AmbiguousDoc:
         kept = finite[np.unique(np.linspace(0, len(finite) - 1, _CURVE_POINTS).astype(int))] if len(finite) else finite
         points = [
             CoverageDoc(
-                margin=float(curve.confidence[i]), coverage=float(curve.coverage[i]), accuracy=float(curve.accuracy[i])
+                margin=float(curve.confidence[i]),
+                coverage=float(curve.coverage[i]),
+                accuracy=float(curve.accuracy[i]),
+                answered=int(curve.answered[i]),
+                right=int(curve.right[i]),
             )
             for i in kept.tolist()
         ]

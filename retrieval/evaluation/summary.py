@@ -13,7 +13,7 @@ def headline(document: EvaluationDoc) -> tuple[str, str]:
     """The verdict in a sentence that stays true when quoted alone, and its tone: good, warn or bad."""
     open_set, use = document["open_set"], document["threshold"]
     found, named = open_set["rates"]["dir"], open_set["rates"]["fpir"]
-    where = f"threshold {use['value']:.3f}" + (f" ({_spoken(use['name'])})" if use["name"] != "given" else "")
+    where = f"threshold {use['value']:.3f}" + (f" ({spoken(use['name'])})" if use["name"] != "given" else "")
     text = (
         f"At {where} it finds {of_hundred(found)} photos; "
         f"{of_hundred(named)} strangers {'gets' if _hundred(named) == 1 else 'get'} a wrong name."
@@ -100,7 +100,8 @@ def _hundred(rate: RateDoc) -> int:
     return round(100.0 * (rate["rate"] or 0.0)) if rate["whole"] >= 100 else rate["part"]
 
 
-def _spoken(name: str) -> str:
+def spoken(name: str) -> str:
+    """An operating point's name as people say it: ``far=0.01`` -> ``FAR 1 %``."""
     kind, equals, value = name.partition("=")
     try:
         return f"{kind.upper()} {percent(float(value))}" if equals else name

@@ -9,6 +9,7 @@ from retrieval.evaluation.document import ConfidenceDoc, ReliabilityBinDoc
 from retrieval.evaluation.fit import STRANGERS, trials
 from retrieval.evaluation.rates import number, rate_of
 from retrieval.evaluation.recognize import Answers
+from retrieval.intervals import ece_interval, rate_interval
 from retrieval.metrics import reliability
 
 
@@ -25,10 +26,13 @@ def confidence_section(answers: Answers, confidence: Confidence | None, *, same_
     data = trials(answers)
     claimed = confidence.map(data.features[confidence.feature])
     judged = reliability(claimed, data.right)
+    products, owner = np.unique(data.products, return_inverse=True)
+    gaps = np.zeros((len(products), len(judged.bins)))
     bins = []
     for i, bin_ in enumerate(judged.bins):
         last = i == len(judged.bins) - 1
         inside = (claimed >= bin_.low) & ((claimed <= bin_.high) if last else (claimed < bin_.high))
+        np.add.at(gaps[:, i], owner[inside], data.right[inside] - claimed[inside])
         bins.append(
             ReliabilityBinDoc(
                 low=bin_.low,
@@ -37,6 +41,8 @@ def confidence_section(answers: Answers, confidence: Confidence | None, *, same_
                 right=rate_of(data.right[inside], data.products[inside]),
             )
         )
+    answers = np.bincount(owner, minlength=len(products))
+    errors = np.bincount(owner, (claimed - data.right) ** 2, len(products))
     return ConfidenceDoc(
         feature=confidence.feature,
         kind=str(confidence.map.to_json()["kind"]),
@@ -45,6 +51,8 @@ def confidence_section(answers: Answers, confidence: Confidence | None, *, same_
         strangers=STRANGERS,
         answers=int(np.size(data.right)),
         ece=number(judged.ece),
+        ece_ci=ece_interval(gaps, answers).to_json(),
         brier=number(judged.brier),
+        brier_ci=rate_interval(errors, answers).to_json(),
         bins=bins,
     )

@@ -203,6 +203,20 @@ class Curve:
         """How far `eer` can be off because its step is unresolved; 0 when it is resolved."""
         return self._crossing()[1]
 
+    def crossing(self) -> tuple[float, float] | None:
+        """Where FAR and FRR = 1 - VAL cross: the threshold, and the part of ``d(FAR + VAL)/dt`` that is FAR's.
+
+        The slopes are taken between half and one and a half times the EER. None when either kind of pair is missing.
+        """
+        if not self.same or not self.different:
+            return None
+        far, val, last = self.far, self.val, len(self.levels) - 1
+        at = int(np.argmax(far >= 1.0 - val))
+        low = max(int(np.searchsorted(far, 0.5 * self.eer)) - 1, 0)
+        high = min(int(np.searchsorted(far, 1.5 * self.eer)), last)
+        rise, total = float(far[high] - far[low]), float(far[high] - far[low] + val[high] - val[low])
+        return float(self.levels[at] / LEVELS_PER_UNIT), rise / total if total > 0.0 else 0.5
+
     def _steps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return np.diff(self.accepted_same, prepend=0), np.diff(self.accepted_different, prepend=0)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval import images
+from retrieval.evaluation.summary import percent, spoken
+from retrieval.metrics import EXPERIMENT_FAR
 from retrieval.report import plots
 from retrieval.report.evaluation_pictures import Album, Read, confusions, failures, named_strangers
 from retrieval.report.page import (
@@ -18,6 +20,7 @@ from retrieval.report.page import (
     Section,
     Tile,
     Tone,
+    bars,
     details,
     page,
     plot_row,
@@ -28,12 +31,17 @@ from retrieval.report.page import (
 
 if TYPE_CHECKING:
     from retrieval.evaluation.document import (
+        AmbiguousDoc,
         AtFarDoc,
         EvaluationDoc,
         GroupDoc,
+        OpenSetPointDoc,
         RateDoc,
     )
 
+_FEW_WARNINGS = 4
+_FEW_GROUPS = 40
+_MOST_GROUPS = 300
 _TONES: dict[str, Tone] = {"good": "good", "warn": "warn", "bad": "bad"}
 
 
@@ -87,24 +95,25 @@ def evaluation_page(document: EvaluationDoc, *, photo: Read, gallery: Read) -> s
 def _lead(document: EvaluationDoc) -> str:
     threshold = document["threshold"]
     chosen = f", chosen on {threshold['chosen_on']}" if threshold["chosen_on"] else ""
+    name = "given by hand" if threshold["source"] == "given" else spoken(threshold["name"])
     return (
         f"{document['photos']:,} photos of {document['products']:,} products against a gallery of "
         f"{document['gallery']['images']:,} pictures of {document['gallery']['products']:,} products. "
-        f"Threshold {threshold['value']:.3f} ({threshold['name']}{chosen})."
+        f"Threshold {threshold['value']:.3f} ({name}{chosen})."
     )
 
 
 def _warnings(document: EvaluationDoc) -> list[Markup]:
-    if not document["warnings"]:
+    count = len(document["warnings"])
+    if not count:
         return []
     items = Markup("").join(Markup("<li>{}</li>").format(w) for w in document["warnings"])
-    return [
-        details(f"{len(document['warnings'])} things to know before trusting this", Markup("<ul>{}</ul>").format(items))
-    ]
+    summary = f"{count} thing{'' if count == 1 else 's'} to know before trusting this"
+    return [details(summary, Markup("<ul>{}</ul>").format(items), unfolded=count <= _FEW_WARNINGS)]
 
 
 def _tiles(document: EvaluationDoc) -> list[Tile]:
-    identification, unknown = document["identification"], document["open_set"]
+    identification, unknown, pairs = document["identification"], document["open_set"], document["pairs"]
     rates = identification["rates"]
     return [
         Tile(_percent(rates["top1"]["rate"]), f"right product first {_ends(rates['top1'])}"),
@@ -118,7 +127,7 @@ def _tiles(document: EvaluationDoc) -> list[Tile]:
             f"of strangers get a name {_ends(unknown['rates']['fpir'])}",
             "bad" if (unknown["fpir"] or 0) > 0.2 else "plain",
         ),
-        Tile(_number(document["pairs"]["eer"]), "equal error rate of all pairs"),
+        Tile(_percent(pairs["eer"], 1), f"equal error rate of all pairs {_interval(pairs['eer_ci'], 1)}"),
     ]
 
 
@@ -126,8 +135,8 @@ def _thresholds(document: EvaluationDoc) -> Section:
     pairs, threshold = document["pairs"], document["threshold"]["value"]
     points: list[tuple[str, AtFarDoc]] = [
         ("the threshold in use", pairs["at_threshold"]),
-        *[(f"FAR {float(target):.2%}".replace(".00", ""), at) for target, at in pairs["at_far"].items()],
-        ("highest VAL with FAR < 20 %", pairs["experiment"]),
+        *[(f"FAR {percent(float(target))}", at) for target, at in pairs["at_far"].items()],
+        (f"highest VAL with FAR < {percent(EXPERIMENT_FAR)}", pairs["experiment"]),
     ]
     rows = [
         [
@@ -137,7 +146,7 @@ def _thresholds(document: EvaluationDoc) -> Section:
             f"{at['accepted_same']:,} / {pairs['same']:,}",
             f"{_percent(at['far'], 2)} {_interval(at['far_ci'], 2)}",
             f"{at['accepted_different']:,} / {pairs['different']:,}",
-            at["refusal"] or (f"{at['chosen_on']} (flatters)" if at["same_photos"] else at["chosen_on"]),
+            _chosen_on(at),
         ]
         for name, at in points
     ]
@@ -157,14 +166,23 @@ def _thresholds(document: EvaluationDoc) -> Section:
             wide_figure(plots.val_far(pairs, threshold), "VAL and FAR over all pairs of the split."),
             wide_figure(plots.roc(pairs), f"ROC of all pairs: AUC {_number(pairs['auc'], 4)}."),
             wide_figure(plots.distances(pairs, threshold), "What the threshold separates."),
+            table(
+                ["threshold", "VAL", "FAR", "same", "different"],
+                sweep,
+                numeric=(0, 1, 2, 3, 4),
+                caption=f"Pairs accepted, of {pairs['same']:,} the same and {pairs['different']:,} different.",
+                compact=True,
+            ),
         ),
         table(headings, rows, numeric=(1, 2, 3, 4, 5), label="Thresholds"),
-        details(
-            "Sweep of thresholds",
-            table(["threshold", "VAL", "FAR", "same accepted", "different accepted"], sweep, numeric=(0, 1, 2, 3, 4)),
-        ),
     ]
     return Section("pairs", "Same or different: all pairs", Markup("").join(body))
+
+
+def _chosen_on(at: AtFarDoc | OpenSetPointDoc) -> str:
+    where = f"{at['chosen_on']} (flatters)" if at["same_photos"] else at["chosen_on"] or "by hand"
+    # Without a target the refusal is a remark about the threshold, which the warnings tell.
+    return f"{where}; too few photos here to tell" if at["refusal"] and at["target"] is not None else where
 
 
 def _identification(document: EvaluationDoc) -> Section:
@@ -183,9 +201,16 @@ def _identification(document: EvaluationDoc) -> Section:
             _counts(found["rates"][key]),
         ]
         for key, label in names.items()
-        if key in found["rates"]
     ]
-    rows.append(["MAP@R, by the nearest pictures", _number(found["map_at_r"]), "", ""])
+    precision = found["rates"]["map_at_r"]
+    rows.append(
+        [
+            "MAP@R, by the nearest pictures",
+            _percent(precision["rate"]),
+            _ends(precision),
+            f"mean of {precision['whole']:,}",
+        ]
+    )
     parts = [
         plot_row(
             wide_figure(plots.cmc(found), f"Distinct products, gallery of {found['gallery']:,} products."),
@@ -193,15 +218,18 @@ def _identification(document: EvaluationDoc) -> Section:
         ),
     ]
     if found["per_category"]:
-        parts.append(_groups(f"By {found['category_column']}", found["per_category"]))
-    parts.append(details("By product, worst first", _groups("", found["per_product"])))
+        parts.append(_grouped(f"By {found['category_column']}, worst first", found["per_category"]))
+    parts.append(_grouped("By product, worst first", found["per_product"]))
     return Section("identification", "Which product is it", Markup("").join(parts))
 
 
-def _groups(caption: str, found: Sequence[GroupDoc]) -> Markup:
+def _grouped(title: str, found: Sequence[GroupDoc]) -> Markup:
     ordered = sorted(found, key=lambda g: (g["rate"] if g["rate"] is not None else 2.0, -g["whole"], g["name"]))
-    rows = [[g["name"], _percent(g["rate"]), _counts(g)] for g in ordered]
-    return table(["", "right first", "photos"], rows, numeric=(1, 2), caption=caption, label="Accuracy by group")
+    rows = [(g["name"] or "(none)", g["rate"], _counts(g)) for g in ordered]
+    shown = bars(rows[:_MOST_GROUPS], label=title)
+    if len(rows) > _MOST_GROUPS:
+        shown += Markup('<p class="soft">{}</p>').format(f"and {len(rows) - _MOST_GROUPS:,} more; --json lists them.")
+    return details(f"{title} ({len(rows):,})", shown, unfolded=len(rows) <= _FEW_GROUPS)
 
 
 def _strangers(document: EvaluationDoc, probes: Album, gallery: Album) -> Section:
@@ -223,10 +251,11 @@ def _strangers(document: EvaluationDoc, probes: Album, gallery: Album) -> Sectio
         ),
         plot_row(
             wide_figure(plots.strangers(unknown, threshold), "The price of a threshold."),
-            wide_figure(plots.coverage(unknown["ambiguous"]), "Answering only the clear cases."),
+            wide_figure(plots.coverage(unknown["ambiguous"]), _ambiguous(unknown["ambiguous"])),
         ),
+        _operating_points(document),
         table(
-            ["", "match, right", "match, wrong", "ambiguous, right first", "ambiguous, wrong first", "unknown"],
+            ["verdict", "match, right", "match, wrong", "ambiguous, right first", "ambiguous, wrong first", "unknown"],
             rows,
             numeric=(1, 2, 3, 4, 5),
             label="Verdicts",
@@ -236,18 +265,65 @@ def _strangers(document: EvaluationDoc, probes: Album, gallery: Album) -> Sectio
     return Section("strangers", "None of ours?", Markup("").join(parts))
 
 
+def _ambiguous(found: AmbiguousDoc) -> str:
+    every, sure, listed = found["all"], found["match"], found["candidates"]
+    return (
+        f"What the verdict ambiguous buys. All names: {_percent(every['rate'])} right ({_counts(every)}) "
+        f"{_ends(every)}. Only the verdict match: {_percent(sure['rate'])} right ({_counts(sure)}) {_ends(sure)}, "
+        f"given to {_percent(found['coverage_of_match']['rate'])} of the photos. Ambiguous answers list the right "
+        f"product in {_percent(listed['rate'])} ({_counts(listed)})."
+    )
+
+
+def _operating_points(document: EvaluationDoc) -> Markup:
+    unknown, use = document["open_set"], document["threshold"]
+    found, named = unknown["rates"]["dir"], unknown["rates"]["fpir"]
+    rows = [
+        [
+            "the threshold in use",
+            _number(use["value"]),
+            f"{_percent(found['rate'])} {_ends(found)}",
+            _counts(found),
+            f"{_percent(named['rate'], 1)} {_interval(named['ci'], 1)}",
+            _counts(named),
+            _chosen_on(document["pairs"]["at_threshold"]),
+        ]
+    ]
+    points = [(f"FAR {percent(float(k))}", p) for k, p in unknown["dir_at_far"].items()]
+    points += [(f"FPIR {percent(float(k))}", p) for k, p in unknown["at_fpir"].items()]
+    rows += [
+        [
+            name,
+            _number(p["threshold"]),
+            f"{_percent(p['dir'])} {_interval(p['dir_ci'])}",
+            f"{p['found']:,} / {p['probes']:,}",
+            f"{_percent(p['fpir'], 1)} {_interval(p['fpir_ci'], 1)}",
+            f"{p['named']:,} / {p['strangers']:,}",
+            _chosen_on(p),
+        ]
+        for name, p in points
+    ]
+    return table(
+        ["", "threshold", "found (DIR)", "photos", "strangers named (FPIR)", "strangers", "chosen on"],
+        rows,
+        numeric=(1, 2, 3, 4, 5),
+        label="Operating points",
+    )
+
+
 def _confidence(document: EvaluationDoc) -> Section | None:
     confidence = document["confidence"]
     if confidence is None:
         return None
     about = (
         f"Fitted on {confidence['fitted_on']}, measured on {confidence['answers']:,} answers here: expected "
-        f"calibration error {_percent(confidence['ece'], 1)}, Brier score {_number(confidence['brier'])}. "
+        f"calibration error {_percent(confidence['ece'], 1)} {_interval(confidence['ece_ci'], 1)}, Brier score "
+        f"{_number(confidence['brier'])} {_plain_ends(confidence['brier_ci'])}. "
         f"Strangers make up {_percent(confidence['strangers'])} of the photos tried."
     )
     rows = [
         [
-            f"{b['low']:.0%} to {b['high']:.0%}",
+            f"{100 * b['low']:.0f} to {100 * b['high']:.0f} %",
             _percent(b["mean_confidence"]),
             _percent(b["right"]["rate"]),
             _interval(b["right"]["ci"]),
@@ -259,19 +335,23 @@ def _confidence(document: EvaluationDoc) -> Section | None:
     body = plot_row(
         wide_figure(plots.reliability(confidence), about),
         table(
-            ["claimed", "mean", "right", "95 % interval", "answers"], rows, numeric=(1, 2, 3, 4), label="Reliability"
+            ["claimed", "mean", "right", "95 %", "answers"],
+            rows,
+            numeric=(1, 2, 3, 4),
+            label="Reliability",
+            compact=True,
         ),
     )
     return Section("confidence", "Does 80 % mean 80 %?", body)
 
 
 def _method(document: EvaluationDoc) -> Section:
-    excluded, data, gallery = document["excluded"], document["data"], document["gallery"]
+    excluded, data, gallery, use = document["excluded"], document["data"], document["gallery"], document["threshold"]
     rows = [
         ["model", f"{document['model']['name']}, fingerprint {document['model']['fingerprint'][:12]}"],
         ["photos", f"{data['folder']}: {data['found']:,} readable, {len(data['refused']):,} refused"],
         ["gallery", f"{gallery['source']}, {gallery['location']}: {gallery['refused']:,} refused"],
-        ["threshold", f"{document['threshold']['value']:.4f}: {document['threshold']['note']}"],
+        ["threshold", f"{document['threshold']['value']:.4f}" + (f": {use['note']}" if use["note"] else "")],
         [
             "left out",
             f"{excluded['same_hash']:,} photos that the gallery holds, {excluded['near_duplicate']:,} nearly the same "
@@ -293,6 +373,10 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 def _interval(ends: list[float] | None, digits: int = 0) -> str:
     return f"[{ends[0] * 100:.{digits}f}, {ends[1] * 100:.{digits}f}]" if ends else ""
+
+
+def _plain_ends(ends: list[float] | None) -> str:
+    return f"[{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
 
 
 def _ends(rate: RateDoc) -> str:

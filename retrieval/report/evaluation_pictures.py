@@ -68,10 +68,12 @@ def confusions(document: EvaluationDoc, probes: Album, gallery: Album) -> Sectio
     if not confused:
         return None
     body = cards((_confusion(c, probes, gallery) for c in confused[:SHOWN_CONFUSIONS]), narrow=True)
-    rest = len(confused) - SHOWN_CONFUSIONS
-    if rest > 0:
-        body += Markup('<p class="soft">{}</p>').format(f"and {rest:,} rarer pairs; --json lists them.")
-    return Section("confused", "Products taken for one another", body, count=len(confused))
+    total = document["identification"]["confused_pairs"]
+    if total > SHOWN_CONFUSIONS:
+        listed = "them" if total == len(confused) else f"the first {len(confused):,}"
+        rest = f"and {total - SHOWN_CONFUSIONS:,} rarer pairs; --json lists {listed}."
+        body += Markup('<p class="soft">{}</p>').format(rest)
+    return Section("confused", "Products taken for one another", body, count=total)
 
 
 def _confusion(confused: ConfusionDoc, probes: Album, gallery: Album) -> Markup:
@@ -101,12 +103,14 @@ def failures(document: EvaluationDoc, probes: Album, gallery: Album) -> Section 
 
 
 def _failure(probe: ProbeDoc, probes: Album, gallery: Album) -> Markup:
-    truth = [probes.draw(probe["source"], probe["source"], mark=True)]
+    truth = [probes.draw(probe["source"], probe["source"].rsplit("/", 1)[-1], mark=True)]
     if probe["own_image"] and probe["own_distance"] is not None:
-        truth.append(gallery.draw(probe["own_image"], f"nearest of its own: {probe['own_distance']:.3f}"))
-    columns = [strip(truth, heading=f"{probe['product']} (found at place {probe['rank'] or '–'})")]
+        truth.append(gallery.draw(probe["own_image"], f"its nearest: {probe['own_distance']:.3f}"))
+    columns = [strip(truth, heading=f"{probe['product']}, place {probe['rank'] or '–'}")]
     for match in probe["matches"][:_VOTES]:
         heading = f"{match['product_id']}: score {match['score']:.3f}, {match['votes']} votes"
         drawn = (gallery.draw(e["image"], f"{e['distance']:.3f}") for e in match["evidence"][:2])
         columns.append(strip(drawn, heading=heading))
-    return card(f"{probe['verdict']}: {probe['matches'][0]['product_id']}", groups(*columns), tone="bad")
+    doubt = "" if probe["verdict"] == "match" else ", ambiguous"
+    title = f"{probe['product']} named {probe['matches'][0]['product_id']}{doubt}"
+    return card(title, groups(*columns), tone="bad" if not doubt else "warn")

@@ -96,7 +96,7 @@ def page(
             title=title,
             style=_style(),
             tone=tone,
-            verdict=verdict,
+            verdict=_unbroken(verdict),
             lead=Markup("").join(Markup("<p>{}</p>").format(p) for p in lead),
             tiles=tile_row(tiles),
             contents=contents,
@@ -142,7 +142,8 @@ def tile_row(tiles: Sequence[Tile]) -> Markup:
     if not tiles:
         return Markup("")
     cells = (
-        Markup('<li class="tile {}"><b>{}</b><span>{}</span></li>').format(t.tone, t.value, t.label) for t in tiles
+        Markup('<li class="tile {}"><b>{}</b><span>{}</span></li>').format(t.tone, _unbroken(t.value), t.label)
+        for t in tiles
     )
     return Markup('<ul class="tiles">{}</ul>').format(Markup("").join(cells))
 
@@ -206,8 +207,9 @@ def table(
     numeric: Sequence[int] = (),
     caption: str = "",
     label: str = "",
+    compact: bool = False,
 ) -> Markup:
-    """A table that scrolls sideways on a phone.
+    """A table whose rows become blocks of ``heading: cell`` on a phone; the first cell is the row's heading.
 
     Args:
         headings: one for each column.
@@ -215,30 +217,49 @@ def table(
         numeric: indices of right-aligned columns.
         caption: what the table shows, above it.
         label: the same for screen readers only, where a heading above says it already.
+        compact: a few narrow columns, which stay a table on a phone too.
     """
 
-    def cells(tag: str, row: Sequence[str | Markup]) -> Markup:
-        scope = Markup(' scope="col"') if tag == "th" else Markup("")
-        return Markup("").join(
-            Markup("<{}{}{}>{}</{}>").format(
-                Markup(tag), scope, Markup(' class="num"') if i in numeric else Markup(""), cell, Markup(tag)
-            )
-            for i, cell in enumerate(row)
+    def cell(i: int, tag: str, content: str | Markup, scope: str = "") -> Markup:
+        return Markup("<{}{}{}{}>{}</{}>").format(
+            Markup(tag),
+            Markup(' scope="{}"').format(scope) if scope else Markup(""),
+            Markup(' class="num"') if i in numeric else Markup(""),
+            Markup(' data-label="{}"').format(headings[i]) if tag == "td" else Markup(""),
+            _unbroken(content),
+            Markup(tag),
         )
 
-    head = cells("th", headings)
-    body = Markup("").join(Markup("<tr>{}</tr>").format(cells("td", row)) for row in rows)
+    head = Markup("").join(cell(i, "th", name, "col") for i, name in enumerate(headings))
+    body = Markup("").join(
+        Markup("<tr>{}</tr>").format(
+            Markup("").join(cell(i, "td" if i else "th", c, "" if i else "row") for i, c in enumerate(row))
+        )
+        for row in rows
+    )
     above = Markup("<caption>{}</caption>").format(caption) if caption else Markup("")
     # Focusable, because a keyboard must be able to scroll it.
     return Markup(
         '<div class="scroll" tabindex="0" role="region" aria-label="{}">'
-        "<table>{}<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
-    ).format(caption or label or "Table", above, head, body)
+        '<table class="{}">{}<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
+    ).format(caption or label or "Table", "compact" if compact else "stacked", above, head, body)
 
 
-def details(summary: str, body: Markup) -> Markup:
-    """Something folded away; on paper it is open."""
-    return Markup("<details><summary>{}</summary>{}</details>").format(summary, body)
+def bars(rows: Iterable[tuple[str, float | None, str]], *, label: str) -> Markup:
+    """Rates as short bars, in as many columns as fit: a name, its rate in [0, 1], and the text beside it."""
+    items = Markup("").join(
+        Markup(
+            '<li><span class="name">{}</span><span class="bar" style="--part:{}"></span><span>{}</span></li>'
+        ).format(name, f"{min(max(part or 0.0, 0.0), 1.0):.3f}", text)
+        for name, part, text in rows
+    )
+    return Markup('<ul class="bars" aria-label="{}">{}</ul>').format(label, items)
+
+
+def details(summary: str, body: Markup, *, unfolded: bool = False) -> Markup:
+    """Something folded away, unless ``unfolded``; on paper it is open."""
+    opening = Markup("<details open>") if unfolded else Markup("<details>")
+    return opening + Markup("<summary>{}</summary>{}</details>").format(summary, body)
 
 
 def picture(data: bytes, size: int = THUMBNAIL) -> str:
@@ -279,6 +300,11 @@ def _section(section: Section) -> Markup:
     )
 
 
+def _unbroken(text: str | Markup) -> str | Markup:
+    """The text with its percent signs kept beside their numbers."""
+    return text if isinstance(text, Markup) else text.replace(" %", "\u00a0%")
+
+
 def _badge(section: Section) -> Markup:
     if section.count is None:
         return Markup("")
@@ -296,6 +322,7 @@ __all__ = [
     "Section",
     "Tile",
     "Tone",
+    "bars",
     "card",
     "cards",
     "details",

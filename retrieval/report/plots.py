@@ -233,6 +233,7 @@ def coverage(ambiguous: AmbiguousDoc) -> Markup:
                 ha="right",
             )
         _rates(axes, "part of the photos that get one name", "part of those names that is right")
+        _percent_axis(axes.xaxis)
 
     return _draw("What ambiguous buys", paint)
 
@@ -250,6 +251,7 @@ def reliability(confidence: ConfidenceDoc) -> Markup:
         axes.plot([b["mean_confidence"] for b in bins], [b["right"]["rate"] for b in bins], "o-", color=ACCENT)
         _rates(axes, "claimed probability", "part that is right")
         axes.set_xlim(0, 1)
+        _percent_axis(axes.xaxis)
 
     return _draw("Reliability: claimed against measured", paint)
 
@@ -260,12 +262,16 @@ def _legend(axes: Axes) -> None:
 
 
 def _rates(axes: Axes, x: str, y: str) -> None:
-    from matplotlib.ticker import PercentFormatter
-
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    _percent_axis(axes.yaxis)
+
+
+def _percent_axis(axis: Any) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
 __all__: Sequence[str] = ["cmc", "coverage", "distances", "reliability", "roc", "strangers", "val_far"]
