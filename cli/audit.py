@@ -10,7 +10,7 @@ import typer
 from cli import render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
 from retrieval.errors import UsageError
-from retrieval.text import printable
+from retrieval.text import plural, printable
 
 if TYPE_CHECKING:
     from retrieval.audit import AuditReport
@@ -127,13 +127,9 @@ def _print(report: AuditReport, shown: int) -> None:
         render.emit(f"-> {KINDS[kind].advice}")
         render.emit()
     counts = report.counts()
-    words = (_plural(counts["error"], "error"), _plural(counts["warning"], "warning"), _plural(counts["info"], "note"))
+    words = (plural(counts["error"], "error"), plural(counts["warning"], "warning"), plural(counts["info"], "note"))
     render.emit(
         f"{report.pictures:,} pictures of {report.products:,} products in {report.seconds:.1f} s: {', '.join(words)}."
     )
     if report.clean:
         render.emit("Nothing needs a person.")
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"

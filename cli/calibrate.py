@@ -173,26 +173,44 @@ def _document(found: Calibrated, written: Bundle, gallery: str) -> dict[str, obj
     }
 
 
+def _with_ends(rate: float | None, ends: tuple[float, float] | None) -> str:
+    return percent(rate) + (f" [{percent(ends[0])}, {percent(ends[1])}]" if ends else "")
+
+
 def _print(found: Calibrated, written: Bundle, bundle: Bundle) -> None:
+    from retrieval.evaluation.summary import spoken
+
     calibration = found.calibration
-    render.emit(f"Threshold {calibration.threshold:.4f} (squared L2) for {calibration.chosen}.")
+    render.emit(f"Threshold {calibration.threshold:.4f} (squared L2) for {spoken(calibration.chosen)}.")
     render.emit(f"Chosen on {calibration.measured_on}.")
     render.table(
-        ("", "operating point", "threshold", "VAL", "FAR", "FNIR", "FPIR"),
+        ("", "operating point", "threshold", "VAL", "FAR", "not found (FNIR)", "strangers named (FPIR)"),
         [
             (
                 "*" if point.name == calibration.chosen else "",
-                point.name,
+                spoken(point.name),
                 f"{point.threshold:.4f}",
-                percent(point.val),
-                percent(point.far),
-                percent(point.fnir),
-                percent(point.fpir),
+                _with_ends(point.val, point.val_ci),
+                _with_ends(point.far, point.far_ci),
+                _with_ends(point.fnir, point.fnir_ci),
+                _with_ends(point.fpir, point.fpir_ci),
             )
             for point in calibration.points
         ],
-        right=(2, 3, 4, 5, 6),
+        right=(2,),
     )
+    chosen = calibration.point(calibration.chosen)
+    counted = [
+        f"{count:,} {what}"
+        for count, what in (
+            (chosen.same_pairs, "pairs of the same product"),
+            (chosen.different_pairs, "of different ones"),
+            (chosen.probes, "photos of known products"),
+            (chosen.strangers, f"of strangers to the other {chosen.gallery or 0:,} products"),
+        )
+        if count is not None
+    ]
+    render.emit(f"Counted over {', '.join(counted)}. Brackets are 95 % intervals.")
     fitted = calibration.confidence
     if fitted:
         render.emit(

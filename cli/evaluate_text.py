@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli import render
-from retrieval.text import printable
+from retrieval.text import plural, printable
 
 if TYPE_CHECKING:
     from retrieval.compare import Comparison
@@ -17,16 +17,19 @@ _TONES = {"good": "bold green", "warn": "bold yellow", "bad": "bold red"}
 
 def print_document(document: EvaluationDoc) -> None:
     """The verdict on top, then a table for each question; warnings go to stderr."""
+    from retrieval.evaluation.summary import spoken
+
     _verdict(document["verdict"], document["tone"])
     gallery, use = document["gallery"], document["threshold"]
     render.emit(
-        f"{document['split']}: {document['photos']:,} photos of {document['products']:,} products, model "
-        f"{printable(document['model']['name'])}; gallery {gallery['source']}: {gallery['images']:,} pictures of "
-        f"{gallery['products']:,} products."
+        f"{document['split']}: {plural(document['photos'], 'photo')} of {plural(document['products'], 'product')}, "
+        f"model {printable(document['model']['name'])}; gallery {gallery['source']}: "
+        f"{plural(gallery['images'], 'picture')} of {plural(gallery['products'], 'product')}."
     )
     origin = {"given": "given by hand", "model": "the model's calibration", "split": "chosen for this run"}
     on = f", chosen on {printable(use['chosen_on'])}" if use["chosen_on"] else ""
-    render.emit(f"Threshold {use['value']:.4f} (squared L2): {use['name']}, {origin[use['source']]}{on}.")
+    name = "" if use["source"] == "given" else f"{spoken(use['name'])}, "
+    render.emit(f"Threshold {use['value']:.4f} (squared L2): {name}{origin[use['source']]}{on}.")
     render.emit()
     _pairs(document)
     _identification(document)
@@ -40,7 +43,7 @@ def percent(value: float | None) -> str:
     """A rate in percent, with as many digits as it deserves."""
     if value is None:
         return "-"
-    return f"{100.0 * value:.1f} %" if value >= 0.01 or value == 0.0 else f"{100.0 * value:.2g} %"
+    return f"{100.0 * value:.1f} %" if value >= 0.00995 or value == 0.0 else f"{100.0 * value:.2g} %"
 
 
 def _counted(rate: RateDoc) -> tuple[str, str, str]:
@@ -124,7 +127,8 @@ def _plain(value: float | None) -> str:
 def _identification(document: EvaluationDoc) -> None:
     section = document["identification"]
     render.emit(
-        f"Which product? {section['probes']:,} photos against {section['gallery']:,} products, every photo answered."
+        f"Which product? {plural(section['probes'], 'photo')} against {plural(section['gallery'], 'product')}, "
+        "every photo answered."
     )
     names = {
         "top1": "first answer right (votes)",
@@ -159,8 +163,8 @@ def _identification(document: EvaluationDoc) -> None:
 def _open_set(document: EvaluationDoc) -> None:
     section = document["open_set"]
     render.emit(
-        f"One of ours at all? Every photo again as a stranger, its product left out: {section['strangers']:,} photos, "
-        f"{section['gallery']:,} products left."
+        f"One of ours at all? Every photo again as a stranger, its product left out: "
+        f"{plural(section['strangers'], 'photo')}, {plural(section['gallery'], 'product')} left."
     )
     use = document["threshold"]["value"]
     rates = section["rates"]
@@ -216,7 +220,7 @@ def _confidence(document: EvaluationDoc) -> None:
 def print_comparison(comparison: Comparison, name: str) -> None:
     """Each rate of both, the difference with its interval, and whether it is more than chance."""
     render.emit()
-    render.emit(f"Against {printable(name)}, over {comparison.photos:,} photos that both measured:")
+    render.emit(f"Against {printable(name)}, over {plural(comparison.photos, 'photo')} that both measured:")
     render.table(
         ("", "before", "now", "difference", "95 %", ""),
         [

@@ -176,13 +176,14 @@ def compare_documents(earlier: Mapping[str, Any], document: Mapping[str, Any], *
             )
     pairs = [(one[source], other[source]) for source in shared]
     known = [(a, b) for a, b in pairs if a["known"] and b["known"]]
+    tried = [(a, b) for a, b in pairs if a.get("as_stranger", {}) is not None and b.get("as_stranger", {}) is not None]
     try:
         rows = [
             _by_photo("top1", known, lambda probe: probe["rank"] == 1, seed),
             _by_photo("top5", known, lambda probe: 1 <= probe["rank"] <= 5, seed),
             _by_photo("map_at_r", known, lambda probe: float(probe["average_precision"] or 0.0), seed),
             _by_photo("dir", known, lambda probe: bool(probe["right"]), seed),
-            _by_photo("fpir", pairs, _named_a_stranger, seed, lower_is_better=True),
+            _by_photo("fpir", tried, _named_a_stranger, seed, lower_is_better=True),
             *_by_product(earlier, document, seed),
         ]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 
 
+def plural(count: int, word: str) -> str:
+    """A count and its noun: ``1 photo``, ``2,139 photos``."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def printable(text: str | os.PathLike[str]) -> str:
     """Text with control characters and undecodable bytes escaped: one line, safe on a terminal.
 

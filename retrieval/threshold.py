@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,20 +96,7 @@ class FarChoice:
         """
         if self.threshold is None or self.measured is None:
             raise ValueError(f"expected a threshold to store, received none: {self.refusal}")
-        rate = self.measured.rate
-        return OperatingPoint(
-            self.name,
-            self.threshold,
-            far=_number(rate.far),
-            val=_number(rate.val),
-            far_ci=_ends(self.measured.far_ci, rate.far),
-            val_ci=_ends(self.measured.val_ci, rate.val),
-            accepted_same=rate.accepted_same,
-            same_pairs=rate.same,
-            accepted_different=rate.accepted_different,
-            different_pairs=rate.different,
-            note=self.refusal,
-        )
+        return with_pairs(OperatingPoint(self.name, self.threshold, note=self.refusal), self.measured)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +128,45 @@ class FpirChoice:
         """
         if self.threshold is None or self.measured is None:
             raise ValueError(f"expected a threshold to store, received none: {self.refusal}")
-        rate, found = self.measured.rate, self.measured.dir_ci
-        return OperatingPoint(
-            self.name,
-            self.threshold,
-            fpir=_number(rate.fpir),
-            fnir=_number(rate.fnir),
-            fpir_ci=_ends(self.measured.fpir_ci, rate.fpir),
-            fnir_ci=_ends(Interval(1.0 - found.high, 1.0 - found.low, found.level, found.method), rate.fnir),
-            probes=rate.found.whole,
-            strangers=rate.false_matches.whole,
-            gallery=gallery,
-            note=self.refusal,
-        )
+        point = OperatingPoint(self.name, self.threshold, note=self.refusal)
+        return with_open_set(point, self.measured, gallery=gallery)
+
+
+def with_pairs(point: OperatingPoint, measured: PairMeasurement) -> OperatingPoint:
+    """The operating point with what its threshold does to pairs."""
+    rate = measured.rate
+    return replace(
+        point,
+        far=_number(rate.far),
+        val=_number(rate.val),
+        far_ci=_ends(measured.far_ci, rate.far),
+        val_ci=_ends(measured.val_ci, rate.val),
+        accepted_same=rate.accepted_same,
+        same_pairs=rate.same,
+        accepted_different=rate.accepted_different,
+        different_pairs=rate.different,
+    )
+
+
+def with_open_set(point: OperatingPoint, measured: OpenSetMeasurement, *, gallery: int) -> OperatingPoint:
+    """The operating point with what its threshold does to known and unknown photos.
+
+    Args:
+        point: with the threshold that was measured.
+        measured: at that threshold.
+        gallery: products in the gallery; an FPIR says nothing without it.
+    """
+    rate, found = measured.rate, measured.dir_ci
+    return replace(
+        point,
+        fpir=_number(rate.fpir),
+        fnir=_number(rate.fnir),
+        fpir_ci=_ends(measured.fpir_ci, rate.fpir),
+        fnir_ci=_ends(Interval(1.0 - found.high, 1.0 - found.low, found.level, found.method), rate.fnir),
+        probes=rate.found.whole,
+        strangers=rate.false_matches.whole,
+        gallery=gallery,
+    )
 
 
 def measure_pairs(embeddings: NDArray[np.float32], labels: Labels, threshold: float) -> PairMeasurement:
@@ -348,4 +361,6 @@ __all__ = [
     "measure_open_set",
     "measure_pairs",
     "support",
+    "with_open_set",
+    "with_pairs",
 ]

@@ -16,9 +16,20 @@ from retrieval.evaluation.fit import fit_confidence
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.recognize import answer_all, nearest_distances
 from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS
-from retrieval.threshold import FarChoice, FpirChoice, choose_by_far, choose_by_fpir
+from retrieval.threshold import (
+    FarChoice,
+    FpirChoice,
+    choose_by_far,
+    choose_by_fpir,
+    measure_open_set,
+    measure_pairs,
+    with_open_set,
+    with_pairs,
+)
 
 DEFAULT_FAR = 0.01
+
+_Faced = tuple[NDArray[np.float64], NDArray[np.str_], NDArray[np.float64], NDArray[np.str_]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,8 @@ def calibrate(
     FAR targets and the original experiment's rule are over all pairs of the photos. FPIR targets and the
     confidence need a gallery: strangers are the photos themselves, their product left out of it. Targets
     that the data cannot bear get no operating point, except the chosen one, whose note says so. Photos that
-    the gallery holds too are left out.
+    the gallery holds too are left out. With a gallery every point says both what it does to pairs (VAL, FAR) and
+    to photos of known and unknown products (FNIR, FPIR): users meet the second.
 
     Args:
         photos: of the calibration split.
@@ -101,18 +113,16 @@ def calibrate(
         photos = photos.only(kept)
     fars = sorted({*far_targets, *([target.value] if target.rate == "far" else [])}, reverse=True)
     choices: list[FarChoice | FpirChoice] = list(choose_by_far(photos.vectors, photos.labels, fars)[1])
+    faced: _Faced | None = None
+    others = 0
     if gallery is not None:
         fpirs = sorted({*fpir_targets, *([target.value] if target.rate == "fpir" else [])}, reverse=True)
-        choices += choose_by_fpir(*open_set_distances(photos, *nearest_distances(photos, gallery)), fpirs)
-    products = 0 if gallery is None else len(gallery.products)
+        faced, others = open_set_distances(photos, *nearest_distances(photos, gallery)), len(gallery.products) - 1
+        choices += choose_by_fpir(*faced, fpirs)
     points: list[OperatingPoint] = []
     for choice in choices:
         if choice.threshold is not None and (not choice.refusal or choice.name == target.name):
-            points.append(
-                choice.operating_point()
-                if isinstance(choice, FarChoice)
-                else choice.operating_point(gallery=max(products - 1, 0))
-            )
+            points.append(_point(choice, photos, faced, others))
         elif choice.name != target.name:
             left_out.append(choice.refusal)
     chosen = next(choice for choice in choices if choice.name == target.name)
@@ -134,9 +144,18 @@ def calibrate(
     return Calibrated(calibration, chosen.refusal, tuple(left_out))
 
 
-def open_set_distances(
-    photos: Photos, own: NDArray[np.float32], rival: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], NDArray[np.str_], NDArray[np.float64], NDArray[np.str_]]:
+def _point(choice: FarChoice | FpirChoice, photos: Photos, faced: _Faced | None, others: int) -> OperatingPoint:
+    """What a bundle stores of a choice: whatever it was chosen for, what it does to pairs and to strangers."""
+    if isinstance(choice, FpirChoice):
+        point = choice.operating_point(gallery=others)
+        return with_pairs(point, measure_pairs(photos.vectors, photos.labels, point.threshold))
+    point = choice.operating_point()
+    if faced is None or not len(faced[2]):
+        return point
+    return with_open_set(point, measure_open_set(*faced, point.threshold), gallery=others)
+
+
+def open_set_distances(photos: Photos, own: NDArray[np.float32], rival: NDArray[np.float32]) -> _Faced:
     """What `retrieval.threshold.choose_by_fpir` takes, by the nearest picture.
 
     Args:
@@ -147,8 +166,9 @@ def open_set_distances(
     Returns:
         For known photos the smallest threshold that finds their product first (inf where another is
         as near), and their products; for the same photos as strangers the distance of the nearest
-        picture of any other product, and their products.
+        picture of any other product, and their products, where the gallery holds another product.
     """
     known = np.isfinite(own)
     mine, others, labels = own[known].astype(np.float64), rival[known].astype(np.float64), photos.labels[known]
-    return np.where(mine < others, mine, np.inf), labels, others, labels
+    tried = np.isfinite(others)
+    return np.where(mine < others, mine, np.inf), labels, others[tried], labels[tried]

@@ -339,7 +339,7 @@ class ProbeDoc(TypedDict):
     ``known``: its product is in the gallery. ``rank``: of the right product by votes over the whole gallery,
     0 when unknown. ``knn_rank``: by nearest picture. ``verdict``, ``matches``: at the threshold in use.
     ``right``: the first match is its product. ``as_stranger``: the answer with its product left out of
-    the gallery. Distances are null where there is nothing to measure to.
+    the gallery, null where it holds no other one. Distances are null where there is nothing to measure to.
     """
 
     source: str
@@ -355,7 +355,7 @@ class ProbeDoc(TypedDict):
     verdict: str
     right: bool
     matches: list[MatchDoc]
-    as_stranger: dict[str, Any]
+    as_stranger: dict[str, Any] | None
 
 
 class EvaluationDoc(TypedDict):

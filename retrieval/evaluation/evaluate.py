@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -228,7 +229,9 @@ def _probes(
                 verdict=answer.verdict,
                 right=first_is_right(answer, str(photos.labels[i])),
                 matches=_matches(answer, thresholds.confidence),
-                as_stranger={
+                as_stranger=None
+                if math.isinf(answers.rival_distance[i])
+                else {
                     "verdict": stranger.verdict,
                     "matches": _matches(stranger, thresholds.confidence)[:1],
                 },

@@ -51,7 +51,7 @@ def trials(answers: Answers) -> Trials:
     """
     known = np.flatnonzero(answers.known)
     wanted = round(len(known) * STRANGERS / (1.0 - STRANGERS))
-    shuffled = sorted(known.tolist(), key=lambda i: (_shuffle(str(answers.truth[i])), i))
+    shuffled = sorted(np.flatnonzero(answers.tried).tolist(), key=lambda i: (_shuffle(str(answers.truth[i])), i))
     rows = [(i, False, answers.answers[i]) for i in known.tolist()]
     rows += [(i, True, answers.as_stranger[i]) for i in sorted(shuffled[:wanted])]
     rows = [row for row in rows if row[2].matches]

@@ -68,6 +68,11 @@ class Answers:
     as_stranger: tuple[Answer, ...]
     outcomes: dict[float, Outcomes]
 
+    @property
+    def tried(self) -> NDArray[np.bool_]:
+        """Known probes that were tried as strangers: the gallery holds another product, shape (n,)."""
+        return self.known & np.isfinite(self.rival_distance)
+
 
 def answer_all(probes: Photos, gallery: Photos, threshold: float, thresholds: Sequence[float]) -> Answers:
     """Recognize every probe, blockwise; memory grows with the probes' answers only.
@@ -94,8 +99,9 @@ def answer_all(probes: Photos, gallery: Photos, threshold: float, thresholds: Se
         nearest = shelf.nearest(distances)
         best, columns = nearest[:, :, 0], own_column[part]
         own[part], rival[part] = _own_and_rival(best, columns)
+        given = np.exp(-nearest.astype(np.float64) / votes.TEMPERATURE)
         for t in wanted:
-            scores = shelf.scores(nearest, t)
+            scores = shelf.scores(given, nearest, t)
             ranks[t][part], first[t][part] = _ranked(scores, best, columns, t)
             if t == threshold:
                 in_use = np.where(within(best, t), scores, 0.0)
@@ -147,7 +153,7 @@ def _check(probes: Photos, gallery: Photos) -> None:
 
 def _blocks(probes: Photos, shelf: _Shelf) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Some probes at a time, with their distances to every picture of the shelf, shape (b, m)."""
-    rows = max(1, min(1024, _BLOCK_DISTANCES // len(shelf.vectors)))
+    rows = max(1, min(1024, _BLOCK_DISTANCES // max(len(shelf.vectors), votes.VOTERS * len(shelf.products))))
     for top in range(0, len(probes), rows):
         part = slice(top, min(top + rows, len(probes)))
         yield part, squared_l2(probes.vectors[part], shelf.vectors)
@@ -224,10 +230,16 @@ class _Shelf:
             out[:, column, :kept] = np.sort(own, axis=1)
         return out
 
-    def scores(self, nearest: NDArray[np.float32], threshold: float) -> NDArray[np.float64]:
-        """The score of each product, as `retrieval.votes.score` has it, shape (b, p)."""
-        given = np.where(within(nearest, threshold), np.exp(-nearest.astype(np.float64) / votes.TEMPERATURE), 0.0)
-        mean: NDArray[np.float64] = given.sum(axis=2) / np.minimum(self.sizes, votes.VOTERS)
+    def scores(self, given: NDArray[np.float64], nearest: NDArray[np.float32], threshold: float) -> NDArray[np.float64]:
+        """The score of each product, as `retrieval.votes.score` has it, shape (b, p).
+
+        Args:
+            given: the vote of each picture, whatever its distance, shape (b, p, VOTERS).
+            nearest: its distance, likewise.
+            threshold: squared L2; votes from beyond it do not count.
+        """
+        counted = np.where(within(nearest, threshold), given, 0.0)
+        mean: NDArray[np.float64] = counted.sum(axis=2) / np.minimum(self.sizes, votes.VOTERS)
         return mean
 
     def answer(self, distances: NDArray[np.float32], scores: NDArray[np.float64], threshold: float) -> Answer:

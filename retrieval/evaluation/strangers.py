@@ -19,7 +19,7 @@ from retrieval.evaluation.document import (
     VerdictsDoc,
 )
 from retrieval.evaluation.photos import Photos
-from retrieval.evaluation.rates import plain_rate, rate_of
+from retrieval.evaluation.rates import number, plain_rate, rate_of
 from retrieval.evaluation.recognize import Answer, Answers, within
 from retrieval.evaluation.thresholds import Thresholds
 from retrieval.metrics import coverage_curve, open_set, open_set_at
@@ -64,19 +64,19 @@ def open_set_section(
     """
     use = thresholds.use["value"]
     known = answers.known
-    labels = answers.truth[known]
-    strangers = [answers.as_stranger[i] for i in np.flatnonzero(known).tolist()]
+    labels, outside = answers.truth[known], answers.truth[answers.tried]
+    strangers = [answers.as_stranger[i] for i in np.flatnonzero(answers.tried).tolist()]
     named = np.array([bool(a.matches) for a in strangers], bool)
     doubtless = np.array([a.verdict == "match" for a in strangers], bool)
     here = answers.outcomes[use]
     found = (here.ranks == 1)[known]
     rates = {
-        "fpir": rate_of(named, labels),
-        "fpir_match": rate_of(doubtless, labels),
+        "fpir": rate_of(named, outside),
+        "fpir_match": rate_of(doubtless, outside),
         "dir": rate_of(found, labels),
         "fnir": rate_of(~found, labels),
     }
-    products = len(np.unique(labels))
+    products = len(np.unique(outside))
     points = {}
     for target, threshold in at_fpir.items():
         chosen = thresholds.fpir.get(target)
@@ -124,16 +124,16 @@ def _point(
     same_photos: bool,
     refusal: str,
 ) -> OpenSetPointDoc:
-    labels = answers.truth[answers.known]
+    labels, outside = answers.truth[answers.known], answers.truth[answers.tried]
     if threshold is None:
-        ranks, named = np.zeros(len(labels), np.int64), np.zeros(len(labels), bool)
+        ranks, named = np.zeros(len(labels), np.int64), np.zeros(len(outside), bool)
     else:
         ranks = answers.outcomes[threshold].ranks[answers.known]
-        named = within(answers.rival_distance[answers.known], threshold)
+        named = within(answers.rival_distance[answers.tried], threshold)
     first, five, fpir = (
         rate_of(ranks == 1, labels),
         rate_of((ranks >= 1) & (ranks <= 5), labels),
-        rate_of(named, labels),
+        rate_of(named, outside),
     )
     return OpenSetPointDoc(
         target=target,
@@ -177,11 +177,17 @@ def _curve(photos: Photos, answers: Answers) -> list[dict[str, float | None]]:
     if not len(reached):
         return []
     places = np.unique(np.linspace(0, len(reached) - 1, _CURVE_POINTS).astype(int))
-    points: list[dict[str, float | None]] = []
-    for rate in (open_set_at(known, strangers, t) for t in reached[places].tolist()):
-        found, named = rate.found.part, rate.false_matches.part
-        points.append({"threshold": rate.threshold, "dir": rate.dir, "fpir": rate.fpir, "found": found, "named": named})
-    return points
+    rates = [open_set_at(known, strangers, t) for t in reached[places].tolist()]
+    return [
+        {
+            "threshold": rate.threshold,
+            "dir": number(rate.dir),
+            "fpir": number(rate.fpir),
+            "found": rate.found.part,
+            "named": rate.false_matches.part,
+        }
+        for rate in rates
+    ]
 
 
 def _verdicts(answers: Answers) -> VerdictsDoc:
@@ -192,7 +198,7 @@ def _verdicts(answers: Answers) -> VerdictsDoc:
         answer = answers.answers[i]
         right = "right" if first_is_right(answer, str(answers.truth[i])) else "wrong"
         known["unknown" if answer.verdict == "unknown" else f"{answer.verdict}_{right}"] += 1
-        strangers[answers.as_stranger[i].verdict] += 1
+    strangers.update(answers.as_stranger[i].verdict for i in np.flatnonzero(answers.tried).tolist())
     return VerdictsDoc(known=dict(known), strangers=dict(strangers))
 
 

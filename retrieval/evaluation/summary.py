@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from retrieval.evaluation.document import EvaluationDoc, RateDoc
+from retrieval.text import plural
 from retrieval.threshold import LEAST_PRODUCTS
 
 _GOOD = (0.8, 0.05)
@@ -14,9 +15,10 @@ def headline(document: EvaluationDoc) -> tuple[str, str]:
     open_set, use = document["open_set"], document["threshold"]
     found, named = open_set["rates"]["dir"], open_set["rates"]["fpir"]
     where = f"threshold {use['value']:.3f}" + (f" ({spoken(use['name'])})" if use["name"] != "given" else "")
-    text = (
-        f"At {where} it finds {of_hundred(found)} photos; "
+    text = f"At {where} it finds {of_hundred(found)} photos; " + (
         f"{of_hundred(named)} strangers {'gets' if _hundred(named) == 1 else 'get'} a wrong name."
+        if named["whole"]
+        else "what strangers get cannot be told from a gallery of one product."
     )
     dir_, fpir = found["rate"] or 0.0, named["rate"] or 0.0
     if dir_ < _BAD[0] or fpir > _BAD[1]:
@@ -49,46 +51,52 @@ def warnings_of(document: EvaluationDoc) -> list[str]:
     gone = excluded["same_hash"] + excluded["near_duplicate"]
     if gone:
         out.append(
-            f"{gone} of {document['data']['found']} photos are also in the gallery "
-            f"({excluded['same_hash']} the same file, {excluded['near_duplicate']} nearly the same) and were left out."
+            f"Left out of {plural(document['data']['found'], 'photo')}: {gone:,} that the gallery also holds "
+            f"({excluded['same_hash']:,} the same file, {excluded['near_duplicate']:,} nearly the same)."
         )
     if excluded["repeated"]:
-        out.append(f"{excluded['repeated']} photos are in the split twice; each was counted once.")
+        out.append(f"Left out: {plural(excluded['repeated'], 'photo')} that the split holds twice.")
     crossed = [twin for twin in excluded["list"] if twin["image_product"] != twin["product"]]
     if crossed:
         out.append(
-            f"{len(crossed)} photos are the same file as a picture of another product, such as "
-            f"{crossed[0]['source']} and {crossed[0]['image']}: one of the two is labeled wrong."
+            f"Labeled wrong on one side: {plural(len(crossed), 'photo')} of which the same file lies under another "
+            f"product, such as {crossed[0]['source']} and {crossed[0]['image']}."
         )
-    if excluded["look_alikes"]:
+    alike = excluded["look_alikes"]
+    if alike:
         out.append(
-            f"{len(excluded['look_alikes'])} photos look nearly the same as a picture of another product; they stay in."
+            f"Kept in: {plural(len(alike), 'photo')} nearly the same as a picture of another product, such as "
+            f"{alike[0]['source']} and {alike[0]['image']}."
         )
     if excluded["unchecked"]:
         out.append(
-            f"{excluded['unchecked']} of {gallery['images']} gallery pictures are gone or have changed since they "
-            "were indexed, so near duplicates of them could not be looked for."
+            f"{plural(excluded['unchecked'], 'picture')} of {gallery['images']:,} in the gallery could not be searched "
+            "for near duplicates, being gone or changed since the gallery was indexed."
         )
-    if document["data"]["refused"]:
-        first = document["data"]["refused"][0]
+    refused = document["data"]["refused"]
+    if refused:
         out.append(
-            f"{len(document['data']['refused'])} files of the split could not be read, such as "
-            f"{first['path']}: {first['reason']}"
+            f"Not readable: {plural(len(refused), 'file')} of the split, such as {refused[0]['path']}: "
+            f"{refused[0]['reason']}"
         )
     unknown = document["open_set"]["outsiders"]
     if unknown:
         out.append(
-            f"{unknown['photos']} photos show {unknown['products']} products that the gallery does not hold; they "
-            "count in no identification rate."
+            f"In no identification rate: {plural(unknown['photos'], 'photo')} of "
+            f"{plural(unknown['products'], 'product')} that the gallery does not hold."
         )
     return list(dict.fromkeys(out))
 
 
 def of_hundred(rate: RateDoc) -> str:
-    """``83 of 100``, or the counts themselves where there are few: ``5 of 6``; ``no`` without any."""
-    if not rate["whole"]:
-        return "none of 0"
-    return f"{rate['part']} of {rate['whole']}" if rate["whole"] < 100 else f"{_hundred(rate)} of 100"
+    """``83 of 100``, or the counts themselves where there are few: ``5 of 6``. Never rounded to none or all."""
+    if rate["whole"] < 100:
+        return f"{rate['part']} of {rate['whole']}"
+    if 0 < rate["part"] < 0.005 * rate["whole"]:
+        return "fewer than 1 of 100"
+    if 0.995 * rate["whole"] < rate["part"] < rate["whole"]:
+        return "more than 99 of 100"
+    return f"{_hundred(rate)} of 100"
 
 
 def percent(rate: float) -> str:

@@ -41,7 +41,7 @@ def confidence_section(answers: Answers, confidence: Confidence | None, *, same_
                 right=rate_of(data.right[inside], data.products[inside]),
             )
         )
-    answers = np.bincount(owner, minlength=len(products))
+    answered = np.bincount(owner, minlength=len(products))
     errors = np.bincount(owner, (claimed - data.right) ** 2, len(products))
     return ConfidenceDoc(
         feature=confidence.feature,
@@ -51,8 +51,8 @@ def confidence_section(answers: Answers, confidence: Confidence | None, *, same_
         strangers=STRANGERS,
         answers=int(np.size(data.right)),
         ece=number(judged.ece),
-        ece_ci=ece_interval(gaps, answers).to_json(),
+        ece_ci=ece_interval(gaps, answered).to_json(),
         brier=number(judged.brier),
-        brier_ci=rate_interval(errors, answers).to_json(),
+        brier_ci=rate_interval(errors, answered).to_json(),
         bins=bins,
     )

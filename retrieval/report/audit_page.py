@@ -20,6 +20,7 @@ from retrieval.report.page import (
     strip,
     table,
 )
+from retrieval.text import plural
 
 Read = Callable[[str], bytes]
 
@@ -93,7 +94,7 @@ def _verdict(report: AuditReport) -> tuple[str, Tone]:
     if not need:
         return "Nothing in this catalog needs a person.", "good"
     verb = "needs" if need == 1 else "need"
-    return f"{_plural(need, 'finding')} {verb} a person.", "bad" if counts["error"] else "warn"
+    return f"{plural(need, 'finding')} {verb} a person.", "bad" if counts["error"] else "warn"
 
 
 def _lead(report: AuditReport) -> list[str]:
@@ -192,7 +193,7 @@ def _heading(product: str, pictures: Sequence[Shown], most: int) -> str:
 
 def _short(finding: Finding) -> str:
     if finding.kind == "few-views":
-        return f"{finding.products[0]}: {_plural(int(finding.numbers['pictures']), 'picture')}"
+        return f"{finding.products[0]}: {plural(int(finding.numbers['pictures']), 'picture')}"
     if finding.kind == "tiny" and "width" in finding.numbers:
         return f"{finding.pictures[0].image}: {finding.numbers['width']} x {finding.numbers['height']} px"
     return finding.pictures[0].image
@@ -204,7 +205,3 @@ def _subject(finding: Finding) -> str:
 
 def _severity(finding: Finding) -> Markup:
     return Markup('<span class="badge {}">{}</span>').format(_TONES[finding.severity], finding.severity)
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"

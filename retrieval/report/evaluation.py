@@ -14,7 +14,9 @@ from retrieval import images
 from retrieval.evaluation.summary import percent, spoken
 from retrieval.metrics import EXPERIMENT_FAR
 from retrieval.report import plots
-from retrieval.report.evaluation_pictures import Album, Read, confusions, failures, named_strangers
+from retrieval.report.evaluation_pictures import Album, Read, confusions, failures
+from retrieval.report.evaluation_strangers import chosen_on, strangers_section
+from retrieval.report.numbers import counts, ends, in_percent, interval, number, plain_interval
 from retrieval.report.page import (
     Markup,
     Section,
@@ -28,18 +30,17 @@ from retrieval.report.page import (
     wide_figure,
     write_page,
 )
+from retrieval.text import plural
 
 if TYPE_CHECKING:
     from retrieval.evaluation.document import (
-        AmbiguousDoc,
         AtFarDoc,
         EvaluationDoc,
         GroupDoc,
-        OpenSetPointDoc,
-        RateDoc,
+        PairsDoc,
     )
 
-_FEW_WARNINGS = 4
+_FEW_WARNINGS = 6
 _FEW_GROUPS = 40
 _MOST_GROUPS = 300
 _TONES: dict[str, Tone] = {"good": "good", "warn": "warn", "bad": "bad"}
@@ -74,7 +75,7 @@ def evaluation_page(document: EvaluationDoc, *, photo: Read, gallery: Read) -> s
     sections = [
         _thresholds(document),
         _identification(document),
-        _strangers(document, probes, store),
+        strangers_section(document, probes, store),
         _confidence(document),
         confusions(document, probes, store),
         failures(document, probes, store),
@@ -97,8 +98,8 @@ def _lead(document: EvaluationDoc) -> str:
     chosen = f", chosen on {threshold['chosen_on']}" if threshold["chosen_on"] else ""
     name = "given by hand" if threshold["source"] == "given" else spoken(threshold["name"])
     return (
-        f"{document['photos']:,} photos of {document['products']:,} products against a gallery of "
-        f"{document['gallery']['images']:,} pictures of {document['gallery']['products']:,} products. "
+        f"{plural(document['photos'], 'photo')} of {plural(document['products'], 'product')} against a gallery of "
+        f"{plural(document['gallery']['images'], 'picture')} of {plural(document['gallery']['products'], 'product')}. "
         f"Threshold {threshold['value']:.3f} ({name}{chosen})."
     )
 
@@ -108,7 +109,7 @@ def _warnings(document: EvaluationDoc) -> list[Markup]:
     if not count:
         return []
     items = Markup("").join(Markup("<li>{}</li>").format(w) for w in document["warnings"])
-    summary = f"{count} thing{'' if count == 1 else 's'} to know before trusting this"
+    summary = f"{plural(count, 'thing')} to know before trusting this"
     return [details(summary, Markup("<ul>{}</ul>").format(items), unfolded=count <= _FEW_WARNINGS)]
 
 
@@ -116,18 +117,18 @@ def _tiles(document: EvaluationDoc) -> list[Tile]:
     identification, unknown, pairs = document["identification"], document["open_set"], document["pairs"]
     rates = identification["rates"]
     return [
-        Tile(_percent(rates["top1"]["rate"]), f"right product first {_ends(rates['top1'])}"),
-        Tile(_percent(rates["top5"]["rate"]), f"among the first five {_ends(rates['top5'])}"),
+        Tile(in_percent(rates["top1"]["rate"]), f"right product first {ends(rates['top1'])}"),
+        Tile(in_percent(rates["top5"]["rate"]), f"among the first five {ends(rates['top5'])}"),
         Tile(
-            _percent(unknown["rates"]["dir"]["rate"]),
-            f"first and within the threshold {_ends(unknown['rates']['dir'])}",
+            in_percent(unknown["rates"]["dir"]["rate"]),
+            f"first and within the threshold {ends(unknown['rates']['dir'])}",
         ),
         Tile(
-            _percent(unknown["fpir"]),
-            f"of strangers get a name {_ends(unknown['rates']['fpir'])}",
+            in_percent(unknown["fpir"]),
+            f"of strangers get a name {ends(unknown['rates']['fpir'])}",
             "bad" if (unknown["fpir"] or 0) > 0.2 else "plain",
         ),
-        Tile(_percent(pairs["eer"], 1), f"equal error rate of all pairs {_interval(pairs['eer_ci'], 1)}"),
+        Tile(in_percent(pairs["eer"], 1), f"equal error rate of all pairs {interval(pairs['eer_ci'], 1)}"),
     ]
 
 
@@ -141,12 +142,12 @@ def _thresholds(document: EvaluationDoc) -> Section:
     rows = [
         [
             name,
-            _number(at["threshold"]),
-            f"{_percent(at['val'])} {_interval(at['val_ci'])}",
+            number(at["threshold"]),
+            f"{in_percent(at['val'])} {interval(at['val_ci'])}",
             f"{at['accepted_same']:,} / {pairs['same']:,}",
-            f"{_percent(at['far'], 2)} {_interval(at['far_ci'], 2)}",
+            f"{in_percent(at['far'], 2)} {interval(at['far_ci'], 2)}",
             f"{at['accepted_different']:,} / {pairs['different']:,}",
-            _chosen_on(at),
+            chosen_on(at),
         ]
         for name, at in points
     ]
@@ -154,8 +155,8 @@ def _thresholds(document: EvaluationDoc) -> Section:
     sweep = [
         [
             f"{p['threshold']:.2f}",
-            _percent(p["val"]),
-            _percent(p["far"], 2),
+            in_percent(p["val"]),
+            in_percent(p["far"], 2),
             f"{p['accepted_same']:,}",
             f"{p['accepted_different']:,}",
         ]
@@ -164,7 +165,7 @@ def _thresholds(document: EvaluationDoc) -> Section:
     body = [
         plot_row(
             wide_figure(plots.val_far(pairs, threshold), "VAL and FAR over all pairs of the split."),
-            wide_figure(plots.roc(pairs), f"ROC of all pairs: AUC {_number(pairs['auc'], 4)}."),
+            _roc(pairs),
             wide_figure(plots.distances(pairs, threshold), "What the threshold separates."),
             table(
                 ["threshold", "VAL", "FAR", "same", "different"],
@@ -179,10 +180,10 @@ def _thresholds(document: EvaluationDoc) -> Section:
     return Section("pairs", "Same or different: all pairs", Markup("").join(body))
 
 
-def _chosen_on(at: AtFarDoc | OpenSetPointDoc) -> str:
-    where = f"{at['chosen_on']} (flatters)" if at["same_photos"] else at["chosen_on"] or "by hand"
-    # Without a target the refusal is a remark about the threshold, which the warnings tell.
-    return f"{where}; too few photos here to tell" if at["refusal"] and at["target"] is not None else where
+def _roc(pairs: PairsDoc) -> Markup:
+    if pairs["auc"] is None:
+        return Markup("<p>{}</p>").format("An ROC takes pairs of the same product and of different ones.")
+    return wide_figure(plots.roc(pairs), f"ROC of all pairs: AUC {number(pairs['auc'], 4)}.")
 
 
 def _identification(document: EvaluationDoc) -> Section:
@@ -196,9 +197,9 @@ def _identification(document: EvaluationDoc) -> Section:
     rows = [
         [
             label,
-            _percent(found["rates"][key]["rate"]),
-            _interval(found["rates"][key]["ci"]),
-            _counts(found["rates"][key]),
+            in_percent(found["rates"][key]["rate"]),
+            interval(found["rates"][key]["ci"]),
+            counts(found["rates"][key]),
         ]
         for key, label in names.items()
     ]
@@ -206,14 +207,14 @@ def _identification(document: EvaluationDoc) -> Section:
     rows.append(
         [
             "MAP@R, by the nearest pictures",
-            _percent(precision["rate"]),
-            _ends(precision),
+            in_percent(precision["rate"]),
+            ends(precision),
             f"mean of {precision['whole']:,}",
         ]
     )
     parts = [
         plot_row(
-            wide_figure(plots.cmc(found), f"Distinct products, gallery of {found['gallery']:,} products."),
+            wide_figure(plots.cmc(found), f"Distinct products, gallery of {plural(found['gallery'], 'product')}."),
             table(["", "rate", "95 % interval", "photos"], rows, numeric=(1, 2, 3), label="Identification"),
         ),
     ]
@@ -225,90 +226,11 @@ def _identification(document: EvaluationDoc) -> Section:
 
 def _grouped(title: str, found: Sequence[GroupDoc]) -> Markup:
     ordered = sorted(found, key=lambda g: (g["rate"] if g["rate"] is not None else 2.0, -g["whole"], g["name"]))
-    rows = [(g["name"] or "(none)", g["rate"], _counts(g)) for g in ordered]
+    rows = [(g["name"] or "(none)", g["rate"], counts(g)) for g in ordered]
     shown = bars(rows[:_MOST_GROUPS], label=title)
     if len(rows) > _MOST_GROUPS:
         shown += Markup('<p class="soft">{}</p>').format(f"and {len(rows) - _MOST_GROUPS:,} more; --json lists them.")
     return details(f"{title} ({len(rows):,})", shown, unfolded=len(rows) <= _FEW_GROUPS)
-
-
-def _strangers(document: EvaluationDoc, probes: Album, gallery: Album) -> Section:
-    unknown, threshold = document["open_set"], document["threshold"]["value"]
-    verdicts = unknown["verdicts"]
-    rows = [
-        ["photos of catalog products"]
-        + [
-            f"{verdicts['known'].get(k, 0):,}"
-            for k in ("match_right", "match_wrong", "ambiguous_right", "ambiguous_wrong", "unknown")
-        ],
-        ["strangers", "–", f"{verdicts['strangers'].get('match', 0):,}", "–"]
-        + [f"{verdicts['strangers'].get(k, 0):,}" for k in ("ambiguous", "unknown")],
-    ]
-    parts = [
-        Markup("<p>{}</p>").format(
-            f"Every photo is tried once more with its own product left out of the gallery ({unknown['method']}): "
-            f"{unknown['strangers']:,} strangers against {unknown['gallery']:,} products."
-        ),
-        plot_row(
-            wide_figure(plots.strangers(unknown, threshold), "The price of a threshold."),
-            wide_figure(plots.coverage(unknown["ambiguous"]), _ambiguous(unknown["ambiguous"])),
-        ),
-        _operating_points(document),
-        table(
-            ["verdict", "match, right", "match, wrong", "ambiguous, right first", "ambiguous, wrong first", "unknown"],
-            rows,
-            numeric=(1, 2, 3, 4, 5),
-            label="Verdicts",
-        ),
-    ]
-    parts.append(named_strangers(document, probes, gallery))
-    return Section("strangers", "None of ours?", Markup("").join(parts))
-
-
-def _ambiguous(found: AmbiguousDoc) -> str:
-    every, sure, listed = found["all"], found["match"], found["candidates"]
-    return (
-        f"What the verdict ambiguous buys. All names: {_percent(every['rate'])} right ({_counts(every)}) "
-        f"{_ends(every)}. Only the verdict match: {_percent(sure['rate'])} right ({_counts(sure)}) {_ends(sure)}, "
-        f"given to {_percent(found['coverage_of_match']['rate'])} of the photos. Ambiguous answers list the right "
-        f"product in {_percent(listed['rate'])} ({_counts(listed)})."
-    )
-
-
-def _operating_points(document: EvaluationDoc) -> Markup:
-    unknown, use = document["open_set"], document["threshold"]
-    found, named = unknown["rates"]["dir"], unknown["rates"]["fpir"]
-    rows = [
-        [
-            "the threshold in use",
-            _number(use["value"]),
-            f"{_percent(found['rate'])} {_ends(found)}",
-            _counts(found),
-            f"{_percent(named['rate'], 1)} {_interval(named['ci'], 1)}",
-            _counts(named),
-            _chosen_on(document["pairs"]["at_threshold"]),
-        ]
-    ]
-    points = [(f"FAR {percent(float(k))}", p) for k, p in unknown["dir_at_far"].items()]
-    points += [(f"FPIR {percent(float(k))}", p) for k, p in unknown["at_fpir"].items()]
-    rows += [
-        [
-            name,
-            _number(p["threshold"]),
-            f"{_percent(p['dir'])} {_interval(p['dir_ci'])}",
-            f"{p['found']:,} / {p['probes']:,}",
-            f"{_percent(p['fpir'], 1)} {_interval(p['fpir_ci'], 1)}",
-            f"{p['named']:,} / {p['strangers']:,}",
-            _chosen_on(p),
-        ]
-        for name, p in points
-    ]
-    return table(
-        ["", "threshold", "found (DIR)", "photos", "strangers named (FPIR)", "strangers", "chosen on"],
-        rows,
-        numeric=(1, 2, 3, 4, 5),
-        label="Operating points",
-    )
 
 
 def _confidence(document: EvaluationDoc) -> Section | None:
@@ -317,17 +239,17 @@ def _confidence(document: EvaluationDoc) -> Section | None:
         return None
     about = (
         f"Fitted on {confidence['fitted_on']}, measured on {confidence['answers']:,} answers here: expected "
-        f"calibration error {_percent(confidence['ece'], 1)} {_interval(confidence['ece_ci'], 1)}, Brier score "
-        f"{_number(confidence['brier'])} {_plain_ends(confidence['brier_ci'])}. "
-        f"Strangers make up {_percent(confidence['strangers'])} of the photos tried."
+        f"calibration error {in_percent(confidence['ece'], 1)} {interval(confidence['ece_ci'], 1)}, Brier score "
+        f"{number(confidence['brier'])} {plain_interval(confidence['brier_ci'])}. "
+        f"Strangers make up {in_percent(confidence['strangers'])} of the photos tried."
     )
     rows = [
         [
             f"{100 * b['low']:.0f} to {100 * b['high']:.0f} %",
-            _percent(b["mean_confidence"]),
-            _percent(b["right"]["rate"]),
-            _interval(b["right"]["ci"]),
-            _counts(b["right"]),
+            in_percent(b["mean_confidence"]),
+            in_percent(b["right"]["rate"]),
+            interval(b["right"]["ci"]),
+            counts(b["right"]),
         ]
         for b in confidence["bins"]
         if b["right"]["whole"]
@@ -361,27 +283,3 @@ def _method(document: EvaluationDoc) -> Section:
         ["pairs", f"{document['pairs']['same']:,} same, {document['pairs']['different']:,} different; all of them"],
     ]
     return Section("method", "What was measured", table(["", ""], rows, label="What was measured"))
-
-
-def _percent(rate: float | None, digits: int = 0) -> str:
-    return "–" if rate is None else f"{rate * 100:.{digits}f} %"
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _interval(ends: list[float] | None, digits: int = 0) -> str:
-    return f"[{ends[0] * 100:.{digits}f}, {ends[1] * 100:.{digits}f}]" if ends else ""
-
-
-def _plain_ends(ends: list[float] | None) -> str:
-    return f"[{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
-
-
-def _ends(rate: RateDoc) -> str:
-    return _interval(rate["ci"])
-
-
-def _counts(rate: RateDoc) -> str:
-    return f"{rate['part']:,} / {rate['whole']:,}"

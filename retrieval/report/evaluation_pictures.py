@@ -9,7 +9,7 @@ from retrieval.errors import ImageError
 from retrieval.report.page import Markup, Section, card, cards, figure, groups, picture, strip
 
 if TYPE_CHECKING:
-    from retrieval.evaluation.document import ConfusionDoc, EvaluationDoc, ProbeDoc
+    from retrieval.evaluation.document import ConfusionDoc, EvaluationDoc, MatchDoc, ProbeDoc
 
 Read = Callable[[str], bytes]
 
@@ -39,18 +39,19 @@ class Album:
 
 def named_strangers(document: EvaluationDoc, probes: Album, gallery: Album) -> Markup:
     """Strangers with the verdict *match*, the highest score first; empty without any."""
-    worst = sorted(
-        (p for p in document["probes"] if p["as_stranger"]["verdict"] == "match"),
-        key=lambda p: -p["as_stranger"]["matches"][0]["score"],
+    named = (
+        (p, p["as_stranger"]["matches"][0])
+        for p in document["probes"]
+        if p["as_stranger"] and p["as_stranger"]["verdict"] == "match"
     )
+    worst = sorted(named, key=lambda pair: -pair[1]["score"])
     if not worst:
         return Markup("")
     heading = Markup("<h3>{}</h3>").format("Strangers that were given a name with the most confidence")
-    return heading + cards((_stranger(p, probes, gallery) for p in worst[:SHOWN_STRANGERS]), narrow=True)
+    return heading + cards((_stranger(*pair, probes, gallery) for pair in worst[:SHOWN_STRANGERS]), narrow=True)
 
 
-def _stranger(probe: ProbeDoc, probes: Album, gallery: Album) -> Markup:
-    best = probe["as_stranger"]["matches"][0]
+def _stranger(probe: ProbeDoc, best: MatchDoc, probes: Album, gallery: Album) -> Markup:
     near = best["evidence"][0]
     return card(
         f"{probe['product']} taken for {best['product_id']}",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -32,6 +33,7 @@ THUMBNAIL = 224
 """Longer side of a thumbnail, pixels: sharp on a phone at the width that the style gives it."""
 
 _QUALITY = 74
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
@@ -90,7 +92,7 @@ def page(
             Markup('<li><a href="#{}">{}{}</a></li>').format(s.anchor, s.title, _badge(s)) for s in sections
         )
         contents = Markup('<nav aria-label="Contents"><ul>{}</ul></nav>').format(links)
-    return str(
+    html = str(
         _DOCUMENT.format(
             policy=_POLICY,
             title=title,
@@ -104,6 +106,8 @@ def page(
             footer=Markup("<footer>{}</footer>").format(footer) if footer else Markup(""),
         )
     )
+    # A name must not turn the text around it: control and bidirectional characters are shown by their number.
+    return _UNSEEN.sub(lambda found: printable(found[0]), html)
 
 
 _DOCUMENT = Markup(

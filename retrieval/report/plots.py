@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from retrieval.errors import UsageError
+from retrieval.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,26 +105,29 @@ def _draw(name: str, paint: Callable[[Axes], None]) -> Markup:
 
 
 def _threshold_line(axes: Axes, threshold: float, *, top: bool = False) -> None:
+    """Draw it after the curves: its text goes to the side where there is room."""
     axes.axvline(threshold, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    first, last = axes.get_xlim()
+    left = threshold > first + 0.7 * (last - first)
     axes.annotate(
         f"threshold {threshold:.3f}",
         (threshold, 0.99 if top else 0.02),
         xycoords=("data", "axes fraction"),
-        xytext=(4, 0),
+        xytext=(-4 if left else 4, 0),
         textcoords="offset points",
         fontsize=9,
+        ha="right" if left else "left",
         va="top" if top else "bottom",
     )
 
 
 def val_far(pairs: PairsDoc, threshold: float) -> Markup:
-    """VAL and FAR against the threshold, over all pairs."""
-    points = [p for p in pairs["roc"] if p["val"] is not None and p["far"] is not None]
+    """VAL and FAR against the threshold, over all pairs; one of them where only that can be told."""
+    points = pairs["roc"]
 
     def paint(axes: Axes) -> None:
-        xs = [p["threshold"] for p in points]
-        axes.plot(xs, [p["val"] for p in points], color=GOOD, label="VAL: same product accepted")
-        axes.plot(xs, [p["far"] for p in points], color=BAD, label="FAR: different products accepted")
+        _line(axes, [(p["threshold"], p["val"]) for p in points], GOOD, "VAL: same product accepted")
+        _line(axes, [(p["threshold"], p["far"]) for p in points], BAD, "FAR: different products accepted")
         _threshold_line(axes, threshold)
         _rates(axes, "squared L2 distance", "part of the pairs accepted")
         _legend(axes)
@@ -133,25 +137,28 @@ def val_far(pairs: PairsDoc, threshold: float) -> Markup:
 
 def roc(pairs: PairsDoc) -> Markup:
     """VAL against FAR, FAR on a logarithmic axis: shops live at its left end."""
-    points = [p for p in pairs["roc"] if p["val"] is not None and p["far"]]
-    marks = [p for p in pairs["at_far"].values() if p["val"] is not None and p["far"]]
+    points = [(far, val) for p in pairs["roc"] if (val := p["val"]) is not None and (far := p["far"])]
+    marks = [(far, val) for p in pairs["at_far"].values() if (val := p["val"]) is not None and (far := p["far"])]
+    least = max(1e-5, min((far for far, _ in points), default=1e-5))
 
     def paint(axes: Axes) -> None:
-        axes.plot([p["far"] for p in points], [p["val"] for p in points], color=ACCENT)
-        axes.plot([p["far"] for p in points], [p["far"] for p in points], color=SOFT, linewidth=1, linestyle=":")
-        for mark in marks:
-            axes.plot([mark["far"]], [mark["val"]], "o", color=INK, markersize=5)
+        _line(axes, points, ACCENT, "")
+        by_chance = [far for far, _ in points]
+        axes.plot(by_chance, by_chance, color=SOFT, linewidth=1, linestyle=":")
+        axes.set_xscale("log")
+        axes.set_xlim(least, 1)
+        for far, val in marks:
+            axes.plot([far], [val], "o", color=INK, markersize=5)
+            right = far < least**0.65  # in the left third of the logarithmic axis
             axes.annotate(
-                f"VAL {mark['val']:.0%} at FAR {mark['far']:.2g}",
-                (mark["far"], mark["val"]),
-                xytext=(-7, 3),
+                f"VAL {val:.0%} at FAR {100 * far:.2g}%",
+                (far, val),
+                xytext=(7, -10) if right else (-7, 3),
                 textcoords="offset points",
                 fontsize=9,
-                ha="right",
+                ha="left" if right else "right",
             )
         _rates(axes, "FAR (logarithmic)", "VAL")
-        axes.set_xscale("log")
-        axes.set_xlim(max(1e-5, min((p["far"] or 1.0) for p in points) if points else 1e-5), 1)
 
     return _draw("ROC: VAL against FAR", paint)
 
@@ -163,17 +170,17 @@ def distances(pairs: PairsDoc, threshold: float) -> Markup:
 
     def paint(axes: Axes) -> None:
         for counts, color, label in (
-            (histogram["same"], GOOD, f"same product ({pairs['same']:,} pairs)"),
-            (histogram["different"], BAD, f"different products ({pairs['different']:,} pairs)"),
+            (histogram["same"], GOOD, f"same product ({plural(pairs['same'], 'pair')})"),
+            (histogram["different"], BAD, f"different products ({plural(pairs['different'], 'pair')})"),
         ):
             total = sum(counts) or 1
             width = edges[1] - edges[0]
             density = [n / total / width for n in counts]
             axes.stairs(density, edges, color=color, fill=True, alpha=0.25)
             axes.stairs(density, edges, color=color, label=label, linewidth=1.5)
-        _threshold_line(axes, threshold, top=True)
         last = max((i for i, n in enumerate(histogram["different"]) if n), default=len(edges) - 2)
-        axes.set_xlim(0, edges[min(last + 2, len(edges) - 1)])
+        axes.set_xlim(0, max(edges[min(last + 2, len(edges) - 1)], 1.05 * threshold))
+        _threshold_line(axes, threshold, top=True)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("squared L2 distance")
         axes.set_ylabel("density")
@@ -202,12 +209,11 @@ def cmc(identification: IdentificationDoc) -> Markup:
 
 def strangers(open_set: OpenSetDoc, threshold: float) -> Markup:
     """What the threshold does to known photos (DIR) and to strangers (FPIR)."""
-    points = [p for p in open_set["curve"] if p.get("fpir") is not None and p.get("dir") is not None]
+    points = open_set["curve"]
 
     def paint(axes: Axes) -> None:
-        xs = [p["threshold"] for p in points]
-        axes.plot(xs, [p["dir"] for p in points], color=GOOD, label="DIR: known photos named right")
-        axes.plot(xs, [p["fpir"] for p in points], color=BAD, label="FPIR: strangers given a name")
+        _line(axes, [(p["threshold"], p["dir"]) for p in points], GOOD, "DIR: known photos named right")
+        _line(axes, [(p["threshold"], p["fpir"]) for p in points], BAD, "FPIR: strangers given a name")
         _threshold_line(axes, threshold)
         _rates(axes, "squared L2 distance to the nearest picture", "part of the photos")
         _legend(axes)
@@ -233,6 +239,7 @@ def coverage(ambiguous: AmbiguousDoc) -> Markup:
                 ha="right",
             )
         _rates(axes, "part of the photos that get one name", "part of those names that is right")
+        axes.set_xlim(0, 1.02)
         _percent_axis(axes.xaxis)
 
     return _draw("What ambiguous buys", paint)
@@ -256,9 +263,17 @@ def reliability(confidence: ConfidenceDoc) -> Markup:
     return _draw("Reliability: claimed against measured", paint)
 
 
+def _line(axes: Axes, points: Sequence[tuple[float | None, float | None]], color: str, label: str) -> None:
+    """A line through what could be measured; nothing, not even in the legend, where nothing could."""
+    measured = [(x, y) for x, y in points if x is not None and y is not None]
+    if measured:
+        axes.plot(*zip(*measured, strict=True), color=color, label=label, marker="o" if len(measured) == 1 else None)
+
+
 def _legend(axes: Axes) -> None:
     # Above the axes, where it covers no data.
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=9, handlelength=1.4, borderpad=0)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=9, handlelength=1.4, borderpad=0)
 
 
 def _rates(axes: Axes, x: str, y: str) -> None:
