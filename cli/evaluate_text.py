@@ -58,6 +58,10 @@ def _bracketed(ends: list[float] | None) -> str:
     return f" ({_ends(ends)})" if ends else ""
 
 
+def _plain_bracketed(ends: list[float] | None) -> str:
+    return f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else ""
+
+
 def _verdict(text: str, tone: str) -> None:
     if not render.on_terminal():
         render.emit(text)
@@ -211,8 +215,9 @@ def _confidence(document: EvaluationDoc) -> None:
         render.emit("Confidence: this model carries none at this threshold; itemrec calibrate fits one.")
         return
     render.emit(
-        f"Confidence ({section['feature']}, {section['kind']}): expected calibration error {percent(section['ece'])}"
-        f"{_bracketed(section['ece_ci'])}, Brier score {_plain(section['brier'])} over {section['answers']:,} answers, "
+        f"Confidence ({section['feature']}, {section['kind']}): expected calibration error {percent(section['ece'])} "
+        f"(by chance alone {percent(section['ece_by_chance'])}), Brier score {_plain(section['brier'])}"
+        f"{_plain_bracketed(section['brier_ci'])} over {plural(section['answers'], 'answer')}, "
         f"{percent(section['strangers'])} of the photos strangers."
     )
 

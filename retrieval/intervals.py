@@ -230,41 +230,6 @@ def eer_interval(
     return _percentiles(np.clip(np.concatenate(drawn) - center + eer, 0.0, 1.0), level, "product-pairs")
 
 
-def ece_interval(
-    gaps: NDArray[np.float64],
-    answers: NDArray[np.generic],
-    *,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Interval:
-    """Interval of the expected calibration error, resampling products.
-
-    A sum of absolute values is biased upward by noise, and resampling adds the same noise again. So this is the
-    basic interval, which takes the bias of the resamples off (Davison and Hinkley 1997, section 5.2), cut at 0
-    and never below the rate measured.
-
-    Args:
-        gaps: sum of ``outcome - claimed`` of each product in each bin, shape (p, b).
-        answers: answers of each product, shape (p,).
-        level: the confidence.
-        resamples: how many.
-        seed: of the random numbers.
-    """
-    whole = np.asarray(answers, np.float64)
-    if len(whole) < 2 or not whole.sum():
-        return Interval(math.nan, math.nan, level, "none")
-    measured = float(np.abs(gaps.sum(axis=0)).sum() / whole.sum())
-    drawn = []
-    for weights in _weights(len(whole), resamples, seed):
-        total = weights @ whole
-        kept = total > 0.0
-        drawn.append(np.abs(weights @ gaps).sum(axis=1)[kept] / total[kept])
-    ends = _percentiles(np.concatenate(drawn), level, "products")
-    high = max(measured, 2.0 * measured - ends.low)
-    return Interval(max(0.0, 2.0 * measured - ends.high), high, level, "products")
-
-
 def paired_difference(
     a: tuple[NDArray[np.generic], NDArray[np.generic]],
     b: tuple[NDArray[np.generic], NDArray[np.generic]],

@@ -269,8 +269,8 @@ class ConfidenceDoc(TypedDict):
     """How far the claimed probability that the first match is right holds on this split.
 
     Over photos that got an answer: every known photo, and strangers so that they make up ``strangers``
-    of all photos tried. ``ece_ci`` and ``brier_ci`` are bootstrapped by product, see
-    `retrieval.intervals.ece_interval`.
+    of all photos tried. ``ece_by_chance``: the error that claims which hold exactly would show on so few
+    answers, see `retrieval.metrics.ece_by_chance`. ``brier_ci`` is bootstrapped by product.
     """
 
     feature: str
@@ -280,7 +280,7 @@ class ConfidenceDoc(TypedDict):
     strangers: float
     answers: int
     ece: float | None
-    ece_ci: Ends
+    ece_by_chance: float | None
     brier: float | None
     brier_ci: Ends
     bins: list[ReliabilityBinDoc]

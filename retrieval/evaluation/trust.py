@@ -9,8 +9,8 @@ from retrieval.evaluation.document import ConfidenceDoc, ReliabilityBinDoc
 from retrieval.evaluation.fit import STRANGERS, trials
 from retrieval.evaluation.rates import number, rate_of
 from retrieval.evaluation.recognize import Answers
-from retrieval.intervals import ece_interval, rate_interval
-from retrieval.metrics import reliability
+from retrieval.intervals import rate_interval
+from retrieval.metrics import ece_by_chance, reliability
 
 
 def confidence_section(answers: Answers, confidence: Confidence | None, *, same_photos: bool) -> ConfidenceDoc | None:
@@ -27,12 +27,10 @@ def confidence_section(answers: Answers, confidence: Confidence | None, *, same_
     claimed = confidence.map(data.features[confidence.feature])
     judged = reliability(claimed, data.right)
     products, owner = np.unique(data.products, return_inverse=True)
-    gaps = np.zeros((len(products), len(judged.bins)))
     bins = []
     for i, bin_ in enumerate(judged.bins):
         last = i == len(judged.bins) - 1
         inside = (claimed >= bin_.low) & ((claimed <= bin_.high) if last else (claimed < bin_.high))
-        np.add.at(gaps[:, i], owner[inside], data.right[inside] - claimed[inside])
         bins.append(
             ReliabilityBinDoc(
                 low=bin_.low,
@@ -51,7 +49,7 @@ def confidence_section(answers: Answers, confidence: Confidence | None, *, same_
         strangers=STRANGERS,
         answers=int(np.size(data.right)),
         ece=number(judged.ece),
-        ece_ci=ece_interval(gaps, answered).to_json(),
+        ece_by_chance=number(ece_by_chance(claimed)),
         brier=number(judged.brier),
         brier_ci=rate_interval(errors, answered).to_json(),
         bins=bins,

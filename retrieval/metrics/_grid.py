@@ -210,7 +210,8 @@ class _Tally:
         self._shift = (fine_slot - np.arange(len(fine_slot))) * LEVELS_PER_BIN
         self._wanted = fine_slot >= 0
         self._any_wanted = bool(self._wanted.any())
-        self._keys = np.empty(_CHUNK_ROWS * _COLUMNS, np.uint16)
+        # As wide as an index: neither bincount nor take has to convert them again.
+        self._keys = np.empty(_CHUNK_ROWS * _COLUMNS, np.intp)
 
     def add(self, values: NDArray[np.float32], kind: int) -> None:
         """Count distances given in bins (``d * 2^13``), at most a chunk of them; kind 0 same, 1 different."""
@@ -218,7 +219,7 @@ class _Tally:
         np.copyto(keys, values, casting="unsafe")
         self.coarse[kind] += np.bincount(keys, minlength=BINS + 1)
         if self._any_wanted:
-            chosen = values[np.flatnonzero(self._wanted[keys])]
+            chosen = values[np.flatnonzero(self._wanted.take(keys))]
             levels = (chosen * np.float32(LEVELS_PER_BIN)).astype(np.int64)
             self.fine[kind].append(levels + self._shift[levels // LEVELS_PER_BIN])
 

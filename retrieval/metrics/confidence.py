@@ -230,6 +230,23 @@ def reliability(probabilities: NDArray[np.floating], correct: NDArray[np.bool_],
     return Reliability(result, ece, float(np.mean((p - hit) ** 2)), len(p))
 
 
+def ece_by_chance(probabilities: NDArray[np.floating], *, bins: int = 10, draws: int = 200, seed: int = 0) -> float:
+    """The expected calibration error of claims that hold exactly, from so few answers alone.
+
+    The mean over outcomes drawn from the claimed probabilities themselves (consistency resampling: Bröcker and
+    Smith 2007). A measured error not far above it says nothing against the claims. nan without answers.
+
+    Args:
+        probabilities: claimed, in [0, 1], shape (n,).
+        bins: as in `reliability`.
+        draws: how many.
+        seed: of the random numbers.
+    """
+    p = np.asarray(probabilities, np.float64)
+    rng = np.random.default_rng(seed)
+    return float(np.mean([reliability(p, rng.random(len(p)) < p, bins=bins).ece for _ in range(draws)]))
+
+
 def _outcomes(
     scores: NDArray[np.floating], correct: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

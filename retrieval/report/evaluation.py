@@ -238,10 +238,11 @@ def _confidence(document: EvaluationDoc) -> Section | None:
     if confidence is None:
         return None
     about = (
-        f"Fitted on {confidence['fitted_on']}, measured on {confidence['answers']:,} answers here: expected "
-        f"calibration error {in_percent(confidence['ece'], 1)} {interval(confidence['ece_ci'], 1)}, Brier score "
-        f"{number(confidence['brier'])} {plain_interval(confidence['brier_ci'])}. "
-        f"Strangers make up {in_percent(confidence['strangers'])} of the photos tried."
+        f"Fitted on {confidence['fitted_on']}, measured on {plural(confidence['answers'], 'answer')} here: expected "
+        f"calibration error {in_percent(confidence['ece'], 1)}, of which so few answers make "
+        f"{in_percent(confidence['ece_by_chance'], 1)} by chance; Brier score {number(confidence['brier'])} "
+        f"{plain_interval(confidence['brier_ci'])}. Strangers make up {in_percent(confidence['strangers'])} of the "
+        "photos tried."
     )
     rows = [
         [

@@ -99,7 +99,7 @@ def test_a_gallery_whose_files_are_gone_is_measured_and_said(
     capsys.readouterr()
     document = evaluated(capsys, "--gallery", "index")
     assert document["excluded"]["unchecked"] == PRODUCTS * VIEWS["train"]
-    assert any("could not be looked for" in w for w in document["warnings"])
+    assert any("could not be searched for near duplicates" in w for w in document["warnings"])
 
 
 def test_a_planted_duplicate_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

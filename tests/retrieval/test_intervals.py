@@ -13,13 +13,14 @@ from retrieval.intervals import (
     Interval,
     by_product,
     clopper_pearson,
+    eer_interval,
     far_interval,
     paired_difference,
     rate_interval,
     val_interval,
     wilson,
 )
-from retrieval.metrics import ProductPairCounts, accepted_by_product
+from retrieval.metrics import ProductPairCounts, accepted_by_product, pair_rates
 from tests.retrieval.embeddings import clustered, constant, perfect
 
 counts = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -102,6 +103,65 @@ def test_the_interval_of_far_is_that_of_drawing_products_one_by_one() -> None:
     assert interval.method == "product-pairs"
     assert interval.low == pytest.approx(np.quantile(drawn, 0.025), abs=0.1 * width)
     assert interval.high == pytest.approx(np.quantile(drawn, 0.975), abs=0.1 * width)
+
+
+def test_the_interval_of_the_eer_is_that_of_the_eer_of_drawn_products() -> None:
+    data = clustered(240, 24, seed=3, noise=1.3)
+    curve = pair_rates(*data).curve
+    rows = [np.flatnonzero(data.labels == product) for product in np.unique(data.labels)]
+    rng = np.random.default_rng(5)
+
+    def eer(picks: np.ndarray) -> float:
+        # Each drawn copy is a product of its own; pairs of two copies of one product are no different-product pairs.
+        near = pair_distances(data.embeddings, [rows[p] for p in picks], picks)
+        return brute_eer(*near)
+
+    drawn = [eer(rng.integers(0, len(rows), len(rows))) for _ in range(600)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    threshold, slope = curve.crossing() or (math.nan, math.nan)
+    interval = eer_interval(curve.eer, accepted_by_product(*data, threshold), slope)
+    assert interval.low == pytest.approx(low, abs=0.15 * (high - low))
+    assert interval.high == pytest.approx(high, abs=0.15 * (high - low))
+    assert interval.low < curve.eer < interval.high
+
+
+def pair_distances(
+    embeddings: np.ndarray, members: list[np.ndarray], products: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted distances of all same-product and all different-product pairs of some products."""
+    same, different = [], []
+    for a, left in enumerate(members):
+        own = 2 - 2 * embeddings[left] @ embeddings[left].T
+        same.append(own[np.triu_indices(len(left), 1)])
+        different += [
+            (2 - 2 * embeddings[left] @ embeddings[right].T).ravel()
+            for b, right in enumerate(members[a + 1 :], a + 1)
+            if products[a] != products[b]
+        ]
+    return np.sort(np.concatenate(same)), np.sort(np.concatenate(different))
+
+
+def brute_eer(same: np.ndarray, different: np.ndarray) -> float:
+    far = np.searchsorted(different, same, side="right") / len(different)
+    frr = 1 - np.arange(1, len(same) + 1) / len(same)
+    place = int(np.argmax(far >= frr))
+    return float((far[place] + frr[place]) / 2)
+
+
+def test_the_interval_of_the_eer_at_its_ends() -> None:
+    def interval(data) -> Interval:  # type: ignore[no-untyped-def]
+        curve = pair_rates(*data).curve
+        threshold, slope = curve.crossing() or (math.nan, math.nan)
+        return eer_interval(curve.eer, accepted_by_product(*data, threshold), slope)
+
+    apart = interval(perfect(8, 3))
+    assert (apart.low, apart.method) == (0.0, "exact")
+    assert apart.high == clopper_pearson(0, 8).high
+    alike = interval(constant(8, 3))
+    assert (alike.low, alike.high) == (0.5, 0.5)
+    assert interval(perfect(2, 3)).method == "none"
+    assert pair_rates(*perfect(1, 3)).curve.crossing() is None
+    assert pair_rates(*perfect(3, 1)).curve.crossing() is None
 
 
 def test_far_of_many_products_is_summed_by_strips(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from retrieval.metrics import (
     IsotonicMap,
     LogisticMap,
     Rate,
+    ece_by_chance,
     fit_isotonic,
     fit_logistic,
     map_from_json,
@@ -169,3 +170,16 @@ def test_what_cannot_be_fitted_is_refused() -> None:
             fit_isotonic(scores, correct)
         with pytest.raises(ValueError, match="expected finite scores"):
             fit_logistic(scores, correct)
+
+
+def test_the_error_by_chance_is_that_of_claims_that_hold() -> None:
+    # One bin of n answers claimed at p: E|Binomial(n, p) / n - p|.
+    n, p = 40, 0.7
+    hits = np.arange(n + 1)
+    weights = np.array([math.comb(n, int(k)) * p**k * (1 - p) ** (n - k) for k in hits])
+    exact = float((weights * np.abs(hits / n - p)).sum())
+    assert ece_by_chance(np.full(n, p), draws=4000) == pytest.approx(exact, rel=0.03)
+    assert ece_by_chance(np.array([0.0, 1.0, 1.0])) == 0.0
+    many = np.random.default_rng(1).random(20_000)
+    assert ece_by_chance(many, draws=20) < 0.01 < ece_by_chance(many[:100], draws=20)
+    assert math.isnan(ece_by_chance(np.empty(0)))
