@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+from html import escape, unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -26,27 +30,51 @@ def screenshot(url: str, *, size: tuple[int, int] = (1280, 800), seconds: int = 
         size: of the window, pixels.
         seconds: of the page's own time, which runs ahead of the clock while the page waits for nothing.
     """
-    assert _FOUND is not None
     with tempfile.TemporaryDirectory(prefix="itemrec-chromium-", ignore_cleanup_errors=True) as folder:
         picture = Path(folder) / "page.png"
-        command = [
-            _FOUND,
-            "--headless=new",
-            f"--user-data-dir={folder}/profile",
-            "--disable-dev-shm-usage",
-            "--disable-background-networking",
-            "--no-first-run",
-            "--hide-scrollbars",
-            "--use-gl=angle",  # WebGL drawn by the CPU: test machines have no other
-            "--use-angle=swiftshader",
-            "--enable-unsafe-swiftshader",
-            f"--window-size={size[0]},{size[1]}",
-            f"--virtual-time-budget={seconds * 1000}",
-            f"--screenshot={picture}",
-            url,
-        ]
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            command.insert(1, "--no-sandbox")  # it has none for root
-        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+        webgl = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]  # drawn by the CPU
+        done = _chromium(folder, url, size, seconds, [*webgl, "--hide-scrollbars", f"--screenshot={picture}"])
         assert picture.exists(), done.stderr[-2000:]
         return Image.open(picture).convert("RGB")
+
+
+def measured(html: str, script: str, *, size: tuple[int, int]) -> Any:
+    """What a script says of a page once it is laid out.
+
+    Args:
+        html: the page. It is shown in a frame, since windows have a least width that phones do not have.
+        script: the body of a function of the page's ``document`` that returns something for ``JSON.stringify``.
+        size: of the frame, pixels.
+    """
+    frame = f'<iframe style="border: 0; width: {size[0]}px; height: {size[1]}px" srcdoc="{escape(html)}"></iframe>'
+    ask = f"document.title = JSON.stringify(((document) => {{ {script} }})(frames[0].document));"
+    with tempfile.TemporaryDirectory(prefix="itemrec-chromium-", ignore_cleanup_errors=True) as folder:
+        file = Path(folder) / "page.html"
+        file.write_text(
+            f"<!doctype html><meta charset=utf-8>{frame}<script>onload = () => {{ {ask} }}</script>", "utf-8"
+        )
+        done = _chromium(folder, file.as_uri(), (1600, 1000), 5, ["--hide-scrollbars", "--dump-dom"])
+    title = re.search(r"<title>(.*?)</title>", done.stdout, flags=re.DOTALL)
+    assert title is not None, done.stderr[-2000:]
+    return json.loads(unescape(title[1]))
+
+
+def _chromium(
+    folder: str, url: str, size: tuple[int, int], seconds: int, options: list[str]
+) -> subprocess.CompletedProcess[str]:
+    assert _FOUND is not None
+    command = [
+        _FOUND,
+        "--headless=new",
+        f"--user-data-dir={folder}/profile",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--no-first-run",
+        f"--window-size={size[0]},{size[1]}",
+        f"--virtual-time-budget={seconds * 1000}",
+        *options,
+        url,
+    ]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.insert(1, "--no-sandbox")  # it has none for root
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
