@@ -274,7 +274,8 @@ def test_surroundings_agree_with_brute_force(spread: float) -> None:
             near = near[np.isfinite(near)][:VOTERS]
             if other == code:
                 assert around.own[i] == pytest.approx(near.mean() if len(near) else np.inf, abs=1e-6)
-                assert around.nearest_own[i] == (near[0] if len(near) else np.inf)
+                # Matrix products of other shapes round differently in the last bit.
+                assert around.nearest_own[i] == pytest.approx(near[0] if len(near) else np.inf, abs=1e-6)
             elif sizes[other] >= 2:
                 means[other] = near.mean()
             if other != code and np.isfinite(around.nearest_own[i]) and near[0] < around.nearest_own[i]:
