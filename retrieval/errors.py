@@ -87,6 +87,10 @@ class DownloadError(ItemrecError):
     """A model could not be fetched, or is not what its hash promised."""
 
 
+class CollapseError(ItemrecError):
+    """Training made all embeddings alike; going on would not part them again."""
+
+
 class StoreError(ItemrecError):
     """The index could not be read or written."""
 

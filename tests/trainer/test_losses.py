@@ -1,190 +1,206 @@
-"""Each loss against a brute-force oracle in numpy loops, and its gradient where rows coincide."""
+"""Each loss against its paper in plain loops, and what must hold for any batch."""
 
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from keras import ops
 
-from trainer.losses import (
-    anchor_negative,
-    anchor_positive,
-    cosine_classifier,
-    embedding_spread,
-    normalized_softmax,
-    squared_distances,
-    supcon,
-    triplet_batch_hard,
-    triplet_random,
-    triplet_semi_hard,
+from tests.trainer import loss_oracles as oracle
+from tests.trainer.loss_oracles import batch, distance, negatives, positives, triplets
+from trainer import losses
+
+# name: (loss, oracle)
+ON_EMBEDDINGS = {
+    "supcon": (losses.supcon(0.2), lambda y, x: oracle.supcon(y, x, 0.2)),
+    "batch hard": (losses.triplet_batch_hard(0.3), lambda y, x: oracle.batch_hard(y, x, 0.3)),
+    "batch hard, soft": (losses.triplet_batch_hard(soft=True), lambda y, x: oracle.batch_hard(y, x, soft=True)),
+    "semi-hard": (losses.triplet_semi_hard(0.3), lambda y, x: oracle.semi_hard(y, x, 0.3)),
+    "batch all": (losses.triplet_batch_all(0.3), lambda y, x: oracle.batch_all(y, x, 0.3)),
+    "batch all, soft": (losses.triplet_batch_all(soft=True), lambda y, x: oracle.batch_all(y, x, soft=True)),
+    "multi-similarity": (losses.multi_similarity(), oracle.multi_similarity),
+    "active triplets": (losses.active_triplets(0.3), lambda y, x: oracle.active_triplets(y, x, 0.3)),
+}
+ON_COSINES = {
+    "normalized softmax": (losses.normalized_softmax(0.1), lambda y, c: oracle.normalized_softmax(y, c, 0.1)),
+    "arcface": (losses.arcface(), oracle.arcface),
+    "proxy anchor": (losses.proxy_anchor(), oracle.proxy_anchor),
+}
+TRIPLETS = {
+    "random": lambda margin: losses.triplet_random(margin, seed=3),
+    "batch hard": losses.triplet_batch_hard,
+    "semi-hard": losses.triplet_semi_hard,
+    "batch all": losses.triplet_batch_all,
+}
+
+batches = st.builds(
+    batch,
+    st.integers(0, 2**31),
+    n=st.integers(2, 14),
+    d=st.integers(2, 9),
+    products=st.integers(1, 6),
 )
-
-
-def batch(seed, n=12, d=5, products=4):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, d))
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    return rng.integers(0, products, n), x.astype(np.float32)
-
-
-def distance(x, i, j):
-    return float(((x[i].astype(float) - x[j].astype(float)) ** 2).sum())
-
-
-def oracle_supcon(labels, x, t):
-    losses = []
-    for i in range(len(x)):
-        positives = [j for j in range(len(x)) if j != i and labels[j] == labels[i]]
-        total = sum(np.exp(float(x[i] @ x[j]) / t) for j in range(len(x)) if j != i)
-        terms = [-np.log(np.exp(float(x[i] @ x[p]) / t) / total) for p in positives]
-        losses.append(np.mean(terms) if terms else 0.0)
-    return losses
-
-
-def oracle_batch_hard(labels, x, margin, soft):
-    losses = []
-    for i in range(len(x)):
-        positives = [distance(x, i, j) for j in range(len(x)) if j != i and labels[j] == labels[i]]
-        negatives = [distance(x, i, j) for j in range(len(x)) if labels[j] != labels[i]]
-        if not positives or not negatives:
-            losses.append(0.0)
-            continue
-        gap = max(positives) - min(negatives)
-        losses.append(np.log1p(np.exp(gap)) if soft else max(0.0, gap + margin))
-    return losses
-
-
-def oracle_semi_hard(labels, x, margin):
-    losses = []
-    for i in range(len(x)):
-        negatives = [distance(x, i, j) for j in range(len(x)) if labels[j] != labels[i]]
-        terms = []
-        for p in range(len(x)):
-            if p == i or labels[p] != labels[i] or not negatives:
-                continue
-            to_positive = distance(x, i, p)
-            farther = [n for n in negatives if n > to_positive]
-            negative = min(farther) if farther else max(negatives)
-            terms.append(max(0.0, to_positive - negative + margin))
-        losses.append(np.mean(terms) if terms else 0.0)
-    return losses
 
 
 def value(loss, labels, x):
     return ops.convert_to_numpy(loss(ops.convert_to_tensor(labels), ops.convert_to_tensor(x)))
 
 
+def agrees(received, expected):
+    np.testing.assert_allclose(received, expected, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ON_EMBEDDINGS)
+@settings(max_examples=25)
+@given(data=batches)
+def test_losses_on_embeddings_are_what_their_papers_say(name, data):
+    loss, expected = ON_EMBEDDINGS[name]
+    labels, x, _ = data
+    received = value(loss, labels, x)
+    assert received.shape == (len(x),)
+    agrees(received, expected(labels, x))
+    agrees(value(loss, labels[:, None].astype("float32"), x), received)  # as Keras hands labels over
+
+
+@pytest.mark.parametrize("name", ON_COSINES)
+@settings(max_examples=25)
+@given(data=batches)
+def test_losses_on_cosines_are_what_their_papers_say(name, data):
+    loss, expected = ON_COSINES[name]
+    labels, _, cosines = data
+    received = value(loss, labels, cosines)
+    assert received.shape == (len(labels),)
+    agrees(received, expected(labels, cosines))
+    agrees(value(loss, labels[:, None].astype("float32"), cosines), received)
+
+
+@pytest.mark.parametrize("name", [n for n in ON_EMBEDDINGS if n not in ("supcon", "multi-similarity")])
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_triplets_take_vectors_of_any_length_and_place(name, offset):
+    loss, expected = ON_EMBEDDINGS[name]
+    labels, x, _ = batch(1, n=16, d=8, unit=False)
+    x = x + np.float32(offset)  # no digits are lost to a common offset
+    np.testing.assert_allclose(value(loss, labels, x), expected(labels, x), rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", TRIPLETS)
+@settings(max_examples=20)
+@given(data=batches, factor=st.sampled_from([0.25, 2.0, 8.0]))
+def test_triplets_scale_with_the_square_of_the_vectors(name, data, factor):
+    labels, x, _ = data
+    small, large = value(TRIPLETS[name](0.2), labels, x), value(TRIPLETS[name](0.2 * factor**2), labels, factor * x)
+    np.testing.assert_allclose(large, factor**2 * small, rtol=1e-4, atol=2e-5 * factor**2)
+
+
+@pytest.mark.parametrize("name", ON_EMBEDDINGS)
+@settings(max_examples=20)
+@given(data=batches, seed=st.integers(0, 2**31))
+def test_order_rotation_and_the_names_of_products_do_not_matter(name, data, seed):
+    labels, x, _ = data
+    loss = ON_EMBEDDINGS[name][0]
+    rng = np.random.default_rng(seed)
+    before = value(loss, labels, x)
+    order = rng.permutation(len(x))
+    agrees(value(loss, labels[order], x[order]), before[order])
+    agrees(value(loss, rng.permutation(1000)[labels], x), before)
+    turn, _ = np.linalg.qr(rng.normal(size=(x.shape[1], x.shape[1])))
+    agrees(value(loss, labels, (x @ turn).astype("float32")), before)
+
+
+@pytest.mark.parametrize("name", ON_COSINES)
+@settings(max_examples=20)
+@given(data=batches, seed=st.integers(0, 2**31))
+def test_order_of_pictures_and_products_does_not_matter(name, data, seed):
+    labels, _, cosines = data
+    loss = ON_COSINES[name][0]
+    rng = np.random.default_rng(seed)
+    before = value(loss, labels, cosines)
+    order = rng.permutation(len(labels))
+    agrees(value(loss, labels[order], cosines[order]), before[order])
+    columns = rng.permutation(cosines.shape[1])
+    agrees(value(loss, np.argsort(columns)[labels], cosines[:, columns]), before)
+
+
+@settings(max_examples=25)
+@given(data=batches)
+def test_the_hardest_triplet_costs_most_and_an_anchor_alone_costs_nothing(data):
+    labels, x, _ = data
+    hardest = value(losses.triplet_batch_hard(0.2), labels, x)
+    assert (hardest >= 0.0).all()
+    for easier in (losses.triplet_random(0.2), losses.triplet_semi_hard(0.2)):
+        assert (value(easier, labels, x) <= hardest + 1e-5).all()
+    for name, (loss, _) in ON_EMBEDDINGS.items():
+        needs_negative = name != "supcon"
+        for i, row in enumerate(value(loss, labels, x)):
+            if not positives(labels, i) or (needs_negative and not negatives(labels, i)):
+                assert row == 0.0, name
+
+
+@settings(max_examples=25)
+@given(data=batches)
+def test_arcface_without_a_margin_is_the_normalized_softmax_and_with_one_costs_more(data):
+    labels, _, cosines = data
+    plain = value(losses.normalized_softmax(1 / 16), labels, cosines)
+    np.testing.assert_allclose(value(losses.arcface(0.0, 16.0), labels, cosines), plain, rtol=1e-4, atol=2e-2)
+    assert (value(losses.arcface(0.3, 16.0), labels, cosines) >= plain - 2e-2).all()
+
+
 @pytest.mark.parametrize("seed", range(5))
-class TestAgainstBruteForce:
-    def test_supcon(self, seed):
-        labels, x = batch(seed)
-        np.testing.assert_allclose(value(supcon(0.2), labels, x), oracle_supcon(labels, x, 0.2), rtol=1e-4, atol=1e-5)
-
-    @pytest.mark.parametrize("soft", [False, True])
-    def test_batch_hard(self, seed, soft):
-        labels, x = batch(seed)
-        np.testing.assert_allclose(
-            value(triplet_batch_hard(0.3, soft=soft), labels, x),
-            oracle_batch_hard(labels, x, 0.3, soft),
-            rtol=1e-4,
-            atol=1e-5,
-        )
-
-    def test_semi_hard(self, seed):
-        labels, x = batch(seed)
-        np.testing.assert_allclose(
-            value(triplet_semi_hard(0.3), labels, x), oracle_semi_hard(labels, x, 0.3), rtol=1e-4, atol=1e-5
-        )
-
-    def test_random_triplets_are_possible_triplets_and_all_of_them_occur(self, seed):
-        labels, x = batch(seed, n=8, products=3)
-        loss = triplet_random(0.3, seed=seed)
-        drawn = np.stack([value(loss, labels, x) for _ in range(200)])
-        for i in range(len(x)):
-            possible = {
-                round(max(0.0, distance(x, i, p) - distance(x, i, n) + 0.3), 4)
-                for p in range(len(x))
-                for n in range(len(x))
-                if p != i and labels[p] == labels[i] and labels[n] != labels[i]
-            } or {0.0}
-            seen = {round(float(v), 4) for v in drawn[:, i]}
-            for v in seen:
-                assert min(abs(v - p) for p in possible) < 2e-4
-            assert len(seen) >= 0.8 * len(possible)
-
-    def test_normalized_softmax(self, seed):
-        labels, x = batch(seed)
-        layer = cosine_classifier(4)
-        cosines = ops.convert_to_numpy(layer(x))
-        expected = [-np.log(np.exp(c[y] / 0.1) / np.exp(c / 0.1).sum()) for c, y in zip(cosines, labels, strict=True)]
-        np.testing.assert_allclose(
-            value(normalized_softmax(0.1), labels[:, None], cosines), expected, rtol=1e-4, atol=1e-5
-        )
-
-    def test_batch_statistics(self, seed):
-        labels, x = batch(seed)
-        same = labels[:, None] == labels[None, :]
-        d = np.array([[distance(x, i, j) for j in range(len(x))] for i in range(len(x))])
-        positives = [[d[i, j] for j in range(len(x)) if same[i, j] and i != j] for i in range(len(x))]
-        np.testing.assert_allclose(
-            value(anchor_positive, labels, x), [np.mean(p) if p else 0 for p in positives], atol=1e-5
-        )
-        np.testing.assert_allclose(
-            value(anchor_negative, labels, x), (d * ~same).sum(1) / np.maximum((~same).sum(1), 1), atol=1e-5
-        )
-        assert value(embedding_spread, labels, x).mean() == pytest.approx(x.var(axis=0).sum(), abs=1e-5)
+def test_random_triplets_are_possible_triplets_and_all_of_them_occur(seed):
+    labels, x, _ = batch(seed, n=8, products=3)
+    usable = {a for a, _, _ in triplets(labels)}
+    drawn = np.stack([value(losses.triplet_random(0.3, seed=s), labels, x) for s in range(200)])
+    drawn *= len(usable) / len(x)  # back from the mean over usable anchors
+    for i in range(len(x)):
+        possible = {
+            round(max(0.0, distance(x, i, p) - distance(x, i, m) + 0.3), 4) for a, p, m in triplets(labels) if a == i
+        } or {0.0}
+        seen = {round(float(v), 4) for v in drawn[:, i]}
+        for v in seen:
+            assert min(abs(v - p) for p in possible) < 2e-4
+        assert len(seen) >= 0.8 * len(possible)
 
 
-EMBEDDING_LOSSES = {
-    "supcon": supcon(0.1),
-    "random": triplet_random(0.2, seed=1),
-    "batch hard": triplet_batch_hard(0.2),
-    "batch hard, soft": triplet_batch_hard(0.2, soft=True),
-    "semi-hard": triplet_semi_hard(0.2),
-}
+def test_random_triplets_are_a_function_of_the_batch_and_differ_when_it_is_shuffled():
+    labels, x, _ = batch(0, n=32, products=4)
+    loss = losses.triplet_random(0.3, seed=1)
+    np.testing.assert_array_equal(value(loss, labels, x), value(loss, labels, x))
+    order = np.random.default_rng(0).permutation(len(x))
+    assert np.abs(value(loss, labels[order], x[order]) - value(loss, labels, x)[order]).max() > 0.1
 
 
-@pytest.mark.parametrize("name", EMBEDDING_LOSSES)
-@pytest.mark.parametrize("case", ["all rows coincide", "positives coincide", "one product", "all alone"])
-def test_values_and_gradients_stay_finite(name, case):
-    import tensorflow as tf
-
-    labels = np.array([0, 0, 1, 1, 2, 2])
-    x = np.eye(6, 8, dtype=np.float32)
-    if case == "all rows coincide":
-        x[:] = x[0]
-    elif case == "positives coincide":
-        x = x[labels]
-    elif case == "one product":
-        labels[:] = 0
-    else:
-        labels = np.arange(6)
-    variable = tf.Variable(x)
-    with tf.GradientTape() as tape:
-        unit = variable / tf.norm(variable, axis=1, keepdims=True)
-        loss = EMBEDDING_LOSSES[name](tf.constant(labels), unit)
-    gradient = tape.gradient(loss, variable)
-    assert loss.shape == (6,)
-    assert np.isfinite(loss.numpy()).all()
-    assert gradient is not None
-    assert np.isfinite(gradient.numpy()).all()
-    if case == "all alone":
-        np.testing.assert_allclose(loss.numpy(), 0.0, atol=1e-6)
+@pytest.mark.parametrize("seed", range(3))
+def test_batch_statistics(seed):
+    labels, x, _ = batch(seed)
+    own = [[distance(x, i, j) for j in positives(labels, i)] for i in range(len(x))]
+    others = [[distance(x, i, j) for j in negatives(labels, i)] for i in range(len(x))]
+    agrees(value(losses.anchor_positive, labels, x), [np.mean(d) if d else 0 for d in own])
+    agrees(value(losses.anchor_negative, labels, x), [np.mean(d) if d else 0 for d in others])
+    assert value(losses.embedding_spread, labels, x).mean() == pytest.approx(x.var(axis=0).sum(), abs=1e-5)
 
 
-def test_distances_of_unnormalized_rows_have_a_finite_gradient_at_zero():
-    import tensorflow as tf
-
-    x = tf.Variable(np.full((3, 4), 7.0, np.float32))
-    with tf.GradientTape() as tape:
-        d = squared_distances(x)
-    np.testing.assert_allclose(d.numpy(), 0.0, atol=1e-3)
-    assert np.isfinite(tape.gradient(d, x).numpy()).all()
+def test_metrics_are_means_over_the_anchors_that_have_what_they_compare():
+    labels = np.array([0, 0, 1, 2, 3, 4, 5, 6])  # two anchors of eight have a positive
+    x = np.eye(8, dtype="float32")
+    x[1] = x[0] * 0.6 + x[1] * 0.8  # squared L2 to row 0: 2 - 2 * 0.6
+    metrics = {metric.name: metric for metric in losses.pair_metrics(2.0)}
+    for _ in range(2):
+        for metric in metrics.values():
+            metric.update_state(labels, x)
+    for metric in metrics.values():  # a batch without any positive changes nothing about positives
+        metric.update_state(np.arange(8), np.eye(8, dtype="float32"))
+    received = {name: float(metric.result()) for name, metric in metrics.items()}
+    assert received["anchor_positive"] == pytest.approx(0.8, abs=1e-5)
+    assert received["active_triplets"] == pytest.approx(1.0)
+    assert 1.9 < received["anchor_negative"] <= 2.0
+    assert 0.8 < received["embedding_spread"] < 0.9
 
 
 def test_the_classifier_keeps_unit_columns_after_a_step():
     source = keras.Input((6,))
-    model = keras.Model(source, cosine_classifier(5)(source))
-    model.compile(keras.optimizers.SGD(1.0), normalized_softmax(0.1), jit_compile=False)
+    model = keras.Model(source, losses.cosine_classifier(5)(source))
+    model.compile(keras.optimizers.SGD(1.0), losses.normalized_softmax(0.1), jit_compile=False)
     rng = np.random.default_rng(0)
     model.train_on_batch(rng.normal(size=(8, 6)).astype("float32"), rng.integers(0, 5, 8))
     norms = np.linalg.norm(model.layers[-1].get_weights()[0], axis=0)

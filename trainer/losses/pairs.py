@@ -20,7 +20,9 @@ FAR_AWAY = 1e9
 def squared_distances(embeddings: Tensor) -> Tensor:
     """Squared L2 between all rows: ``|a|² + |b|² - 2ab``, never below 0.
 
-    There is no square root in it, so its gradient is finite where two rows coincide.
+    There is no square root in it, so its gradient is finite where two rows coincide. Rows are
+    measured from their mean: distances and gradients stay what they are, and rows far from
+    the origin (embeddings that are not normalized) lose no digits to what they have in common.
 
     Args:
         embeddings: shape (n, d); unit vectors or not.
@@ -28,8 +30,9 @@ def squared_distances(embeddings: Tensor) -> Tensor:
     Returns:
         shape (n, n); for unit vectors in [0, 4].
     """
-    squares = ops.sum(ops.square(embeddings), axis=1)  # (n,)
-    products = ops.matmul(embeddings, ops.transpose(embeddings))  # (n, n)
+    rows = embeddings - ops.stop_gradient(ops.mean(embeddings, axis=0, keepdims=True))  # (n, d)
+    squares = ops.sum(ops.square(rows), axis=1)  # (n,)
+    products = ops.matmul(rows, ops.transpose(rows))  # (n, n)
     return ops.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0)
 
 
@@ -46,6 +49,23 @@ def same_product(labels: Tensor) -> tuple[Tensor, Tensor]:
     same = ops.cast(ops.equal(flat[:, None], flat[None, :]), "float32")
     itself = ops.eye(ops.shape(flat)[0], dtype="float32")
     return same - itself, 1.0 - same
+
+
+def over_usable(losses: Tensor, usable: Tensor) -> Tensor:
+    """Rows whose plain mean, which Keras takes, is the mean over the usable anchors alone.
+
+    So a loss means the same in batches of any make: where a third of the anchors have a
+    positive, a collapsed hinge still is its margin and not a third of it.
+
+    Args:
+        losses: one per anchor, shape (n,).
+        usable: above 0 where the anchor has what the loss compares, shape (n,).
+
+    Returns:
+        shape (n,): 0 where not usable, else the loss times n / number of usable anchors.
+    """
+    mask = ops.cast(usable > 0.0, losses.dtype)  # (n,)
+    return ops.where(usable > 0.0, losses, 0.0) / ops.maximum(ops.mean(mask), 1e-9)
 
 
 def _mean_per_anchor(distances: Tensor, mask: Tensor) -> Tensor:

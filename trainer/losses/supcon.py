@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from trainer.losses.pairs import FAR_AWAY, LossFunction, Tensor, same_product, squared_distances
+from trainer.losses.pairs import FAR_AWAY, LossFunction, Tensor, over_usable, same_product, squared_distances
 
 
 def supcon(temperature: float = 0.1) -> LossFunction:
@@ -24,6 +24,7 @@ def supcon(temperature: float = 0.1) -> LossFunction:
         others = logits - (1.0 - positive - negative) * FAR_AWAY  # an anchor is not its own candidate
         log_share = logits - ops.logsumexp(others, axis=1, keepdims=True)  # (n, n)
         positives = ops.sum(positive, axis=1)  # (n,)
-        return -ops.sum(positive * log_share, axis=1) / ops.maximum(positives, 1.0)
+        mean = -ops.sum(positive * log_share, axis=1) / ops.maximum(positives, 1.0)  # (n,)
+        return over_usable(mean, positives)
 
     return loss

@@ -1,0 +1,94 @@
+"""Tells a collapse, where all embeddings become one, from a slow start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from retrieval.errors import CollapseError
+
+_NEAR = 0.1
+"""Distances below this part of the loss's scale are no distances to it: a hinge is within 10 % of its margin."""
+
+_FALLEN = 0.1
+"""A collapse comes from somewhere: below this part of the widest so far."""
+
+_GROWTH = 1.1
+"""Distances that grow by more than this over the patience are on their way out."""
+
+
+class PairLog(Protocol):
+    """Means over an epoch (or over some steps), as `trainer.losses.metrics.pair_metrics` gives them."""
+
+    @property
+    def epoch(self) -> int:
+        """From 1."""
+
+    @property
+    def loss(self) -> float:
+        """Of training."""
+
+    @property
+    def anchor_positive(self) -> float:
+        """Squared L2 between pictures of one product."""
+
+    @property
+    def anchor_negative(self) -> float:
+        """Squared L2 between pictures of different products."""
+
+    @property
+    def active_triplets(self) -> float:
+        """Share of the triplets that break the margin."""
+
+    @property
+    def spread(self) -> float:
+        """Total variance of the embeddings of a batch."""
+
+
+@dataclass(slots=True)
+class CollapseMonitor:
+    """Watches the logs of a run; feed it each, also those before a resume.
+
+    A hinge loss sits at its margin exactly when both distances are small beside the margin:
+    ``|loss - margin| <= d(a, p) + d(a, n)``. So the monitor measures the widest of the three
+    (to the own product, to others, twice the spread) against the loss's scale. It takes all of:
+
+    - below a tenth of the scale, with nine in ten triplets active, in `patience` logs in a row;
+    - below a tenth of the widest seen in this run;
+    - not growing meanwhile, as a network does that starts close together and opens up.
+
+    A run that was that close from its first log on, and so never fell, gets three times the patience.
+
+    Attributes:
+        scale: the distance that the loss tells apart, `BuiltLosses.scale`; squared L2.
+        patience: logs in a row, at least 2.
+    """
+
+    scale: float = 0.2
+    patience: int = 3
+    _widest: float = field(default=0.0, init=False)
+    _close: list[float] = field(default_factory=list, init=False)
+
+    def check(self, log: PairLog) -> None:
+        """Take the next log into account.
+
+        Raises:
+            CollapseError: the run has collapsed.
+        """
+        width = max(log.anchor_positive, log.anchor_negative, 2.0 * log.spread)
+        self._widest = max(self._widest, width)
+        if not (width <= _NEAR * self.scale and log.active_triplets >= 0.9):
+            self._close.clear()
+            return
+        self._close.append(width)
+        fallen = width <= _FALLEN * self._widest
+        patience = self.patience if fallen else 3 * self.patience
+        if len(self._close) >= patience and width <= _GROWTH * self._close[-patience]:
+            raise CollapseError(
+                f"expected products to move apart, received one embedding for all pictures: since epoch "
+                f"{log.epoch - len(self._close) + 1} the loss stays at {log.loss:.3g} with a squared L2 of "
+                f"{log.anchor_positive:.2g} within and {log.anchor_negative:.2g} between products "
+                f"(at most {self._widest:.2g} before)",
+                hint="train with the loss supcon+softmax or triplet-semi-hard, on unit vectors, in batches of "
+                "16 products x 4 pictures; or lower the learning rate",
+            )
