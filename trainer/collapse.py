@@ -37,8 +37,8 @@ class PairLog(Protocol):
         """Squared L2 between pictures of different products."""
 
     @property
-    def active_triplets(self) -> float:
-        """Share of the triplets that break the margin."""
+    def active_triplets(self) -> float | None:
+        """Share of the triplets that break the margin; None counts as all."""
 
     @property
     def spread(self) -> float:
@@ -77,7 +77,7 @@ class CollapseMonitor:
         """
         width = max(log.anchor_positive, log.anchor_negative, 2.0 * log.spread)
         self._widest = max(self._widest, width)
-        if not (width <= _NEAR * self.scale and log.active_triplets >= 0.9):
+        if not (width <= _NEAR * self.scale and (log.active_triplets is None or log.active_triplets >= 0.9)):
             self._close.clear()
             return
         self._close.append(width)

@@ -134,3 +134,12 @@ def test_a_resumed_run_that_is_told_its_past_stops_where_it_would_have():
 @given(st.lists(st.floats(0.021, 4.0), max_size=40))
 def test_distances_the_loss_can_tell_apart_never_stop_a_run(widths):
     assert stopped_at(widths) is None
+
+
+def test_a_log_without_triplets_is_judged_by_its_distances():
+    monitor = CollapseMonitor()
+    *before, last = (replace(log, active_triplets=None) for log in logs([1.0, 1e-3, 1e-3, 1e-3]))
+    for log in before:
+        monitor.check(log)
+    with pytest.raises(CollapseError):
+        monitor.check(last)

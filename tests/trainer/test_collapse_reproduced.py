@@ -152,7 +152,7 @@ def test_the_alarm_is_not_premature(collapsed):
     for log in later:
         assert log.anchor_negative < 0.2 * MARGIN
         assert log.loss == pytest.approx(MARGIN, rel=0.2)
-    assert recall_at_1(collapsed.embeddings) < 0.25
+    assert recall_at_1(collapsed.embeddings) < 0.15  # the features alone find more
 
 
 def test_the_default_recipe_learns_the_same_data(collapsed, default):
