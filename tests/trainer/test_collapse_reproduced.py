@@ -168,3 +168,20 @@ def test_so_does_the_other_cure_that_the_message_names(collapsed, seed):
     assert semi_hard.alarm is None
     assert semi_hard.logs[-1].spread > 0.3
     assert recall_at_1(semi_hard.embeddings) > recall_at_1(collapsed.embeddings) + 0.4
+
+
+def report(name, run):
+    log = run.logs[(run.alarm_epoch or len(run.logs)) - 1]
+    told = f"epoch {run.alarm_epoch}" if run.alarm else "none"
+    distances = f"{log.anchor_positive:.3f} | {log.anchor_negative:.3f}"
+    print(f"| {name} | {told} | {log.loss:.3f} | {distances} | {log.spread:.3f} | {recall_at_1(run.embeddings):.3f} |")
+
+
+if __name__ == "__main__":  # python -m tests.trainer.test_collapse_reproduced
+    for number in range(3):
+        print(f"\nseed {number}: the features alone find {recall_at_1(features(number)[0]):.3f}")
+        print("| recipe | alarm | loss | within | between | spread | R@1 at the end |")
+        print("|---|---|---|---|---|---|---|")
+        report("batch-hard, any length, random batches", experiment(number))
+        for loss in ("triplet-batch-hard", "triplet-semi-hard", "supcon+softmax"):
+            report(f"{loss}, unit, PK batches", recipe(loss, number))
