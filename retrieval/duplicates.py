@@ -19,6 +19,15 @@ from retrieval import images
 NEAR_BITS = 6
 """Pictures whose hashes differ in at most so many bits are nearly the same picture."""
 
+SAME_LUMA = 0.6
+"""How far two blocks of one picture and its copy may lie apart: see `same_picture`."""
+
+SAME_CHROMA = 14.0
+"""The same for color, of 255."""
+
+_MINIATURE = 64
+_BLOCKS = 8
+_LEAST_CONTRAST = 4.0
 _SIDE = 32
 _KEPT = 8
 _FLAT = 1.0
@@ -107,6 +116,70 @@ def nearest(hashes_a: Hashes, hashes_b: Hashes) -> tuple[NDArray[np.int64], NDAr
         where[start : start + len(bits)] = place
         bits_there[start : start + len(bits)] = bits[np.arange(len(bits)), place]
     return where, bits_there
+
+
+def miniature(data: bytes) -> NDArray[np.uint8]:
+    """A picture as `same_picture` looks at it: YCbCr, 64 x 64 whatever its shape.
+
+    Args:
+        data: the bytes of the file.
+
+    Returns:
+        uint8, shape (64, 64, 3).
+
+    Raises:
+        ImageError: the bytes are not a picture we accept.
+    """
+    from PIL import Image
+
+    im = images.decode(data, target=(2 * _MINIATURE, 2 * _MINIATURE))
+    small = im.resize((_MINIATURE, _MINIATURE), Image.Resampling.BOX, reducing_gap=2.0)
+    return np.asarray(small.convert("YCbCr"))
+
+
+def same_picture(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
+    """Whether one picture is a copy of the other, saved again, resized or brightened.
+
+    The perceptual hash looks at coarse gray shapes, so it cannot tell two packs of one design. This can:
+    the pictures are compared block by block, in brightness (each picture brought to mean 0 and standard
+    deviation 1, so that exposure does not count) and in color. The block that differs most decides:
+    another word or another color differs in one place. A copy that was cropped is not recognized.
+
+    Args:
+        a: `miniature` of a picture whose perceptual hash is near the other's.
+        b: `miniature` of the other.
+    """
+    luma, chroma = block_differences(a, b)
+    return luma <= SAME_LUMA and chroma <= SAME_CHROMA
+
+
+def block_differences(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[float, float]:
+    """What `same_picture` goes by: the root mean square in brightness and the mean in color of the worst block.
+
+    Args:
+        a: `miniature` of a picture.
+        b: `miniature` of another.
+
+    Returns:
+        Brightness in standard deviations of the picture, color of 255.
+    """
+    one, other = a.astype(np.float32), b.astype(np.float32)
+    luma = (_standardized(one[..., 0]) - _standardized(other[..., 0])) ** 2
+    chroma = np.abs(one[..., 1:] - other[..., 1:]).mean(axis=2)
+    return float(_by_block(luma).max()) ** 0.5, float(_by_block(chroma).max())
+
+
+def _standardized(channel: NDArray[np.float32]) -> NDArray[np.float32]:
+    spread = max(float(channel.std()), _LEAST_CONTRAST)
+    scaled: NDArray[np.float32] = (channel - channel.mean()) / spread
+    return scaled
+
+
+def _by_block(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of each of 8 x 8 blocks."""
+    side = _MINIATURE // _BLOCKS
+    means: NDArray[np.float32] = values.reshape(_BLOCKS, side, _BLOCKS, side).mean(axis=(1, 3))
+    return means
 
 
 def _blocks(hashes_a: Hashes, hashes_b: Hashes) -> Iterator[tuple[int, NDArray[np.uint8]]]:

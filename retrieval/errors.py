@@ -8,7 +8,7 @@
     ├── BundleError               a bundle is damaged, incomplete or of an unknown format
     ├── EncoderError              the runtime refused the model or produced unusable vectors
     ├── DownloadError             a model could not be fetched or did not match its hash
-    └── StoreError                the index could not be read or written
+    └── StoreError                an index or a dataset could not be read or written
         ├── IndexNotFoundError    exit 2: there is no committed index at that place
         ├── ModelMismatchError    exit 2: another model built this index
         ├── IndexBusyError        another process holds it
@@ -92,7 +92,7 @@ class CollapseError(ItemrecError):
 
 
 class StoreError(ItemrecError):
-    """The index could not be read or written."""
+    """An index or a dataset could not be read or written."""
 
 
 class IndexNotFoundError(StoreError):

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import ImageError
-from retrieval.formats import Header, damaged, exif_orientation, hidden_content, read_header, truncated
+from retrieval.formats import Header, bare_jpeg, damaged, exif_orientation, hidden_content, read_header, truncated
 from retrieval.formats.decoders import WHITE, flatten, open_header, upright
 from retrieval.preprocessing import Preprocessing
 from retrieval.text import printable
@@ -238,6 +238,37 @@ def thumbnail(data: bytes, size: int, *, limits: Limits = DEFAULT_LIMITS) -> Ima
         im = decode(data, target=(size, size), limits=limits)
         im.thumbnail((size, size), reducing_gap=2.0)
         return im
+
+
+JPEG_QUALITY = 95
+"""Of pictures that `to_jpeg` encodes."""
+
+
+def to_jpeg(data: bytes, max_side: int, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """The picture as an RGB JPEG without metadata, upright, its longer side at most ``max_side``; never enlarged.
+
+    An upright RGB JPEG that is small enough keeps its coded pixels: only its metadata go. All else is decoded,
+    reduced by `thumbnail` and encoded at `JPEG_QUALITY`.
+
+    Args:
+        data: the bytes of the file.
+        max_side: pixels.
+        limits: what is refused.
+
+    Raises:
+        ImageError: see its reason.
+    """
+    with _foreign():
+        im, turn, header = _open(data, limits)
+        if header.format == "JPEG" and turn == 1 and im.mode == "RGB" and max(im.size) <= max_side:
+            im.draft(None, (1, 1))
+            im.load()  # what is cut or damaged says so
+            return bare_jpeg(data)
+        im = thumbnail(data, max_side, limits=limits)
+        im.info = {}  # Pillow would carry a comment over
+        file = io.BytesIO()
+        im.save(file, "JPEG", quality=JPEG_QUALITY)
+        return file.getvalue()
 
 
 def _placement(

@@ -1,4 +1,4 @@
-"""Who may use an index directory now: two file locks, and a note of who holds each."""
+"""Who may use a directory now: file locks, and a note of who holds each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.disk import os_errors
-from retrieval.errors import IndexBusyError
+from retrieval.errors import StoreError
 
 if TYPE_CHECKING:
     import filelock
@@ -90,9 +90,7 @@ class Lock:
         self._reported = 0.0
 
     @contextlib.contextmanager
-    def hold(
-        self, patience: float, busy: Callable[[Holder | None], IndexBusyError], phase: str = ""
-    ) -> Iterator[Holder]:
+    def hold(self, patience: float, busy: Callable[[Holder | None], StoreError], phase: str = "") -> Iterator[Holder]:
         """Take the lock, waiting at most ``patience`` seconds.
 
         Args:
@@ -101,8 +99,8 @@ class Lock:
             phase: what it is wanted for.
 
         Raises:
-            IndexBusyError: somebody else kept it for that long.
-            StoreError: the directory refuses lock files.
+            StoreError: somebody else kept it for that long (as ``busy`` words it), or the directory
+                refuses lock files.
         """
         lock = self._acquire(patience)
         if lock is None:
@@ -123,7 +121,7 @@ class Lock:
         deadline = time.monotonic() + patience
         lock = FileLock(self.path, thread_local=False)
         turnstile = FileLock(self.path.with_suffix(".turn"), thread_local=False) if patience > 0 else None
-        with os_errors("lock the index", self.path.parent):
+        with os_errors("take a lock", self.path.parent):
             try:
                 if turnstile is not None:
                     turnstile.acquire(timeout=patience, poll_interval=POLL_SECONDS)

@@ -17,6 +17,9 @@ Metadata = Mapping[str, JsonScalar]
 Where = Mapping[str, tuple[JsonScalar, ...]]
 """A filter on product metadata: every key must hold one of its values."""
 
+SPLITS = ("train", "val", "test")
+"""The folders of a dataset, in this order."""
+
 Verdict = Literal["match", "ambiguous", "unknown"]
 
 _NAMESPACE = "6f1c1d0e-3c57-5d0a-9d7a-1f4b7c1e7a10"

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -29,3 +34,31 @@ def per_thread(make: Callable[[], T]) -> Callable[[], T]:
         return value
 
     return get
+
+
+def ordered_map(work: Callable[[S], T], items: Iterable[S], threads: int, *, ahead: int = 8) -> Iterator[T]:
+    """``map`` in threads: results in the order of the items, at most ``ahead`` items a thread under way.
+
+    When the caller stops, so do the threads.
+
+    Args:
+        work: called in a worker thread.
+        items: taken as they are needed.
+        threads: how many.
+        ahead: bounds the memory that waiting results take.
+    """
+    # A cold query imports this module and maps nothing.
+    from concurrent.futures import ThreadPoolExecutor
+
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="itemrec") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= ahead * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -11,6 +11,7 @@ from retrieval.audit.findings import Finding, Kind, Settings, Severity, Shown
 from retrieval.audit.neighbors import VOTERS, Surroundings, mixing, nearest_others, outlier_ratio
 from retrieval.audit.survey import Refused, Survey, Surveyed
 from retrieval.distance import squared_l2
+from retrieval.sets import Sets
 from retrieval.types import Metadata
 
 _SHOWN = 4
@@ -129,7 +130,7 @@ def repeated(
     for members in same.values():
         if len(members) > 1:
             yield _repetition([pictures[i] for i in members], bits=0, exact=True)
-    groups, kept = _Groups(len(pictures)), []
+    groups, kept = Sets(len(pictures)), []
     for i, j, bits in near:
         blank = min(pictures[i].contrast, pictures[j].contrast) < settings.min_contrast
         if not blank and pictures[i].content_hash != pictures[j].content_hash:
@@ -341,27 +342,3 @@ def _count(pictures: Sequence[object]) -> str:
 def _names(products: Sequence[str]) -> str:
     more = len(products) - 3
     return ", ".join(products[:3]) + (f" and {more} more" if more > 0 else "")
-
-
-class _Groups:
-    """Union-find over picture numbers."""
-
-    def __init__(self, n: int) -> None:
-        self._parent = list(range(n))
-
-    def root(self, i: int) -> int:
-        while self._parent[i] != i:
-            self._parent[i] = self._parent[self._parent[i]]
-            i = self._parent[i]
-        return i
-
-    def join(self, i: int, j: int) -> None:
-        a, b = sorted((self.root(i), self.root(j)))
-        self._parent[b] = a
-
-    def members(self) -> dict[int, list[int]]:
-        """Groups of two or more, by root."""
-        groups: dict[int, list[int]] = {}
-        for i in range(len(self._parent)):
-            groups.setdefault(self.root(i), []).append(i)
-        return {root: members for root, members in groups.items() if len(members) > 1}

@@ -15,8 +15,9 @@ document    its shape, ``itemrec.evaluate/1``             summary     the senten
 from retrieval.evaluation.calibrate import Calibrated, Target, calibrate
 from retrieval.evaluation.document import SCHEMA, EvaluationDoc
 from retrieval.evaluation.evaluate import Setting, evaluate
-from retrieval.evaluation.gather import SPLITS, gather_folder, gather_index, gather_store, split_folder
+from retrieval.evaluation.gather import gather_folder, gather_index, gather_store, split_folder
 from retrieval.evaluation.photos import Photos
+from retrieval.types import SPLITS
 
 __all__ = [
     "SCHEMA",

@@ -17,13 +17,11 @@ from retrieval.evaluation.photos import Photos
 from retrieval.recognizer import EmbeddedPhoto, embed_photos
 from retrieval.store import Index, Manifest, VectorStore
 from retrieval.text import printable
-from retrieval.types import CatalogImage, IndexedImage, Point
+from retrieval.types import SPLITS, CatalogImage, IndexedImage, Point
 from retrieval.workers import default_threads
 
 Notify = Callable[[int, int], None]
 """Told how many pictures are done, and of how many."""
-
-SPLITS = ("train", "val", "test")
 
 
 def split_folder(data: Path, split: str) -> Path:

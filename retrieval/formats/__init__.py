@@ -13,12 +13,13 @@ from collections.abc import Callable
 from retrieval.formats.base import Format, Header, damaged, exif_orientation, truncated
 from retrieval.formats.iso import read_iso
 from retrieval.formats.polyglots import hidden_content
-from retrieval.formats.raster import read_bmp, read_gif, read_jpeg, read_png, read_webp
+from retrieval.formats.raster import bare_jpeg, read_bmp, read_gif, read_jpeg, read_png, read_webp
 from retrieval.formats.tiff import read_tiff
 
 __all__ = [
     "Format",
     "Header",
+    "bare_jpeg",
     "damaged",
     "exif_orientation",
     "hidden_content",

@@ -11,6 +11,9 @@ from retrieval.formats.base import MAX_PARTS, Header, damaged, exif_orientation,
 _MAX_SCANS = 64
 """Most scans of a JPEG. Encoders write 1 to about 10; each costs a pass over the whole picture."""
 
+_JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
+"""Version 1.1, square pixels, no thumbnail."""
+
 _PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 
@@ -66,6 +69,53 @@ def _scans(data: bytes, at: int) -> int:
         scans += marker == 0xDA
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return scans
+
+
+def bare_jpeg(data: bytes) -> bytes:
+    """The same JPEG, not decoded: without EXIF, profiles, comments, thumbnails and whatever follows its end.
+
+    What decides about colors stays: that there is a JFIF segment, and the Adobe segment.
+
+    Args:
+        data: a JPEG that `read_jpeg` and a decoder accepted.
+
+    Raises:
+        ImageError: its segments do not lead to its end.
+    """
+    kept: list[bytes] = [data[:2]]
+    at = 2
+    while at + 2 <= len(data):
+        marker = data[at + 1]
+        if data[at] != 0xFF:
+            raise damaged("a JPEG marker is missing")
+        if marker == 0xFF:
+            at += 1
+        elif marker == 0xD9:
+            return b"".join([*kept, b"\xff\xd9"])
+        else:
+            end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+            if marker == 0xE0 and data[at + 4 : at + 9] == b"JFIF\x00":
+                if len(kept) == 1:
+                    kept.append(_JFIF)
+            elif (marker == 0xEE and data[at + 4 : at + 9] == b"Adobe") or not (
+                0xE0 <= marker <= 0xEF or marker == 0xFE
+            ):
+                kept.append(data[at:end])
+            at = end
+            if marker == 0xDA:
+                end = _end_of_scan(data, at)
+                kept.append(data[at:end])
+                at = end
+    raise truncated("a JPEG without its end marker")
+
+
+def _end_of_scan(data: bytes, at: int) -> int:
+    """Where the next marker is that is neither a stuffed byte nor a restart."""
+    while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
+        if data[at + 1] and not 0xD0 <= data[at + 1] <= 0xD7:
+            return at
+        at += 2
+    return len(data)
 
 
 def read_png(data: bytes) -> Header:

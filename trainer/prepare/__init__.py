@@ -1,0 +1,272 @@
+"""Product folders, as they come, to a dataset that training and evaluation can trust.
+
+Gather, plan, apply: `source` and `gather` read and convert every picture, `likeness`, `split` and `plan`
+(pure) decide what is the same, what goes where and under which name, `apply` changes files, and
+`manifest` says what is there. What was decided and why: docs/decisions/0012-preparing.md.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from retrieval.catalog import Refusal
+from retrieval.disk import os_errors
+from retrieval.errors import CatalogError, StoreError, UsageError
+from retrieval.locks import Holder, Lock
+from retrieval.text import printable
+from retrieval.workers import default_threads
+from trainer.prepare import manifest
+from trainer.prepare.apply import Changes, apply, compare, present_files, require_free, settle
+from trainer.prepare.gather import Reader
+from trainer.prepare.likeness import Likeness
+from trainer.prepare.plan import make_plan
+from trainer.prepare.source import Found, Source, open_source
+from trainer.prepare.staging import FOLDER, Staging
+from trainer.prepare.types import Findings, Options, Picture, Ratios
+
+__all__ = ["Options", "PrepareReport", "Ratios", "prepare"]
+
+SCHEMA = "itemrec.prepare/1"
+_PATIENCE = 0.5
+
+
+class Progress(Protocol):
+    """Something that shows how far a step is."""
+
+    def update(self, done: int) -> None:
+        """Show that ``done`` pictures are finished."""
+        ...
+
+
+Show = Callable[[str, int], AbstractContextManager[Progress]]
+"""Shows a step: its name, and how many pictures there are."""
+
+
+class _Silent:
+    def update(self, done: int) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareReport:
+    """What a run did, or would do.
+
+    Attributes:
+        dataset: the folder.
+        manifest: the ``itemrec.dataset/1`` document.
+        changes: which files.
+        rewritten: whether the manifest changed.
+        dry_run: nothing was written.
+        resumed: an earlier run had been interrupted.
+        ignored: hidden files and other litter in the source.
+        seconds: it took.
+    """
+
+    dataset: Path
+    manifest: dict[str, Any]
+    changes: Changes
+    rewritten: bool
+    dry_run: bool
+    resumed: bool
+    ignored: int
+    seconds: float
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether there was nothing to do."""
+        return self.changes.none and not self.rewritten
+
+    def planned(self) -> list[tuple[str, str]]:
+        """(action, path) for every file that changes, in the order of paths."""
+        actions = [("add", path) for path in self.changes.added]
+        actions += [("move", path) for path in self.changes.moved]
+        actions += [("replace", path) for path in self.changes.replaced]
+        actions += [("remove", path) for path in self.changes.removed]
+        return sorted(actions, key=lambda action: action[1])
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``itemrec.prepare/1`` document: the manifest without its pictures, and what was done."""
+        changes = self.changes
+        plan = [{"action": action, "path": path} for action, path in self.planned()] if self.dry_run else None
+        return {
+            "schema": SCHEMA,
+            "dataset": str(self.dataset),
+            "dry_run": self.dry_run,
+            "up_to_date": self.up_to_date,
+            "resumed": self.resumed,
+            "added": len(changes.added),
+            "moved": len(changes.moved),
+            "replaced": len(changes.replaced),
+            "removed": len(changes.removed),
+            "unchanged": len(changes.kept),
+            "left_alone": list(changes.left),
+            **({} if plan is None else {"plan": plan}),
+            **{key: value for key, value in self.manifest.items() if key not in ("schema", "images", "tables")},
+            "ignored": self.ignored,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def prepare(
+    raw: Path,
+    out: Path,
+    options: Options | None = None,
+    *,
+    dry_run: bool = False,
+    threads: int | None = None,
+    show: Show = lambda label, total: nullcontext(_Silent()),
+) -> PrepareReport:
+    """Make the folder ``out`` the dataset of the pictures in ``raw``, or bring it up to date.
+
+    Run again it changes only what has to change. A run that is killed at any moment is continued by the
+    next one, with the same result.
+
+    Args:
+        raw: product folders, a table of pictures, or train/, val/ and test/ of them.
+        out: where the dataset is or goes.
+        options: how.
+        dry_run: decide everything, write nothing.
+        threads: worker threads; default one per core.
+        show: shows how far it is.
+
+    Raises:
+        UsageError: an option, or one of the two folders, cannot be used.
+        CatalogError: ``raw`` holds no product folders, or no readable picture.
+        StoreError: ``out`` cannot be written, is damaged, or another run is at work in it.
+        DiskFullError: there is no room.
+    """
+    start = time.perf_counter()
+    options = options or Options()
+    _require_apart(raw, out)
+    source = open_source(raw, keep_splits=options.keep_splits)
+    _require_ours(out)
+    with ExitStack() as stack:
+        staging = None
+        if not dry_run:
+            staging = Staging(out, options.max_side)
+            with os_errors("write a dataset", out):
+                staging.open()
+            home = out / FOLDER
+            stack.enter_context(Lock(home / "lock", home / "holder.json").hold(_PATIENCE, _busy, "preparing"))
+        state = manifest.read_state(out)
+        workers = threads or default_threads()
+        with os_errors("read a dataset", out), show("Checking", len(state.owned)) as shown:
+            present = present_files(out, state.owned, workers, shown.update)
+        found, dropped = _entries(source)
+        reader = Reader(source, options.max_side, state.converted(options, present), staging, workers)
+        pictures = _read(reader, found, dropped, show)
+        _require_some(pictures, dropped, source)
+        findings = _findings(reader, pictures, found, options)
+        plan = make_plan(findings, options, source.metadata())
+        lost = source.products() - {image.picture.product_id for image in plan.images}
+        new = manifest.document(plan, source, options, dropped, sorted(lost), _version())
+        files = dict(manifest.files(new))
+        changes = compare(files, present, state.owned)
+        require_free(out, (*changes.added, *changes.moved))
+        rewritten = state.manifest is None or manifest.encoded(new) != manifest.encoded(state.manifest)
+        if staging is not None:
+            with os_errors("write a dataset", out):
+                if rewritten or not changes.none or state.pending:
+                    manifest.write_pending(out, new, state.owned)
+                    apply(out, plan, changes, present, staging)
+                    settle()
+                    manifest.write_manifest(out, new)
+                staging.clear()
+    return PrepareReport(
+        dataset=out,
+        manifest=new,
+        changes=changes,
+        rewritten=rewritten,
+        dry_run=dry_run,
+        resumed=state.pending is not None or (staging is not None and staging.resumed),
+        ignored=sum(part.catalog.ignored for part in source.parts),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _version() -> str:
+    from itemrec import __version__
+
+    return __version__
+
+
+def _entries(source: Source) -> tuple[list[Found], list[Refusal]]:
+    found: list[Found] = []
+    dropped: list[Refusal] = []
+    for entry in source.entries():
+        if isinstance(entry, Found):
+            found.append(entry)
+        else:
+            dropped.append(entry)
+    return found, dropped
+
+
+def _read(reader: Reader, found: list[Found], dropped: list[Refusal], show: Show) -> list[Picture]:
+    pictures: list[Picture] = []
+    with show("Preparing", len(found)) as shown:
+        for done, result in enumerate(reader.read(found), start=1):
+            if isinstance(result, Picture):
+                pictures.append(result)
+            else:
+                dropped.append(result)
+            shown.update(done)
+    dropped.sort(key=lambda refusal: (refusal.path, refusal.code))
+    return pictures
+
+
+def _findings(reader: Reader, pictures: list[Picture], found: list[Found], options: Options) -> Findings:
+    likeness = Likeness(pictures, options.near_bits)
+    pairs = [(likeness.distinct[i], likeness.distinct[j]) for i, j, _ in likeness.suspects()]
+    confirmed = reader.confirm(pairs, {entry.source: entry for entry in found}) if pairs else []
+    return likeness.findings(confirmed, keep_conflicts=options.keep_conflicts)
+
+
+def _require_apart(raw: Path, out: Path) -> None:
+    """Refuse a dataset inside its source, which would find itself at the next run, and the other way round."""
+    source = raw.parent if raw.is_file() else raw
+    a, b = Path(os.path.realpath(source)), Path(os.path.realpath(out))
+    if a == b or a in b.parents or b in a.parents:
+        where = "the same folder" if a == b else f"{printable(out)} {'inside' if a in b.parents else 'around'} it"
+        raise UsageError(
+            f"expected a dataset apart from its source {printable(source)}, received {where}",
+            hint="Name a folder elsewhere for the dataset.",
+        )
+
+
+def _require_ours(out: Path) -> None:
+    """Refuse to mix a dataset into somebody's folder."""
+    from retrieval.walk import is_litter
+
+    with os_errors("write a dataset", out):
+        try:
+            names = sorted(name for name in os.listdir(out) if not is_litter(name))
+        except FileNotFoundError:
+            return
+    if names and not (out / manifest.MANIFEST).is_file() and not (out / manifest.PENDING).is_file():
+        raise UsageError(
+            f"expected an empty folder or a dataset of itemrec prepare, received {printable(out)} with"
+            f" {printable(names[0])}" + (f" and {len(names) - 1:,} more" if len(names) > 1 else ""),
+            hint="Name another folder; itemrec prepare does not touch what it did not write.",
+        )
+
+
+def _require_some(pictures: list[Picture], dropped: list[Refusal], source: Source) -> None:
+    if not pictures:
+        first = f"; the first of {len(dropped):,} is {dropped[0].path}: {dropped[0].reason}" if dropped else ""
+        raise CatalogError(
+            f"expected at least one readable picture in {printable(source.root)}, received none{first}",
+            hint="Pictures lie in one folder for each product: RAW/<product_id>/*.jpg",
+        )
+
+
+def _busy(holder: Holder | None) -> StoreError:
+    return StoreError(
+        f"expected to be alone in this dataset, received {holder or 'another run'} at work in it",
+        hint="Wait until it has finished, or stop it.",
+    )

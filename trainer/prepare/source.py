@@ -1,0 +1,147 @@
+"""The pictures that a dataset is made from: product folders, a table of pictures, or splits of either."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrieval.catalog import Catalog, Refusal, read_catalog
+from retrieval.errors import UsageError
+from retrieval.text import printable
+from retrieval.types import SPLITS, CatalogImage, Metadata
+from retrieval.walk import is_dir, is_litter, is_utf8
+
+_SPLIT_NAMES = {split: split for split in SPLITS} | {"valid": "val", "validation": "val"}
+_MAX_FOLDER_NAME = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A picture of the source, not yet opened; see `trainer.prepare.types.Picture`."""
+
+    product_id: str
+    source: str
+    name: str
+    split: str | None
+    file: Path
+    root: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A catalog of the source: all of it, or one split."""
+
+    split: str | None
+    prefix: str
+    catalog: Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the pictures are.
+
+    Attributes:
+        root: absolute path.
+        layout: ``folders``, ``table`` or ``splits``.
+        parts: its catalogs.
+        strangers: top-level folders of a divided source that are no split.
+    """
+
+    root: Path
+    layout: str
+    parts: tuple[Part, ...]
+    strangers: tuple[str, ...] = ()
+
+    def entries(self) -> Iterator[Found | Refusal]:
+        """Every picture, and everything that is none."""
+        for part in self.parts:
+            for entry in part.catalog.entries():
+                if isinstance(entry, Refusal):
+                    yield Refusal(part.prefix + entry.path, entry.reason, entry.code)
+                elif (refusal := _bad_folder_name(entry, part.prefix)) is not None:
+                    yield refusal
+                else:
+                    name = entry.image
+                    if part.catalog.kind == "folders":
+                        name = name.removeprefix(entry.product_id + "/")
+                    yield Found(
+                        entry.product_id, part.prefix + entry.image, name, part.split, entry.file, part.catalog.root
+                    )
+        for name in self.strangers:
+            yield Refusal(printable(name), "expected train, val or test, received another folder", "not-a-split")
+
+    def products(self) -> set[str]:
+        """Every product with a folder or a row."""
+        return {product for part in self.parts for product in part.catalog.products}
+
+    def metadata(self) -> Mapping[str, Metadata]:
+        """What the tables say, by product."""
+        return {
+            product: part.catalog.metadata(product)
+            for part in self.parts
+            if part.catalog.metadata_keys
+            for product in part.catalog.products
+        }
+
+
+def open_source(path: Path, *, keep_splits: bool) -> Source:
+    """Read the source's layout.
+
+    Args:
+        path: a folder of product folders, a folder or table of a ``product_id,image`` table, or a folder with
+            train/, val/ and test/ of these.
+        keep_splits: the last is meant.
+
+    Raises:
+        CatalogError: there is no catalog.
+        UsageError: it is divided already and ``keep_splits`` was not given, or the other way round.
+    """
+    path = Path(os.path.abspath(path))
+    folders = _folders(path) if path.is_dir() else []
+    splits = [name for name in folders if name.lower() in _SPLIT_NAMES]
+    if not keep_splits:
+        catalog = read_catalog(path)
+        # One product of a hundred may be called "test"; two such names, or nothing else, are splits.
+        nested = sum(bool(_folders(path / name)) for name in splits)
+        if catalog.kind == "folders" and splits and (len(splits) == len(folders) or nested > 1):
+            raise UsageError(
+                f"expected product folders in {printable(path)}, received a source that is divided already:"
+                f" {' and '.join(f'{name}/' for name in splits)}",
+                hint=f"Keep its splits with --keep-splits, or prepare one of them: {printable(path / splits[0])}",
+            )
+        return Source(catalog.root, catalog.kind, (Part(None, "", catalog),))
+    if not splits:
+        raise UsageError(
+            f"expected train/, val/ or test/ in {printable(path)} to keep, received none of them",
+            hint="Without --keep-splits, itemrec prepare divides the pictures itself.",
+        )
+    by_split = {_SPLIT_NAMES[name.lower()]: name for name in splits}
+    if len(by_split) < len(splits):
+        raise UsageError(
+            f"expected each split once in {printable(path)}, received {' and '.join(f'{name}/' for name in splits)}",
+            hint="Merge or remove one of them.",
+        )
+    parts = tuple(Part(split, f"{name}/", read_catalog(path / name)) for split, name in sorted(by_split.items()))
+    return Source(path, "splits", parts, tuple(name for name in folders if name not in splits))
+
+
+def _folders(path: Path) -> list[str]:
+    try:
+        with os.scandir(path) as found:
+            return sorted(e.name for e in found if is_utf8(e.name) and not is_litter(e.name) and is_dir(e))
+    except OSError:
+        return []  # reading the catalog says why
+
+
+def _bad_folder_name(entry: CatalogImage, prefix: str) -> Refusal | None:
+    """A table may call a product what no folder can be called."""
+    name = entry.product_id
+    if "/" in name or "\\" in name or "\0" in name or is_litter(name) or len(name.encode()) > _MAX_FOLDER_NAME:
+        return Refusal(
+            printable(prefix + entry.image),
+            f"expected a product id that can name a folder, received {printable(name)}",
+            "bad-product-id",
+        )
+    return None
