@@ -8,11 +8,14 @@ from PIL import Image
 
 from retrieval.duplicates import (
     NEAR_BITS,
+    block_differences,
     hamming,
+    miniature,
     near_duplicates,
     near_duplicates_within,
     nearest,
     perceptual_hash,
+    same_picture,
 )
 from retrieval.errors import ImageError
 
@@ -96,3 +99,47 @@ def test_empty_sets() -> None:
     assert near_duplicates_within([], 3) == []
     with pytest.raises(ValueError, match="at least one"):
         nearest([1], [])
+
+
+def other_word(im: Image.Image) -> Image.Image:
+    other = im.copy()
+    w, h = im.size
+    other.paste((250, 250, 250), (w // 3, h // 2, w // 3 + w // 3, h // 2 + h // 6))
+    other.paste((20, 20, 20), (w // 3 + 8, h // 2 + 6, w // 3 + w // 4, h // 2 + h // 6 - 6))
+    return other
+
+
+def other_color(im: Image.Image) -> Image.Image:
+    red, green, blue = im.split()
+    return Image.merge("RGB", (blue, green, red))
+
+
+def test_copies_are_the_same_picture() -> None:
+    for seed in range(20):
+        im = photo(seed)
+        original = miniature(encoded(im, quality=95))
+        assert original.shape == (64, 64, 3)
+        for copy in (
+            encoded(im, quality=30),
+            encoded(im, "PNG"),
+            encoded(im.resize((160, 120), Image.Resampling.LANCZOS)),
+            encoded(im.resize((900, 675), Image.Resampling.BICUBIC), quality=80),
+            encoded(im.point(lambda v: int(v * 0.85))),
+        ):
+            assert same_picture(original, miniature(copy))
+            assert same_picture(miniature(copy), original)
+
+
+def test_packs_that_differ_in_a_word_or_in_color_are_not() -> None:
+    for seed in range(20):
+        im = photo(seed)
+        for other in (other_word(im), other_color(im), photo(seed + 100)):
+            assert not same_picture(miniature(encoded(im)), miniature(encoded(other)))
+
+
+def test_flat_pictures_are_compared_without_dividing_by_nothing() -> None:
+    white, gray = Image.new("RGB", (64, 64), "white"), Image.new("RGB", (64, 64), "gray")
+    red = Image.new("RGB", (64, 64), "red")
+    assert same_picture(miniature(encoded(white)), miniature(encoded(gray)))
+    assert not same_picture(miniature(encoded(white)), miniature(encoded(red)))
+    assert block_differences(miniature(encoded(white)), miniature(encoded(white))) == (0.0, 0.0)

@@ -64,6 +64,7 @@ class PrepareReport:
         rewritten: whether the manifest changed.
         dry_run: nothing was written.
         resumed: an earlier run had been interrupted.
+        read: pictures of the source that were opened.
         ignored: hidden files and other litter in the source.
         seconds: it took.
     """
@@ -74,6 +75,7 @@ class PrepareReport:
     rewritten: bool
     dry_run: bool
     resumed: bool
+    read: int
     ignored: int
     seconds: float
 
@@ -108,6 +110,7 @@ class PrepareReport:
             "left_alone": list(changes.left),
             **({} if plan is None else {"plan": plan}),
             **{key: value for key, value in self.manifest.items() if key not in ("schema", "images", "tables")},
+            "read": self.read,
             "ignored": self.ignored,
             "seconds": round(self.seconds, 3),
         }
@@ -185,6 +188,7 @@ def prepare(
         rewritten=rewritten,
         dry_run=dry_run,
         resumed=state.pending is not None or (staging is not None and staging.resumed),
+        read=len(found),
         ignored=sum(part.catalog.ignored for part in source.parts),
         seconds=time.perf_counter() - start,
     )

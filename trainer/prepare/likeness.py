@@ -71,6 +71,10 @@ class Likeness:
         one, other = self.distinct[i], self.distinct[j]
         return one.product_id != other.product_id and one.made.sha256 != other.made.sha256
 
+    def _look_alike(self, i: int, j: int, bits: int) -> LookAlike:
+        one, other = sorted((self.distinct[i], self.distinct[j]), key=lambda p: p.source)
+        return LookAlike(one, other, bits)
+
     def findings(self, confirmed: Sequence[bool], *, keep_conflicts: bool) -> Findings:
         """Sort everything out.
 
@@ -81,7 +85,7 @@ class Likeness:
         suspects = self.suspects()
         copies = [pair for pair, same in zip(suspects, confirmed, strict=True) if same]
         look_alikes = [
-            LookAlike(self.distinct[i], self.distinct[j], bits)
+            self._look_alike(i, j, bits)
             for (i, j, bits), same in zip(suspects, confirmed, strict=True)
             if not same
         ]
@@ -93,7 +97,7 @@ class Likeness:
             tuple(tuple(self.distinct[i] for i in group) for group in groups),
             tuple(sorted(self._duplicates(instead), key=lambda d: (d.picture.product_id, d.picture.source))),
             tuple(conflicts),
-            tuple(look_alikes),
+            tuple(sorted(look_alikes, key=lambda a: (a.one.source, a.other.source))),
         )
 
     def _equal_across_products(self) -> Iterator[tuple[int, int, int]]:

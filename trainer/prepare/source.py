@@ -100,7 +100,10 @@ def open_source(path: Path, *, keep_splits: bool) -> Source:
     """
     path = Path(os.path.abspath(path))
     folders = _folders(path) if path.is_dir() else []
-    splits = [name for name in folders if name.lower() in _SPLIT_NAMES]
+    splits = sorted(
+        (name for name in folders if name.lower() in _SPLIT_NAMES),
+        key=lambda name: SPLITS.index(_SPLIT_NAMES[name.lower()]),
+    )
     if not keep_splits:
         catalog = read_catalog(path)
         # One product of a hundred may be called "test"; two such names, or nothing else, are splits.

@@ -85,11 +85,11 @@ def _by_product(groups: Sequence[Group], options: Options) -> list[str]:
     keys = {root: min(_hash(options.seed, "product", p) for p in members) for root, members in together.items()}
     ranked = sorted(together, key=lambda root: keys[root])
     shares, n = options.ratios.shares, len(products)
-    least = 1 if n >= sum(share > 0 for share in shares.values()) else 0
-    wanted = {
-        split: max(least, math.floor(n * shares[split] + Fraction(1, 2))) if shares[split] else 0
-        for split in ("test", "val")
-    }
+    wants = {split: shares[split] > 0 for split in SPLITS}
+    enough = n >= sum(wants.values())
+    test = max(enough and wants["test"], _rounded(n * shares["test"]))
+    held_out = max(test + (enough and wants["val"]), _rounded(n * (shares["test"] + shares["val"])))
+    wanted = {"test": test, "val": held_out - test}
     chosen = [""] * len(products)
     _fill(ranked, [len(together[root]) for root in ranked], wanted, chosen)
     if shares["train"] and ranked and not any(chosen[root] == "train" for root in ranked):
@@ -105,6 +105,10 @@ def _fill(ranked: Sequence[int], sizes: Sequence[int], wanted: dict[str, int], c
         middle = start + size / 2
         chosen[i] = next((split for split, border in borders if middle < border), "train")
         start += size
+
+
+def _rounded(x: Fraction) -> int:
+    return math.floor(x + Fraction(1, 2))
 
 
 def _first_with_room(shares: dict[str, Fraction]) -> str:
