@@ -199,8 +199,8 @@ def _findings(manifest: dict[str, Any]) -> None:
 
 
 def _left_out_before(counts: dict[str, Any], out: str) -> None:
-    kinds = [("dropped", "dropped"), ("duplicates", "duplicates"), ("conflicts", "conflicts")]
-    if left_out := ", ".join(f"{counts[key]:,} {word}" for key, word in kinds if counts[key]):
+    kinds = [("dropped", "unusable file"), ("duplicates", "duplicate"), ("conflicts", "conflict")]
+    if left_out := ", ".join(_count(counts[key], word) for key, word in kinds if counts[key]):
         render.say(f"Left out as before: {left_out}; {out}/manifest.json lists them.")
 
 
@@ -217,7 +217,8 @@ def _wanted(split: str, options: dict[str, Any]) -> bool:
 
 
 def _repeats(duplicate: dict[str, Any]) -> str:
-    return f"{duplicate['source']} = {duplicate['kept']} ({_how(duplicate)})"
+    kept = duplicate["kept"].removeprefix(f"{duplicate['product']}/")
+    return f"{duplicate['source']} = {kept} ({_how(duplicate)})"
 
 
 def _how(found: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ def test_data_on_stdout_and_talk_on_stderr(capsys: pytest.CaptureFixture[str]) -
     assert "30 added" in out
     assert "Dropped 1 file that cannot be used:" in err
     assert "p0/cut \\x1b[31m.jpg: expected a complete picture" in err
-    assert "p0/copy.jpg = p0/1.jpg (the same file)" in err
+    assert "p0/copy.jpg = 1.jpg (the same file)" in err
     assert "p1/wrong.jpg = p2/1.jpg (the same file)" in err
     assert "Too few views: 1 product with fewer than 4 pictures:" in err
     assert "With a single picture, which is in train: 1 product." in err
@@ -43,7 +43,7 @@ def test_a_second_run_says_that_there_is_nothing_to_do(capsys: pytest.CaptureFix
     assert invoke(["prepare", "raw", "out"]) == 0
     out, err = capsys.readouterr()
     assert "out is up to date with raw: nothing to do." in out
-    assert "Left out as before: 1 dropped, 1 duplicates, 1 conflicts; out/manifest.json lists them." in err
+    assert "Left out as before: 1 unusable file, 1 duplicate, 1 conflict; out/manifest.json lists them." in err
 
 
 def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
