@@ -43,6 +43,7 @@ def _main(
       itemrec query photo.jpg --top 5      match, ambiguous or unknown, with the evidence
       itemrec doctor                       is everything healthy?
       itemrec audit ./catalog              what spoils the catalog
+      itemrec prepare ./raw ./data         raw photos to a dataset for training and measuring
 
     \b
     No catalog at hand?

@@ -195,7 +195,8 @@ def _findings(manifest: dict[str, Any]) -> None:
         render.say(f"With a single picture, which is in train: {_count(len(single), 'product')}.")
     empty = [s for s, n in manifest["counts"]["splits"].items() if not n["images"] and _wanted(s, options)]
     if empty:
-        render.warn(f"{' and '.join(empty)} got no picture: too few for ratios {options['ratios']}")
+        held_out = "" if options["by"] == "product" else "; --by product holds whole products out"
+        render.warn(f"{' and '.join(empty)} got no picture: too few for ratios {options['ratios']}{held_out}")
 
 
 def _left_out_before(counts: dict[str, Any], out: str) -> None:

@@ -65,7 +65,7 @@ def document(
         "schema": SCHEMA,
         "itemrec": version,
         "digest": _digest(plan),
-        "source": {"path": str(source.root), "layout": source.layout},
+        "source": {"path": printable(source.root), "layout": source.layout},
         "options": {
             "by": options.by,
             "ratios": str(options.ratios),
