@@ -33,7 +33,7 @@ from trainer.prepare.types import Findings, Options, Picture, Ratios
 __all__ = ["Options", "PrepareReport", "Ratios", "prepare"]
 
 SCHEMA = "itemrec.prepare/1"
-_PATIENCE = 0.5
+_AT_ONCE = 0.0
 
 
 class Progress(Protocol):
@@ -156,7 +156,7 @@ def prepare(
             with os_errors("write a dataset", out):
                 staging.open()
             home = out / FOLDER
-            stack.enter_context(Lock(home / "lock", home / "holder.json").hold(_PATIENCE, _busy, "preparing"))
+            stack.enter_context(Lock(home / "lock", home / "holder.json").hold(_AT_ONCE, _busy, "preparing"))
         state = manifest.read_state(out)
         workers = threads or default_threads()
         with os_errors("read a dataset", out), show("Checking", len(state.owned)) as shown:

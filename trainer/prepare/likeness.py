@@ -85,9 +85,7 @@ class Likeness:
         suspects = self.suspects()
         copies = [pair for pair, same in zip(suspects, confirmed, strict=True) if same]
         look_alikes = [
-            self._look_alike(i, j, bits)
-            for (i, j, bits), same in zip(suspects, confirmed, strict=True)
-            if not same
+            self._look_alike(i, j, bits) for (i, j, bits), same in zip(suspects, confirmed, strict=True) if not same
         ]
         copies += self._equal_across_products()
         conflicts, conflicting = self._conflicts(copies, keep_conflicts)
