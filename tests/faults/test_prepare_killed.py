@@ -47,6 +47,7 @@ def dying(raw: Path, out: Path, seed: int, step: int) -> bool:
 def expect_same(out: Path, whole: Path) -> None:
     assert files(out) == files(whole)
     assert os.listdir(out / ".prepare") == ["lock"]
+    assert [name for name in os.listdir(out) if name.startswith(".")] == [".prepare"]
 
 
 def test_killed_at_any_change_of_the_disk(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_killed_at_any_change_of_the_disk(tmp_path: Path) -> None:
     run(raw, tmp_path / "whole")
     run(raw, tmp_path / "other", seed=1)
     killed = 0
-    for step in range(1, 200, 7):
+    for step in range(1, 200, 5):
         out = tmp_path / f"out{step}"
         if not dying(raw, out, 0, step):
             break
@@ -82,7 +83,7 @@ def test_an_update_killed_at_any_change_of_the_disk(tmp_path: Path) -> None:
     other.write_bytes(data)
     run(raw, tmp_path / "whole", seed=3)
     killed = 0
-    for step in range(1, 100, 3):
+    for step in range(1, 100, 2):
         out = tmp_path / f"out{step}"
         shutil.copytree(tmp_path / "before", out)
         (out / "train/p0/mine.jpg").write_bytes(b"mine")

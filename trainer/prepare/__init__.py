@@ -152,11 +152,12 @@ def prepare(
     with ExitStack() as stack:
         staging = None
         if not dry_run:
-            staging = Staging(out, options.max_side)
+            staging, home = Staging(out, options.max_side), out / FOLDER
+            with os_errors("write a dataset", out):
+                home.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(Lock(home / "lock", home / "holder.json").hold(_AT_ONCE, _busy, "preparing"))
             with os_errors("write a dataset", out):
                 staging.open()
-            home = out / FOLDER
-            stack.enter_context(Lock(home / "lock", home / "holder.json").hold(_AT_ONCE, _busy, "preparing"))
         state = manifest.read_state(out)
         workers = threads or default_threads()
         with os_errors("read a dataset", out), show("Checking", len(state.owned)) as shown:
@@ -176,10 +177,10 @@ def prepare(
         if staging is not None:
             with os_errors("write a dataset", out):
                 if rewritten or not changes.none or state.pending:
-                    manifest.write_pending(out, new, state.owned)
+                    manifest.write_pending(out, new, state.owned, staging)
                     apply(out, plan, changes, present, staging)
                     settle()
-                    manifest.write_manifest(out, new)
+                    manifest.write_manifest(out, new, staging)
                 staging.clear()
     return PrepareReport(
         dataset=out,

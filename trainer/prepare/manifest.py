@@ -17,13 +17,12 @@ from typing import Any
 
 from retrieval.catalog import Refusal
 from retrieval.disk import os_errors
-from retrieval.durable import replace
 from retrieval.errors import StoreError, UsageError
 from retrieval.images import JPEG_QUALITY
 from retrieval.text import printable
 from retrieval.types import SPLITS
 from trainer.prepare.source import Source
-from trainer.prepare.staging import FOLDER
+from trainer.prepare.staging import FOLDER, Staging
 from trainer.prepare.types import Converted, Options, Picture, Plan
 
 SCHEMA = "itemrec.dataset/1"
@@ -215,7 +214,7 @@ def read_state(dataset: Path) -> State:
     )
 
 
-def write_pending(dataset: Path, manifest: Document, owned: Mapping[str, frozenset[str]]) -> None:
+def write_pending(dataset: Path, manifest: Document, owned: Mapping[str, frozenset[str]], staging: Staging) -> None:
     """Note what is about to be written, and every file that may be ours until it is; raises OSError."""
     hashes = {path: set(known) for path, known in owned.items()}
     for path, sha256 in files(manifest):
@@ -225,12 +224,12 @@ def write_pending(dataset: Path, manifest: Document, owned: Mapping[str, frozens
         "owned": {path: sorted(known) for path, known in sorted(hashes.items())},
         "manifest": manifest,
     }
-    replace(dataset / PENDING, json.dumps(content).encode())
+    staging.write(dataset / PENDING, json.dumps(content).encode(), durable=True)
 
 
-def write_manifest(dataset: Path, manifest: Document) -> None:
+def write_manifest(dataset: Path, manifest: Document, staging: Staging) -> None:
     """Complete a dataset; raises OSError."""
-    replace(dataset / MANIFEST, encoded(manifest))
+    staging.write(dataset / MANIFEST, encoded(manifest), durable=True)
     (dataset / PENDING).unlink(missing_ok=True)
 
 

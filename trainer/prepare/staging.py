@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from retrieval.durable import sync_directory, write
 from retrieval.images import JPEG_QUALITY, content_hash
 
 FOLDER = ".prepare"
@@ -57,12 +58,24 @@ class Staging:
         self.write(self.path(source_sha256, sha256), data)
         self._waiting[source_sha256] = sha256
 
-    def write(self, file: Path, data: bytes) -> None:
-        """Write a file, whole or not at all; raises OSError."""
+    def write(self, file: Path, data: bytes, *, durable: bool = False) -> None:
+        """Write a file, whole or not at all; raises OSError.
+
+        Args:
+            file: anywhere in the dataset.
+            data: its content.
+            durable: wait until it is on the disk.
+        """
+        # Here, where `clear` finds what a kill leaves behind.
         temporary = self.folder / f"{os.urandom(8).hex()}.tmp"
         try:
-            temporary.write_bytes(data)
+            if durable:
+                write(temporary, data)
+            else:
+                temporary.write_bytes(data)
             os.replace(temporary, file)
+            if durable:
+                sync_directory(file.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
