@@ -2,7 +2,7 @@
 
 Gather, plan, apply: `source` and `gather` read and convert every picture, `likeness`, `split` and `plan`
 (pure) decide what is the same, what goes where and under which name, `apply` changes files, and
-`manifest` says what is there. What was decided and why: docs/decisions/0012-preparing.md.
+`manifest` says what is there. What was decided and why: docs/decisions/0013-preparing.md.
 """
 
 from __future__ import annotations
