@@ -7,9 +7,13 @@ patch. Colors move little: which color a package has is half of what tells it fr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+_NOISE_SCALE = 32
+_NOISE_SHIFTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +100,40 @@ def _cut_out(picture: NDArray[np.uint8], size: int, rng: np.random.Generator, vi
 
 
 def _relight(pixels: NDArray[np.uint8], rng: np.random.Generator, views: Views) -> NDArray[np.uint8]:
-    n = len(pixels)
-    x = pixels.astype(np.float32)  # (n, h, w, 3)
-    mean = x.mean(axis=(1, 2), keepdims=True)  # (n, 1, 1, 3)
-    saturation = np.exp(rng.normal(0.0, views.saturation, (n, 1, 1, 1))).astype(np.float32)
-    gray = x.mean(axis=3, keepdims=True)  # (n, h, w, 1)
-    x -= gray
-    x *= saturation
-    x += gray
-    contrast = np.exp(rng.normal(0.0, views.contrast, (n, 1, 1, 1)))
-    gain = np.exp(rng.normal(0.0, views.brightness, (n, 1, 1, 1)) + rng.normal(0.0, views.white_balance, (n, 1, 1, 3)))
-    # One multiply and one add: gain * (mean + contrast * (x - mean)).
-    x *= (gain * contrast).astype(np.float32)
-    x += (gain * (1.0 - contrast) * mean).astype(np.float32)
-    sigma = np.maximum(rng.uniform(-0.5, 1.0, (n, 1, 1, 1)), 0.0).astype(np.float32) * views.noise
-    # One field of noise, rolled for each picture: fresh normal draws would cost more than all else here.
-    field = rng.standard_normal(x.shape[1:], dtype=np.float32)
-    for i, shift in enumerate(rng.integers(0, field.shape[0], (n, 2))):
-        if sigma[i, 0, 0, 0] > 0.0:
-            x[i] += sigma[i] * np.roll(field, tuple(shift), axis=(0, 1))
-    np.clip(x, 0.0, 255.0, out=x)
-    return x.astype(np.uint8)
+    """Light, color and noise in whole numbers: one color matrix and one addition a picture.
+
+    In float32 they cost more than the network below the cut (`benchmarks/views.py`).
+    """
+    from PIL import Image
+
+    height, width = pixels.shape[1:3]
+    field = _noise_field(height, width)
+    out = np.empty_like(pixels)
+    for source, target in zip(pixels, out, strict=True):
+        saturation = np.exp(rng.normal(0.0, views.saturation))
+        contrast = np.exp(rng.normal(0.0, views.contrast))
+        gain = np.exp(rng.normal(0.0, views.brightness) + rng.normal(0.0, views.white_balance, 3))
+        sigma = round(max(rng.uniform(-0.5, 1.0), 0.0) * views.noise * _NOISE_SCALE)
+        down, right = rng.integers(0, _NOISE_SHIFTS, 2)
+        # gain * (mean + contrast * (saturated - mean)), with saturated = gray + saturation * (x - gray)
+        mix = (1.0 - saturation) / 3.0 + saturation * np.eye(3)
+        mean = mix @ source[::4, ::4].reshape(-1, 3).mean(axis=0)
+        matrix = np.column_stack([gain[:, None] * contrast * mix, gain * (1.0 - contrast) * mean])
+        lit = Image.fromarray(source).convert("RGB", tuple(matrix.ravel().tolist()))
+        if sigma:
+            noise = field[down : down + height, right : right + width] * np.int32(sigma)
+            noise //= _NOISE_SCALE**2
+            noise += np.asarray(lit)
+            np.clip(noise, 0, 255, out=noise)
+            target[...] = noise
+        else:
+            target[...] = lit
+    return out
+
+
+@lru_cache(maxsize=4)
+def _noise_field(height: int, width: int) -> NDArray[np.int32]:
+    """One field of normal noise, seen through a window at a random place: fresh draws would cost more than all else."""
+    shape = (height + _NOISE_SHIFTS, width + _NOISE_SHIFTS, 3)
+    normal = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    return np.rint(normal * _NOISE_SCALE).astype(np.int32)

@@ -61,7 +61,7 @@ def export_litert(
     Raises:
         EncoderError: the conversion failed, or the two models disagree by more than `TOLERANCE`.
     """
-    model = _convert(encoder, weights)
+    model = convert_litert(encoder, weights)
     expected = embed(encoder, probes, preprocessing)
     received = run_litert(model, preprocessing.tensor(probes))
     difference = float(np.abs(expected - received).max())
@@ -89,7 +89,8 @@ def run_litert(model: bytes, tensor: NDArray[np.float32]) -> NDArray[np.float32]
     return np.array(output)
 
 
-def _convert(encoder: Any, weights: Weights) -> bytes:
+def convert_litert(encoder: Any, weights: Weights) -> bytes:
+    """The bytes of a LiteRT model of a Keras network, unchecked; raises EncoderError where it does not convert."""
     import tensorflow as tf
 
     # By way of a SavedModel: a concrete function of a Keras 3 model converts to one without its weights.

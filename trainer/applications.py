@@ -1,0 +1,171 @@
+"""Backbones from `keras.applications` by name: the network, its weights, and what it expects of a picture."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from retrieval.errors import UsageError
+from retrieval.preprocessing import Preprocessing
+from retrieval.text import printable
+
+SMALL_CNN = "small-cnn"
+
+_Scaling = Literal["minus-one-one", "imagenet", "caffe", "inside"]
+
+# By family, the longest prefix decides. `inside`: the network scales by itself.
+_SCALINGS: dict[str, _Scaling] = {
+    "ConvNeXt": "inside",
+    "DenseNet": "imagenet",
+    "EfficientNet": "inside",
+    "Inception": "minus-one-one",
+    "MobileNet": "minus-one-one",
+    "MobileNetV3": "inside",
+    "NASNet": "minus-one-one",
+    "ResNet": "caffe",
+    "ResNet101V2": "minus-one-one",
+    "ResNet152V2": "minus-one-one",
+    "ResNet50V2": "minus-one-one",
+    "VGG": "caffe",
+    "Xception": "minus-one-one",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """A network from pictures to feature maps.
+
+    Attributes:
+        name: its canonical name, as in `keras.applications`, or ``small-cnn``.
+        model: Keras model, float32 (n, size, size, 3) -> (n, h, w, channels).
+        preprocessing: what its input goes through.
+        pretrained: whether its weights come from elsewhere; an untrained stem is not worth freezing.
+    """
+
+    name: str
+    model: Any
+    preprocessing: Preprocessing
+    pretrained: bool
+
+
+def backbone_names() -> list[str]:
+    """Every name that `backbone` takes."""
+    found = [name for name in vars(keras.applications) if name[:1].isupper() and _scaling(name) is not None]
+    return [SMALL_CNN, *sorted(found)]
+
+
+def canonical(name: str) -> str:
+    """The exact spelling of a backbone's name; case, dashes and underscores do not matter.
+
+    Raises:
+        UsageError: there is none of that name; names the nearest.
+    """
+    names = {_plain(known): known for known in backbone_names()}
+    found = names.get(_plain(name))
+    if found is None:
+        near = difflib.get_close_matches(_plain(name), names, n=3)
+        raise UsageError(
+            f"expected a backbone of keras.applications or {SMALL_CNN}, received {printable(name)!r}",
+            hint=f"Did you mean {', '.join(names[n] for n in near)}?" if near else f"One of: {', '.join(names.values())}",
+        )
+    return found
+
+
+def backbone(name: str, *, size: int, weights: str) -> Backbone:
+    """Build a backbone of `keras.applications` and load its weights.
+
+    Args:
+        name: as `canonical` takes it; not ``small-cnn``, which is `trainer.backbones.small_cnn`.
+        size: input height and width, pixels.
+        weights: ``imagenet`` (fetched by Keras once, then cached), ``none``, or the path of a ``.weights.h5``
+            file of the network without its top.
+
+    Raises:
+        UsageError: no such network, a size that it does not take, or weights that are not there or do not fit.
+    """
+    name = canonical(name)
+    build = getattr(keras.applications, name)
+    try:
+        model = build(include_top=False, weights=None, input_shape=(size, size, 3))
+    except ValueError as error:
+        raise UsageError(
+            f"expected an input size that {name} takes, received {size} pixels: {error}",
+            hint="Give a larger --size, or leave it out.",
+        ) from error
+    if weights == "imagenet":
+        model = _with_imagenet(build, name, size)
+    elif weights != "none":
+        _load(model, name, Path(weights))
+    scaling = _scaling(name)
+    if scaling == "caffe":
+        _take_rgb(model)
+    return Backbone(name, model, _preprocessing(scaling, size), weights != "none")
+
+
+def _with_imagenet(build: Any, name: str, size: int) -> Any:
+    try:
+        return build(include_top=False, weights="imagenet", input_shape=(size, size, 3))
+    except Exception as error:  # Keras raises a bare Exception where a download fails
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(
+            f"expected Keras's ImageNet weights of {name} in its cache or from the network, received: {reason}",
+            hint=(
+                "Ways out: run once with a network (Keras caches them in ~/.keras/models); copy that file here and give "
+                "--weights PATH.weights.h5; or train without them: --weights none, --backbone small-cnn."
+            ),
+        ) from error
+
+
+def _load(model: Any, name: str, path: Path) -> None:
+    if not path.is_file():
+        raise UsageError(
+            f"expected --weights imagenet, none or a weights file, received nothing at {printable(path)}",
+            hint="A file ends in .weights.h5 and holds the network without its top.",
+        )
+    if path.suffix not in (".h5", ".hdf5"):
+        raise UsageError(
+            f"expected a weights file that ends in .weights.h5, received {printable(path.name)}",
+            hint="Save one with model.save_weights('NAME.weights.h5'); whole models (.keras) may carry code and are not read.",
+        )
+    try:
+        model.load_weights(path)
+    except Exception as error:  # h5py and Keras raise whatever they meet
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise UsageError(
+            f"expected weights of {name} without its top, received {printable(path.name)}, which do not fit: {reason}",
+            hint="Name the backbone that the file was made for with --backbone.",
+        ) from error
+
+
+def _take_rgb(model: Any) -> None:
+    """Turn the first convolution around: these networks were trained on BGR, and pictures come as RGB."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            kernel, *rest = layer.get_weights()  # (h, w, 3, channels)
+            layer.set_weights([np.ascontiguousarray(kernel[:, :, ::-1]), *rest])
+            return
+
+
+def _preprocessing(scaling: _Scaling | None, size: int) -> Preprocessing:
+    if scaling == "minus-one-one":
+        return Preprocessing(size, size, scale=1.0 / 127.5, mean=(1.0, 1.0, 1.0))
+    if scaling == "imagenet":
+        return Preprocessing(size, size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    if scaling == "caffe":
+        return Preprocessing(size, size, scale=1.0, mean=(123.68, 116.779, 103.939))
+    return Preprocessing(size, size, scale=1.0)
+
+
+def _scaling(name: str) -> _Scaling | None:
+    fitting = [family for family in _SCALINGS if name.startswith(family)]
+    return _SCALINGS[max(fitting, key=len)] if fitting else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

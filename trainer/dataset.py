@@ -1,0 +1,127 @@
+"""A dataset as the trainer reads it: labeled picture files, opened where they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.catalog import Refusal, read_catalog
+from retrieval.errors import CatalogError, ImageError
+from retrieval.images import content_hash, prepare, read_file
+from retrieval.preprocessing import Preprocessing
+from retrieval.text import printable
+from retrieval.types import CatalogImage
+from retrieval.workers import default_threads
+
+T = TypeVar("T")
+
+Notify = Callable[[int, int], None]
+"""Told how many are done, and of how many."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """Labeled picture files, n of them, all of which could be opened.
+
+    Attributes:
+        root: the folder that ``files`` are relative to.
+        files: path of each, with forward slashes.
+        labels: the product of each, 0..c-1, shape (n,).
+        products: the product ids, length c, sorted.
+        hashes: SHA-256 of each file.
+        refused: the files that are not pictures we accept, with their reasons.
+    """
+
+    root: Path
+    files: tuple[str, ...]
+    labels: NDArray[np.int64]
+    products: tuple[str, ...]
+    hashes: tuple[str, ...]
+    refused: tuple[Refusal, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, number: int, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+        """One picture as `retrieval.images.prepare` gives it to serving: uint8, shape (height, width, 3)."""
+        return prepare(read_file(self.root / self.files[number], root=self.root), preprocessing)
+
+    def pixels(self, preprocessing: Preprocessing, rows: Sequence[int] | None = None) -> NDArray[np.uint8]:
+        """Some pictures (all by default), uint8, shape (m, height, width, 3)."""
+        numbers = range(len(self)) if rows is None else rows
+        return np.stack(list(in_threads(lambda i: self.read(i, preprocessing), numbers)))
+
+    def spread(self, most: int) -> list[int]:
+        """At most ``most`` numbers, evenly over the products: something of everything."""
+        turn = np.zeros(len(self), dtype=np.int64)
+        seen: dict[int, int] = {}
+        for i, label in enumerate(self.labels.tolist()):
+            turn[i] = seen.get(label, 0)
+            seen[label] = turn[i] + 1
+        order = np.lexsort((self.labels, turn))
+        return sorted(order[:most].tolist())
+
+
+def read_pictures(folder: Path, *, notify: Notify | None = None) -> Pictures:
+    """Every picture of ``folder/<product_id>/**``, hashed and opened once, so that training meets no surprise.
+
+    Raises:
+        CatalogError: there are no product folders with a readable picture.
+    """
+    catalog = read_catalog(folder)
+    found: list[CatalogImage] = []
+    refused: list[Refusal] = []
+    for entry in catalog.entries():
+        if isinstance(entry, Refusal):
+            refused.append(entry)
+        else:
+            found.append(entry)
+
+    small = Preprocessing(32, 32)
+
+    def look(picture: CatalogImage) -> str | ImageError:
+        try:
+            data = read_file(picture.file, root=catalog.root)
+            prepare(data, small)
+        except ImageError as error:
+            return error
+        return content_hash(data)
+
+    kept: list[CatalogImage] = []
+    hashes: list[str] = []
+    for number, (picture, result) in enumerate(zip(found, in_threads(look, found), strict=True), start=1):
+        if isinstance(result, ImageError):
+            refused.append(Refusal.of(picture, result))
+        else:
+            kept.append(picture)
+            hashes.append(result)
+        if notify:
+            notify(number, len(found))
+    if not kept:
+        raise CatalogError(
+            f"expected product folders with pictures in {printable(folder)}, received none"
+            + (f"; the first of {len(refused)} refused files is {refused[0].path}" if refused else ""),
+            hint="A split is a folder that holds one folder of pictures a product: train/<product_id>/*.jpg",
+        )
+    products = tuple(sorted({picture.product_id for picture in kept}))
+    numbers = {product: i for i, product in enumerate(products)}
+    return Pictures(
+        catalog.root,
+        tuple(picture.image for picture in kept),
+        np.array([numbers[picture.product_id] for picture in kept], dtype=np.int64),
+        products,
+        tuple(hashes),
+        tuple(refused),
+    )
+
+
+def in_threads(work: Callable[[object], T] | Callable[..., T], items: Sequence[object] | range) -> Iterator[T]:
+    """Results in order, a few ahead: decoding releases the GIL, so threads scale."""
+    with ThreadPoolExecutor(default_threads(), thread_name_prefix="itemrec-pictures") as pool:
+        yield from pool.map(work, items)
