@@ -17,7 +17,7 @@ from retrieval.errors import ItemrecError, UsageError
 _IN_ONE_MODULE = {"cli.generations": ("generations", "rollback", "gc"), "cli.move": ("copy", "snapshot", "restore")}
 COMMANDS = {
     name: (f"cli.{name}", f"{name}_command")
-    for name in ("index", "query", "prepare", "evaluate", "calibrate", "audit", "doctor", "demo")
+    for name in ("index", "query", "prepare", "train", "evaluate", "calibrate", "audit", "doctor", "demo")
 } | {name: (module, f"{name}_command") for module, names in _IN_ONE_MODULE.items() for name in names}
 GROUPS = {"models": ("cli.models", "app")}
 

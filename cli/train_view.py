@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from cli import render
+from retrieval.text import printable
 from trainer.logs import EpochLog
 
 _PLAIN_INTERVAL_SECONDS = 30.0
@@ -149,6 +150,14 @@ class TrainView:
             if self._stage.unit == "epochs":
                 self._stage.advance(1)
             self._face.measured(self._stage, log)
+
+    def estimate(self, seconds: float) -> None:
+        """Say how long the training will take, as measured a moment ago."""
+        render.say(f"This will take {estimate(seconds)}.")
+
+    def note(self, text: str) -> None:
+        """Say something that the user should know."""
+        render.warn(printable(text))
 
     def _end(self) -> None:
         if self._stage is not None:

@@ -72,7 +72,9 @@ def canonical(name: str) -> str:
         near = difflib.get_close_matches(_plain(name), names, n=3)
         raise UsageError(
             f"expected a backbone of keras.applications or {SMALL_CNN}, received {printable(name)!r}",
-            hint=f"Did you mean {', '.join(names[n] for n in near)}?" if near else f"One of: {', '.join(names.values())}",
+            hint=f"Did you mean {', '.join(names[n] for n in near)}?"
+            if near
+            else f"One of: {', '.join(names.values())}",
         )
     return found
 
@@ -116,8 +118,8 @@ def _with_imagenet(build: Any, name: str, size: int) -> Any:
         raise UsageError(
             f"expected Keras's ImageNet weights of {name} in its cache or from the network, received: {reason}",
             hint=(
-                "Ways out: run once with a network (Keras caches them in ~/.keras/models); copy that file here and give "
-                "--weights PATH.weights.h5; or train without them: --weights none, --backbone small-cnn."
+                "Ways out: run once with a network (Keras keeps them in ~/.keras/models); copy that file here "
+                "and give --weights PATH.weights.h5; or train without any: --backbone small-cnn."
             ),
         ) from error
 
@@ -131,7 +133,7 @@ def _load(model: Any, name: str, path: Path) -> None:
     if path.suffix not in (".h5", ".hdf5"):
         raise UsageError(
             f"expected a weights file that ends in .weights.h5, received {printable(path.name)}",
-            hint="Save one with model.save_weights('NAME.weights.h5'); whole models (.keras) may carry code and are not read.",
+            hint="Save one with model.save_weights('NAME.weights.h5'); whole models may carry code and are not read.",
         )
     try:
         model.load_weights(path)

@@ -40,7 +40,7 @@ def small_cnn(*, size: int, dimension: int = 128, width: int = 32, dropout: floa
         pooled.append(_statistics(x))
     statistics = layers.Concatenate()(pooled)  # (n, 28 * width)
     statistics = layers.BatchNormalization()(statistics)
-    statistics = layers.Dropout(dropout)(statistics)
+    statistics = layers.Dropout(dropout, name="statistics")(statistics)
     embeddings = layers.Dense(dimension, use_bias=False)(statistics)  # (n, dimension)
     return Model(pictures, layers.UnitNormalization(name="embeddings")(embeddings), name="small_cnn")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,7 +30,7 @@ class Pictures:
     """Labeled picture files, n of them, all of which could be opened.
 
     Attributes:
-        root: the folder that ``files`` are relative to.
+        roots: for each, the folder that its file is relative to and must not leave.
         files: path of each, with forward slashes.
         labels: the product of each, 0..c-1, shape (n,).
         products: the product ids, length c, sorted.
@@ -38,7 +38,7 @@ class Pictures:
         refused: the files that are not pictures we accept, with their reasons.
     """
 
-    root: Path
+    roots: tuple[Path, ...]
     files: tuple[str, ...]
     labels: NDArray[np.int64]
     products: tuple[str, ...]
@@ -50,12 +50,42 @@ class Pictures:
 
     def read(self, number: int, preprocessing: Preprocessing) -> NDArray[np.uint8]:
         """One picture as `retrieval.images.prepare` gives it to serving: uint8, shape (height, width, 3)."""
-        return prepare(read_file(self.root / self.files[number], root=self.root), preprocessing)
+        return prepare(read_file(self.roots[number] / self.files[number], root=self.roots[number]), preprocessing)
 
     def pixels(self, preprocessing: Preprocessing, rows: Sequence[int] | None = None) -> NDArray[np.uint8]:
         """Some pictures (all by default), uint8, shape (m, height, width, 3)."""
         numbers = range(len(self)) if rows is None else rows
         return np.stack(list(in_threads(lambda i: self.read(i, preprocessing), numbers)))
+
+    def of(self, products: Sequence[str]) -> Pictures:
+        """The same pictures with labels that number another list of products, which has all of theirs."""
+        numbers = {product: i for i, product in enumerate(products)}
+        table = np.array([numbers[product] for product in self.products], dtype=np.int64)
+        return replace(self, labels=table[self.labels], products=tuple(products))
+
+    def joined(self, other: Pictures) -> Pictures:
+        """These and then the others, of the products of both."""
+        products = sorted({*self.products, *other.products})
+        one, two = self.of(products), other.of(products)
+        return Pictures(
+            one.roots + two.roots,
+            one.files + two.files,
+            np.concatenate([one.labels, two.labels]),
+            one.products,
+            one.hashes + two.hashes,
+            one.refused + two.refused,
+        )
+
+    def only(self, rows: Sequence[int]) -> Pictures:
+        """Some of them, by number; every product stays listed."""
+        return Pictures(
+            tuple(self.roots[i] for i in rows),
+            tuple(self.files[i] for i in rows),
+            self.labels[np.asarray(rows, np.int64)],
+            self.products,
+            tuple(self.hashes[i] for i in rows),
+            self.refused,
+        )
 
     def spread(self, most: int) -> list[int]:
         """At most ``most`` numbers, evenly over the products: something of everything."""
@@ -112,7 +142,7 @@ def read_pictures(folder: Path, *, notify: Notify | None = None) -> Pictures:
     products = tuple(sorted({picture.product_id for picture in kept}))
     numbers = {product: i for i, product in enumerate(products)}
     return Pictures(
-        catalog.root,
+        (catalog.root,) * len(kept),
         tuple(picture.image for picture in kept),
         np.array([numbers[picture.product_id] for picture in kept], dtype=np.int64),
         products,

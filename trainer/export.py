@@ -75,6 +75,21 @@ def export_litert(
     return Export(model, weights, difference, float(cosines.min()), len(probes))
 
 
+def quantize_int8(encoder: Any, preprocessing: Preprocessing, pictures: NDArray[np.uint8]) -> bytes:
+    """A LiteRT model that computes in 8-bit integers; its input and output stay float32.
+
+    Args:
+        encoder: Keras model from (n, height, width, 3) to unit embeddings (n, d).
+        preprocessing: what its inputs go through; NHWC.
+        pictures: a hundred or more typical ones, uint8, shape (n, height, width, 3): the ranges of all values are
+            taken from them.
+
+    Raises:
+        EncoderError: the conversion failed. How far it moves embeddings is for the caller to measure.
+    """
+    return convert_litert(encoder, "int8", preprocessing.tensor(pictures))
+
+
 def run_litert(model: bytes, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
     """Run a LiteRT model on one batch: (n, height, width, 3) -> (n, d)."""
     from ai_edge_litert.interpreter import Interpreter
@@ -89,7 +104,9 @@ def run_litert(model: bytes, tensor: NDArray[np.float32]) -> NDArray[np.float32]
     return np.array(output)
 
 
-def convert_litert(encoder: Any, weights: Weights) -> bytes:
+def convert_litert(
+    encoder: Any, weights: Weights | Literal["int8"], typical: NDArray[np.float32] | None = None
+) -> bytes:
     """The bytes of a LiteRT model of a Keras network, unchecked; raises EncoderError where it does not convert."""
     import tensorflow as tf
 
@@ -101,6 +118,9 @@ def convert_litert(encoder: Any, weights: Weights) -> bytes:
             if weights == "float16":
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
                 converter.target_spec.supported_types = [tf.float16]
+            if weights == "int8" and typical is not None:
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                converter.representative_dataset = lambda: ([picture[None]] for picture in typical)
             return bytes(converter.convert())
         except Exception as error:  # the converter raises bare Exception subclasses
             raise EncoderError(

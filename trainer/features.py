@@ -1,16 +1,18 @@
 """What the stem makes of every picture's views, computed once and kept on disk by content hash.
 
-One file a picture: ``<cache>/<key>/<sha256>.npy``, float16, shape (views, *shape). View 0 is the picture as serving sees
-it; the others are random, and depend on the picture's content, the seed and the view's number alone. So a dataset that
-grows, shrinks or is split anew computes its new pictures only, and what is computed does not depend on order or threads.
+One file a picture: ``<cache>/<key>/<sha256>.npy``, float16, shape (views, *shape). View 0 is the picture as serving
+sees it; the others are random, and depend on the picture's content, the seed and the view's number alone. So a dataset
+that grows, shrinks or is split anew computes its new pictures only, in any order and on any number of threads.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from retrieval.disk import os_errors, require_space
 from retrieval.preprocessing import Preprocessing
 from trainer.augment import Views, make_views
-from trainer.dataset import Notify, Pictures
+from trainer.dataset import Pictures
 from trainer.stem import Runner
 
 _SLACK = 256 << 20
@@ -35,12 +37,14 @@ class ViewPlan:
         views: how far they may go.
         seed: of the run.
         source: side of the pictures that views are cut from, relative to the network's input.
+        channels: the order in which the color channels are read; another than (0, 1, 2) makes another product.
     """
 
     count: int
     views: Views
     seed: int
     source: float = 8 / 7
+    channels: tuple[int, int, int] = (0, 1, 2)
 
 
 class FeatureStore:
@@ -56,8 +60,22 @@ class FeatureStore:
         self.folder = cache / hashlib.sha256(text.encode()).hexdigest()[:24]
         self._runner, self._preprocessing, self._plan = runner, preprocessing, plan
 
-    def fill(self, pictures: Pictures, *, notify: Notify | None = None) -> int:
+    @property
+    def count(self) -> int:
+        """Random views of each picture, beside the plain one."""
+        return self._plan.count
+
+    def missing(self, pictures: Pictures) -> list[int]:
+        """Which pictures have to be computed; the same picture twice in a dataset counts once."""
+        absent = {name: i for i, name in enumerate(pictures.hashes) if not self._file(name).is_file()}
+        return sorted(absent.values())
+
+    def fill(self, pictures: Pictures, *, advance: Callable[[int], None] | None = None) -> int:
         """Compute what is missing.
+
+        Args:
+            pictures: that will be asked for.
+            advance: told after each picture how many more are done.
 
         Returns:
             How many pictures were computed.
@@ -67,26 +85,34 @@ class FeatureStore:
             StoreError: the cache cannot be written.
             ImageError: a picture changed since it was listed.
         """
-        missing = [i for i, name in enumerate(pictures.hashes) if not self._file(name).is_file()]
-        # The same picture twice in a dataset is computed once.
-        missing = list({pictures.hashes[i]: i for i in missing}.values())
+        missing = self.missing(pictures)
         if not missing:
             return 0
         with os_errors("keep features", self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         each = (1 + self._plan.count) * int(np.prod(self._runner.shape)) * 2
         require_space(self.folder, len(missing) * each + _SLACK, f"keep the features of {len(missing):,} pictures")
-        jobs = (lambda i=i: self._pixels(pictures, i) for i in missing)
-        for done, (i, features) in enumerate(zip(missing, self._runner.run(jobs), strict=True), start=1):
+        for i, features in zip(missing, self._runner.run(self._jobs(pictures, missing)), strict=True):
             file = self._file(pictures.hashes[i])
             staging = file.with_suffix(f".{os.getpid()}.part")
             with os_errors("keep features", self.folder):
                 with staging.open("wb") as stream:
                     np.save(stream, features.astype(np.float16))
                 os.replace(staging, file)
-            if notify:
-                notify(done, len(missing))
+            if advance:
+                advance(1)
         return len(missing)
+
+    def seconds_each(self, pictures: Pictures, missing: Sequence[int]) -> float:
+        """How long one of the missing pictures takes, from a sample of them."""
+        sample = missing[:: max(1, len(missing) // 8)][:8]
+        list(self._runner.run(self._jobs(pictures, sample[:2])))
+        started = time.perf_counter()
+        list(self._runner.run(self._jobs(pictures, sample)))
+        return (time.perf_counter() - started) / len(sample)
+
+    def _jobs(self, pictures: Pictures, rows: Sequence[int]) -> Iterator[Callable[[], NDArray[np.uint8]]]:
+        return (partial(self._pixels, pictures, i) for i in rows)
 
     def plain(self, pictures: Pictures, rows: Sequence[int] | None = None) -> NDArray[np.float16]:
         """The features of pictures as serving sees them, float16, shape (n, *shape)."""
@@ -117,10 +143,10 @@ class FeatureStore:
     def _pixels(self, pictures: Pictures, number: int) -> NDArray[np.uint8]:
         """The plain picture and its views, uint8, shape (1 + count, height, width, 3)."""
         plan, wanted = self._plan, self._preprocessing
-        plain = pictures.read(number, wanted)
+        plain = pictures.read(number, wanted)[..., plan.channels]
         if plan.count == 0:
             return plain[None]
-        source = pictures.read(number, enlarged(wanted, plan.source))
+        source = pictures.read(number, enlarged(wanted, plan.source))[..., plan.channels]
         rng = np.random.default_rng([plan.seed, int(pictures.hashes[number][:16], 16)])
         many = np.broadcast_to(source, (plan.count, *source.shape))
         return np.concatenate([plain[None], make_views(many, size=wanted.height, rng=rng, views=plan.views)])
@@ -134,7 +160,5 @@ class FeatureStore:
 
 def enlarged(preprocessing: Preprocessing, factor: float) -> Preprocessing:
     """The same preprocessing for pictures that views are cut from: somewhat larger than the network's input."""
-    from dataclasses import replace
-
     height, width = (round(side * factor) for side in (preprocessing.height, preprocessing.width))
     return replace(preprocessing, height=height, width=width)

@@ -1,4 +1,4 @@
-"""A backbone cut in two: the stem below runs once over every view, the top above is what training runs again and again."""
+"""A backbone cut in two: what lies below runs once over every view, what lies above again in every step."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _WIDE = 2.0
 """Within a stage, points wider than this many times the narrowest are expansions: costly to keep."""
 
 
-def split(model: Any, cut: str) -> tuple[Any, Any]:
-    """Cut a backbone.
+def point(model: Any, cut: str) -> Tensor | None:
+    """Where a backbone is cut.
 
     Args:
         model: from pictures (n, size, size, 3) to feature maps.
@@ -35,17 +35,35 @@ def split(model: Any, cut: str) -> tuple[Any, Any]:
             a side is the input's divided by it; or the name of a layer.
 
     Returns:
-        The stem, or None; and the top, from the stem's output to the feature maps, or None.
+        The tensor, or None for no stem.
 
     Raises:
         UsageError: the network cannot be cut there.
     """
     if cut == "none":
-        return None, model
-    if cut == "all":
-        return model, None
-    point = _named(model, cut)
-    return keras.Model(model.inputs, point, name="stem"), keras.Model(point, model.output, name="top")
+        return None
+    return model.output if cut == "all" else _named(model, cut)
+
+
+def taps(model: Any, at: Tensor | None, *, coarsest_from: int) -> list[Tensor]:
+    """Where a backbone is read out: the widest point of each coarse stride above the cut, and its end.
+
+    Args:
+        model: from pictures to feature maps.
+        at: the cut; None for none.
+        coarsest_from: strides from here on.
+    """
+    size = model.inputs[0].shape[1]
+    points = list(cut_points(model).values())
+    if at is not None and at is not model.output:
+        points = points[next(i for i, tensor in enumerate(points) if tensor is at) + 1 :]
+    widest: dict[int, Tensor] = {}
+    for tensor in points:
+        stride = _stride(size, tensor) if len(tensor.shape) == 4 else 0
+        if stride >= coarsest_from and (stride not in widest or tensor.shape[-1] >= widest[stride].shape[-1]):
+            widest[stride] = tensor
+    last = max(widest, default=0)
+    return [tensor for stride, tensor in sorted(widest.items()) if stride != last] + [model.output]
 
 
 def cut_points(model: Any) -> dict[str, Tensor]:
@@ -68,9 +86,10 @@ def _named(model: Any, cut: str) -> Tensor:
     if not cut.isdigit():
         if cut in points:
             return points[cut]
+        some = list(points)[1 : -1 : max(1, len(points) // 12)]
         raise UsageError(
             f"expected a layer of {model.name} that everything flows through, received {cut!r}",
-            hint=f"For example a stride: --cut 16. Layers: {', '.join(list(points)[1:-1:max(1, len(points) // 12)])}",
+            hint=f"For example a stride: --cut 16. Layers: {', '.join(some)}",
         )
     size = model.inputs[0].shape[1]
     strides = {name: _stride(size, t) for name, t in points.items() if len(t.shape) == 4}
@@ -152,7 +171,9 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable[..., Array], jobs: Iterable[
 
 
 def _key(stem: Any, preprocessing: Preprocessing) -> str:
-    digest = hashlib.sha256(repr((preprocessing, [(layer.name, type(layer).__name__) for layer in stem.layers])).encode())
+    digest = hashlib.sha256(
+        repr((preprocessing, [(layer.name, type(layer).__name__) for layer in stem.layers])).encode()
+    )
     for weight in stem.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()

@@ -1,0 +1,247 @@
+"""What comes after the learning: calibrate, write the bundle, measure what 8 bits cost, project, report."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli import render
+from retrieval.bundle import Bundle, write_bundle
+from retrieval.errors import UsageError
+from retrieval.text import printable
+
+if TYPE_CHECKING:
+    from retrieval.calibration import Calibration
+    from retrieval.evaluation import Photos, Target
+    from trainer.run import Places, Trained
+
+FAR_TARGETS = (0.05, 0.01, 0.001)
+FPIR_TARGETS = (0.1, 0.05, 0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a bundle does on val, with the pictures of train as the gallery.
+
+    Attributes:
+        calibration: its thresholds; None where val cannot bear any.
+        top1: photos whose nearest picture is of their product / photos.
+        val: VAL at FAR 1 %.
+        val_strict: VAL at FAR 0.1 %.
+        warnings: what cannot be said and why, one sentence each.
+        seconds_each: to embed a picture, decoding not counted, on one core.
+    """
+
+    calibration: Calibration | None
+    top1: float | None
+    val: float | None
+    val_strict: float | None
+    warnings: tuple[str, ...]
+    seconds_each: float
+
+
+def finish(
+    trained: Trained,
+    places: Places,
+    out: Path,
+    *,
+    target: Target,
+    preset: str,
+    int8: bool,
+    project: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    """Turn what was trained into a bundle at ``out``, and say what it is worth; returns the exit code."""
+    from trainer.card import card
+    from trainer.run import forget
+
+    started = time.perf_counter()
+    versions: list[tuple[Path, bytes]] = [(out, trained.export.model)]
+    if int8:
+        from trainer.export import quantize_int8
+
+        render.say("Converting to 8 bits …")
+        typical = trained.pictures.pixels(trained.preprocessing, trained.pictures.spread(200))
+        model = quantize_int8(trained.keras, trained.preprocessing, typical)
+        versions.append((out.with_name(f"{out.name}-int8"), model))
+    written: list[tuple[Bundle, Judged]] = []
+    for place, encoder in versions:
+        record = trained.record | {"preset": preset, "int8": place != out}
+        with tempfile.TemporaryDirectory(prefix="itemrec-train-") as folder:
+            draft = _write(Path(folder) / "draft", place.name, encoder, trained, record, None, "", overwrite=False)
+            judged = _judge(draft, places, target)
+        seconds = round(record["seconds"] + time.perf_counter() - started, 1)
+        record["seconds_with_calibration"] = seconds
+        text = card(place.name, record, judged.calibration, judged.warnings)
+        bundle = _write(place, place.name, encoder, trained, record, judged.calibration, text, overwrite=overwrite)
+        written.append((bundle, judged))
+    forget(places.run)
+    if project:
+        _project(written[0][0], places)
+    _report(written, trained, places, as_json=as_json)
+    return 0
+
+
+def _write(
+    place: Path,
+    name: str,
+    encoder: bytes,
+    trained: Trained,
+    record: dict[str, Any],
+    calibration: Calibration | None,
+    text: str,
+    *,
+    overwrite: bool,
+) -> Bundle:
+    return write_bundle(
+        place,
+        name=name,
+        encoder=encoder,
+        runtime="litert",
+        preprocessing=trained.preprocessing,
+        dimension=trained.dimension,
+        calibration=calibration,
+        training=record,
+        card=text,
+        source="itemrec train",
+        replace=overwrite,
+    )
+
+
+def _judge(bundle: Bundle, places: Places, target: Target) -> Judged:
+    from retrieval.catalog import read_catalog
+    from retrieval.evaluation import Target as Goal
+    from retrieval.evaluation import calibrate, gather_folder
+    from retrieval.evaluation.recognize import nearest_distances
+    from retrieval.metrics import pair_rates
+
+    val = places.dataset / "val"
+    if not val.is_dir():
+        reason = "There is no val/ to choose a threshold on: calibrate later, with itemrec calibrate --data DIR."
+        return Judged(None, None, None, None, (reason,), _speed(bundle))
+
+    def gather(folder: Path, name: str) -> Photos:
+        with render.progress(f"Embedding {name}", read_catalog(folder).count()) as shown:
+            return gather_folder(folder, bundle, notify=lambda done, _: shown.update(done))
+
+    photos, gallery = gather(val, "val"), gather(places.dataset / "train", "train")
+    own, rival = nearest_distances(photos, gallery)
+    rates = pair_rates(photos.vectors, photos.labels, thresholds=(), far_targets=(0.01, 0.001))
+    measured = f"val: {len(photos):,} photos of {len(photos.products):,} products, none of them trained on"
+    warnings: list[str] = []
+    calibration = None
+    for goal in (target, Goal("far", 0.01)):
+        try:
+            found = calibrate(
+                photos, gallery, goal, measured_on=measured, far_targets=FAR_TARGETS, fpir_targets=FPIR_TARGETS
+            )
+        except UsageError as error:
+            warnings.append(error.message)
+            continue
+        warnings += [*([found.refusal] if found.refusal else []), *found.left_out]
+        calibration = found.calibration
+        break
+    same = [at.accepted_same / at.same if at.same and at.threshold is not None else None for at in rates.at_far]
+    known = own < float("inf")
+    top1 = float((own[known] < rival[known]).mean()) if known.any() else None
+    return Judged(calibration, top1, same[0], same[1], tuple(warnings), _speed(bundle))
+
+
+def _speed(bundle: Bundle) -> float:
+    import numpy as np
+
+    from retrieval.encoder import load_encoder
+
+    encoder = load_encoder(bundle, threads=1)
+    blank = np.full((1, bundle.preprocessing.height, bundle.preprocessing.width, 3), 127, np.uint8)
+    times = []
+    for _ in range(25):
+        started = time.perf_counter()
+        encoder.encode(blank)
+        times.append(time.perf_counter() - started)
+    return sorted(times)[len(times) // 2]
+
+
+def _project(bundle: Bundle, places: Places) -> None:
+    from trainer.projector import project_bundle
+
+    folder = places.dataset / "train"
+    with render.progress("Writing the projection", None) as shown:
+        project_bundle(
+            bundle,
+            folder if folder.is_dir() else places.dataset,
+            places.run,
+            notify=lambda done, _: shown.update(done),
+            say=render.say,
+        )
+
+
+def _report(written: list[tuple[Bundle, Judged]], trained: Trained, places: Places, *, as_json: bool) -> None:
+    if as_json:
+        render.emit_json(_document(written, trained, places))
+    else:
+        _print(written, trained, places)
+    for _, judged in written:
+        for sentence in judged.warnings:
+            render.warn(printable(sentence))
+
+
+def _document(written: list[tuple[Bundle, Judged]], trained: Trained, places: Places) -> dict[str, Any]:
+    bundle, judged = written[0]
+
+    def of(bundle: Bundle, judged: Judged) -> dict[str, Any]:
+        points = judged.calibration.to_json() if judged.calibration else None
+        return {
+            "path": str(bundle.path),
+            "name": bundle.name,
+            "fingerprint": bundle.fingerprint,
+            "dimension": bundle.dimension,
+            "bytes": bundle.encoder_bytes,
+            "ms_a_picture": round(1000 * judged.seconds_each, 2),
+            "calibration": points,
+            "val": {"top1": judged.top1, "val@far=0.01": judged.val, "val@far=0.001": judged.val_strict},
+            "warnings": list(judged.warnings),
+        }
+
+    document = {
+        "schema": "itemrec.train/1",
+        "model": of(bundle, judged),
+        "pictures": trained.record["pictures"],
+        "products": trained.record["products"],
+        "refused": [{"path": refusal.path, "reason": refusal.reason} for refusal in trained.refused],
+        "epochs": len(trained.record["epochs"]),
+        "seconds": bundle.training["seconds_with_calibration"],
+        "run": str(places.run),
+    }
+    if len(written) > 1:
+        document["int8"] = of(*written[1])
+    return document
+
+
+def _print(written: list[tuple[Bundle, Judged]], trained: Trained, places: Places) -> None:
+    bundle, judged = written[0]
+    seconds = bundle.training["seconds_with_calibration"]
+    render.emit(
+        f"Trained {printable(bundle.path)} on {trained.record['pictures']:,} pictures of "
+        f"{trained.record['products']:,} products in {render.clock(seconds)}: {bundle.dimension}-d, "
+        f"{1000 * judged.seconds_each:.1f} ms a picture, {bundle.encoder_bytes / 1e6:.1f} MB."
+    )
+    rows = [
+        [b.name, _share(j.top1), _share(j.val), _share(j.val_strict), f"{1000 * j.seconds_each:.1f} ms"]
+        for b, j in written
+    ]
+    if judged.top1 is not None:
+        render.table(["on val", "R@1", "VAL at FAR 1 %", "VAL at FAR 0.1 %", "a picture"], rows, right=[1, 2, 3, 4])
+    if judged.calibration is not None:
+        point = judged.calibration.point(judged.calibration.chosen)
+        render.emit(f"Threshold {point.threshold:.3f} (squared L2), chosen for {point.name} on val.")
+    render.emit(f"Next: itemrec index CATALOG --model {printable(bundle.path)}")
+    render.say(f"Logs: tensorboard --logdir {printable(places.run)}")
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,167 @@
+"""Where batches come from: kept features of a stem, or pictures themselves where nothing is frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.dataset import Pictures
+from trainer.features import FeatureStore
+from trainer.sampling import pk_batches, random_batches
+
+Array = NDArray[Any]
+_AHEAD = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mix:
+    """Which pictures meet in a batch.
+
+    Attributes:
+        kind: ``pk`` for P products with K pictures each, ``random`` for shuffled pictures.
+        products: P.
+        views: K; a random batch has P x K pictures.
+        seed: of the run.
+        families: of each product, products that look alike, shape (c,); see `trainer.sampling.pk_batches`.
+        twin_share: part of the families whose products are kept in one batch.
+    """
+
+    kind: Literal["pk", "random"] = "pk"
+    products: int = 16
+    views: int = 4
+    seed: int = 0
+    families: NDArray[np.int64] | None = None
+    twin_share: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Pictures in a batch."""
+        return self.products * self.views
+
+    def fitted(self, products: int) -> Mix:
+        """With no more products in a batch than there are."""
+        return replace(self, products=min(self.products, products))
+
+    def indices(self, labels: NDArray[np.int64], epoch: int) -> Iterator[NDArray[np.int64]]:
+        """The batches of an epoch, as numbers of pictures; see `trainer.sampling`."""
+        if self.kind == "random":
+            size = min(self.products * self.views, len(labels))
+            return random_batches(labels, size=size, seed=self.seed, epoch=epoch)
+        return pk_batches(
+            labels,
+            products=self.products,
+            views=self.views,
+            seed=self.seed,
+            epoch=epoch,
+            families=self.families,
+            twin_share=self.twin_share,
+        )
+
+
+class FeatureBatches:
+    """Batches of kept features. Read on another thread while the network works on the last one.
+
+    Recolored copies of the pictures, where there are any, are products of their own: more products to tell
+    apart, and ones that differ in color alone.
+    """
+
+    def __init__(
+        self, stores: Sequence[FeatureStore], pictures: Pictures, mix: Mix, *, repeats: NDArray[np.int64] | None = None
+    ) -> None:
+        """Make batches.
+
+        Args:
+            stores: of the pictures, and of recolored copies of them; all filled.
+            pictures: n labeled pictures.
+            mix: which meet.
+            repeats: how often each counts, shape (n,); once by default.
+        """
+        rows = np.arange(len(pictures)) if repeats is None else np.repeat(np.arange(len(pictures)), repeats)
+        self._rows = np.tile(rows, len(stores))
+        self._kinds = np.repeat(np.arange(len(stores)), len(rows))
+        self.labels: NDArray[np.int64] = pictures.labels[self._rows] + self._kinds * len(pictures.products)
+        self.products = len(stores) * len(pictures.products)
+        self._stores, self._pictures = stores, pictures
+        self._mix = mix.fitted(self.products)
+        self.size = self._mix.size
+
+    def steps(self, epoch: int) -> int:
+        """How many batches an epoch has."""
+        return sum(1 for _ in self._mix.indices(self.labels, epoch))
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Array, NDArray[np.int64]]]:
+        """The batches of an epoch: features (n, ...) float32, and the product of each, shape (n,)."""
+
+        def make(step: int, chosen: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
+            rng = np.random.default_rng([self._mix.seed, epoch, step])
+            features: Array | None = None
+            for kind, store in enumerate(self._stores):
+                mine = self._kinds[chosen] == kind
+                views = rng.integers(0, 1 + store.count, len(chosen))
+                found = store.views(self._pictures, self._rows[chosen[mine]], views[mine])
+                if features is None:
+                    features = np.empty((len(chosen), *found.shape[1:]), np.float32)
+                features[mine] = found
+            assert features is not None
+            return features, self.labels[chosen]
+
+        return ahead(make, enumerate(self._mix.indices(self.labels, epoch)))
+
+
+class PixelBatches:
+    """Batches of fresh views, cut from the pictures anew each time."""
+
+    def __init__(
+        self,
+        draw: Callable[[int, np.random.Generator], NDArray[np.uint8]],
+        tensor: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+        labels: NDArray[np.int64],
+        mix: Mix,
+    ) -> None:
+        """Make batches.
+
+        Args:
+            draw: one view of a picture by its number, uint8, shape (height, width, 3); called in threads.
+            tensor: the network's input of views, see `Preprocessing.tensor`.
+            labels: the product of each picture, shape (n,).
+            mix: which meet.
+        """
+        self.labels, self._draw, self._tensor = labels, draw, tensor
+        self.products = int(labels.max()) + 1
+        self._mix = mix.fitted(self.products)
+        self.size = self._mix.size
+
+    def steps(self, epoch: int) -> int:
+        """How many batches an epoch has."""
+        return sum(1 for _ in self._mix.indices(self.labels, epoch))
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Array, NDArray[np.int64]]]:
+        """The batches of an epoch: inputs (n, height, width, 3) float32, and the product of each, shape (n,)."""
+
+        def make(step: int, chosen: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
+            # Its own stream of chance a step, so that threads cannot change what is drawn.
+            rng = np.random.default_rng([self._mix.seed, epoch, step])
+            return self._tensor(np.stack([self._draw(i, rng) for i in chosen.tolist()])), self.labels[chosen]
+
+        return ahead(make, enumerate(self._mix.indices(self.labels, epoch)))
+
+
+def ahead(
+    make: Callable[[int, NDArray[np.int64]], tuple[Array, NDArray[np.int64]]],
+    jobs: Iterator[tuple[int, NDArray[np.int64]]],
+) -> Iterator[tuple[Array, NDArray[np.int64]]]:
+    """Results in order, made on another thread a few steps before they are asked for."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="itemrec-batches") as pool:
+        waiting: list[Future[tuple[Array, NDArray[np.int64]]]] = [
+            pool.submit(make, *job) for job in islice(jobs, _AHEAD)
+        ]
+        while waiting:
+            ready = waiting.pop(0)
+            waiting.extend(pool.submit(make, *job) for job in islice(jobs, 1))
+            yield ready.result()

@@ -1,0 +1,83 @@
+"""The card of a trained bundle: what it is, how it was made, what was measured, what it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from retrieval.calibration import Calibration
+
+
+def card(name: str, record: dict[str, Any], calibration: Calibration | None, warnings: Sequence[str]) -> str:
+    """The card as Markdown.
+
+    Args:
+        name: of the bundle.
+        record: of the training, see `trainer.run.learn`.
+        calibration: its thresholds, if any.
+        warnings: what could not be measured.
+    """
+    recipe = record["recipe"]
+    network, schedule = recipe["network"], recipe["schedule"]
+    export = record["export"]
+    lines = [
+        f"# {name}",
+        "",
+        f"{network['backbone']} at {network['size']} x {network['size']} pixels, {network['dimension']} numbers out, "
+        f"{record['parameters']:,} parameters.",
+        "",
+        f"**How it was made.** `itemrec train --preset {record['preset']}` on {record['pictures']:,} pictures of "
+        f"{record['products']:,} products: loss {recipe['loss']}, {len(record['epochs'])} of {schedule['epochs']} "
+        f"epochs, {record['seconds']:.0f} s on {record['cores']} cores, Keras on {record['backend']}. Frozen below: "
+        f"{_frozen(network['cut'])}. The rest of the recipe is in `bundle.json`.",
+        "",
+        "**What it is for.** Products like those it was trained on. New products of the same kind are found without "
+        "training, less surely; `itemrec evaluate` on a dataset that was prepared `--by product` says how much less.",
+        "",
+        f"Export to LiteRT{' in 8-bit integers' if record['int8'] else ''}: "
+        + (
+            "its embeddings differ from the float model's; what is measured below is this one's."
+            if record["int8"]
+            else f"largest difference to Keras {export['max_difference']:.1e} of a unit embedding's coordinate, on "
+            f"{export['pictures']} pictures."
+        ),
+        "",
+        "## Thresholds",
+        "",
+    ]
+    if calibration is None:
+        lines.append("None: nothing was there to choose one on.")
+    else:
+        lines += [
+            f"Chosen on {calibration.measured_on}. Queries use `{calibration.chosen}` unless told otherwise. "
+            "In brackets: 95 % intervals, resampled by product.",
+            "",
+            "| operating point | threshold (squared L2) | measured |",
+            "|---|---|---|",
+        ]
+        for point in calibration.points:
+            measured = [
+                f"{label} {value:.4f}{_ends(interval)}"
+                for label, value, interval in (
+                    ("VAL", point.val, point.val_ci),
+                    ("FAR", point.far, point.far_ci),
+                    ("FPIR", point.fpir, point.fpir_ci),
+                    ("FNIR", point.fnir, point.fnir_ci),
+                )
+                if value is not None
+            ]
+            lines.append(f"| {point.name} | {point.threshold:.4f} | {', '.join(measured)} |")
+    lines += ["", *(f"* {sentence}" for sentence in warnings)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _ends(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def _frozen(cut: str) -> str:
+    if cut == "none":
+        return "nothing"
+    if cut == "all":
+        return "all but the head"
+    return f"up to stride {cut}" if cut.isdigit() else f"up to layer {cut}"

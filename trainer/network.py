@@ -1,0 +1,218 @@
+"""The network in training, and the encoder that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from retrieval.errors import UsageError
+from retrieval.preprocessing import Preprocessing
+from trainer import stem as stems
+from trainer.applications import SMALL_CNN, Backbone, backbone, canonical
+from trainer.backbones import small_cnn
+
+Tensor = Any
+Array = NDArray[Any]
+
+_COARSE = 16
+"""Maps of this stride and more are pooled: finer ones say little about a whole picture."""
+
+_HIDDEN = 512
+"""Units between pooling and embedding in the experiment's head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Which network is trained.
+
+    Attributes:
+        backbone: a name of `keras.applications`, or ``small-cnn``.
+        size: input height and width, pixels.
+        weights: ``imagenet``, ``none``, or a ``.weights.h5`` file.
+        cut: where the frozen stem ends, see `trainer.stem.split`.
+        dimension: length of the embedding.
+        head: ``linear`` for one dense layer; ``experiment`` for dropout and two, as the first experiment had.
+        unit: whether embeddings have unit length while they are learned; served ones always have.
+        features: the part of the embedding, in [0, 1), that is not the head's but the trained backbone's features,
+            decorrelated. What the head forgets since no product in training needed it is still there.
+        dropout: share of the pooled features that is dropped in training.
+    """
+
+    backbone: str = "MobileNetV2"
+    size: int = 224
+    weights: str = "imagenet"
+    cut: str = "16"
+    dimension: int = 256
+    head: Literal["linear", "experiment"] = "linear"
+    unit: bool = True
+    features: float = 0.5
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """A network taken apart for training.
+
+    Attributes:
+        preprocessing: what pictures go through.
+        stem: pictures (n, size, size, 3) -> what is kept on disk; None where nothing is frozen.
+        pooled: the stem's output (or pictures) -> pooled features (n, c).
+        network: the same input -> embeddings of the head (n, d).
+        slow: paths of the pretrained variables.
+        pretrained: whether its weights come from elsewhere.
+        dimension: of the embedding that will be served.
+    """
+
+    preprocessing: Preprocessing
+    stem: Any
+    pooled: Any
+    network: Any
+    slow: frozenset[str]
+    pretrained: bool
+    dimension: int
+
+
+def assemble(wanted: Network) -> Parts:
+    """Build a network, load its weights and take it apart.
+
+    Raises:
+        UsageError: no such backbone, size, weights or cut.
+    """
+    name = canonical(wanted.backbone)
+    if name == SMALL_CNN:
+        return _small(wanted)
+    base = backbone(name, size=wanted.size, weights=wanted.weights)
+    if not base.pretrained and wanted.cut != "none":
+        raise UsageError(
+            f"expected weights for the part of {name} that stays as it is, received --weights none",
+            hint="Give --weights imagenet or a file, or train all of it: --cut none",
+        )
+    return _parts(base, wanted)
+
+
+def start_head(parts: Parts, features: NDArray[np.float32]) -> None:
+    """Let a linear head begin as the whitening of the frozen features, instead of at random.
+
+    Args:
+        parts: with a linear head.
+        features: pooled features of the training pictures, shape (n, c).
+    """
+    head = parts.network.get_layer("head")
+    mean, matrix = whitening(features, head.units)
+    projected = (features - mean) @ matrix
+    scale = float(np.linalg.norm(projected, axis=1).mean())
+    kernel = np.zeros((features.shape[1], head.units), np.float32)
+    kernel[:, : matrix.shape[1]] = matrix / max(scale, 1e-12)
+    head.set_weights([kernel])
+
+
+def encoder(parts: Parts, features: NDArray[np.float32] | None) -> Any:
+    """The network that will be served: pictures (n, size, size, 3) -> unit embeddings (n, d).
+
+    Args:
+        parts: trained.
+        features: unit pooled features of the training pictures, shape (n, c), to whiten by; None for the head alone.
+    """
+    pictures = keras.Input((parts.preprocessing.height, parts.preprocessing.width, 3), name="pictures")
+    low = parts.stem(pictures) if parts.stem is not None else pictures
+    both = keras.Model(parts.network.inputs, [parts.network.output, parts.pooled.output], name="trained")
+    embeddings, pooled = both(low)
+    # A head that learned without unit length is served with it; where it has it already this changes nothing.
+    embeddings = layers.UnitNormalization()(embeddings)  # (n, d)
+    if features is not None:
+        mean, matrix = whitening(features, parts.dimension - parts.network.output.shape[-1])
+        white = layers.Dense(matrix.shape[1], name="whitening")
+        decorrelated = white(layers.UnitNormalization()(pooled))
+        white.set_weights([matrix, -mean @ matrix])
+        embeddings = layers.Concatenate()([embeddings, layers.UnitNormalization()(decorrelated)])
+        embeddings = layers.UnitNormalization(name="embeddings")(embeddings)
+    return keras.Model(pictures, embeddings, name="encoder")
+
+
+def whitening(features: NDArray[np.float32], dimension: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Half a whitening: principal directions, each divided by the square root of its standard deviation.
+
+    A whole one would divide by the deviation itself and raise what is mostly noise to the weight of everything else;
+    measured, half of it told new products apart best (docs/decisions/0013-recipe.md).
+
+    Args:
+        features: shape (n, c).
+        dimension: most directions to keep.
+
+    Returns:
+        The mean, shape (c,), and the matrix to multiply what is left by, shape (c, k), k <= dimension.
+    """
+    mean = features.mean(axis=0)
+    centered = (features - mean).astype(np.float64)
+    values, vectors = np.linalg.eigh(centered.T @ centered / max(1, len(features) - 1))
+    order = np.argsort(values)[::-1][:dimension]
+    kept = order[values[order] > 1e-9 * max(values[order[0]], 1e-30)]
+    matrix = vectors[:, kept] / values[kept] ** 0.25
+    # The sign of a principal direction is arbitrary: fixed, so that equal features give equal embeddings.
+    matrix *= np.sign(matrix[np.abs(matrix).argmax(axis=0), np.arange(matrix.shape[1])])
+    return mean.astype(np.float32), matrix.astype(np.float32)
+
+
+def in_batches(model: Any, batches: Iterable[Array]) -> NDArray[np.float32]:
+    """A model's output for batches of input, as one array."""
+    rows = [keras.ops.convert_to_numpy(model.predict_on_batch(np.asarray(batch, np.float32))) for batch in batches]
+    return np.concatenate(rows).astype(np.float32, copy=False)
+
+
+def _parts(base: Backbone, wanted: Network) -> Parts:
+    model = base.model
+    at = stems.point(model, wanted.cut)
+    pooled = [layers.GlobalAveragePooling2D()(tensor) for tensor in stems.taps(model, at, coarsest_from=_COARSE)]
+    features = pooled[0] if len(pooled) == 1 else layers.Concatenate()(pooled)  # (n, c)
+    if at is None:
+        stem, low = None, model.inputs[0]
+    else:
+        low = features if wanted.cut == "all" else at
+        stem = keras.Model(model.inputs, low, name="stem")
+    trunk = keras.Model(low, features, name="trunk") if low is not features else None
+    frozen_norms = base.pretrained
+    for layer in model.layers:
+        if frozen_norms and isinstance(layer, layers.BatchNormalization):
+            layer.trainable = False  # statistics of small batches of few products would spoil it
+    source = keras.Input(low.shape[1:], name="features")
+    trunk_out = trunk(source) if trunk is not None else source
+    pooled_model = keras.Model(source, trunk_out, name="pooled")
+    network = keras.Model(source, _head(trunk_out, wanted), name="network")
+    slow = (
+        frozenset(v.path for v in trunk.trainable_variables) if trunk is not None and base.pretrained else frozenset()
+    )
+    return Parts(base.preprocessing, stem, pooled_model, network, slow, base.pretrained, wanted.dimension)
+
+
+def _head(pooled: Tensor, wanted: Network) -> Tensor:
+    x = layers.Dropout(wanted.dropout)(pooled) if wanted.dropout else pooled
+    width = _head_width(wanted)
+    if wanted.head == "experiment":
+        x = layers.Dense(_HIDDEN, activation="relu")(x)
+        x = layers.Dense(width, name="head")(x)
+    else:
+        x = layers.Dense(width, use_bias=False, name="head")(x)
+    # Keras finds the losses of an output by the name of its layer.
+    return (layers.UnitNormalization if wanted.unit else layers.Identity)(name="embeddings")(x)
+
+
+def _head_width(wanted: Network) -> int:
+    return wanted.dimension - round(wanted.features * wanted.dimension)
+
+
+def _small(wanted: Network) -> Parts:
+    if wanted.weights not in ("none", "imagenet"):
+        raise UsageError(
+            f"expected {SMALL_CNN} to learn from nothing, received --weights {wanted.weights}",
+            hint="Leave --weights out, or name a backbone of keras.applications.",
+        )
+    preprocessing = Preprocessing(wanted.size, wanted.size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    model = small_cnn(size=wanted.size, dimension=_head_width(wanted), dropout=wanted.dropout or 0.1)
+    pooled = keras.Model(model.inputs, model.get_layer("statistics").output, name="pooled")
+    return Parts(preprocessing, None, pooled, model, frozenset(), False, wanted.dimension)

@@ -1,0 +1,91 @@
+"""Ready recipes: what was measured best for a budget of time (docs/decisions/0013-recipe.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from retrieval.errors import UsageError
+from retrieval.text import printable
+from trainer.augment import Views
+from trainer.loop import Schedule
+from trainer.losses import DEFAULT_LOSS
+from trainer.network import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that decides a training besides the pictures.
+
+    Attributes:
+        network: which network, where it is cut, and its head.
+        schedule: how its weights move.
+        loss: a name of `trainer.losses.LOSSES`.
+        loss_parameters: where they differ from their defaults.
+        batches: ``pk`` or ``random``.
+        products: P, products in a batch.
+        views: K, pictures of each product in a batch.
+        kept_views: random views of each picture that are kept, beside the plain one.
+        augmentation: how far a view may be from its picture.
+        recolored: how many recolored copies of each product join as products of their own, 0 to 5.
+        recolored_views: random views that are kept of each recolored picture.
+        studio_repeats: how often a catalog picture counts, where a photo counts once.
+        seed: of everything that is drawn.
+    """
+
+    network: Network
+    schedule: Schedule
+    loss: str = DEFAULT_LOSS
+    loss_parameters: Mapping[str, float | bool] = field(default_factory=dict)
+    batches: Literal["pk", "random"] = "pk"
+    products: int = 16
+    views: int = 4
+    kept_views: int = 8
+    augmentation: Views = field(default_factory=Views)
+    recolored: int = 0
+    recolored_views: int = 4
+    studio_repeats: int = 4
+    seed: int = 0
+
+
+RECOLORINGS: tuple[tuple[int, int, int], ...] = ((1, 2, 0), (2, 0, 1), (2, 1, 0), (1, 0, 2), (0, 2, 1))
+"""The orders in which color channels can be read, beside the right one."""
+
+PRESETS: dict[str, Plan] = {
+    "head": Plan(Network(cut="all"), Schedule(epochs=20, learning_rate=1e-3), kept_views=4),
+    "fast": Plan(Network(), Schedule(epochs=20, learning_rate=1e-3, backbone_rate=0.5)),
+    "best": Plan(
+        Network(size=288, dimension=512),
+        Schedule(epochs=16, learning_rate=1e-3, backbone_rate=0.5),
+        recolored=2,
+        kept_views=12,
+    ),
+    "experiment": Plan(
+        Network(
+            backbone="InceptionV3",
+            size=299,
+            cut="all",
+            dimension=128,
+            head="experiment",
+            unit=False,
+            features=0.0,
+            dropout=0.2,
+        ),
+        Schedule(epochs=10, learning_rate=1e-3, weight_decay=0.0),
+        loss="triplet-random",
+        batches="random",
+        products=8,
+        views=4,
+        kept_views=0,
+    ),
+}
+"""``head`` trains a head on frozen features; ``fast`` and ``best`` fine-tune what lies above the cut; ``experiment`` is
+what this project began with: InceptionV3, frozen, random triplets on squared L2 without unit length."""
+
+
+def preset(name: str) -> Plan:
+    """A recipe by its name; raises UsageError where there is none."""
+    if name not in PRESETS:
+        raise UsageError(f"expected a preset, received {printable(name)!r}", hint=f"One of: {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,170 @@
+"""What a network learns from, in the form in which it takes it: kept features, or pictures where nothing is frozen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.augment import Views, make_views
+from trainer.batches import FeatureBatches, Mix, PixelBatches
+from trainer.dataset import Pictures
+from trainer.features import FeatureStore, ViewPlan, enlarged
+from trainer.loop import Batches
+from trainer.network import Parts, in_batches
+from trainer.presets import RECOLORINGS, Plan
+from trainer.stem import Runner
+from trainer.view import View
+
+Array = NDArray[Any]
+_BATCH = 64
+
+
+class LabeledBatches(Batches, Protocol):
+    """Batches that know how many products they are of."""
+
+    products: int
+
+
+class Source(Protocol):
+    """Training pictures as a network's input."""
+
+    @property
+    def batches(self) -> LabeledBatches:
+        """What is learned from."""
+
+    def fill(self, view: View) -> None:
+        """Compute what has to be there first."""
+
+    def plain(self, model: Any) -> NDArray[np.float32]:
+        """What a model makes of every training picture as serving sees it, shape (n, d)."""
+
+    def class_means(self, model: Any) -> NDArray[np.float32]:
+        """Unit mean of what a model makes of each product, recolored ones included, shape (products, d)."""
+
+    def inputs(self, pictures: Pictures, view: View) -> Array:
+        """The network's input for other pictures, shape (m, ...)."""
+
+    def seconds_to_fill(self) -> float:
+        """How long `fill` will take, from a sample."""
+
+    def seconds_a_step(self, network: Any) -> float:
+        """How long a training step will take, about."""
+
+
+def open_source(parts: Parts, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, cache: Path) -> Source:
+    """Kept features where the network has a stem, else pictures."""
+    if parts.stem is None:
+        return _Pixels(parts, pictures, repeats, plan)
+    return _Features(parts, pictures, repeats, plan, cache)
+
+
+class _Features:
+    def __init__(self, parts: Parts, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, cache: Path) -> None:
+        self._pictures, self._parts, self._cache = pictures, parts, cache
+        self._runner = Runner(parts.stem, parts.preprocessing)
+        views = ViewPlan(plan.kept_views, plan.augmentation, plan.seed)
+        recolored = replace(views, count=plan.recolored_views)
+        plans = [views, *(replace(recolored, channels=order) for order in RECOLORINGS[: plan.recolored])]
+        self._stores = [self._store(wanted) for wanted in plans]
+        self.batches = FeatureBatches(self._stores, pictures, _mix(plan), repeats=repeats)
+
+    def fill(self, view: View) -> None:
+        for number, store in enumerate(self._stores):
+            missing = store.missing(self._pictures)
+            if missing:
+                name = "Looking at pictures" if number == 0 else f"Looking at recolored pictures {number}"
+                view.stage(f"{name} in {1 + store.count} views", len(missing))
+                store.fill(self._pictures, advance=view.advance)
+
+    def plain(self, model: Any) -> NDArray[np.float32]:
+        return in_batches(model, self._stores[0].batches(self._pictures))
+
+    def class_means(self, model: Any) -> NDArray[np.float32]:
+        labels, count = self._pictures.labels, len(self._pictures.products)
+        means = [_means(in_batches(model, s.batches(self._pictures)), labels, count) for s in self._stores]
+        return np.concatenate(means)
+
+    def inputs(self, pictures: Pictures, view: View) -> Array:
+        store = self._store(ViewPlan(0, Views(), 0))
+        missing = store.missing(pictures)
+        if missing:
+            view.stage("Looking at val", len(missing))
+            store.fill(pictures, advance=view.advance)
+        return store.plain(pictures)
+
+    def seconds_to_fill(self) -> float:
+        seconds = 0.0
+        for store in self._stores:
+            if missing := store.missing(self._pictures):
+                seconds += len(missing) * store.seconds_each(self._pictures, missing)
+        return seconds
+
+    def seconds_a_step(self, network: Any) -> float:
+        return _step_seconds(network, self.batches.size)
+
+    def _store(self, plan: ViewPlan) -> FeatureStore:
+        return FeatureStore(self._cache, self._runner, self._parts.preprocessing, plan)
+
+
+class _Pixels:
+    def __init__(self, parts: Parts, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan) -> None:
+        self._pictures, self._preprocessing = pictures, parts.preprocessing
+        rows = np.repeat(np.arange(len(pictures)), repeats)
+        source = enlarged(parts.preprocessing, ViewPlan(0, plan.augmentation, 0).source)
+
+        def draw(number: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+            picture = pictures.read(int(rows[number]), source)
+            view = make_views(picture[None], size=parts.preprocessing.height, rng=rng, views=plan.augmentation)
+            return np.asarray(view[0])
+
+        self.batches = PixelBatches(draw, parts.preprocessing.tensor, pictures.labels[rows], _mix(plan))
+
+    def fill(self, view: View) -> None:
+        pass
+
+    def plain(self, model: Any) -> NDArray[np.float32]:
+        return in_batches(model, self._tensors(self._pictures))
+
+    def class_means(self, model: Any) -> NDArray[np.float32]:
+        return _means(self.plain(model), self._pictures.labels, len(self._pictures.products))
+
+    def inputs(self, pictures: Pictures, view: View) -> Array:
+        view.stage("Reading val", None)
+        return np.concatenate(list(self._tensors(pictures)))
+
+    def seconds_to_fill(self) -> float:
+        return 0.0
+
+    def seconds_a_step(self, network: Any) -> float:
+        return _step_seconds(network, self.batches.size)
+
+    def _tensors(self, pictures: Pictures) -> Iterator[Array]:
+        for start in range(0, len(pictures), _BATCH):
+            rows = range(start, min(start + _BATCH, len(pictures)))
+            yield self._preprocessing.tensor(pictures.pixels(self._preprocessing, rows))
+
+
+def _mix(plan: Plan) -> Mix:
+    return Mix(plan.batches, plan.products, plan.views, plan.seed)
+
+
+def _means(vectors: NDArray[np.float32], labels: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+    sums = np.zeros((count, vectors.shape[1]), np.float64)
+    np.add.at(sums, labels, vectors)
+    unit: NDArray[np.float64] = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return unit.astype(np.float32)
+
+
+def _step_seconds(network: Any, size: int) -> float:
+    """A step goes forward and backward, which costs about three times a pass forward."""
+    batch = np.zeros((size, *network.input_shape[1:]), np.float32)
+    network.predict_on_batch(batch)
+    started = time.perf_counter()
+    network.predict_on_batch(batch)
+    return 3.0 * (time.perf_counter() - started)

@@ -1,0 +1,49 @@
+"""What a network in training does on photos that it does not learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from retrieval.distance import squared_l2
+from retrieval.metrics import pair_rates
+from trainer.dataset import Pictures
+from trainer.network import Parts, in_batches
+from trainer.sources import Source
+from trainer.view import View
+
+_MOST = 2_000
+"""Photos to validate on: all their pairs are compared after each epoch."""
+
+
+def validator(
+    source: Source, parts: Parts, pictures: Pictures | None, view: View
+) -> Callable[[Any], tuple[float, float]] | None:
+    """A function that measures the network: (VAL at FAR 1 %, share of photos whose nearest other is of their product).
+
+    None without photos, or where they hold no same or no different pair.
+    """
+    if pictures is None:
+        return None
+    pictures = pictures.only(pictures.spread(_MOST))
+    labels = pictures.labels
+    counts = np.bincount(labels)
+    if counts.max() < 2 or len(pictures.products) < 2:
+        view.note("val holds no two photos of one product, or no two products: nothing is validated.")
+        return None
+    inputs = source.inputs(pictures, view)
+    paired = counts[labels] >= 2
+
+    def measure(network: Any) -> tuple[float, float]:
+        vectors = in_batches(network, (inputs[i : i + 64] for i in range(0, len(inputs), 64)))
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        rates = pair_rates(vectors, labels, thresholds=(), far_targets=(0.01,))
+        at = rates.at_far[0]
+        distances = squared_l2(vectors, vectors)
+        np.fill_diagonal(distances, np.inf)
+        right = labels[distances.argmin(axis=1)] == labels
+        return at.accepted_same / at.same, float(right[paired].mean())
+
+    return measure
