@@ -61,7 +61,11 @@ def train_command(
     ] = None,
     fpir: Annotated[
         str | None,
-        typer.Option("--fpir", metavar="RATE", help="Photos of strangers that may get a name. Default: 5%"),
+        typer.Option(
+            "--fpir",
+            metavar="RATE",
+            help="Photos of strangers that may get a name. Default: 5%, 10% or 20%, the first that val can bear.",
+        ),
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Also write BUNDLE-int8, and measure what it loses and gains.")
@@ -92,13 +96,12 @@ def train_command(
       itemrec index ./catalog --model ./model
     """
     render.configure(json=as_json, quiet=quiet)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from retrieval.bundle import check_place, valid_name
     from retrieval.evaluation import Target
 
     if far is not None and fpir is not None:
         raise UsageError("expected --far or --fpir, received both", hint="One threshold keeps one of them.")
-    target = Target("far", rate("--far", far)) if far else Target("fpir", rate("--fpir", fpir or "5%"))
+    target = Target("far", rate("--far", far)) if far else Target("fpir", rate("--fpir", fpir)) if fpir else None
     out = out.absolute()
     valid_name(out.name)
     check_place(out, replace=overwrite)
@@ -110,6 +113,9 @@ def train_command(
     local = weights is not None and weights not in ("imagenet", "none")
     chosen_weights = str(Path(str(weights)).absolute()) if local else weights
 
+    from trainer.quiet import import_keras
+
+    import_keras()
     from cli.train_finish import finish
     from cli.train_view import TrainView
     from trainer.presets import preset as named

@@ -15,11 +15,14 @@ from retrieval.text import printable
 
 if TYPE_CHECKING:
     from retrieval.calibration import Calibration
-    from retrieval.evaluation import Photos, Target
+    from retrieval.evaluation import Calibrated, Photos, Target
     from trainer.run import Places, Trained
 
 FAR_TARGETS = (0.05, 0.01, 0.001)
-FPIR_TARGETS = (0.1, 0.05, 0.01)
+FPIR_TARGETS = (0.2, 0.1, 0.05, 0.01)
+
+STRICTEST = 0.05
+"""No stricter FPIR is chosen unasked: where products are near twins it would refuse most photos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def finish(
     places: Places,
     out: Path,
     *,
-    target: Target,
+    target: Target | None,
     preset: str,
     int8: bool,
     project: bool,
@@ -112,10 +115,9 @@ def _write(
     )
 
 
-def _judge(bundle: Bundle, places: Places, target: Target) -> Judged:
+def _judge(bundle: Bundle, places: Places, target: Target | None) -> Judged:
     from retrieval.catalog import read_catalog
-    from retrieval.evaluation import Target as Goal
-    from retrieval.evaluation import calibrate, gather_folder
+    from retrieval.evaluation import gather_folder
     from retrieval.evaluation.recognize import nearest_distances
     from retrieval.metrics import pair_rates
 
@@ -131,24 +133,37 @@ def _judge(bundle: Bundle, places: Places, target: Target) -> Judged:
     photos, gallery = gather(val, "val"), gather(places.dataset / "train", "train")
     own, rival = nearest_distances(photos, gallery)
     rates = pair_rates(photos.vectors, photos.labels, thresholds=(), far_targets=(0.01, 0.001))
-    measured = f"val: {len(photos):,} photos of {len(photos.products):,} products, none of them trained on"
-    warnings: list[str] = []
-    calibration = None
-    for goal in (target, Goal("far", 0.01)):
-        try:
-            found = calibrate(
-                photos, gallery, goal, measured_on=measured, far_targets=FAR_TARGETS, fpir_targets=FPIR_TARGETS
-            )
-        except UsageError as error:
-            warnings.append(error.message)
-            continue
-        warnings += [*([found.refusal] if found.refusal else []), *found.left_out]
-        calibration = found.calibration
-        break
+    calibration, warnings = _calibrate(photos, gallery, target)
     same = [at.accepted_same / at.same if at.same and at.threshold is not None else None for at in rates.at_far]
     known = own < float("inf")
     top1 = float((own[known] < rival[known]).mean()) if known.any() else None
     return Judged(calibration, top1, same[0], same[1], tuple(warnings), _speed(bundle))
+
+
+def _calibrate(photos: Photos, gallery: Photos, target: Target | None) -> tuple[Calibration | None, list[str]]:
+    """The thresholds that val can bear, and one sentence for each that it cannot.
+
+    Without a target: the strictest FPIR that it can bear, since users ask "is it none of ours?"; else FAR 1 %.
+    """
+    from retrieval.evaluation import Target as Goal
+    from retrieval.evaluation import calibrate
+
+    def at(goal: Target) -> Calibrated:
+        measured = f"val: {len(photos):,} photos of {len(photos.products):,} products, none of them trained on"
+        return calibrate(
+            photos, gallery, goal, measured_on=measured, far_targets=FAR_TARGETS, fpir_targets=FPIR_TARGETS
+        )
+
+    try:
+        found = at(target or Goal("far", 0.01))
+        borne = {point.name for point in found.calibration.points}
+        for value in sorted(FPIR_TARGETS) if target is None else ():
+            if value >= STRICTEST and f"fpir={value:g}" in borne:
+                found = at(Goal("fpir", value))
+                break
+    except UsageError as error:
+        return None, [error.message]
+    return found.calibration, [*([found.refusal] if found.refusal else []), *found.left_out]
 
 
 def _speed(bundle: Bundle) -> float:

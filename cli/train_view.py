@@ -97,7 +97,9 @@ class _Stage:
 
     def whole(self) -> str:
         """What it did in the end: ``12 epochs``, ``2,640 images``."""
-        return f"{self.finished_epochs} epochs" if self.epochs else f"{self.done:,} {self.unit}"
+        if self.epochs:
+            return f"{self.finished_epochs} epochs"
+        return f"{self.done:,} {self.unit}" if self.done or self.total is not None else "done"
 
 
 class TrainView:

@@ -66,7 +66,7 @@ def read_checkpoint(folder: Path, identity: str) -> Checkpoint | None:
     if not file.exists():
         return None
     try:
-        with np.load(file, allow_pickle=False) as data:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files if name != "about"}
             about = json.loads(bytes(data["about"]))
         checkpoint = Checkpoint(int(about["epoch"]), arrays, about["state"])

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +13,7 @@ from retrieval.distance import is_unit
 from retrieval.errors import EncoderError
 from retrieval.preprocessing import Preprocessing
 from trainer.fit import embed
+from trainer.quiet import quiet
 
 Weights = Literal["float32", "float16"]
 
@@ -111,7 +108,7 @@ def convert_litert(
     import tensorflow as tf
 
     # By way of a SavedModel: a concrete function of a Keras 3 model converts to one without its weights.
-    with tempfile.TemporaryDirectory(prefix="itemrec-export-") as folder, _quiet():
+    with tempfile.TemporaryDirectory(prefix="itemrec-export-") as folder, quiet():
         try:
             encoder.export(folder, format="tf_saved_model", verbose=False)
             converter = tf.lite.TFLiteConverter.from_saved_model(folder)
@@ -127,17 +124,3 @@ def convert_litert(
                 f"expected a network that converts to LiteRT, received: {error}",
                 hint="use operations that TensorFlow Lite has",
             ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back the converter's chatter, which it writes to the process's stderr from C++."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as sink:
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)

@@ -109,7 +109,6 @@ def train(
         UsageError: the checkpoint is of another training.
     """
     total = sum(batches.steps(epoch) for epoch in range(schedule.epochs))
-    heads = sorted({"embeddings", *losses.losses})
     trainee = _trainee(network, losses, schedule, products, proxies, slow, total)
     monitor = CollapseMonitor(scale=losses.scale)
     logs: list[EpochLog] = []

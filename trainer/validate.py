@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from retrieval.distance import squared_l2
+from retrieval.errors import ItemrecError
 from retrieval.metrics import pair_rates
 from trainer.dataset import Pictures
 from trainer.network import Parts, in_batches
@@ -38,7 +39,13 @@ def validator(
 
     def measure(network: Any) -> tuple[float, float]:
         vectors = in_batches(network, (inputs[i : i + 64] for i in range(0, len(inputs), 64)))
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not (np.isfinite(norms).all() and norms.min() > 0.0):
+            raise ItemrecError(
+                "expected embeddings that point somewhere, received some of length 0 or not finite",
+                hint="The backbone's weights may not be what they say; or lower the learning rate.",
+            )
+        vectors /= norms
         rates = pair_rates(vectors, labels, thresholds=(), far_targets=(0.01,))
         at = rates.at_far[0]
         distances = squared_l2(vectors, vectors)

@@ -1,0 +1,171 @@
+"""What each training recipe is worth, and what it costs: one table, printed from real photos.
+
+    python benchmarks/recipes.py GROCERY --weights FILE.weights.h5 --recipes head,fast,best
+
+GROCERY holds ``photos/train``, ``photos/val`` and ``catalog``, folders of product folders. Every recipe is trained
+twice with `itemrec train`: on all products, and without a fifth of them, which are then new to it. Measured on
+``photos/val``, which no recipe learns from:
+
+    R@1       photos whose nearest picture of photos/train shows their product
+    MAP@R     mean average precision at R
+    VAL 1 %   same-product pairs accepted where one in a hundred others is; VAL .1 %, EER likewise
+    studio    R@1 with the catalog pictures as the only gallery
+    new@5     new products, five photos of each in a gallery with all photos of the others: nearest is right
+    new@5:5   the same with five photos of every product
+    new VAL   VAL at FAR 1 % among all photos of the new products
+    DIR       photos of trained products found first at the threshold that names one in a hundred photos of new ones
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.bundle import read_bundle
+from retrieval.evaluation import gather_folder
+from retrieval.metrics import identification, pair_rates
+
+SHOTS = 5
+DRAWS = 10
+
+
+@dataclass
+class Photos:
+    vectors: NDArray[np.float32]
+    labels: NDArray[np.str_]
+
+
+def embed(bundle: Path, folder: Path) -> Photos:
+    found = gather_folder(folder, read_bundle(bundle))
+    return Photos(found.vectors, found.labels)
+
+
+def nearest_is_right(probes: Photos, gallery: Photos) -> float:
+    nearest = (probes.vectors @ gallery.vectors.T).argmax(axis=1)
+    return float((gallery.labels[nearest] == probes.labels).mean())
+
+
+def known(bundle: Path, data: Path) -> dict[str, float]:
+    train, val, studio = (embed(bundle, data / part) for part in ("photos/train", "photos/val", "catalog"))
+    pairs = pair_rates(val.vectors, val.labels, thresholds=(), far_targets=(0.01, 0.001))
+    found = identification(val.vectors, val.labels, train.vectors, train.labels)
+    loose, strict = (at.accepted_same / at.same for at in pairs.at_far)
+    return {
+        "R@1": nearest_is_right(val, train),
+        "MAP@R": found.map_at_r,
+        "VAL 1 %": loose,
+        "VAL .1 %": strict,
+        "EER": pairs.curve.eer,
+        "studio": nearest_is_right(val, studio),
+    }
+
+
+def new(bundle: Path, data: Path, held_out: list[str]) -> dict[str, float]:
+    train, val = embed(bundle, data / "photos/train"), embed(bundle, data / "photos/val")
+    is_new, asked = np.isin(train.labels, held_out), np.isin(val.labels, held_out)
+    probes = Photos(val.vectors[asked], val.labels[asked])
+    crowded, even = [], []
+    for draw in range(DRAWS):
+        rng = np.random.default_rng(draw)
+        five = np.zeros(len(train.labels), bool)
+        for product in np.unique(train.labels):
+            five[rng.permutation(np.flatnonzero(train.labels == product))[:SHOTS]] = True
+        for gallery, results in ((five | ~is_new, crowded), (five, even)):
+            results.append(nearest_is_right(probes, Photos(train.vectors[gallery], train.labels[gallery])))
+    vectors = np.concatenate([train.vectors[is_new], probes.vectors])
+    labels = np.concatenate([train.labels[is_new], probes.labels])
+    at = pair_rates(vectors, labels, thresholds=(), far_targets=(0.01,)).at_far[0]
+    gallery = Photos(train.vectors[~is_new], train.labels[~is_new])
+    best = np.sort((vectors @ gallery.vectors.T).max(axis=1))[::-1]
+    threshold = best[int(0.01 * len(best))]
+    similar = val.vectors[~asked] @ gallery.vectors.T
+    right = gallery.labels[similar.argmax(axis=1)] == val.labels[~asked]
+    return {
+        "new@5": float(np.mean(crowded)),
+        "new@5:5": float(np.mean(even)),
+        "new VAL": at.accepted_same / at.same,
+        "DIR": float((right & (similar.max(axis=1) > threshold)).mean()),
+    }
+
+
+def train(dataset: Path, out: Path, options: list[str], cache: Path) -> float:
+    command = [sys.executable, "-m", "cli.main", "train", str(dataset), "--out", str(out), "--cache", str(cache)]
+    started = time.perf_counter()
+    subprocess.run([*command, *options, "--quiet"], check=True, stdout=sys.stderr)
+    return time.perf_counter() - started
+
+
+def without(data: Path, held_out: list[str], place: Path) -> Path:
+    for split in ("train", "val"):
+        for folder in sorted((data / "photos" / split).iterdir()):
+            if folder.is_dir() and folder.name not in held_out:
+                shutil.copytree(folder, place / split / folder.name, copy_function=_link)
+    return place
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def cell(key: str, value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.0f}" if key == "seconds" else f"{value:.3f}"
+    return str(value)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--weights", default="imagenet")
+    parser.add_argument("--recipes", default="head,fast", help="presets, or preset:option=value:option=value")
+    parser.add_argument("--folds", default="0", help="which fifths of the products are held out, 0 to 4; none: -")
+    parser.add_argument("--catalog", action="store_true", help="let the catalog pictures join the training")
+    parser.add_argument("--keep", type=Path, help="keep the bundles here")
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "itemrec-recipes-cache")
+    given = parser.parse_args()
+    products = sorted(p.name for p in (given.data / "photos/train").iterdir() if p.is_dir())
+    order = np.random.default_rng(0).permutation(len(products))
+    folds = [] if given.folds == "-" else [int(fold) for fold in given.folds.split(",")]
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory(prefix="itemrec-recipes-") as folder:
+        place = given.keep or Path(folder)
+        for recipe in given.recipes.split(","):
+            preset, *options = recipe.split(":")
+            extra = ["--preset", preset, "--weights", given.weights, *(f"--{option}" for option in options)]
+            catalog = ["--catalog", str(given.data / "catalog")] if given.catalog else []
+            name = "".join(c if c.isalnum() else "-" for c in recipe)
+            row: dict[str, object] = {"recipe": recipe}
+            seconds = train(given.data / "photos", place / name, extra + catalog, given.cache)
+            row |= known(place / name, given.data) | {"seconds": seconds}
+            results = []
+            for fold in folds:
+                held_out = [products[i] for i in order[fold::5]]
+                dataset = without(given.data, held_out, Path(folder) / f"{name}-{fold}-data")
+                train(dataset, place / f"{name}-new-{fold}", extra, given.cache)
+                results.append(new(place / f"{name}-new-{fold}", given.data, held_out))
+            for key in results[0] if results else ():
+                row[key] = float(np.mean([result[key] for result in results]))
+            rows.append(row)
+            print(json.dumps(row), file=sys.stderr, flush=True)
+    columns = list(rows[0])
+    print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
+    for row in rows:
+        print("| " + " | ".join(cell(key, value) for key, value in row.items()) + " |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Small datasets of drawn pictures on disk, and backbone weights that come from nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def striped(colors, rng, size=48):
+    """A picture of a product: two colors in stripes, shifted and lit by chance."""
+    stripe = ((np.arange(size) + rng.integers(0, 8)) // 4) % 2
+    row = colors[stripe] * rng.uniform(0.8, 1.1)
+    picture = np.clip(np.broadcast_to(row[None], (size, size, 3)) + rng.normal(0, 3, (size, size, 3)), 0, 255)
+    return Image.fromarray(picture.astype(np.uint8))
+
+
+def write_dataset(folder: Path, *, products=8, splits=None, seed=0) -> Path:
+    """``folder/<split>/<product>/<n>.png``; 6 pictures a product to train on and 4 to validate on by default."""
+    rng = np.random.default_rng(seed)
+    for product in range(products):
+        colors = rng.integers(20, 235, (2, 3))
+        for split, count in (splits or {"train": 6, "val": 4}).items():
+            place = folder / split / f"p{product:02}"
+            place.mkdir(parents=True)
+            for n in range(count):
+                striped(colors, rng).save(place / f"{n}.png")
+    return folder
+
+
+def write_weights(file: Path, *, size=64) -> Path:
+    """Random weights of MobileNetV2 without its top, as a file that `--weights` takes."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    model = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(size, size, 3))
+    # Statistics of real batches: without them activations die out on their way through fifty random layers.
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    pictures = np.random.default_rng(0).uniform(-1, 1, (16, size // 8, size // 8, 3)).astype(np.float32)
+    model(pictures.repeat(8, axis=1).repeat(8, axis=2), training=True)
+    model.save_weights(file)
+    return file

@@ -1,0 +1,101 @@
+"""What is kept of pictures: by content, whatever the order, computed once."""
+
+import keras
+import numpy as np
+import pytest
+
+from retrieval.errors import DiskFullError
+from retrieval.preprocessing import Preprocessing
+from tests.trainer.datasets import write_dataset
+from trainer.augment import Views
+from trainer.batches import FeatureBatches, Mix
+from trainer.dataset import read_pictures
+from trainer.features import FeatureStore, ViewPlan
+from trainer.stem import Runner
+
+PREPROCESSING = Preprocessing(32, 32)
+
+
+@pytest.fixture(scope="module")
+def runner():
+    keras.utils.set_random_seed(0)
+    pictures = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(pictures)
+    return Runner(keras.Model(pictures, maps), PREPROCESSING)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data"), products=4, splits={"train": 5}) / "train"
+
+
+def store(runner, cache, **plan):
+    return FeatureStore(cache, runner, PREPROCESSING, ViewPlan(**({"count": 3, "views": Views(), "seed": 0} | plan)))
+
+
+def test_nothing_is_computed_twice_and_new_pictures_alone_are(runner, folder, tmp_path):
+    pictures = read_pictures(folder)
+    features = store(runner, tmp_path)
+    assert features.fill(pictures.only(range(15))) == 15
+    assert features.fill(pictures) == 5
+    assert features.fill(pictures) == 0
+    assert len(list(features.folder.iterdir())) == 20
+
+
+def test_view_0_is_what_serving_sees_and_the_others_do_not_depend_on_order(runner, folder, tmp_path):
+    pictures = read_pictures(folder)
+    one, two = store(runner, tmp_path / "a"), store(runner, tmp_path / "b")
+    backward = pictures.only(range(len(pictures) - 1, -1, -1))
+    one.fill(pictures)
+    two.fill(backward)
+    np.testing.assert_array_equal(one.plain(pictures), two.plain(backward)[::-1])
+    (expected,) = runner.run([lambda: pictures.pixels(PREPROCESSING, [7])])
+    np.testing.assert_array_equal(one.plain(pictures, [7]), expected.astype(np.float16))
+    rows, views = np.arange(len(pictures)), np.full(len(pictures), 2)
+    np.testing.assert_array_equal(one.views(pictures, rows, views), two.views(backward, rows[::-1], views))
+    assert not np.array_equal(one.views(pictures, rows, views), one.views(pictures, rows, views + 1))
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"count": 2}, {"views": Views(turn=1.0)}, {"channels": (1, 2, 0)}])
+def test_another_plan_keeps_its_features_elsewhere(runner, tmp_path, change):
+    assert store(runner, tmp_path, **change).folder != store(runner, tmp_path).folder
+
+
+def test_recolored_pictures_have_their_channels_exchanged(runner, folder, tmp_path):
+    pictures = read_pictures(folder).only([3])
+    other = store(runner, tmp_path, channels=(1, 2, 0), count=0)
+    other.fill(pictures)
+    (expected,) = runner.run([lambda: pictures.pixels(PREPROCESSING)[..., [1, 2, 0]]])
+    np.testing.assert_array_equal(other.plain(pictures), expected.astype(np.float16))
+
+
+def test_too_little_room_is_said_before_anything_is_written(runner, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("retrieval.disk.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    features = store(runner, tmp_path)
+    with pytest.raises(DiskFullError, match="keep the features of 20 pictures"):
+        features.fill(read_pictures(folder))
+    assert list(features.folder.iterdir()) == []
+
+
+def test_batches_hold_views_of_their_labels_and_repeat_exactly(runner, folder, tmp_path):
+    pictures = read_pictures(folder)
+    plain, recolored = store(runner, tmp_path), store(runner, tmp_path, channels=(2, 0, 1), count=1)
+    for features in (plain, recolored):
+        features.fill(pictures)
+    batches = FeatureBatches([plain, recolored], pictures, Mix(products=4, views=3, seed=5))
+    assert batches.products == 8
+    first, again = (list(batches.epoch(2)) for _ in "ab")
+    assert len(first) == batches.steps(2) >= 3
+    for (x, labels), (y, same) in zip(first, again, strict=True):
+        np.testing.assert_array_equal(x, y)
+        np.testing.assert_array_equal(labels, same)
+        assert np.bincount(labels).max() == 3
+        for features, label in zip(x, labels, strict=True):
+            kind = recolored if label >= 4 else plain
+            own = np.flatnonzero(pictures.labels == label % 4)
+            known = np.concatenate(
+                [kind.views(pictures, own, np.full(len(own), view)) for view in range(1 + kind.count)]
+            )
+            assert (known == features.astype(np.float16)).all(axis=(1, 2, 3)).any()
+    other = next(iter(batches.epoch(3)))
+    assert not np.array_equal(other[0], first[0][0])

@@ -1,0 +1,180 @@
+"""From a folder of pictures to a bundle, on small drawn datasets: whole, resumed, refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from retrieval.errors import CatalogError, UsageError
+from tests.trainer.datasets import write_dataset, write_weights
+from trainer.export import run_litert
+from trainer.loop import Schedule
+from trainer.network import Network
+from trainer.presets import PRESETS, Plan, preset
+from trainer.run import Places, learn
+
+SMALL = Plan(
+    Network(size=64, cut="16", dimension=16),
+    Schedule(epochs=3, learning_rate=1e-3, backbone_rate=0.5),
+    products=4,
+    views=3,
+    kept_views=2,
+)
+
+
+class Watcher:
+    """Remembers what a training says; may end it."""
+
+    def __init__(self, die_in=None):
+        self.stages, self.notes, self.epochs, self.seconds = [], [], [], []
+        self.die_in = die_in
+
+    def stage(self, name, total, unit="images", *, done=0):
+        self.stages.append(name)
+
+    def advance(self, n=1):
+        pass
+
+    def epoch(self, log):
+        if log.epoch == self.die_in:
+            raise KeyboardInterrupt
+        self.epochs.append(log)
+
+    def estimate(self, seconds):
+        self.seconds.append(seconds)
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return str(write_weights(tmp_path_factory.mktemp("weights") / "net.weights.h5"))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("dataset"))
+
+
+def plan_of(weights, **changes):
+    network = {key: changes.pop(key) for key in list(changes) if key in Network.__dataclass_fields__}
+    return replace(SMALL, network=replace(SMALL.network, weights=weights, **network), **changes)
+
+
+def places(dataset, tmp_path, catalog=None):
+    return Places(dataset, catalog, tmp_path / "run", tmp_path / "cache")
+
+
+def test_a_training_learns_exports_and_records(dataset, weights, tmp_path):
+    watcher = Watcher()
+    trained = learn(places(dataset, tmp_path), plan_of(weights, recolored=1), watcher)
+    assert [log.epoch for log in watcher.epochs] == [1, 2, 3]
+    assert watcher.epochs[-1].val_at_far is not None
+    assert watcher.epochs[-1].loss < watcher.epochs[0].loss
+    assert watcher.seconds[0] > 0
+    assert trained.dimension == 16
+    assert trained.export.max_difference <= 1e-4
+    assert trained.record["pictures"] == 48
+    assert trained.record["validation"] == 32
+    pixels = trained.pictures.pixels(trained.preprocessing)
+    vectors = run_litert(trained.export.model, trained.preprocessing.tensor(pixels))
+    distances = 2 - 2 * vectors @ vectors.T
+    np.fill_diagonal(distances, np.inf)
+    labels = trained.pictures.labels
+    assert (labels[distances.argmin(axis=1)] == labels).mean() > 0.9
+    assert (tmp_path / "run" / "log.jsonl").read_text().count("\n") == 3
+
+
+def test_a_second_training_looks_at_nothing_again_and_gives_the_same(dataset, weights, tmp_path):
+    first = learn(places(dataset, tmp_path), plan_of(weights), Watcher())
+    watcher = Watcher()
+    second = learn(places(dataset, tmp_path), plan_of(weights), watcher)
+    assert not any(stage.startswith("Looking") for stage in watcher.stages)
+    assert first.export.model == second.export.model
+
+
+def test_a_training_that_was_stopped_resumes_to_the_same_model(dataset, weights, tmp_path):
+    whole = learn(places(dataset, tmp_path / "a"), plan_of(weights), Watcher())
+    with pytest.raises(KeyboardInterrupt):
+        learn(places(dataset, tmp_path / "b"), plan_of(weights), Watcher(die_in=2))
+    watcher = Watcher()
+    resumed = learn(places(dataset, tmp_path / "b"), plan_of(weights), watcher, resume=True)
+    assert [log.epoch for log in watcher.epochs] == [2, 3]
+    assert "after epoch 1" in " ".join(watcher.notes)
+    pixels = whole.preprocessing.tensor(whole.pictures.pixels(whole.preprocessing, range(8)))
+    np.testing.assert_allclose(
+        run_litert(whole.export.model, pixels), run_litert(resumed.export.model, pixels), atol=1e-5
+    )
+    with pytest.raises(UsageError, match="one of another"):
+        learn(places(dataset, tmp_path / "b"), plan_of(weights, seed=5), Watcher(), resume=True)
+
+
+@pytest.mark.parametrize("cut", ["all", "none"])
+def test_heads_alone_and_whole_networks_are_trained(dataset, weights, tmp_path, cut):
+    trained = learn(places(dataset, tmp_path), plan_of(weights, cut=cut), Watcher())
+    assert trained.export.max_difference <= 1e-4
+
+
+def test_the_small_network_learns_from_nothing(dataset, tmp_path):
+    small = replace(
+        plan_of("none", backbone="small-cnn", cut="none", features=0.0), schedule=Schedule(6, learning_rate=3e-3)
+    )
+    watcher = Watcher()
+    learn(places(dataset, tmp_path), small, watcher)
+    assert watcher.epochs[-1].loss < watcher.epochs[0].loss
+
+
+def test_the_experiments_head_learns_without_unit_length_and_is_served_with_it(dataset, weights, tmp_path):
+    experiment = replace(
+        preset("experiment"),
+        network=Network(
+            size=64, weights=weights, cut="all", dimension=8, head="experiment", unit=False, features=0.0, dropout=0.2
+        ),
+        schedule=Schedule(2, learning_rate=1e-3),
+    )
+    trained = learn(places(dataset, tmp_path), experiment, Watcher())
+    pixels = trained.preprocessing.tensor(trained.pictures.pixels(trained.preprocessing, range(4)))
+    np.testing.assert_allclose(np.linalg.norm(run_litert(trained.export.model, pixels), axis=1), 1.0, atol=1e-5)
+
+
+def test_a_catalog_alone_is_trained_on_and_what_to_expect_is_said(weights, tmp_path):
+    folder = write_dataset(tmp_path / "data", splits={"": 1})
+    watcher = Watcher()
+    trained = learn(places(folder, tmp_path), plan_of(weights), watcher)
+    assert trained.record["products"] == 8
+    assert "single picture" in " ".join(watcher.notes)
+    assert "nothing is left to validate on" in " ".join(watcher.notes)
+
+
+def test_catalog_pictures_join_and_bring_products_of_their_own(dataset, weights, tmp_path):
+    catalog = write_dataset(tmp_path / "catalog", products=10, splits={"": 1})
+    trained = learn(places(dataset, tmp_path, catalog), plan_of(weights), Watcher())
+    assert trained.record["products"] == 10
+    assert trained.record["pictures"] == 58
+
+
+def test_broken_pictures_are_left_out_by_name(weights, tmp_path):
+    folder = write_dataset(tmp_path / "data")
+    (folder / "train" / "p00" / "broken.jpg").write_bytes(b"no picture")
+    watcher = Watcher()
+    trained = learn(places(folder, tmp_path), plan_of(weights), watcher)
+    assert [refusal.path for refusal in trained.refused] == ["p00/broken.jpg"]
+    assert "p00/broken.jpg" in " ".join(watcher.notes)
+
+
+def test_what_is_no_dataset_is_refused(weights, tmp_path):
+    with pytest.raises(UsageError, match="received nothing"):
+        learn(places(tmp_path / "none", tmp_path), plan_of(weights), Watcher())
+    (tmp_path / "empty" / "train").mkdir(parents=True)
+    with pytest.raises(CatalogError, match=r"product"):
+        learn(places(tmp_path / "empty", tmp_path), plan_of(weights), Watcher())
+    one = write_dataset(tmp_path / "one", products=1)
+    with pytest.raises(UsageError, match="at least 2 products"):
+        learn(places(one, tmp_path), plan_of(weights), Watcher())
+
+
+def test_presets_are_there_by_name():
+    assert {"head", "fast", "best", "experiment"} == set(PRESETS)
+    with pytest.raises(UsageError, match="received 'slow'"):
+        preset("slow")

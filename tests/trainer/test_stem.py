@@ -1,0 +1,119 @@
+"""A backbone cut in two is still the same function, wherever it is cut."""
+
+import keras
+import numpy as np
+import pytest
+
+from retrieval.errors import UsageError
+from retrieval.preprocessing import Preprocessing
+from tests.trainer.datasets import write_weights
+from trainer.network import Network, assemble, encoder, in_batches, start_head, whitening
+from trainer.stem import Runner, cut_points, point, taps
+
+PREPROCESSING = Preprocessing(64, 64, scale=1 / 127.5, mean=(1.0, 1.0, 1.0))
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 64, 3))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return str(write_weights(tmp_path_factory.mktemp("weights") / "net.weights.h5"))
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+
+
+def test_everything_flows_through_a_cut_point(model):
+    points = cut_points(model)
+    assert {"block_12_add", "block_5_add", "block_2_add", "block_16_expand_relu"} <= set(points)
+    # Inside a residual block a second path goes around.
+    assert "block_11_expand_relu" not in points
+    assert "block_12_project_BN" not in points
+
+
+@pytest.mark.parametrize(("cut", "name"), [("16", "block_12_add"), ("8", "block_5_add"), ("4", "block_2_add")])
+def test_a_stride_names_the_last_narrow_point(model, cut, name):
+    assert point(model, cut) is cut_points(model)[name]
+
+
+@pytest.mark.parametrize("cut", ["block_12_add", "8", "block_13_expand_relu"])
+def test_stem_and_top_are_the_whole(model, cut, pixels):
+    at = point(model, cut)
+    low, top = keras.Model(model.inputs, at), keras.Model(at, model.output)
+    tensor = PREPROCESSING.tensor(pixels)
+    np.testing.assert_allclose(
+        top.predict_on_batch(low.predict_on_batch(tensor)), model.predict_on_batch(tensor), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("cut", "says"), [("7", "a stride that"), ("block_11_expand_relu", "everything flows through")]
+)
+def test_a_cut_that_cannot_be_is_refused_with_those_that_can(model, cut, says):
+    with pytest.raises(UsageError, match=says) as caught:
+        point(model, cut)
+    assert "16" in caught.value.hint
+
+
+def test_it_is_read_out_at_the_widest_point_of_each_coarse_stride(model):
+    assert [t.shape[-1] for t in taps(model, point(model, "16"), coarsest_from=16)] == [576, 1280]
+    assert [t.shape[-1] for t in taps(model, point(model, "all"), coarsest_from=16)] == [576, 1280]
+    assert [t.shape[-1] for t in taps(model, point(model, "block_16_project_BN"), coarsest_from=16)] == [1280]
+
+
+def test_the_runner_computes_what_keras_computes(model, pixels):
+    stem = keras.Model(model.inputs, point(model, "16"))
+    runner = Runner(stem, PREPROCESSING)
+    assert runner.shape == (4, 4, 96)
+    parts = list(runner.run([lambda: pixels[:3], lambda: pixels[3:]]))
+    assert [len(part) for part in parts] == [3, 2]
+    expected = stem.predict_on_batch(PREPROCESSING.tensor(pixels))
+    np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-4)
+
+
+def test_the_runners_key_follows_weights_and_preprocessing(model):
+    stem = keras.Model(model.inputs, point(model, "4"))
+    same, other = Runner(stem, PREPROCESSING).key, Runner(stem, Preprocessing(64, 64)).key
+    assert same == Runner(stem, PREPROCESSING).key
+    assert other != same
+    clone = keras.models.clone_model(stem)
+    assert Runner(clone, PREPROCESSING).key != same
+
+
+@pytest.mark.parametrize("cut", ["16", "8", "all", "none"])
+def test_the_served_encoder_is_head_and_whitened_features(weights, cut, pixels):
+    parts = assemble(Network(size=64, weights=weights, cut=cut, dimension=12, features=0.5))
+    tensor = parts.preprocessing.tensor(pixels)
+    low = parts.stem.predict_on_batch(tensor) if parts.stem is not None else tensor
+    pooled = in_batches(parts.pooled, [low])
+    start_head(parts, pooled)
+    unit = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+    served = encoder(parts, unit).predict_on_batch(tensor)
+    mean, matrix = whitening(unit, 6)
+    white = (unit - mean) @ matrix
+    white /= np.linalg.norm(white, axis=1, keepdims=True)
+    head = parts.network.predict_on_batch(low)
+    expected = np.concatenate([head, white], axis=1) / np.sqrt(2)
+    np.testing.assert_allclose(served, expected, atol=1e-4)
+
+
+def test_half_a_whitening_leaves_the_root_of_each_deviation():
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(4000, 3)).astype(np.float32) * np.array([9.0, 4.0, 1.0], np.float32) + 5.0
+    mean, matrix = whitening(features, 3)
+    deviations = ((features - mean) @ matrix).std(axis=0)
+    np.testing.assert_allclose(deviations, [3.0, 2.0, 1.0], rtol=0.05)
+    # Directions that hold nothing are left out instead of divided by nothing.
+    assert whitening(np.repeat(features[:, :1], 3, axis=1), 3)[1].shape == (3, 1)
+
+
+def test_a_stem_of_random_weights_is_refused():
+    with pytest.raises(UsageError, match="stays as it is") as caught:
+        assemble(Network(size=64, weights="none", cut="16"))
+    assert "--cut none" in caught.value.hint
