@@ -171,9 +171,9 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable[..., Array], jobs: Iterable[
 
 
 def _key(stem: Any, preprocessing: Preprocessing) -> str:
-    digest = hashlib.sha256(
-        repr((preprocessing, [(layer.name, type(layer).__name__) for layer in stem.layers])).encode()
-    )
+    # By what the layers are, not by their names: Keras counts those on through a process.
+    layers = [type(layer).__name__ for layer in stem.layers]
+    digest = hashlib.sha256(repr((preprocessing, layers, stem.input_shape, stem.output_shape)).encode())
     for weight in stem.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()

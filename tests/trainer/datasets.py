@@ -1,4 +1,4 @@
-"""Small datasets of drawn pictures on disk, and backbone weights that come from nowhere."""
+"""Small datasets of drawn pictures on disk, a backbone that converts in a second, and random weights."""
 
 from __future__ import annotations
 
@@ -43,3 +43,18 @@ def write_weights(file: Path, *, size=64) -> Path:
     model(pictures.repeat(8, axis=1).repeat(8, axis=2), training=True)
     model.save_weights(file)
     return file
+
+
+def tiny_backbone(name, *, size, weights):
+    """Stands in for `trainer.applications.backbone`: five convolutions, strides 2 to 32, weights of a fixed seed."""
+    import keras
+
+    from retrieval.preprocessing import Preprocessing
+    from trainer.applications import Backbone
+
+    keras.utils.set_random_seed(7)
+    x = pictures = keras.Input((size, size, 3))
+    for step, channels in enumerate((8, 12, 16, 16, 24)):
+        x = keras.layers.Conv2D(channels, 3, strides=2, padding="same", name=f"conv{step}", activation="relu")(x)
+    preprocessing = Preprocessing(size, size, scale=1 / 127.5, mean=(1.0, 1.0, 1.0))
+    return Backbone(name, keras.Model(pictures, x), preprocessing, weights != "none")

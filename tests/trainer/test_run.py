@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import CatalogError, UsageError
-from tests.trainer.datasets import write_dataset, write_weights
+from tests.trainer.datasets import tiny_backbone, write_dataset
 from trainer.export import run_litert
 from trainer.loop import Schedule
 from trainer.network import Network
@@ -15,7 +15,7 @@ from trainer.run import Places, learn
 
 SMALL = Plan(
     Network(size=64, cut="16", dimension=16),
-    Schedule(epochs=3, learning_rate=1e-3, backbone_rate=0.5),
+    Schedule(epochs=3, learning_rate=3e-3, backbone_rate=0.5),
     products=4,
     views=3,
     kept_views=2,
@@ -47,9 +47,10 @@ class Watcher:
         self.notes.append(text)
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return str(write_weights(tmp_path_factory.mktemp("weights") / "net.weights.h5"))
+@pytest.fixture
+def weights(monkeypatch):
+    monkeypatch.setattr("trainer.network.backbone", tiny_backbone)
+    return "some.weights.h5"
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def test_a_training_learns_exports_and_records(dataset, weights, tmp_path):
     distances = 2 - 2 * vectors @ vectors.T
     np.fill_diagonal(distances, np.inf)
     labels = trained.pictures.labels
-    assert (labels[distances.argmin(axis=1)] == labels).mean() > 0.9
+    assert (labels[distances.argmin(axis=1)] == labels).mean() > 0.6  # by chance one in eight
     assert (tmp_path / "run" / "log.jsonl").read_text().count("\n") == 3
 
 
@@ -91,7 +92,10 @@ def test_a_second_training_looks_at_nothing_again_and_gives_the_same(dataset, we
     watcher = Watcher()
     second = learn(places(dataset, tmp_path), plan_of(weights), watcher)
     assert not any(stage.startswith("Looking") for stage in watcher.stages)
-    assert first.export.model == second.export.model
+    pixels = first.preprocessing.tensor(first.pictures.pixels(first.preprocessing, range(8)))
+    np.testing.assert_allclose(
+        run_litert(first.export.model, pixels), run_litert(second.export.model, pixels), atol=1e-6
+    )
 
 
 def test_a_training_that_was_stopped_resumes_to_the_same_model(dataset, weights, tmp_path):
