@@ -184,11 +184,11 @@ def _speed(bundle: Bundle) -> float:
 def _project(bundle: Bundle, places: Places) -> None:
     from trainer.projector import project_bundle
 
-    folder = places.dataset / "train"
+    folder = next((f for name in ("val", "train") if (f := places.dataset / name).is_dir()), places.dataset)
     with render.progress("Writing the projection", None) as shown:
         project_bundle(
             bundle,
-            folder if folder.is_dir() else places.dataset,
+            folder,
             places.run,
             notify=lambda done, _: shown.update(done),
             say=render.say,

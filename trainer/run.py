@@ -100,12 +100,12 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
         DiskFullError, StoreError: the cache or the run directory cannot be written.
     """
     started = time.perf_counter()
+    losses = build_losses(plan.loss, plan.loss_parameters, seed=plan.seed)
     material = _read(places, plan, view)
     pictures = material.pictures
     keras.utils.set_random_seed(plan.seed)
     view.stage("Loading the network", None)
     parts = assemble(plan.network)
-    losses = build_losses(plan.loss, plan.loss_parameters, seed=plan.seed)
     source = open_source(parts, pictures, material.repeats, plan, places.cache)
     _say_how_long(source, parts, material, plan, view)
     source.fill(view)

@@ -1,0 +1,114 @@
+"""`itemrec train`: from a folder to a bundle that indexes and answers; and what it refuses, in one line."""
+
+import json
+
+import pytest
+
+from cli.main import invoke
+from retrieval.bundle import read_bundle
+from tests.trainer.datasets import write_dataset
+
+SMALL = ["--backbone", "small-cnn", "--size", "32", "--dimension", "16", "--epochs", "3", "--learning-rate", "0.003"]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("dataset"), products=12, splits={"train": 6, "val": 6, "test": 3})
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("ITEMREC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("ITEMREC_WEIGHTS", raising=False)
+
+
+def train(dataset, *options):
+    return invoke(["train", str(dataset), "--out", "model", *options])
+
+
+def test_a_bundle_is_trained_calibrated_and_used(dataset, tmp_path, capsys):
+    assert train(dataset, *SMALL, "--json", "--int8", "--project") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "itemrec.train/1"
+    assert (document["pictures"], document["products"], document["epochs"]) == (72, 12, 3)
+    bundle = read_bundle(tmp_path / "model")
+    assert bundle.fingerprint == document["model"]["fingerprint"]
+    assert bundle.training["recipe"]["network"]["backbone"] == "small-cnn"
+    assert bundle.calibration is not None
+    assert document["model"]["val"]["top1"] > 0.3
+    assert "How it was made" in bundle.card()
+    small = read_bundle(tmp_path / "model-int8")
+    assert small.encoder_bytes < 0.6 * bundle.encoder_bytes
+    assert document["int8"]["val"]["top1"] > 0.2
+    run = tmp_path / "model.run"
+    assert {"log.jsonl", "projector_config.pbtxt"} <= {file.name for file in run.iterdir()}
+    assert not (run / "checkpoint.npz").exists()
+    assert invoke(["index", str(dataset / "train"), "--model", "model", "--json"]) == 0
+    capsys.readouterr()
+    photo = next((dataset / "test").glob("*/*.png"))
+    assert invoke(["query", str(photo), "--json", "--threshold", "4"]) == 0
+    answer = json.loads(capsys.readouterr().out)["results"][0]
+    assert answer["matches"]
+
+
+def test_lines_tell_how_far_it_is_and_what_came_of_it(dataset, capsys):
+    assert train(dataset, *SMALL) == 0
+    out, err = capsys.readouterr()
+    assert "This will take" in err
+    assert "epoch 3/3" in err
+    assert "Trained " in out
+    assert "VAL at FAR 1 %" in out
+    assert "itemrec index CATALOG --model" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "says", "hint"),
+    [
+        (["--preset", "slow"], "expected a preset", "fast"),
+        (["--backbone", "mobilnet"], "expected a backbone", "MobileNet"),
+        (["--loss", "tripletz"], "expected a known loss", "triplet-semi-hard"),
+        (["--loss-option", "margin"], "--loss-option margin=NUMBER", "margin=0.2"),
+        (["--loss", "supcon", "--loss-option", "sharpness=3"], "expected a parameter of supcon", "temperature"),
+        (["--weights", "none-such.weights.h5"], "expected --weights", ".weights.h5"),
+        (["--weights", "none", "--cut", "16", "--backbone", "MobileNetV2"], "stays as it is", "--cut none"),
+        (["--far", "1%", "--fpir", "1%"], "received both", ""),
+        (["--fpir", "12"], "a rate between 0 and 1", "1%"),
+        (["--catalog", "nowhere"], "expected --catalog to be a folder", ""),
+        (["--size", "48", "--cut", "3"], "expected a stride", "16"),
+    ],
+)
+def test_wrong_options_are_refused_in_one_line(dataset, tmp_path, monkeypatch, capsys, options, says, hint):
+    if options[0] == "--size":
+        from tests.trainer.datasets import tiny_backbone
+
+        monkeypatch.setattr("trainer.network.backbone", tiny_backbone)
+        options = [*options, "--weights", __file__]
+    assert train(dataset, *options) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert hint in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_place_that_is_taken_is_refused_before_anything_is_trained(dataset, tmp_path, capsys):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "something").write_text("else")
+    assert train(dataset, *SMALL) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert not (tmp_path / "model.run").exists()
+
+
+def test_without_val_nothing_is_calibrated_and_that_is_said(tmp_path, capsys):
+    folder = write_dataset(tmp_path / "data", splits={"train": 4})
+    assert train(folder, *SMALL, "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["model"]["calibration"] is None
+    assert "There is no val/" in err
+
+
+def test_resuming_where_there_is_nothing_trains_from_the_start(dataset, capsys):
+    assert train(dataset, *SMALL, "--resume") == 0
+    assert "There is no checkpoint" in capsys.readouterr().err

@@ -1,0 +1,49 @@
+"""A training that is killed with -9 and resumed ends in the model that an uninterrupted one makes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from retrieval.bundle import read_bundle
+from retrieval.encoder import load_encoder
+from tests.trainer.datasets import write_dataset
+
+EPOCHS = 6
+
+
+def command(dataset, out, *options):
+    return [
+        *(sys.executable, "-m", "cli.main", "train", str(dataset), "--out", str(out), "--backbone", "small-cnn"),
+        *("--size", "32", "--dimension", "16", "--epochs", str(EPOCHS), "--quiet", *options),
+    ]
+
+
+def test_killed_and_resumed_is_the_same_as_whole(tmp_path):
+    dataset = write_dataset(tmp_path / "data", products=24, splits={"train": 12, "val": 3})
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "ITEMREC_HOME": str(tmp_path / "home")}
+    subprocess.run(command(dataset, tmp_path / "whole"), env=environment, check=True, capture_output=True)
+
+    log = tmp_path / "cut.run" / "log.jsonl"
+    process = subprocess.Popen(command(dataset, tmp_path / "cut"), env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not (log.exists() and log.read_text().count("\n") >= 2):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "cut").exists()
+
+    done = subprocess.run(
+        command(dataset, tmp_path / "cut", "--resume"), env=environment, check=True, capture_output=True, text=True
+    )
+    assert "Continuing after epoch" in done.stderr
+    lines = log.read_text().splitlines()
+    assert len(lines) == EPOCHS
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    whole, cut = (load_encoder(read_bundle(tmp_path / name), threads=1).encode(pixels) for name in ("whole", "cut"))
+    np.testing.assert_allclose(cut, whole, atol=1e-4)
