@@ -200,9 +200,11 @@ def _report(written: list[tuple[Bundle, Judged]], trained: Trained, places: Plac
         render.emit_json(_document(written, trained, places))
     else:
         _print(written, trained, places)
-    for _, judged in written:
-        for sentence in judged.warnings:
-            render.warn(printable(sentence))
+    judged = written[0][1]
+    for sentence in judged.warnings[:1]:
+        render.warn(printable(sentence))
+    if len(judged.warnings) > 1:
+        render.say(f"The model's card says what else so few photos cannot tell ({len(judged.warnings) - 1} points).")
 
 
 def _document(written: list[tuple[Bundle, Judged]], trained: Trained, places: Places) -> dict[str, Any]:

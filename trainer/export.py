@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -105,6 +109,10 @@ def convert_litert(
     encoder: Any, weights: Weights | Literal["int8"], typical: NDArray[np.float32] | None = None
 ) -> bytes:
     """The bytes of a LiteRT model of a Keras network, unchecked; raises EncoderError where it does not convert."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return _convert_elsewhere(encoder, weights, typical)
     import tensorflow as tf
 
     # By way of a SavedModel: a concrete function of a Keras 3 model converts to one without its weights.
@@ -124,3 +132,37 @@ def convert_litert(
                 f"expected a network that converts to LiteRT, received: {error}",
                 hint="use operations that TensorFlow Lite has",
             ) from error
+
+
+def _convert_elsewhere(encoder: Any, weights: Weights | Literal["int8"], typical: NDArray[np.float32] | None) -> bytes:
+    """Only TensorFlow converts, and a process has one backend: a child with that one does it."""
+    with tempfile.TemporaryDirectory(prefix="itemrec-export-") as name:
+        folder = Path(name)
+        (folder / "network.json").write_text(encoder.to_json())
+        encoder.save_weights(folder / "network.weights.h5")
+        if typical is not None:
+            np.save(folder / "typical.npy", typical)
+        environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        command = [sys.executable, "-m", "trainer.export", name, weights]
+        child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if child.returncode != 0:
+            last = (child.stderr.strip().splitlines() or ["no reason"])[-1]
+            raise EncoderError(
+                f"expected a network that TensorFlow converts to LiteRT, received: {last}",
+                hint="TensorFlow has to be installed too: pip install 'itemrec[train]'",
+            )
+        return (folder / "network.tflite").read_bytes()
+
+
+def _convert_here(folder: Path, weights: Weights | Literal["int8"]) -> None:
+    import keras
+
+    encoder = keras.models.model_from_json((folder / "network.json").read_text())
+    encoder.load_weights(folder / "network.weights.h5")
+    typical = folder / "typical.npy"
+    model = convert_litert(encoder, weights, np.load(typical) if typical.exists() else None)
+    (folder / "network.tflite").write_bytes(model)
+
+
+if __name__ == "__main__":
+    _convert_here(Path(sys.argv[1]), sys.argv[2])  # type: ignore[arg-type]
