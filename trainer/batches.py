@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -65,29 +65,23 @@ class Mix:
 
 
 class FeatureBatches:
-    """Batches of kept features. Read on another thread while the network works on the last one.
-
-    Recolored copies of the pictures, where there are any, are products of their own: more products to tell
-    apart, and ones that differ in color alone.
-    """
+    """Batches of kept features. Read on another thread while the network works on the last one."""
 
     def __init__(
-        self, stores: Sequence[FeatureStore], pictures: Pictures, mix: Mix, *, repeats: NDArray[np.int64] | None = None
+        self, store: FeatureStore, pictures: Pictures, mix: Mix, *, repeats: NDArray[np.int64] | None = None
     ) -> None:
         """Make batches.
 
         Args:
-            stores: of the pictures, and of recolored copies of them; all filled.
+            store: of the pictures; filled before an epoch is asked for.
             pictures: n labeled pictures.
             mix: which meet.
             repeats: how often each counts, shape (n,); once by default.
         """
-        rows = np.arange(len(pictures)) if repeats is None else np.repeat(np.arange(len(pictures)), repeats)
-        self._rows = np.tile(rows, len(stores))
-        self._kinds = np.repeat(np.arange(len(stores)), len(rows))
-        self.labels: NDArray[np.int64] = pictures.labels[self._rows] + self._kinds * len(pictures.products)
-        self.products = len(stores) * len(pictures.products)
-        self._stores, self._pictures = stores, pictures
+        self._rows = np.arange(len(pictures)) if repeats is None else np.repeat(np.arange(len(pictures)), repeats)
+        self.labels: NDArray[np.int64] = pictures.labels[self._rows]
+        self.products = len(pictures.products)
+        self._store, self._pictures = store, pictures
         self._mix = mix.fitted(self.products)
         self.size = self._mix.size
 
@@ -99,17 +93,9 @@ class FeatureBatches:
         """The batches of an epoch: features (n, ...) float32, and the product of each, shape (n,)."""
 
         def make(step: int, chosen: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
-            rng = np.random.default_rng([self._mix.seed, epoch, step])
-            features: Array | None = None
-            for kind, store in enumerate(self._stores):
-                mine = self._kinds[chosen] == kind
-                views = rng.integers(0, 1 + store.count, len(chosen))
-                found = store.views(self._pictures, self._rows[chosen[mine]], views[mine])
-                if features is None:
-                    features = np.empty((len(chosen), *found.shape[1:]), np.float32)
-                features[mine] = found
-            assert features is not None
-            return features, self.labels[chosen]
+            views = np.random.default_rng([self._mix.seed, epoch, step]).integers(0, 1 + self._store.count, len(chosen))
+            features = self._store.views(self._pictures, self._rows[chosen], views)
+            return features.astype(np.float32), self.labels[chosen]
 
         return ahead(make, enumerate(self._mix.indices(self.labels, epoch)))
 

@@ -37,14 +37,12 @@ class ViewPlan:
         views: how far they may go.
         seed: of the run.
         source: side of the pictures that views are cut from, relative to the network's input.
-        channels: the order in which the color channels are read; another than (0, 1, 2) makes another product.
     """
 
     count: int
     views: Views
     seed: int
     source: float = 8 / 7
-    channels: tuple[int, int, int] = (0, 1, 2)
 
 
 class FeatureStore:
@@ -143,10 +141,10 @@ class FeatureStore:
     def _pixels(self, pictures: Pictures, number: int) -> NDArray[np.uint8]:
         """The plain picture and its views, uint8, shape (1 + count, height, width, 3)."""
         plan, wanted = self._plan, self._preprocessing
-        plain = pictures.read(number, wanted)[..., plan.channels]
+        plain = pictures.read(number, wanted)
         if plan.count == 0:
             return plain[None]
-        source = pictures.read(number, enlarged(wanted, plan.source))[..., plan.channels]
+        source = pictures.read(number, enlarged(wanted, plan.source))
         rng = np.random.default_rng([plan.seed, int(pictures.hashes[number][:16], 16)])
         many = np.broadcast_to(source, (plan.count, *source.shape))
         return np.concatenate([plain[None], make_views(many, size=wanted.height, rng=rng, views=plan.views)])

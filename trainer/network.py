@@ -48,10 +48,10 @@ class Network:
     size: int = 224
     weights: str = "imagenet"
     cut: str = "16"
-    dimension: int = 256
+    dimension: int = 384
     head: Literal["linear", "experiment"] = "linear"
     unit: bool = True
-    features: float = 0.5
+    features: float = 2 / 3
     dropout: float = 0.0
 
 

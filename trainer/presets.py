@@ -28,8 +28,6 @@ class Plan:
         views: K, pictures of each product in a batch.
         kept_views: random views of each picture that are kept, beside the plain one.
         augmentation: how far a view may be from its picture.
-        recolored: how many recolored copies of each product join as products of their own, 0 to 5.
-        recolored_views: random views that are kept of each recolored picture.
         studio_repeats: how often a catalog picture counts, where a photo counts once.
         seed: of everything that is drawn.
     """
@@ -43,22 +41,16 @@ class Plan:
     views: int = 4
     kept_views: int = 8
     augmentation: Views = field(default_factory=Views)
-    recolored: int = 0
-    recolored_views: int = 4
     studio_repeats: int = 4
     seed: int = 0
 
-
-RECOLORINGS: tuple[tuple[int, int, int], ...] = ((1, 2, 0), (2, 0, 1), (2, 1, 0), (1, 0, 2), (0, 2, 1))
-"""The orders in which color channels can be read, beside the right one."""
 
 PRESETS: dict[str, Plan] = {
     "head": Plan(Network(cut="all"), Schedule(epochs=20, learning_rate=1e-3), kept_views=4),
     "fast": Plan(Network(), Schedule(epochs=20, learning_rate=1e-3, backbone_rate=0.5)),
     "best": Plan(
-        Network(size=288, dimension=512),
+        Network(size=288, cut="8", dimension=512, features=0.75),
         Schedule(epochs=16, learning_rate=1e-3, backbone_rate=0.5),
-        recolored=2,
         kept_views=12,
     ),
     "experiment": Plan(

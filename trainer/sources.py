@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +16,7 @@ from trainer.dataset import Pictures
 from trainer.features import FeatureStore, ViewPlan, enlarged
 from trainer.loop import Batches
 from trainer.network import Parts, in_batches
-from trainer.presets import RECOLORINGS, Plan
+from trainer.presets import Plan
 from trainer.stem import Runner
 from trainer.view import View
 
@@ -45,7 +44,7 @@ class Source(Protocol):
         """What a model makes of every training picture as serving sees it, shape (n, d)."""
 
     def class_means(self, model: Any) -> NDArray[np.float32]:
-        """Unit mean of what a model makes of each product, recolored ones included, shape (products, d)."""
+        """Unit mean of what a model makes of each product, shape (products, d)."""
 
     def inputs(self, pictures: Pictures, view: View) -> Array:
         """The network's input for other pictures, shape (m, ...)."""
@@ -68,30 +67,23 @@ class _Features:
     def __init__(self, parts: Parts, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, cache: Path) -> None:
         self._pictures, self._parts, self._cache = pictures, parts, cache
         self._runner = Runner(parts.stem, parts.preprocessing)
-        views = ViewPlan(plan.kept_views, plan.augmentation, plan.seed)
-        recolored = replace(views, count=plan.recolored_views)
-        plans = [views, *(replace(recolored, channels=order) for order in RECOLORINGS[: plan.recolored])]
-        self._stores = [self._store(wanted) for wanted in plans]
-        self.batches = FeatureBatches(self._stores, pictures, _mix(plan), repeats=repeats)
+        self._store = self._open(ViewPlan(plan.kept_views, plan.augmentation, plan.seed))
+        self.batches = FeatureBatches(self._store, pictures, _mix(plan), repeats=repeats)
 
     def fill(self, view: View) -> None:
-        for number, store in enumerate(self._stores):
-            missing = store.missing(self._pictures)
-            if missing:
-                name = "Looking at pictures" if number == 0 else f"Looking at recolored pictures {number}"
-                view.stage(f"{name} in {1 + store.count} views", len(missing))
-                store.fill(self._pictures, advance=view.advance)
+        missing = self._store.missing(self._pictures)
+        if missing:
+            view.stage(f"Looking at pictures in {1 + self._store.count} views", len(missing))
+            self._store.fill(self._pictures, advance=view.advance)
 
     def plain(self, model: Any) -> NDArray[np.float32]:
-        return in_batches(model, self._stores[0].batches(self._pictures))
+        return in_batches(model, self._store.batches(self._pictures))
 
     def class_means(self, model: Any) -> NDArray[np.float32]:
-        labels, count = self._pictures.labels, len(self._pictures.products)
-        means = [_means(in_batches(model, s.batches(self._pictures)), labels, count) for s in self._stores]
-        return np.concatenate(means)
+        return _means(self.plain(model), self._pictures.labels, len(self._pictures.products))
 
     def inputs(self, pictures: Pictures, view: View) -> Array:
-        store = self._store(ViewPlan(0, Views(), 0))
+        store = self._open(ViewPlan(0, Views(), 0))
         missing = store.missing(pictures)
         if missing:
             view.stage("Looking at val", len(missing))
@@ -99,16 +91,13 @@ class _Features:
         return store.plain(pictures)
 
     def seconds_to_fill(self) -> float:
-        seconds = 0.0
-        for store in self._stores:
-            if missing := store.missing(self._pictures):
-                seconds += len(missing) * store.seconds_each(self._pictures, missing)
-        return seconds
+        missing = self._store.missing(self._pictures)
+        return len(missing) * self._store.seconds_each(self._pictures, missing) if missing else 0.0
 
     def seconds_a_step(self, network: Any) -> float:
         return _step_seconds(network, self.batches.size)
 
-    def _store(self, plan: ViewPlan) -> FeatureStore:
+    def _open(self, plan: ViewPlan) -> FeatureStore:
         return FeatureStore(self._cache, self._runner, self._parts.preprocessing, plan)
 
 

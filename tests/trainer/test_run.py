@@ -69,7 +69,7 @@ def places(dataset, tmp_path, catalog=None):
 
 def test_a_training_learns_exports_and_records(dataset, weights, tmp_path):
     watcher = Watcher()
-    trained = learn(places(dataset, tmp_path), plan_of(weights, recolored=1), watcher)
+    trained = learn(places(dataset, tmp_path), plan_of(weights), watcher)
     assert [log.epoch for log in watcher.epochs] == [1, 2, 3]
     assert watcher.epochs[-1].val_at_far is not None
     assert watcher.epochs[-1].loss < watcher.epochs[0].loss
