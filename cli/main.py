@@ -46,6 +46,11 @@ def _main(
       itemrec prepare ./raw ./data         raw photos to a dataset for training and measuring
 
     \b
+    Photos to learn from?
+      itemrec prepare ./photos ./data      a dataset without duplicates and leaks
+      itemrec train ./data --out ./model   a model of your own products
+
+    \b
     No catalog at hand?
       itemrec demo                         draws one, indexes it and recognizes photos of it
 

@@ -139,7 +139,7 @@ def whitening(features: NDArray[np.float32], dimension: int) -> tuple[NDArray[np
     """Half a whitening: principal directions, each divided by the square root of its standard deviation.
 
     A whole one would divide by the deviation itself and raise what is mostly noise to the weight of everything else;
-    measured, half of it told new products apart best (docs/decisions/0013-recipe.md).
+    measured, half of it told new products apart best (docs/decisions/0015-training.md).
 
     Args:
         features: shape (n, c).

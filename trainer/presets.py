@@ -1,4 +1,4 @@
-"""Ready recipes: what was measured best for a budget of time (docs/decisions/0013-recipe.md)."""
+"""Ready recipes: what was measured best for a budget of time (docs/decisions/0015-training.md)."""
 
 from __future__ import annotations
 
