@@ -128,13 +128,13 @@ def recognize(
         photo: what `embed_photo` made.
         store: the gallery, built by the same model.
         threshold: squared L2, in [0, 4]; inclusive.
-        top: how many products to return at most; at least 2 are compared for the verdict.
+        top: how many products to return at most; at least `retrieval.votes.RIVALS` are compared for verdict and shares.
         where: keep only products whose metadata match.
         fingerprint: the model's, for the record.
         confidence: how sure answers at this threshold are; see `query_confidence`.
     """
     start = time.perf_counter()
-    matches = find(store, photo.vector, threshold=threshold, products=max(top, 2), where=where)
+    matches = find(store, photo.vector, threshold=threshold, products=max(top, votes.RIVALS), where=where)
     search_ms = (time.perf_counter() - start) * 1e3
     shown = matches[:top]
     if confidence is not None and shown:

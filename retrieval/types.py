@@ -111,7 +111,7 @@ class Match:
         product_id: which product.
         score: its vote in (0, 1]; the formula is in `retrieval.votes`.
         votes: how many of its pictures lie within the threshold.
-        share: its part of the scores of all products that were scored, in (0, 1].
+        share: its score over the sum of the five best scores, in (0, 1].
         best_distance: squared L2 to its nearest picture.
         evidence: its nearest pictures, nearest first.
         metadata: what the catalog says about it.

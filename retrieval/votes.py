@@ -14,6 +14,9 @@ product with a single picture is not marked down for the pictures it does not ha
 **The verdict.** *unknown* when no picture is within the threshold; *ambiguous* when the
 runner-up's score is at least `AMBIGUOUS` times the winner's; *match* otherwise.
 
+**The share** of a product is its score over the sum of the five best scores: how far it stands
+out from its rivals, however many products are asked for.
+
 The rule and its constants were chosen by measurement: docs/decisions/0006-votes.md,
 printed by ``python benchmarks/votes.py``.
 """
@@ -29,6 +32,7 @@ VOTERS = 5
 TEMPERATURE = 0.2
 AMBIGUOUS = 0.9
 EVIDENCE = 10
+RIVALS = 5
 
 
 def vote(distance: float) -> float:
@@ -60,7 +64,7 @@ def rank(neighbors: Iterable[Neighbor], *, threshold: float) -> list[Match]:
     Returns:
         One match per product with a picture within the threshold. `Match.votes` counts its
         pictures within the threshold among those given, at most `EVIDENCE`; `Match.share` is
-        over all products found.
+        right when the best `RIVALS` products are among those given.
     """
     own: dict[str, list[Neighbor]] = {}
     for neighbor in neighbors:
@@ -68,7 +72,7 @@ def rank(neighbors: Iterable[Neighbor], *, threshold: float) -> list[Match]:
     nearest = {p: sorted(ns, key=lambda n: (n.distance, n.image))[:EVIDENCE] for p, ns in own.items()}
     found = {p: ns for p, ns in nearest.items() if ns[0].distance <= threshold}
     scores = {p: score([n.distance for n in ns], threshold=threshold) for p, ns in found.items()}
-    total = math.fsum(scores.values())
+    total = math.fsum(sorted(scores.values(), reverse=True)[:RIVALS])
     matches = []
     for product_id, ns in found.items():
         within = [n for n in ns if n.distance <= threshold]

@@ -321,7 +321,7 @@ class ExcludedDoc(TypedDict):
 class MatchDoc(TypedDict):
     """A product that was answered; see `retrieval.types.Match`.
 
-    ``share`` is over all products within the threshold. ``confidence`` only on the first, if calibrated.
+    ``confidence`` only on the first, if calibrated.
     """
 
     product_id: str

@@ -7,9 +7,8 @@ unknown once, in a gallery of nearly its full size, instead of holding a few pro
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from retrieval.evaluation.photos import Photos
 from retrieval.metrics import Outcomes
 from retrieval.types import Match, Metadata, Neighbor, Verdict
 
-TOP = 5
+TOP = votes.RIVALS
 
 _BLOCK_DISTANCES = 2**22
 
@@ -256,9 +255,8 @@ class _Shelf:
             last = np.partition(scores[found], -TOP)[-TOP]
             found = found[scores[found] >= last * (1.0 - 1e-9)]
         neighbors = [n for column in found.tolist() for n in self._neighbors(distances, column)]
-        total = math.fsum(scores.tolist())
         matches = votes.rank(neighbors, threshold=threshold)
-        return Answer(votes.verdict(matches), tuple(replace(m, share=m.score / total) for m in matches[:TOP]))
+        return Answer(votes.verdict(matches), tuple(matches[:TOP]))
 
     def _neighbors(self, distances: NDArray[np.float32], column: int) -> Iterator[Neighbor]:
         start = int(self.starts[column])

@@ -107,6 +107,7 @@ def test_answers_are_those_of_the_recognizer(seed: int, sizes: list[int], noise:
         for answer, without in ((found.answers[i], None), (found.as_stranger[i], product)):
             expected = find(store_of(gallery, without), probes.vectors[i], threshold=threshold, products=5)
             assert [m.score for m in answer.matches] == pytest.approx([m.score for m in expected], rel=1e-4)
+            assert [m.share for m in answer.matches] == pytest.approx([m.share for m in expected], rel=1e-4)
             assert [m.votes for m in answer.matches] == [m.votes for m in expected]
             assert answer.verdict == votes.verdict(answer.matches)
             assert not without or without not in [m.product_id for m in answer.matches]

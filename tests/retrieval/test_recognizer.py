@@ -86,6 +86,15 @@ def test_where_keeps_only_what_matches() -> None:
     assert {m.product_id for m in find(store, vector, threshold=4.0, products=5, where={"n": (1, 2)})} == {"p1", "p2"}
 
 
+def test_shares_do_not_depend_on_how_many_products_are_asked_for() -> None:
+    store = gallery(np.random.default_rng(2), [1, 40, 3, 200, 1, 2, 7, 40], 0.4)
+    photo = EmbeddedPhoto("photo", next(iter(store.rows.values())).vector, 1.0, 2.0)
+    answers = [recognize(photo, store, threshold=4.0, top=top, fingerprint="f") for top in (1, 2, 5, 8)]
+    assert [len(a.matches) for a in answers] == [1, 2, 5, 8]
+    for answer in answers:
+        assert [m.share for m in answer.matches] == [m.share for m in answers[-1].matches][: len(answer.matches)]
+
+
 def test_recognition_cuts_to_top_but_compares_two() -> None:
     store = MemoryStore(DIMENSION)
     vector = normalize(np.ones((1, DIMENSION)))[0]

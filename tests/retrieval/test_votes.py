@@ -27,7 +27,7 @@ def oracle(neighbors: list[Neighbor], threshold: float) -> dict[str, float]:
 
 
 neighbor_lists = st.lists(
-    st.tuples(st.sampled_from("abcde"), st.floats(0, 4, width=32), st.integers(0, 50)), max_size=60
+    st.tuples(st.sampled_from("abcdefgh"), st.floats(0, 4, width=32), st.integers(0, 50)), max_size=60
 ).map(lambda rows: [neighbor(p, d, n) for p, d, n in rows])
 
 
@@ -57,10 +57,12 @@ def test_a_product_is_judged_by_its_own_pictures(neighbors: list[Neighbor], thre
 
 
 @given(neighbor_lists, st.floats(0, 4, width=32))
-def test_shares_sum_to_one(neighbors: list[Neighbor], threshold: float) -> None:
+def test_shares_are_of_the_five_best(neighbors: list[Neighbor], threshold: float) -> None:
     matches = votes.rank(neighbors, threshold=threshold)
     if matches:
-        assert math.fsum(m.share for m in matches) == pytest.approx(1.0)
+        assert math.fsum(m.share for m in matches[:5]) == pytest.approx(1.0)
+        total = math.fsum(m.score for m in matches[:5])
+        assert [m.share for m in matches] == pytest.approx([m.score / total for m in matches])
 
 
 def test_threshold_is_inclusive() -> None:
