@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,8 @@ from retrieval.types import Match, Recognition, Where
 MANY = 8
 _VERDICT_STYLE = {"match": "bold green", "ambiguous": "bold yellow", "unknown": "bold red"}
 _EVIDENCE_SHOWN = 2
+_EVERY = 2**31
+_TEXTS = ("product", "name", "evidence")
 
 
 def find_photos(photos: Sequence[str]) -> dict[str, Callable[[], bytes]]:
@@ -30,19 +33,45 @@ def find_photos(photos: Sequence[str]) -> dict[str, Callable[[], bytes]]:
         if photo == "-":
             sources["-"] = _read_stdin
         elif path.is_dir():
-            files = sorted(f for f in path.rglob("*") if not f.is_dir() and not f.name.startswith("."))
-            pictures = [f for f in files if f.suffix.lower() in images.SUFFIXES]
-            if not pictures:
-                raise UsageError(
-                    f"expected a folder with photos, received {printable(photo)}, which has none",
-                    hint=f"Known suffixes: {' '.join(sorted(images.SUFFIXES))}",
-                )
-            if len(files) > len(pictures):
-                render.say(f"{photo}: {len(files) - len(pictures):,} files are no photos by their suffix")
-            sources |= {str(f): partial(images.read_file, f) for f in pictures}
+            sources |= _photos_in(photo)
         else:
             sources[photo] = partial(images.read_file, path)
     return sources
+
+
+def _photos_in(folder: str) -> dict[str, Callable[[], bytes]]:
+    """The photos below a folder, in order; a folder in it that cannot be read is refused like a photo."""
+    # Not needed for a single photo, whose answer must not wait for the import.
+    from retrieval.walk import is_litter
+
+    closed: list[OSError] = []
+    found: dict[str, Callable[[], bytes]] = {}
+    skipped = 0
+    for place, folders, names in os.walk(folder, onerror=closed.append):
+        folders[:] = sorted(name for name in folders if not is_litter(name))
+        for name in sorted(name for name in names if not is_litter(name)):
+            file = Path(place, name)
+            if file.suffix.lower() in images.SUFFIXES:
+                found[str(file)] = partial(images.read_file, file)
+            else:
+                skipped += 1
+    found |= {str(error.filename): partial(_refuse_folder, error) for error in closed}
+    if not found:
+        raise UsageError(
+            f"expected a folder with photos, received {printable(folder)}, which has none",
+            hint=f"Known suffixes: {' '.join(sorted(images.SUFFIXES))}",
+        )
+    if skipped:
+        render.say(f"{printable(folder)}: {render.counted(skipped, 'file')} left out, no photo by its suffix")
+    return found
+
+
+def _refuse_folder(error: OSError) -> bytes:
+    raise ImageError(
+        f"expected a folder that can be read, received {error.strerror}: {printable(error.filename)}",
+        reason="unreadable",
+        hint="Check its permissions.",
+    )
 
 
 @cache
@@ -74,14 +103,14 @@ def tally(answers: Sequence[Recognition], refused: Sequence[RefusedPhoto]) -> st
     """One line that counts the verdicts of many photos."""
     counts = Counter(answer.verdict for answer in answers)
     parts = [f"{counts[v]:,} {v}" for v in ("match", "ambiguous", "unknown")]
-    return f"{len(answers) + len(refused):,} photos: {', '.join([*parts, f'{len(refused):,} refused'])}"
+    return f"{render.counted(len(answers) + len(refused), 'photo')}: {', '.join([*parts, f'{len(refused):,} refused'])}"
 
 
 def explain_filters(target: Index, filters: Where) -> None:
     """Say so when a filter value does not exist: a typing error must not pass for an unknown product."""
     with target.reader() as (store, _):
         for key, wanted in filters.items():
-            values = store.values(key, limit=1000)
+            values = store.values(key, limit=_EVERY)
             if not {str(v) for v, _ in values} & {str(w) for w in wanted}:
                 common = ", ".join(printable(str(v)) for v, _ in values[:8])
                 asked = ", ".join(printable(str(w)) for w in wanted)
@@ -105,28 +134,11 @@ class Printer:
             from cli.thumbnails import show
 
             show(self._sources[answer.source], [catalog / m.evidence[0].image for m in answer.matches])
-        sure = ["" if m.confidence is None else f"{m.confidence:.0%}" for m in answer.matches]
-        shown = any(sure)
-        render.table(
-            ("product", "name", *(("confidence",) if shown else ()), "score", "share", "votes", "distance", "evidence"),
-            [
-                (
-                    match.product_id,
-                    _describe(match),
-                    *((sure[place],) if shown else ()),
-                    f"{match.score:.3f}",
-                    f"{match.share:.0%}",
-                    str(match.votes),
-                    f"{match.best_distance:.3f}",
-                    "  ".join(
-                        f"{e.image.removeprefix(match.product_id + '/')} {e.distance:.3f}"
-                        for e in match.evidence[:_EVIDENCE_SHOWN]
-                    ),
-                )
-                for place, match in enumerate(answer.matches)
-            ],
-            right=(2, 3, 4, 5, 6)[: 4 + shown],
-        )
+        cells = [_cells(match) for match in answer.matches]
+        # A catalog without a table has no names, a model without a fit no confidence.
+        columns = [name for name in cells[0] if any(row[name] for row in cells)]
+        numbers = [place for place, name in enumerate(columns) if name not in _TEXTS]
+        render.table(columns, [[row[name] for name in columns] for row in cells], right=numbers)
         render.emit()
 
     def _headline(self, answer: Recognition) -> None:
@@ -147,6 +159,21 @@ class Printer:
             )
         else:
             render.emit(f"{printable(name)}: {answer.verdict} ({detail})")
+
+
+def _cells(match: Match) -> dict[str, str]:
+    return {
+        "product": match.product_id,
+        "name": _describe(match),
+        "confidence": "" if match.confidence is None else f"{match.confidence:.0%}",
+        "score": f"{match.score:.3f}",
+        "share": f"{match.share:.0%}",
+        "votes": str(match.votes),
+        "distance": f"{match.best_distance:.3f}",
+        "evidence": "  ".join(
+            f"{e.image.removeprefix(match.product_id + '/')} {e.distance:.3f}" for e in match.evidence[:_EVIDENCE_SHOWN]
+        ),
+    }
 
 
 def _describe(match: Match) -> str:

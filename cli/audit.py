@@ -26,12 +26,13 @@ def audit_command(
     index: IndexOption = None,
     model: ModelOption = None,
     min_views: Annotated[
-        int, typer.Option("--min-views", min=1, help="Fewer readable pictures of a product are too few.")
+        int, typer.Option("--min-views", metavar="N", min=1, help="Fewer readable pictures of a product are too few.")
     ] = 2,
     threshold: Annotated[
         float | None,
         typer.Option(
             "--threshold",
+            metavar="D",
             min=0.0,
             max=4.0,
             help="Squared L2 at which pictures count as one product. Default: the model's calibration,"
@@ -43,10 +44,13 @@ def audit_command(
     ] = None,
     top: Annotated[
         int | None,
-        typer.Option("--top", min=1, help="How many findings of a kind to show. Default: 10; on the page 24."),
+        typer.Option(
+            "--top", metavar="N", min=1, help="How many findings of a kind to show. Default: 10; on the page 24."
+        ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, max=256, help="Worker threads. Default: one per core.")
+        int | None,
+        typer.Option("--threads", metavar="N", min=1, max=256, help="Worker threads. Default: one per core."),
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -127,9 +131,12 @@ def _print(report: AuditReport, shown: int) -> None:
         render.emit(f"-> {KINDS[kind].advice}")
         render.emit()
     counts = report.counts()
-    words = (plural(counts["error"], "error"), plural(counts["warning"], "warning"), plural(counts["info"], "note"))
-    render.emit(
-        f"{report.pictures:,} pictures of {report.products:,} products in {report.seconds:.1f} s: {', '.join(words)}."
+    words = (
+        render.counted(counts["error"], "error"),
+        render.counted(counts["warning"], "warning"),
+        render.counted(counts["info"], "note"),
     )
+    held = f"{render.counted(report.pictures, 'picture')} of {render.counted(report.products, 'product')}"
+    render.emit(f"{held} in {report.seconds:.1f} s: {', '.join(words)}.")
     if report.clean:
         render.emit("Nothing needs a person.")

@@ -40,7 +40,9 @@ def evaluate_command(
     model: ModelOption = None,
     threshold: Annotated[
         float | None,
-        typer.Option("--threshold", min=0.0, max=4.0, help="Squared L2. Default: the model's calibration."),
+        typer.Option(
+            "--threshold", metavar="D", min=0.0, max=4.0, help="Squared L2. Default: the model's calibration."
+        ),
     ] = None,
     calibrate_on: Annotated[
         str | None,

@@ -69,7 +69,8 @@ def index_command(
     quantized: QuantizedOption = None,
     bulk: BulkOption = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, max=256, help="Worker threads. Default: one per core.")
+        int | None,
+        typer.Option("--threads", metavar="N", min=1, max=256, help="Worker threads. Default: one per core."),
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -163,23 +164,24 @@ def _print(report: IndexReport, catalog: Path, location: str, model: str) -> Non
     ]
     # The summary of a dry run is talk: its data are the lines of the plan.
     out = render.say if report.dry_run else render.emit
-    out(f"{verb} {catalog} into {location} with model {model}: {', '.join(counts)}.")
+    out(f"{verb} {printable(str(catalog))} into {printable(location)} with model {model}: {', '.join(counts)}.")
     if not report.dry_run:
         done = report.added + report.replaced
         rate = f" ({done / report.seconds:,.0f} images/s)" if done and report.seconds > 0 else ""
-        out(f"{report.images:,} images of {report.products:,} products in {report.seconds:.1f} s{rate}.")
+        held = f"{render.counted(report.images, 'image')} of {render.counted(report.products, 'product')}"
+        out(f"{held} in {report.seconds:.1f} s{rate}.")
     if report.waiting:
         render.say(f"Shard {report.shard} is done; the index goes live when {report.waiting} more are.")
     if report.resumed:
         render.say("Continued an interrupted run.")
     if report.departed:
-        render.say(f"{report.departed:,} indexed images are no longer in the catalog; --prune removes them.")
+        render.say(f"Indexed, but no longer in the catalog: {report.departed:,}; --prune removes what left.")
     if report.products_without_pictures:
         names = ", ".join(printable(p) for p in report.products_without_pictures[:5])
         more = len(report.products_without_pictures) - 5
         render.say(
-            f"{len(report.products_without_pictures):,} products of the table have no picture: {names}"
-            + (f" and {more:,} more" if more > 0 else "")
+            f"Products without a picture: {len(report.products_without_pictures):,} ({names}"
+            + (f" and {more:,} more)" if more > 0 else ")")
         )
     if report.refused:
         render.say("Refused:")

@@ -14,12 +14,24 @@ import typer
 from cli import render
 from retrieval.errors import ItemrecError, UsageError
 
-_IN_ONE_MODULE = {"cli.generations": ("generations", "rollback", "gc"), "cli.move": ("copy", "snapshot", "restore")}
 COMMANDS = {
-    name: (f"cli.{name}", f"{name}_command")
-    for name in ("index", "query", "prepare", "train", "evaluate", "calibrate", "audit", "doctor", "demo")
-} | {name: (module, f"{name}_command") for module, names in _IN_ONE_MODULE.items() for name in names}
-GROUPS = {"models": ("cli.models", "app")}
+    "index": ("cli.index", "Make a catalog findable."),
+    "query": ("cli.query", "Which product is in this photo, or none of ours?"),
+    "prepare": ("cli.prepare", "Make a dataset of raw photos."),
+    "train": ("cli.train", "Learn a model from a dataset."),
+    "evaluate": ("cli.evaluate", "Measure how well photos are recognized."),
+    "calibrate": ("cli.calibrate", "Choose a model's threshold on your own photos."),
+    "audit": ("cli.audit", "Find what spoils a catalog."),
+    "doctor": ("cli.doctor", "Is everything healthy?"),
+    "generations": ("cli.generations", "List the states that an index keeps."),
+    "rollback": ("cli.generations", "Go back to an earlier state of an index."),
+    "gc": ("cli.generations", "Remove states of an index that are no longer needed."),
+    "copy": ("cli.move", "Bring an index to another place."),
+    "snapshot": ("cli.move", "Write an index to one file with a checksum."),
+    "restore": ("cli.move", "Make an index of a snapshot."),
+    "demo": ("cli.demo", "Try it all on a drawn catalog."),
+}
+GROUPS = {"models": ("cli.models", "List, show, import and download models.")}
 
 
 def _version(value: bool) -> None:
@@ -69,17 +81,16 @@ def application(only: str | None = None) -> typer.Typer:
     app = typer.Typer(
         name="itemrec",
         rich_markup_mode=None,
-        no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(_main)
-    for name, (module, attribute) in COMMANDS.items():
+    for name, (module, short) in COMMANDS.items():
         if only in (None, name):
-            app.command(name)(getattr(import_module(module), attribute))
-    for name, (module, attribute) in GROUPS.items():
+            app.command(name, short_help=short)(getattr(import_module(module), f"{name}_command"))
+    for name, (module, short) in GROUPS.items():
         if only in (None, name):
-            app.add_typer(getattr(import_module(module), attribute), name=name)
+            app.add_typer(import_module(module).app, name=name, short_help=short)
     return app
 
 
@@ -101,6 +112,8 @@ def invoke(arguments: list[str]) -> int:
         arguments: what follows `itemrec` on the command line.
     """
     as_json = "--json" in arguments
+    if not arguments or (len(arguments) == 1 and arguments[0] in GROUPS):
+        arguments = [*arguments, "--help"]
     try:
         first = arguments[0] if arguments else ""
         app = application(first if first in COMMANDS or first in GROUPS else None)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from retrieval.presets import Choices
 
 app = typer.Typer(
-    no_args_is_help=True,
     rich_markup_mode=None,
     help="List, show, import and download models.",
 )

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 def query_command(
     photos: Annotated[list[str], typer.Argument(help="Photos, folders of photos, or - for standard input.")],
     top: Annotated[
-        int | None, typer.Option("--top", min=1, max=1000, help="Products to show at most. Default: 5")
+        int | None, typer.Option("--top", metavar="N", min=1, max=1000, help="Products to show at most. Default: 5")
     ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
             "--threshold",
+            metavar="D",
             min=0.0,
             max=4.0,
             help="Largest squared L2 distance that counts. Default: the model's own.",

@@ -165,6 +165,16 @@ def content_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def check(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Whatever can be refused without decoding a pixel: format, size, completeness, hidden content.
+
+    Raises:
+        ImageError: see its reason.
+    """
+    with _foreign():
+        _open(data, limits)
+
+
 def decode(data: bytes, *, target: tuple[int, int] | None = None, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
     """Decode the first frame to RGB, upright, alpha over white.
 

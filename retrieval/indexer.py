@@ -73,7 +73,8 @@ def index_catalog(
         bundle: the model; must be the index's own unless ``rebuild``.
         prune: remove pictures that left the catalog.
         rebuild: start from an empty generation; the old one serves until the new one is complete.
-        dry_run: only report the plan: reads and hashes, embeds and writes nothing.
+        dry_run: only report the plan: reads, hashes and checks headers, decodes and writes nothing. Damage
+            that only decoding finds is therefore not in it.
         threads: worker threads; default one per core.
         check: looks at the complete generation before it goes live, after the checks made here: its count
             is what the catalog says, and sampled pictures find themselves. Raises to keep the old one.
@@ -125,23 +126,25 @@ def _plan_only(
     shard: Shard | None,
     notify: Notify,
 ) -> None:
-    manifest = index.manifest()
-    known, names = Known(shard=shard), dict[str, str]()
-    if manifest is not None and not rebuild:
+    manifest = None if rebuild else index.manifest()
+    known, products, gone = Known(shard=shard), set[str](), list[str]()
+    if manifest is not None:
         manifest.require(bundle.identity)
         with index.reader() as (store, _):
             known = Known(store.records(), shard)
-    _run(catalog, bundle, known, None, report, threads=threads, notify=notify)
-    departed = list(known.departed())
-    if departed:
+    _run(catalog, bundle, known, None, report, threads=threads, notify=notify, products=products)
+    if manifest is not None:
         with index.reader() as (store, _):
-            departed = _departed(known, store, report.refused)
-            gone = set(departed)
-            names = {r.image_id: r.image for r in store.records() if r.image_id in gone}
-    report.removed, report.departed = (len(departed), 0) if prune else (0, len(departed))
-    report.planned += [("remove" if prune else "departed", image) for image in sorted(names.values())]
+            departed = set(_departed(known, store, report.refused))
+            for record in store.records():
+                if record.image_id in departed:
+                    gone.append(record.image)
+                if not (prune and record.image_id in departed):
+                    products.add(record.product_id)
+    report.removed, report.departed = (len(gone), 0) if prune else (0, len(gone))
+    report.planned += [("remove" if prune else "departed", image) for image in sorted(gone)]
     report.images = len(known) + report.added - report.removed
-    report.products = manifest.products if manifest else 0
+    report.products = len(products)
 
 
 def _run(
@@ -153,8 +156,13 @@ def _run(
     *,
     threads: int | None,
     notify: Notify,
+    products: set[str] | None = None,
 ) -> None:
-    """Take every picture of the catalog through its workers; write results unless ``build`` is None."""
+    """Take every picture of the catalog through its workers; write results unless ``build`` is None.
+
+    Args:
+        products: gathers the products that have a picture to index; None does not.
+    """
     digests: dict[str, bytes] = {}
     points: list[Point] = []
     metadata: dict[str, Metadata] = {}
@@ -205,6 +213,8 @@ def _run(
                         metadata=catalog.metadata(picture.product_id),
                     )
                     points.append(Point(record, outcome.vector))
+            if products is not None and outcome.refusal is None:
+                products.add(picture.product_id)
             if report.dry_run and outcome.action not in (None, Action.KEEP):
                 report.planned.append((outcome.action.value if outcome.action else "", picture.image))
             if max(len(points), len(metadata)) >= WRITE_CHUNK or time.monotonic() - written >= WRITE_SECONDS:
@@ -296,7 +306,7 @@ def process(
 
     Args:
         batch: pictures with the digest of their product's metadata.
-        encoder: gives this thread's encoder; None plans without decoding.
+        encoder: gives this thread's encoder; None plans: headers are checked, nothing is decoded.
     """
     outcomes: list[_Outcome] = []
     waiting: list[_Outcome] = []
@@ -308,9 +318,12 @@ def process(
             data = images.read_file(picture.file, root=catalog.root)
             outcome.content_hash = images.content_hash(data)
             action = known.action(picture.image_id, outcome.content_hash, digest)
-            if action in (Action.ADD, Action.REPLACE) and encoder is not None:
-                pixels.append(images.prepare(data, bundle.preprocessing))
-                waiting.append(outcome)
+            if action in (Action.ADD, Action.REPLACE):
+                if encoder is None:
+                    images.check(data)
+                else:
+                    pixels.append(images.prepare(data, bundle.preprocessing))
+                    waiting.append(outcome)
             outcome.action = action
         except ImageError as error:
             outcome.refusal = Refusal.of(picture, error)

@@ -2,15 +2,21 @@
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cli import options
+from cli.answers import explain_filters
 from cli.main import invoke
+from retrieval.store import ModelIdentity
+from retrieval.types import IndexedImage, Point, image_id
+from tests.contract.reference import MemoryIndex
 from tests.fakes import PixelEncoder, fake_bundle, picture, use_pixel_encoder, write_catalog
 
 
@@ -29,6 +35,7 @@ def _shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 Run = Callable[..., Any]
+UNIT = np.array([1, 0], np.float32)
 
 
 @pytest.fixture
@@ -102,6 +109,22 @@ def test_where_filters_and_unknown_columns_are_named(run: Run, capsys: pytest.Ca
     assert "Juice" in capsys.readouterr().err
 
 
+def test_a_rare_filter_value_is_not_called_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    index = MemoryIndex()
+    with index.writer(ModelIdentity("f", 2, "m", "-")) as build:
+        build.store.upsert(
+            [
+                Point(IndexedImage(image_id(f"p{n}", "x"), f"p{n}", "x", "0" * 64, {"name": f"N{n:04}"}), UNIT)
+                for n in range(1500)
+            ]
+        )
+        build.commit(catalog="-", metadata_keys=["name"])
+    explain_filters(index, {"name": ("N1499",)})
+    assert capsys.readouterr().err == ""
+    explain_filters(index, {"name": ("N1500",)})
+    assert "no indexed product has name=N1500" in capsys.readouterr().err
+
+
 def test_folders_and_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run("index", "catalog", "--model", "bundle")
     code, answer = run("query", "catalog/p001", "catalog/p003")
@@ -112,6 +135,26 @@ def test_folders_and_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -
     code, answer = run("query", "-")
     assert code == 0
     assert answer["results"][0]["source"] == "-"
+
+
+def test_a_folder_that_cannot_be_read_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("index", "catalog", "--model", "bundle")
+    Path("catalog/.hidden").mkdir()
+    shutil.copy("known.png", "catalog/.hidden/seen-by-nobody.png")
+    real = os.scandir
+
+    def scandir(path: os.PathLike[str] | str = ".") -> object:
+        if str(path).endswith("p001"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    code, answer = run("query", "catalog")
+    assert (code, len(answer["results"])) == (2, 15)
+    assert [(r["path"], r["code"]) for r in answer["refused"]] == [("catalog/p001", "unreadable")]
+    code, error = run("query", "catalog/p001")
+    assert (code, error["error"]) == (2, "ImageError")
+    assert "Permission denied" in error["message"]
 
 
 def test_broken_photos_among_good_ones(run: Run) -> None:
@@ -177,8 +220,18 @@ def test_text_output_is_for_people(run: Run, capsys: pytest.CaptureFixture[str])
     assert "known.png: match" in streams.out
     assert "p002" in streams.out
     assert "Product 2 (2.50)" in streams.out
+    assert "name" in streams.out
+    assert "confidence" not in streams.out
     assert "stranger.png: unknown" in streams.out
     assert "1 match, 0 ambiguous, 1 unknown" in streams.err
+
+
+def test_a_catalog_without_names_has_no_column_for_them(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("catalog/products.csv").unlink()
+    run("index", "catalog", "--model", "bundle")
+    assert invoke(["query", "known.png"]) == 0
+    (heading,) = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("product")]
+    assert heading == ["product", "score", "share", "votes", "distance", "evidence"]
 
 
 def test_query_before_index_says_what_to_do(run: Run) -> None:

@@ -22,6 +22,16 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("index", "query", "doctor", "demo", "models"):
         assert command in text
     assert "Exit codes" in text
+    assert not any(line.endswith("...") for line in text.splitlines()[1:]), "a summary that is cut off"
+
+
+@pytest.mark.parametrize("words", [[], ["models"]], ids=["itemrec", "itemrec models"])
+def test_without_a_command_the_help_is_shown(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(words) == 0
+    shown = capsys.readouterr()
+    assert invoke([*words, "--help"]) == 0
+    assert shown == capsys.readouterr()
+    assert shown.err == ""
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))

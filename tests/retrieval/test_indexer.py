@@ -117,6 +117,24 @@ def test_dry_run_plans_everything_and_writes_nothing(root: Path, bundle: Bundle)
     assert {"action": "remove", "image": "p002/0.png"} in document["plan"]
 
 
+def test_dry_run_foretells_the_products_and_refuses_by_header(root: Path, bundle: Bundle) -> None:
+    index = MemoryIndex()
+    whole = (root / "p000" / "0.png").read_bytes()
+    (root / "p000" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (root / "only-broken").mkdir()
+    (root / "only-broken" / "a.jpg").write_bytes(b"no picture")
+    for _ in range(2):
+        plan = run(root, index, bundle, dry_run=True, prune=True)
+        report = run(root, index, bundle, prune=True)
+        assert (plan.images, plan.products) == (report.images, report.products)
+        assert [(r.path, r.code) for r in plan.refused] == [(r.path, r.code) for r in report.refused]
+        assert len(plan.refused) == 2
+        shutil.rmtree(root / "p003", ignore_errors=True)
+    (root / "p004").rename(root / "p005")
+    kept = run(root, index, bundle, dry_run=True)
+    assert (kept.images, kept.products, kept.departed) == (16 + 4, 4 + 1, 4)
+
+
 def test_broken_pictures_are_named_and_the_rest_is_indexed(root: Path, bundle: Bundle) -> None:
     whole = (root / "p000" / "0.png").read_bytes()
     (root / "p000" / "cut.png").write_bytes(whole[: len(whole) // 2])
