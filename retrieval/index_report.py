@@ -30,6 +30,8 @@ class IndexReport:
     shard: str = ""
     waiting: int = 0
     planned: list[tuple[str, str]] = field(default_factory=list)
+    done: int = 0
+    """Pictures dealt with so far, of as many as `retrieval.catalog.Catalog.count` says."""
 
     @property
     def updated(self) -> int:

@@ -103,7 +103,7 @@ def index_catalog(
                 for chunk in _chunks(departed, WRITE_CHUNK):
                     build.store.delete(chunk)
                 report.removed, report.departed = len(departed), 0
-            notify(_done(report), "committing")
+            notify(report.done, "committing")
             expected = len(known) + report.added - report.removed
             manifest = _commit(build, catalog, report, _checks(expected, check, shard), shard)
             report.shard, report.waiting = str(shard) if shard else "", build.waiting
@@ -181,7 +181,7 @@ def _run(
             build.store.set_metadata(metadata)
         points.clear()
         metadata.clear()
-        build.report(_done(report), total)
+        build.report(report.done, total)
 
     def digest(product_id: str) -> bytes:
         if product_id not in digests:
@@ -192,6 +192,7 @@ def _run(
     try:
         for outcome in _outcomes(catalog, bundle, known, digest, report, embed=build is not None, threads=threads):
             picture = outcome.image
+            report.done += 1
             if outcome.refusal is not None:
                 report.refused.append(outcome.refusal)
             elif outcome.action is Action.KEEP:
@@ -219,7 +220,7 @@ def _run(
                 report.planned.append((outcome.action.value if outcome.action else "", picture.image))
             if max(len(points), len(metadata)) >= WRITE_CHUNK or time.monotonic() - written >= WRITE_SECONDS:
                 write()
-            notify(_done(report), "")
+            notify(report.done, "")
     except KeyboardInterrupt:
         # What the network has finished is worth keeping: the next run need not repeat it.
         write()
@@ -359,10 +360,6 @@ def _commit(build: Build, catalog: Catalog, report: IndexReport, check: Check, s
             hint="A catalog is a folder of product folders with pictures: catalog/<product_id>/*.jpg",
         )
     return build.commit(catalog=str(catalog.root), metadata_keys=catalog.metadata_keys, check=check)
-
-
-def _done(report: IndexReport) -> int:
-    return report.added + report.updated + report.unchanged + len(report.refused)
 
 
 def _chunks(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -150,6 +150,16 @@ def test_broken_pictures_are_named_and_the_rest_is_indexed(root: Path, bundle: B
     assert all(r.reason and "\n" not in r.reason for r in report.refused)
 
 
+def test_progress_counts_pictures_and_ends_at_their_number(root: Path, bundle: Bundle) -> None:
+    (root / "p000" / "empty.jpg").write_bytes(b"")
+    for n in range(5):
+        (root / f"note-{n}.txt").write_text("not a picture, and no part of the total either")
+    catalog, seen = read_catalog(root), list[int]()
+    index_catalog(catalog, MemoryIndex(), bundle, threads=2, notify=lambda done, _: seen.append(done))
+    assert seen == [*range(1, 22), 21]
+    assert catalog.count() == 21
+
+
 def test_a_picture_that_breaks_later_keeps_its_point(root: Path, bundle: Bundle) -> None:
     index = MemoryIndex()
     run(root, index, bundle)
