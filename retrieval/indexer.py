@@ -108,6 +108,7 @@ def index_catalog(
             manifest = _commit(build, catalog, report, _checks(expected, check, shard), shard)
             report.shard, report.waiting = str(shard) if shard else "", build.waiting
             report.images, report.products = manifest.images, manifest.products
+    report.refused.sort(key=lambda refusal: refusal.path)
     report.ignored = catalog.ignored
     report.products_without_pictures = tuple(catalog.products_without_pictures())
     report.seconds = time.perf_counter() - start

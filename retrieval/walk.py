@@ -75,7 +75,8 @@ class Walk:
             elif entry.name in self.tables:
                 continue
             elif _suffix(entry.name) in SUFFIXES:
-                yield self._refuse(entry.name, "outside-product", "a picture outside any product folder")
+                where = "a picture in a product folder"
+                yield self._refuse(entry.name, "outside-product", "one outside", expected=where)
             else:
                 yield self._no_picture(entry.name)
 
@@ -92,7 +93,7 @@ class Walk:
                 if isinstance(found, Refusal):
                     yield found
                 elif found not in seen:
-                    yield self._refuse(found, "not-in-table", "a picture that the table does not name")
+                    yield self._refuse(found, "not-in-table", "another", expected="a picture that the table names")
 
     def _row(self, row: Listed) -> CatalogImage | Refusal:
         if os.path.isabs(row.image) or row.image.split("/", 1)[0] == "..":
@@ -210,8 +211,8 @@ class Walk:
     def _too_deep(self, path: str) -> Refusal:
         return self._refuse(path, "too-deep", f"a folder more than {_MAX_DEPTH} folders deep")
 
-    def _refuse(self, relative: str, code: str, received: str) -> Refusal:
-        return Refusal(printable(relative), f"expected a picture, received {received}", code)
+    def _refuse(self, relative: str, code: str, received: str, *, expected: str = "a picture") -> Refusal:
+        return Refusal(printable(relative), f"expected {expected}, received {received}", code)
 
 
 def _contains(folder: str, path: str) -> bool:

@@ -148,6 +148,7 @@ def test_broken_pictures_are_named_and_the_rest_is_indexed(root: Path, bundle: B
         "p000/notes.txt": "not-a-picture",
     }
     assert all(r.reason and "\n" not in r.reason for r in report.refused)
+    assert [r.path for r in report.refused] == sorted(r.path for r in report.refused)
 
 
 def test_progress_counts_pictures_and_ends_at_their_number(root: Path, bundle: Bundle) -> None:
