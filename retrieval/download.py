@@ -253,18 +253,18 @@ class _Job:
                 done += len(chunk)
                 if done > self._max_bytes:
                     stream.truncate(0)
-                    raise self._too_large(f"at least {done}")
+                    raise self._too_large(f"at least {done:,}")
                 stream.write(chunk)
                 self._fetched += len(chunk)
                 window_bytes += len(chunk)
                 elapsed = time.monotonic() - window_start
                 if elapsed >= self._patience.window:
                     if window_bytes < self._patience.slowest * elapsed:
-                        raise TransientError(f"only {window_bytes} bytes in {elapsed:.0f} s")
+                        raise TransientError(f"only {window_bytes:,} bytes in {elapsed:.0f} s")
                     window_start, window_bytes = time.monotonic(), 0
                 self._progress(done, total)
         if total is not None and done != total:
-            raise TransientError(f"{done} of {total} bytes")
+            raise TransientError(f"{done:,} of {total:,} bytes")
 
     def _size(self) -> int:
         try:
@@ -294,17 +294,17 @@ class _Job:
         if total is None:
             return
         if total > self._max_bytes:
-            raise self._too_large(str(total))
+            raise self._too_large(f"{total:,}")
         free = shutil.disk_usage(self._part.parent).free
         if total - start > free:
             raise DownloadError(
-                f"expected {total - start} bytes of free space for {self._part.parent}, received {free}",
+                f"expected {total - start:,} bytes of free space for {self._part.parent}, received {free:,}",
                 hint="Make room, then run the command again.",
             )
 
     def _too_large(self, received: str) -> DownloadError:
         return DownloadError(
-            f"expected at most {self._max_bytes} bytes from {shown(self._url)}, received {received}",
+            f"expected at most {self._max_bytes:,} bytes from {shown(self._url)}, received {received}",
             hint="Raise the cap with --max-size if the file is meant to be that large.",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -55,9 +56,10 @@ def import_model(
     """
     place = _place(name, to, replace=replace)
     calibration = _given(threshold)
+    shown = original or str(file)
     original = original or file.name
     runtime = sniff_runtime(file)
-    with _private_copy(file, runtime) as copy:
+    with _private_copy(file, runtime, shown) as copy:
         found = inspect_model(copy, runtime, choices=choices, output=output, pool=pool)
         return write_bundle(
             place,
@@ -77,8 +79,14 @@ def import_model(
 
 
 @contextmanager
-def _private_copy(file: Path, runtime: Runtime) -> Iterator[Path]:
-    """What is tried is what is written, and nothing beside the file can be read with it."""
+def _private_copy(file: Path, runtime: Runtime, shown: str) -> Iterator[Path]:
+    """What is tried is what is written, and nothing beside the file can be read with it.
+
+    Args:
+        file: the model.
+        runtime: decides the copy's ending.
+        shown: what errors call the file, instead of the place of its copy.
+    """
     with ExitStack() as stack:
         try:
             # A runtime that still maps the file keeps some platforms from removing it: no reason to fail.
@@ -90,7 +98,12 @@ def _private_copy(file: Path, runtime: Runtime) -> Iterator[Path]:
                 f"expected to copy {file} to try it, received: {error}",
                 hint="Check that it can be read, and the free space; TMPDIR names another place for the copy.",
             ) from error
-        yield copy
+        try:
+            yield copy
+        except EncoderError as error:
+            message = error.message.replace(str(copy), shown)
+            message = message.replace(f"{copy.parent}{os.sep}", "").replace(str(copy.parent), ".")
+            raise EncoderError(message, hint=error.hint) from error
 
 
 def pull_model(

@@ -68,7 +68,7 @@ def sniff_runtime(file: Path) -> Runtime:
         ) from error
     if status.st_size > MAX_MODEL_BYTES:
         raise UsageError(
-            f"expected a model of at most {MAX_MODEL_BYTES >> 30} GiB, received {file} of {status.st_size} bytes"
+            f"expected a model of at most {MAX_MODEL_BYTES >> 30} GiB, received {file} of {status.st_size:,} bytes"
         )
     if head[4:8] == b"TFL3":
         return "litert"

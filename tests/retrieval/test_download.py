@@ -262,7 +262,7 @@ def test_garbage(tmp_path: Path, garbage: bytes) -> None:
 
 def test_too_much_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with serving(lambda request: request.answer(b"x" * 10, length=10**15)) as server:
-        with pytest.raises(DownloadError, match="at most 1000 bytes"):
+        with pytest.raises(DownloadError, match="at most 1,000 bytes"):
             get(server, tmp_path / "m", max_bytes=1000)
         assert len(server.requests) == 1
     assert files(tmp_path) == []
@@ -274,14 +274,14 @@ def test_too_much_without_saying_so_is_cut_off(tmp_path: Path) -> None:
         while not request.closed.is_set():
             request.send(b"x" * 10_000)
 
-    with serving(endless) as server, pytest.raises(DownloadError, match="at most 100000 bytes"):
+    with serving(endless) as server, pytest.raises(DownloadError, match="at most 100,000 bytes"):
         get(server, tmp_path / "m", max_bytes=100_000)
     assert files(tmp_path) == []
 
 
 def test_too_much_behind_a_range_is_refused(tmp_path: Path) -> None:
     part_of(tmp_path / "m").write_bytes(CONTENT[:500])
-    with serving(ok) as server, pytest.raises(DownloadError, match="at most 1000 bytes"):
+    with serving(ok) as server, pytest.raises(DownloadError, match="at most 1,000 bytes"):
         get(server, tmp_path / "m", max_bytes=1000)
 
 

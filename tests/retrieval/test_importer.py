@@ -123,8 +123,9 @@ def test_networks_that_are_image_encoders(
 def test_networks_that_are_none_are_refused_and_nothing_is_installed(
     itemrec_home: Path, name: str, options: dict[str, Any], error: type[ItemrecError], said: str
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=said) as caught:
         import_model(tflite(name), name="mine", **options)
+    assert "itemrec-import-" not in caught.value.message, "the private copy is nothing that a user knows"
     assert list((itemrec_home / "models").iterdir()) == []
 
 
@@ -325,6 +326,8 @@ class TestOnnx:
         file = onnx_model(folder / "m.onnx", external=location)
         with pytest.raises(EncoderError, match="ONNX Runtime") as caught:
             import_model(file, name="mine")
+        assert f"can run in {file}," in caught.value.message
+        assert "itemrec-import-" not in caught.value.message
         assert "into the file" in caught.value.hint
 
     def test_random_bytes_and_truncations(self, tmp_path: Path) -> None:
