@@ -121,7 +121,7 @@ def _warn_without_model(manifest: Manifest) -> None:
     from retrieval.models import resolve_model
 
     try:
-        manifest.require(resolve_model(None, index_model=manifest.model).identity)
+        resolve_model(None, index_model=manifest.model)
     except ItemrecError as error:
         render.warn(f"queries need the model {manifest.model.name}, which is not where it was: {error.message}")
 

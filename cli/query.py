@@ -83,7 +83,7 @@ def query_command(
     show = Printer(sources, thumbnails)
     while True:
         bundle = resolve_model(named, index_model=manifest.model)
-        manifest.require(bundle.identity)
+        manifest.require(bundle.identity, target.location)
         limit = query_threshold(setting("threshold", threshold), bundle)
         sure = query_confidence(limit, bundle)
         wanted = int(setting("top", top, 5))

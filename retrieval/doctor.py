@@ -7,19 +7,22 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from retrieval import images
 from retrieval.bundle import Bundle
 from retrieval.checks import lost_pictures
+from retrieval.distance import squared_l2
 from retrieval.encoder import load_encoder
-from retrieval.errors import IndexNotFoundError, ItemrecError
+from retrieval.errors import ImageError, IndexNotFoundError, ItemrecError
 from retrieval.models import resolve_model
-from retrieval.store import Index, Manifest, VectorStore
+from retrieval.store import Index, Manifest, VectorStore, index_command
+from retrieval.types import Point
 
 PACKAGES = (
     "itemrec",
@@ -32,6 +35,11 @@ PACKAGES = (
     "rich",
     "httpx",
 )
+PICTURES = 24
+PICTURE_DISTANCE = 1e-3
+"""Squared L2. Another release of a decoder or of the runtime may move a vector, but not by more."""
+TURN = 200
+"""Searches for which the index is held at a time, so that queries get their turns."""
 LOW_DISK_BYTES = 512 * 1024 * 1024
 
 
@@ -76,7 +84,7 @@ def examine(index: Index, model: str | None, *, sample: int | None = 200) -> Ite
         yield _runtime(bundle)
     except ItemrecError as error:
         yield Check("model", False, error.message, error.hint)
-    yield from _index(index, manifest, bundle, sample)
+    yield from _index(index, bundle, sample)
     if "://" not in index.location:
         yield _disk(index.location)
 
@@ -125,27 +133,34 @@ def _runtime(bundle: Bundle) -> Check:
     )
 
 
-def _index(index: Index, manifest: Manifest | None, bundle: Bundle | None, sample: int | None) -> Iterator[Check]:
+def _index(index: Index, bundle: Bundle | None, sample: int | None) -> Iterator[Check]:
+    """Checks of the committed generation. Queries wait while it is open: it is opened in short turns."""
     try:
         with index.reader() as (store, manifest):
-            yield _contents(store, manifest, staged=index.staged)
-            if bundle is not None:
-                same = bundle.fingerprint == manifest.model.fingerprint
-                yield Check(
-                    "fingerprint",
-                    same,
-                    f"index built by {manifest.model.name} ({manifest.model.fingerprint[:12]})"
-                    + ("" if same else f", but the model in use is {bundle.name} ({bundle.fingerprint[:12]})"),
-                    "" if same else "Use the index's own model or rebuild: itemrec index CATALOG --rebuild",
-                )
-            yield _self_retrieval(store, manifest, sample)
+            contents = _contents(store, manifest, index)
+            points = store.sample(sample) if sample is not None else [p for batch in store.points() for p in batch]
+        yield contents
+        if bundle is not None:
+            same = bundle.fingerprint == manifest.model.fingerprint
+            used = f"{bundle.name} ({bundle.fingerprint[:12]})"
+            rebuild = index_command(manifest.catalog, index.location, model=str(bundle.path))
+            yield Check(
+                "fingerprint",
+                same,
+                f"index built by {manifest.model.name} ({manifest.model.fingerprint[:12]})"
+                + ("" if same else f", but the model in use is {used}"),
+                "" if same else f"Leave --model out, or rebuild: {rebuild}",
+            )
+            if same:
+                yield _pictures(points, manifest, index.location, bundle)
+        yield _self_retrieval(index, points, manifest)
     except IndexNotFoundError as error:
         yield Check("index", True, error.message, error.hint)
     except ItemrecError as error:
         yield Check("index", False, error.message, error.hint)
 
 
-def _contents(store: VectorStore, manifest: Manifest, *, staged: bool) -> Check:
+def _contents(store: VectorStore, manifest: Manifest, index: Index) -> Check:
     """Every point is read: a damaged segment may still answer its own count."""
     count, read, products, bad = store.count(), 0, set(), 0
     for batch in store.points():
@@ -165,9 +180,10 @@ def _contents(store: VectorStore, manifest: Manifest, *, staged: bool) -> Check:
         ),
         ""
         if healthy
-        else f"Rebuild it from the catalog: itemrec index {manifest.catalog} --rebuild"
-        if staged or bad
-        else f"An index run goes on, or was not finished; finish it: itemrec index {manifest.catalog}",
+        else f"Rebuild it from the catalog: {index_command(manifest.catalog, index.location)}"
+        if index.staged or bad
+        else "An index run goes on, or was not finished; finish it: "
+        + index_command(manifest.catalog, index.location, rebuild=False),
         {
             "generation": manifest.generation,
             "images": read,
@@ -181,16 +197,49 @@ def _contents(store: VectorStore, manifest: Manifest, *, staged: bool) -> Check:
     )
 
 
-def _self_retrieval(store: VectorStore, manifest: Manifest, sample: int | None) -> Check:
+def _pictures(points: Sequence[Point], manifest: Manifest, location: str, bundle: Bundle) -> Check:
+    """A few catalog pictures are embedded again: an index can be whole and hold vectors of something else."""
+    root, encoder = Path(manifest.catalog), load_encoder(bundle)
+    tried, off = 0, list[str]()
+    for point in points[:: max(1, len(points) // PICTURES)][:PICTURES]:
+        try:
+            data = images.read_file(root / point.record.image, root=root)
+            if images.content_hash(data) != point.record.content_hash:
+                continue
+            vector = encoder.encode(images.prepare(data, bundle.preprocessing)[np.newaxis])
+        except ImageError:
+            continue  # The catalog may have changed or moved since; that is no fault of the index.
+        tried += 1
+        if float(squared_l2(vector, point.vector[np.newaxis])[0, 0]) > PICTURE_DISTANCE:
+            off.append(point.record.image)
+    return Check(
+        "pictures",
+        not off,
+        f"{tried - len(off):,} of {tried:,} catalog pictures embed to what the index holds"
+        if tried
+        else f"none of the sampled pictures is in {manifest.catalog} as it was indexed: not compared",
+        f"Rebuild it from the catalog: {index_command(manifest.catalog, location)}" if off else "",
+        {"tried": tried, "off": off},
+    )
+
+
+def _self_retrieval(index: Index, points: Sequence[Point], manifest: Manifest) -> Check:
     """Every indexed picture must find itself, by the search that queries use."""
-    points = store.sample(sample) if sample is not None else (p for batch in store.points() for p in batch)
-    tried, lost = lost_pictures(store, points)
+    tried, lost, replaced = 0, list[str](), False
+    for start in range(0, len(points), TURN):
+        with index.reader(manifest) as (store, current):
+            replaced = current.generation != manifest.generation
+            if replaced:
+                break
+            found = lost_pictures(store, points[start : start + TURN])
+            tried, lost = tried + found[0], lost + found[1]
     return Check(
         "self-retrieval",
-        tried > 0 and not lost,
+        not lost and (tried > 0 or replaced),
         f"{tried - len(lost):,} of {tried:,} sampled pictures find themselves"
-        + (f"; lost: {', '.join(lost[:3])}" if lost else ""),
-        f"Rebuild it from the catalog: itemrec index {manifest.catalog} --rebuild" if lost else "",
+        + (f"; lost: {', '.join(lost[:3])}" if lost else "")
+        + ("; then an index run replaced the index" if replaced else ""),
+        f"Rebuild it from the catalog: {index_command(manifest.catalog, index.location)}" if lost else "",
         {"tried": tried, "lost": len(lost)},
     )
 

@@ -302,7 +302,7 @@ class EmbeddedIndex:
             self.notify(f"Rebuilding a damaged index: {error.message}")
             return None
         if committed is not None and not rebuild:
-            committed.require(model)
+            committed.require(model, self.location)
         return committed
 
     def _open_build(

@@ -130,7 +130,7 @@ def _plan_only(
     manifest = None if rebuild else index.manifest()
     known, products, gone = Known(shard=shard), set[str](), list[str]()
     if manifest is not None:
-        manifest.require(bundle.identity)
+        manifest.require(bundle.identity, index.location)
         with index.reader() as (store, _):
             known = Known(store.records(), shard)
     _run(catalog, bundle, known, None, report, threads=threads, notify=notify, products=products)

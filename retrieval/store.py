@@ -70,8 +70,12 @@ class Manifest:
         """A JSON object that `from_json` reads back."""
         return asdict(self) | {"metadata_keys": list(self.metadata_keys)}
 
-    def require(self, model: ModelIdentity) -> None:
+    def require(self, model: ModelIdentity, location: str) -> None:
         """Refuse a model that did not build this generation.
+
+        Args:
+            model: the one in use.
+            location: where the index is, for the command that rebuilds it.
 
         Raises:
             ModelMismatchError: names both models and the command that rebuilds.
@@ -81,7 +85,7 @@ class Manifest:
                 f"expected the model that built this index, {self.model.name} "
                 f"({self.model.fingerprint[:12]}), received {model.name} ({model.fingerprint[:12]})",
                 hint=f"Use --model {self.model.path}, or rebuild with the other one: "
-                f"itemrec index {self.catalog} --model {model.path} --rebuild",
+                + index_command(self.catalog, location, model=model.path),
             )
 
     @classmethod
@@ -186,6 +190,21 @@ def choose_kept(live: int | None, whole: Mapping[int, Manifest], number: int | N
 
 Check = Callable[["VectorStore", Manifest], None]
 """Looks at a complete generation before it goes live; raises to keep the old one."""
+
+
+def index_command(catalog: str, location: str, *, model: str | None = None, rebuild: bool = True) -> str:
+    """The command that makes an index anew, or finishes it, ready for a shell.
+
+    Args:
+        catalog: the catalog's path.
+        location: where the index is.
+        model: a name or a path; None for the index's own.
+        rebuild: anew.
+    """
+    import shlex
+
+    chosen = ["--model", model] if model is not None else []
+    return shlex.join(["itemrec", "index", catalog, "--index", location, *chosen, *(["--rebuild"] if rebuild else [])])
 
 
 class Searchable(Protocol):

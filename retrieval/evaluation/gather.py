@@ -124,7 +124,7 @@ def gather_index(index: Index, bundle: Bundle, *, notify: Notify | None = None) 
         ModelMismatchError: another model built it.
     """
     with index.reader() as (store, manifest):
-        manifest.require(bundle.identity)
+        manifest.require(bundle.identity, index.location)
         points = [point for batch in store.points() for point in batch]
     return _gallery(points, manifest, notify)
 

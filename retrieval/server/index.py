@@ -235,7 +235,7 @@ class ServerIndex:
             self.notify(f"Rebuilding a damaged index: {error.message}")
             return None
         if live is not None and not rebuild:
-            live.require(model)
+            live.require(model, self.location)
         return live
 
     def _refuse_builders(self, part: str) -> None:

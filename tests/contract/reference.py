@@ -295,7 +295,7 @@ class MemoryIndex:
         if self._writing:
             raise IndexBusyError("expected to write, received: somebody else does")
         if self._manifest is not None and not rebuild:
-            self._manifest.require(model)
+            self._manifest.require(model, self.location)
         base = "" if rebuild or self._manifest is None else self._manifest.created
         key = (model, base)
         if self._pending is not None and (self._pending[0].fingerprint, self._pending[1]) == (model.fingerprint, base):

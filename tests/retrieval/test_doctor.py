@@ -1,0 +1,107 @@
+"""What `itemrec doctor` finds, on an index in memory."""
+
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cli.main import invoke
+from retrieval import doctor
+from retrieval.bundle import Bundle
+from retrieval.catalog import read_catalog
+from retrieval.distance import normalize
+from retrieval.doctor import Check, examine
+from retrieval.indexer import index_catalog
+from retrieval.store import index_command
+from retrieval.types import Point
+from tests.contract.reference import MemoryIndex
+from tests.fakes import fake_bundle, use_pixel_encoder, write_catalog
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    use_pixel_encoder(monkeypatch)
+    return fake_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def index(tmp_path: Path, bundle: Bundle) -> MemoryIndex:
+    index = MemoryIndex("some where")
+    index_catalog(read_catalog(write_catalog(tmp_path / "catalog", products=5, views=4)), index, bundle, threads=1)
+    return index
+
+
+def checks(index: MemoryIndex, bundle: Bundle, sample: int | None = 200) -> dict[str, Check]:
+    return {check.name: check for check in examine(index, str(bundle.path), sample=sample)}
+
+
+def damage(index: MemoryIndex) -> None:
+    """Give every picture the vector of something else, unit length as it should be."""
+    with index.reader() as (store, _):
+        for name, point in list(store.rows.items()):
+            other = normalize(np.roll(point.vector, 7)[None] + 0.1)[0]
+            store.rows[name] = Point(point.record, other)
+
+
+def test_a_healthy_index(index: MemoryIndex, bundle: Bundle) -> None:
+    found = checks(index, bundle)
+    assert all(check.healthy for check in found.values())
+    assert found["pictures"].facts == {"tried": 20, "off": []}
+    assert found["self-retrieval"].facts == {"tried": 20, "lost": 0}
+
+
+def test_vectors_of_something_else_are_found(index: MemoryIndex, bundle: Bundle) -> None:
+    damage(index)
+    found = checks(index, bundle)
+    assert not found["pictures"].healthy
+    assert len(found["pictures"].facts["off"]) == 20
+    assert "--index 'some where'" in found["pictures"].hint
+    assert found["self-retrieval"].healthy
+
+
+def test_pictures_that_changed_or_left_are_not_compared(index: MemoryIndex, bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "catalog" / "p000" / "0.png").unlink()
+    shutil.copy(tmp_path / "catalog" / "p002" / "1.png", tmp_path / "catalog" / "p001" / "0.png")
+    assert checks(index, bundle)["pictures"].facts == {"tried": 18, "off": []}
+    shutil.rmtree(tmp_path / "catalog")
+    gone = checks(index, bundle)["pictures"]
+    assert gone.healthy
+    assert "not compared" in gone.detail
+
+
+@pytest.mark.parametrize(("sample", "tried"), [(1, 1), (7, 7), (10, 10), (20, 20), (None, 20)])
+def test_the_sample_is_spread_over_the_index(
+    index: MemoryIndex, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, sample: int | None, tried: int
+) -> None:
+    monkeypatch.setattr(doctor, "TURN", 3)
+    assert checks(index, bundle, sample)["self-retrieval"].facts == {"tried": tried, "lost": 0}
+
+
+def test_an_index_that_is_replaced_meanwhile(
+    index: MemoryIndex, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "TURN", 3)
+    found: dict[str, Check] = {}
+    for check in examine(index, str(bundle.path)):
+        found[check.name] = check
+        if check.name == "pictures":
+            live = index._manifest
+            assert live is not None
+            index._kept = {}
+            index._manifest = replace(live, generation=live.generation + 1)
+    assert found["self-retrieval"].healthy
+    assert "replaced" in found["self-retrieval"].detail
+
+
+def test_the_command_that_rebuilds_is_one_that_runs(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    catalog = write_catalog(tmp_path / "my catalog", products=2, views=1)
+    command = index_command(str(catalog), str(tmp_path / "an index"), model=str(bundle.path))
+    program, *words = shlex.split(command)
+    assert (program, invoke(words)) == ("itemrec", 0)
+    assert "2 added" in capsys.readouterr().out
