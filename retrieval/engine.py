@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from retrieval.errors import DiskFullError, IndexBusyError, IndexDamagedError, ItemrecError, StoreError
+from retrieval.stderr import held_back
 
 REBUILD_HINT = "Rebuild the index from its catalog: itemrec index CATALOG --rebuild"
 
@@ -21,9 +22,14 @@ def engine_name() -> str:
 
 @contextlib.contextmanager
 def engine_errors(action: str, path: Path) -> Iterator[None]:
-    """Map everything the engine raises: bare Exception, ValueError, TypeError, and a BaseException."""
+    """Map everything the engine raises: bare Exception, ValueError, TypeError, and a BaseException.
+
+    What a panic also prints to stderr, with a stack where RUST_BACKTRACE is set, is kept off it. Not to be
+    entered within itself.
+    """
     try:
-        yield
+        with held_back(drop_on_error=True):
+            yield
     except ItemrecError:
         raise
     except BaseException as error:

@@ -11,25 +11,23 @@ threads run at once. Each holds its own repacked copy of the weights.
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import EncoderError
 from retrieval.network import Tensor
+from retrieval.stderr import held_back
 
 _BANNERS = (b"INFO: ", b"I0000 ", b"WARNING: All log messages before absl::InitializeLog()")
 _FLOATS = ("float32", "float16")
 _QUANTIZED = ("uint8", "int8", "int16")
 
-_greeting = threading.Lock()
 _greeted = threading.Event()
 
 
@@ -141,39 +139,10 @@ def _refused(file: Path, error: Exception) -> EncoderError:
 def _without_banners() -> Iterator[None]:
     """Keep the runtime's greetings off stderr; anything else that it writes comes through.
 
-    The C++ code writes to file descriptor 2 and offers no switch, so the descriptor is pointed at a
-    temporary file meanwhile, and whatever is no greeting is written to stderr afterwards. It greets once
-    in a process, by the first allocation that works; from then on nothing is redirected.
+    It greets once in a process, by the first allocation that works; from then on nothing is redirected.
     """
     if _greeted.is_set():
         yield
         return
-    with _greeting:
-        try:
-            captured = _scratch_file()
-            saved = os.dup(2)
-        except OSError:  # no stderr to keep clean, or nowhere to keep its lines meanwhile
-            yield
-            return
-        with captured:
-            with suppress(AttributeError, OSError, ValueError):
-                sys.stderr.flush()
-            os.dup2(captured.fileno(), 2)
-            try:
-                yield
-            finally:
-                os.dup2(saved, 2)
-                os.close(saved)
-                captured.seek(0)
-                kept = b"".join(line for line in captured if not line.startswith(_BANNERS))
-                with suppress(OSError):
-                    if kept:
-                        os.write(2, kept)
-
-
-def _scratch_file() -> BinaryIO:
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("itemrec-stderr"), "w+b")
-    import tempfile
-
-    return tempfile.TemporaryFile()
+    with held_back(drop=_BANNERS):
+        yield

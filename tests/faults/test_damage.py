@@ -70,6 +70,7 @@ DAMAGES: dict[str, Damage] = {
     "segment config gone": engine_file("segment.json", Path.unlink),
     "segment version": engine_file("version.info", empty),
     "ids garbled": engine_file("mutable_id_tracker.mappings", garble),
+    "payload offsets": engine_file("payload_storage/tracker.dat", garble),
     "payloads": engine_file("payload_storage/tracker.dat", empty),
     "payload pages": engine_file("payload_storage/page_0.dat", empty),
     "vectors": engine_file("vectors/chunk_0.mmap", empty),
@@ -81,7 +82,7 @@ DAMAGES: dict[str, Damage] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_damage_is_named_and_a_rebuild_heals_it(workplace: Path, kind: str) -> None:
+def test_damage_is_named_and_a_rebuild_heals_it(workplace: Path, kind: str, capfd: pytest.CaptureFixture[str]) -> None:
     place = workplace / "index"
     index = open_index(str(place))
     fill(index, sample_points(30))
@@ -89,6 +90,7 @@ def test_damage_is_named_and_a_rebuild_heals_it(workplace: Path, kind: str) -> N
     with pytest.raises(StoreError, match="expected") as caught:
         contents(index)
     assert not isinstance(caught.value, IndexNotFoundError)
+    assert capfd.readouterr().err == "", "the engine's own words on stderr"
     if kind in ("payload pages", "vectors", "vectors gone"):
         assert "doctor" in caught.value.hint or "--rebuild" in caught.value.hint
     else:
