@@ -86,7 +86,9 @@ def rollback_command(
 
 
 def gc_command(
-    keep: Annotated[int, typer.Option("--keep", min=0, help="How many kept generations to spare, newest first.")] = 0,
+    keep: Annotated[
+        int, typer.Option("--keep", metavar="N", min=0, help="How many kept generations to spare, newest first.")
+    ] = 0,
     index: IndexOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

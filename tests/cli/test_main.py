@@ -9,6 +9,7 @@ import pytest
 from cli import options, render
 from cli.main import COMMANDS, invoke
 from retrieval.errors import ItemrecError
+from tests.fakes import write_catalog
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +166,22 @@ def test_help_starts_without_the_heavy_parts() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_indexing_and_querying_import_nothing_that_trains(tmp_path: Path) -> None:
+    write_catalog(tmp_path / "catalog", products=2, views=2)
+    code = (
+        "import sys; from cli.main import invoke; "
+        "codes = [invoke(['index', 'catalog']), invoke(['query', 'catalog/p000', '--top', '1'])]; "
+        "heavy = {'tensorflow', 'keras', 'torch', 'jax', 'qdrant_client', 'httpx', 'matplotlib'}; "
+        "print(codes, sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "ITEMREC_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
+    )
+    assert done.stderr.splitlines()[-1] == "[0, 0] []"
 
 
 def test_an_interrupt_during_the_imports_is_silent(tmp_path: Path) -> None:
