@@ -20,8 +20,9 @@ from retrieval.checks import lost_pictures
 from retrieval.distance import squared_l2
 from retrieval.encoder import load_encoder
 from retrieval.errors import ImageError, IndexNotFoundError, ItemrecError
+from retrieval.hints import index_command
 from retrieval.models import resolve_model
-from retrieval.store import Index, Manifest, VectorStore, index_command
+from retrieval.store import Index, Manifest, VectorStore
 from retrieval.types import Point
 
 PACKAGES = (

@@ -81,6 +81,9 @@ class Manifest:
             ModelMismatchError: names both models and the command that rebuilds.
         """
         if self.model.fingerprint != model.fingerprint:
+            # Only for the message: what it needs would cost every query its import.
+            from retrieval.hints import index_command
+
             raise ModelMismatchError(
                 f"expected the model that built this index, {self.model.name} "
                 f"({self.model.fingerprint[:12]}), received {model.name} ({model.fingerprint[:12]})",
@@ -190,21 +193,6 @@ def choose_kept(live: int | None, whole: Mapping[int, Manifest], number: int | N
 
 Check = Callable[["VectorStore", Manifest], None]
 """Looks at a complete generation before it goes live; raises to keep the old one."""
-
-
-def index_command(catalog: str, location: str, *, model: str | None = None, rebuild: bool = True) -> str:
-    """The command that makes an index anew, or finishes it, ready for a shell.
-
-    Args:
-        catalog: the catalog's path.
-        location: where the index is.
-        model: a name or a path; None for the index's own.
-        rebuild: anew.
-    """
-    import shlex
-
-    chosen = ["--model", model] if model is not None else []
-    return shlex.join(["itemrec", "index", catalog, "--index", location, *chosen, *(["--rebuild"] if rebuild else [])])
 
 
 class Searchable(Protocol):

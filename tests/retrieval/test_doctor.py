@@ -14,8 +14,8 @@ from retrieval.bundle import Bundle
 from retrieval.catalog import read_catalog
 from retrieval.distance import normalize
 from retrieval.doctor import Check, examine
+from retrieval.hints import index_command
 from retrieval.indexer import index_catalog
-from retrieval.store import index_command
 from retrieval.types import Point
 from tests.contract.reference import MemoryIndex
 from tests.fakes import fake_bundle, use_pixel_encoder, write_catalog
