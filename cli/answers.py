@@ -15,7 +15,7 @@ from retrieval import images
 from retrieval.errors import ImageError, UsageError
 from retrieval.recognizer import RefusedPhoto
 from retrieval.store import Index
-from retrieval.text import printable
+from retrieval.text import plural, printable
 from retrieval.types import Match, Recognition, Where
 
 MANY = 8
@@ -62,7 +62,7 @@ def _photos_in(folder: str) -> dict[str, Callable[[], bytes]]:
             hint=f"Known suffixes: {' '.join(sorted(images.SUFFIXES))}",
         )
     if skipped:
-        render.say(f"{printable(folder)}: {render.counted(skipped, 'file')} left out, no photo by its suffix")
+        render.say(f"{printable(folder)}: {plural(skipped, 'file')} left out, no photo by its suffix")
     return found
 
 
@@ -103,7 +103,7 @@ def tally(answers: Sequence[Recognition], refused: Sequence[RefusedPhoto]) -> st
     """One line that counts the verdicts of many photos."""
     counts = Counter(answer.verdict for answer in answers)
     parts = [f"{counts[v]:,} {v}" for v in ("match", "ambiguous", "unknown")]
-    return f"{render.counted(len(answers) + len(refused), 'photo')}: {', '.join([*parts, f'{len(refused):,} refused'])}"
+    return f"{plural(len(answers) + len(refused), 'photo')}: {', '.join([*parts, f'{len(refused):,} refused'])}"
 
 
 def explain_filters(target: Index, filters: Where) -> None:

@@ -132,11 +132,11 @@ def _print(report: AuditReport, shown: int) -> None:
         render.emit()
     counts = report.counts()
     words = (
-        render.counted(counts["error"], "error"),
-        render.counted(counts["warning"], "warning"),
-        render.counted(counts["info"], "note"),
+        plural(counts["error"], "error"),
+        plural(counts["warning"], "warning"),
+        plural(counts["info"], "note"),
     )
-    held = f"{render.counted(report.pictures, 'picture')} of {render.counted(report.products, 'product')}"
+    held = f"{plural(report.pictures, 'picture')} of {plural(report.products, 'product')}"
     render.emit(f"{held} in {report.seconds:.1f} s: {', '.join(words)}.")
     if report.clean:
         render.emit("Nothing needs a person.")

@@ -21,7 +21,7 @@ from cli.layout import (
 )
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
 from retrieval.errors import IndexDamagedError
-from retrieval.text import printable
+from retrieval.text import plural, printable
 
 if TYPE_CHECKING:
     from retrieval.indexer import IndexReport
@@ -168,7 +168,7 @@ def _print(report: IndexReport, catalog: Path, location: str, model: str) -> Non
     if not report.dry_run:
         done = report.added + report.replaced
         rate = f" ({done / report.seconds:,.0f} images/s)" if done and report.seconds > 0 else ""
-        held = f"{render.counted(report.images, 'image')} of {render.counted(report.products, 'product')}"
+        held = f"{plural(report.images, 'image')} of {plural(report.products, 'product')}"
         out(f"{held} in {report.seconds:.1f} s{rate}.")
     if report.waiting:
         render.say(f"Shard {report.shard} is done; the index goes live when {report.waiting} more are.")

@@ -94,11 +94,6 @@ def _write(stream: Any, text: str) -> None:
         stream.write("\n")
 
 
-def counted(count: int, word: str) -> str:
-    """A number of things as people say it: ``1 picture``, ``2,640 pictures``."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
-
-
 def on_terminal(*, stderr: bool = False) -> bool:
     """True when a person reads the stream in a terminal that understands escape codes."""
     stream = sys.stderr if stderr else sys.stdout
