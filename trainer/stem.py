@@ -112,7 +112,7 @@ def _stride(size: int, tensor: Tensor) -> int:
 class Runner:
     """Runs a stem over single pictures, in as many threads as there are cores.
 
-    On the TensorFlow backend as a LiteRT model: on CPUs it computes four times as many pictures a second as
+    On the TensorFlow backend as a LiteRT model: on CPUs it computes three times as many pictures a second as
     the same graph in TensorFlow (`benchmarks/stem.py`). On other backends by Keras itself, which is fastest on the
     accelerators that those are chosen for.
 
