@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -113,6 +112,7 @@ def train_command(
     local = weights is not None and weights not in ("imagenet", "none")
     chosen_weights = str(Path(str(weights)).absolute()) if local else weights
 
+    from trainer.cache import cache_home
     from trainer.quiet import import_keras
 
     import_keras()
@@ -130,7 +130,10 @@ def train_command(
     from trainer.run import Places, learn
 
     places = Places(
-        dataset.absolute(), catalog.absolute() if catalog else None, out.with_name(f"{out.name}.run"), _cache(cache)
+        dataset.absolute(),
+        catalog.absolute() if catalog else None,
+        out.with_name(f"{out.name}.run"),
+        cache.absolute() if cache else cache_home("features"),
     )
     with TrainView() as view:
         trained = learn(places, plan, view, resume=resume)
@@ -190,10 +193,3 @@ def _value(key: str, text: str) -> float | bool:
             f"expected --loss-option {printable(key)}=NUMBER, received {printable(text)!r}",
             hint="For example: --loss-option margin=0.2",
         ) from None
-
-
-def _cache(given: Path | None) -> Path:
-    if given is not None:
-        return given.absolute()
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "itemrec" / "features"

@@ -60,7 +60,7 @@ def finish(
 ) -> int:
     """Turn what was trained into a bundle at ``out``, and say what it is worth; returns the exit code."""
     from trainer.card import card
-    from trainer.run import forget
+    from trainer.checkpoint import remove_checkpoint
 
     started = time.perf_counter()
     versions: list[tuple[Path, bytes]] = [(out, trained.export.model)]
@@ -82,7 +82,8 @@ def finish(
         text = card(place.name, record, judged.calibration, judged.warnings)
         bundle = _write(place, place.name, encoder, trained, record, judged.calibration, text, overwrite=overwrite)
         written.append((bundle, judged))
-    forget(places.run)
+    # The logs stay.
+    remove_checkpoint(places.run)
     if project:
         _project(written[0][0], places)
     _report(written, trained, places, as_json=as_json)

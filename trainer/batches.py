@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.workers import ordered_map
 from trainer.dataset import Pictures
 from trainer.features import FeatureStore
 from trainer.sampling import pk_batches, random_batches
@@ -64,8 +63,39 @@ class Mix:
         )
 
 
-class FeatureBatches:
-    """Batches of kept features. Read on another thread while the network works on the last one."""
+class _Batches:
+    """What both kinds of batches are: an epoch's choices, made into inputs a few steps ahead on another thread."""
+
+    def __init__(self, labels: NDArray[np.int64], products: int, mix: Mix) -> None:
+        self.labels, self.products = labels, products
+        self._mix = mix.fitted(products)
+
+    @property
+    def size(self) -> int:
+        """Pictures in a batch."""
+        return self._mix.size
+
+    def steps(self, epoch: int) -> int:
+        """How many batches an epoch has."""
+        return sum(1 for _ in self._mix.indices(self.labels, epoch))
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Array, NDArray[np.int64]]]:
+        """The batches of an epoch: inputs (n, ...) float32, and the product of each, shape (n,)."""
+
+        def make(job: tuple[int, NDArray[np.int64]]) -> tuple[Array, NDArray[np.int64]]:
+            step, chosen = job
+            # Its own stream of chance a step, so that threads cannot change what is drawn.
+            rng = np.random.default_rng([self._mix.seed, epoch, step])
+            return self._inputs(chosen, rng), self.labels[chosen]
+
+        return ordered_map(make, enumerate(self._mix.indices(self.labels, epoch)), 1, ahead=_AHEAD)
+
+    def _inputs(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> Array:
+        raise NotImplementedError
+
+
+class FeatureBatches(_Batches):
+    """Batches of kept features: inputs (n, ...) float32."""
 
     def __init__(
         self, store: FeatureStore, pictures: Pictures, mix: Mix, *, repeats: NDArray[np.int64] | None = None
@@ -79,29 +109,16 @@ class FeatureBatches:
             repeats: how often each counts, shape (n,); once by default.
         """
         self._rows = np.arange(len(pictures)) if repeats is None else np.repeat(np.arange(len(pictures)), repeats)
-        self.labels: NDArray[np.int64] = pictures.labels[self._rows]
-        self.products = len(pictures.products)
         self._store, self._pictures = store, pictures
-        self._mix = mix.fitted(self.products)
-        self.size = self._mix.size
+        super().__init__(pictures.labels[self._rows], len(pictures.products), mix)
 
-    def steps(self, epoch: int) -> int:
-        """How many batches an epoch has."""
-        return sum(1 for _ in self._mix.indices(self.labels, epoch))
-
-    def epoch(self, epoch: int) -> Iterator[tuple[Array, NDArray[np.int64]]]:
-        """The batches of an epoch: features (n, ...) float32, and the product of each, shape (n,)."""
-
-        def make(step: int, chosen: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
-            views = np.random.default_rng([self._mix.seed, epoch, step]).integers(0, 1 + self._store.count, len(chosen))
-            features = self._store.views(self._pictures, self._rows[chosen], views)
-            return features.astype(np.float32), self.labels[chosen]
-
-        return ahead(make, enumerate(self._mix.indices(self.labels, epoch)))
+    def _inputs(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> Array:
+        views = rng.integers(0, 1 + self._store.count, len(chosen))
+        return self._store.views(self._pictures, self._rows[chosen], views).astype(np.float32)
 
 
-class PixelBatches:
-    """Batches of fresh views, cut from the pictures anew each time."""
+class PixelBatches(_Batches):
+    """Batches of fresh views, cut from the pictures anew each time: inputs (n, height, width, 3) float32."""
 
     def __init__(
         self,
@@ -113,41 +130,13 @@ class PixelBatches:
         """Make batches.
 
         Args:
-            draw: one view of a picture by its number, uint8, shape (height, width, 3); called in threads.
+            draw: one view of a picture by its number, uint8, shape (height, width, 3); called in a thread.
             tensor: the network's input of views, see `Preprocessing.tensor`.
-            labels: the product of each picture, shape (n,).
+            labels: the product of each picture, 0..c-1, shape (n,).
             mix: which meet.
         """
-        self.labels, self._draw, self._tensor = labels, draw, tensor
-        self.products = int(labels.max()) + 1
-        self._mix = mix.fitted(self.products)
-        self.size = self._mix.size
+        super().__init__(labels, int(labels.max()) + 1, mix)
+        self._draw, self._tensor = draw, tensor
 
-    def steps(self, epoch: int) -> int:
-        """How many batches an epoch has."""
-        return sum(1 for _ in self._mix.indices(self.labels, epoch))
-
-    def epoch(self, epoch: int) -> Iterator[tuple[Array, NDArray[np.int64]]]:
-        """The batches of an epoch: inputs (n, height, width, 3) float32, and the product of each, shape (n,)."""
-
-        def make(step: int, chosen: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
-            # Its own stream of chance a step, so that threads cannot change what is drawn.
-            rng = np.random.default_rng([self._mix.seed, epoch, step])
-            return self._tensor(np.stack([self._draw(i, rng) for i in chosen.tolist()])), self.labels[chosen]
-
-        return ahead(make, enumerate(self._mix.indices(self.labels, epoch)))
-
-
-def ahead(
-    make: Callable[[int, NDArray[np.int64]], tuple[Array, NDArray[np.int64]]],
-    jobs: Iterator[tuple[int, NDArray[np.int64]]],
-) -> Iterator[tuple[Array, NDArray[np.int64]]]:
-    """Results in order, made on another thread a few steps before they are asked for."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="itemrec-batches") as pool:
-        waiting: list[Future[tuple[Array, NDArray[np.int64]]]] = [
-            pool.submit(make, *job) for job in islice(jobs, _AHEAD)
-        ]
-        while waiting:
-            ready = waiting.pop(0)
-            waiting.extend(pool.submit(make, *job) for job in islice(jobs, 1))
-            yield ready.result()
+    def _inputs(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> Array:
+        return self._tensor(np.stack([self._draw(i, rng) for i in chosen.tolist()]))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +15,7 @@ from retrieval.images import content_hash, prepare, read_file
 from retrieval.preprocessing import Preprocessing
 from retrieval.text import printable
 from retrieval.types import CatalogImage
-from retrieval.workers import default_threads
-
-T = TypeVar("T")
+from retrieval.workers import default_threads, ordered_map
 
 Notify = Callable[[int, int], None]
 """Told how many are done, and of how many."""
@@ -55,7 +51,7 @@ class Pictures:
     def pixels(self, preprocessing: Preprocessing, rows: Sequence[int] | None = None) -> NDArray[np.uint8]:
         """Some pictures (all by default), uint8, shape (m, height, width, 3)."""
         numbers = range(len(self)) if rows is None else rows
-        return np.stack(list(in_threads(lambda i: self.read(i, preprocessing), numbers)))
+        return np.stack(list(ordered_map(lambda i: self.read(i, preprocessing), numbers, default_threads())))
 
     def of(self, products: Sequence[str]) -> Pictures:
         """The same pictures with labels that number another list of products, which has all of theirs."""
@@ -125,7 +121,9 @@ def read_pictures(folder: Path, *, notify: Notify | None = None) -> Pictures:
 
     kept: list[CatalogImage] = []
     hashes: list[str] = []
-    for number, (picture, result) in enumerate(zip(found, in_threads(look, found), strict=True), start=1):
+    for number, (picture, result) in enumerate(
+        zip(found, ordered_map(look, found, default_threads()), strict=True), start=1
+    ):
         if isinstance(result, ImageError):
             refused.append(Refusal.of(picture, result))
         else:
@@ -149,9 +147,3 @@ def read_pictures(folder: Path, *, notify: Notify | None = None) -> Pictures:
         tuple(hashes),
         tuple(refused),
     )
-
-
-def in_threads(work: Callable[[object], T] | Callable[..., T], items: Sequence[object] | range) -> Iterator[T]:
-    """Results in order, a few ahead: decoding releases the GIL, so threads scale."""
-    with ThreadPoolExecutor(default_threads(), thread_name_prefix="itemrec-pictures") as pool:
-        yield from pool.map(work, items)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -139,7 +139,7 @@ def train(
         monitor.check(log)
         if validate is not None:
             val, right = validate(network)
-            log = EpochLog(**(asdict(log) | {"val_at_far": val, "r_at_1": right}))
+            log = replace(log, val_at_far=val, r_at_1=right)
             if val + right > best[0]:
                 best = (val + right, epoch + 1, [np.array(w) for w in network.get_weights()])
         logs.append(log)

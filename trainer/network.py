@@ -35,7 +35,7 @@ class Network:
         backbone: a name of `keras.applications`, or ``small-cnn``.
         size: input height and width, pixels.
         weights: ``imagenet``, ``none``, or a ``.weights.h5`` file.
-        cut: where the frozen stem ends, see `trainer.stem.split`.
+        cut: where the frozen stem ends, see `trainer.stem.point`.
         dimension: length of the embedding.
         head: ``linear`` for one dense layer; ``experiment`` for dropout and two, as the first experiment had.
         unit: whether embeddings have unit length while they are learned; served ones always have.

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-import tempfile
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from retrieval.stderr import held_back
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Hold back whatever is written to file descriptor 2 meanwhile; Python's own errors still travel as exceptions."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as sink:
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+def quiet() -> AbstractContextManager[None]:
+    """Drop whatever is written to stderr meanwhile; Python's own errors still travel as exceptions."""
+    return held_back(drop=(b"",))
 
 
 def import_keras() -> None:

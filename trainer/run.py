@@ -107,10 +107,10 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
     view.stage("Loading the network", None)
     parts = assemble(plan.network)
     source = open_source(parts, pictures, material.repeats, plan, places.cache)
-    _say_how_long(source, parts, material, plan, view)
+    _say_how_long(source, parts, plan, view)
     source.fill(view)
     validate = validator(source, parts, material.validation, view)
-    proxies = _start(parts, source, plan)
+    proxies = _start(parts, source, material, plan)
 
     identity = _identity(material, plan)
     done = _settle(places.run, identity, resume, view)
@@ -159,11 +159,6 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
     }
     dimension = int(served.output.shape[-1])
     return Trained(served, export, parts.preprocessing, dimension, record, pictures, material.refused)
-
-
-def forget(run: Path) -> None:
-    """Remove the checkpoint of a training whose bundle is written; its logs stay."""
-    remove_checkpoint(run)
 
 
 def _read(places: Places, plan: Plan, view: View) -> _Material:
@@ -216,14 +211,14 @@ def _pictures(folder: Path, stage: str, view: View) -> Pictures:
     return found
 
 
-def _start(parts: Parts, source: Source, plan: Plan) -> NDArray[np.float32] | None:
+def _start(parts: Parts, source: Source, material: _Material, plan: Plan) -> NDArray[np.float32] | None:
     """Begin where the frozen features already are, instead of at random; returns where the proxies begin."""
     if plan.network.head != "linear" or not parts.pretrained:
         return None
     start_head(parts, source.plain(parts.pooled))
     if not plan.network.unit:
         return None
-    return source.class_means(parts.network)
+    return _class_means(source.plain(parts.network), material.pictures)
 
 
 def _settle(run: Path, identity: str, resume: bool, view: View) -> int:
@@ -239,9 +234,18 @@ def _settle(run: Path, identity: str, resume: bool, view: View) -> int:
     return saved.epoch
 
 
-def _say_how_long(source: Source, parts: Parts, material: _Material, plan: Plan, view: View) -> None:
+def _say_how_long(source: Source, parts: Parts, plan: Plan, view: View) -> None:
     steps = sum(source.batches.steps(epoch) for epoch in range(plan.schedule.epochs))
-    view.estimate(source.seconds_to_fill() + steps * source.seconds_a_step(parts.network) + 10.0)
+    view.estimate(source.seconds_to_fill() + steps * _step_seconds(parts.network, source.batches.size) + 10.0)
+
+
+def _step_seconds(network: Any, size: int) -> float:
+    """A step goes forward and backward, which costs about three times a pass forward."""
+    batch = np.zeros((size, *network.input_shape[1:]), np.float32)
+    network.predict_on_batch(batch)
+    started = time.perf_counter()
+    network.predict_on_batch(batch)
+    return 3.0 * (time.perf_counter() - started)
 
 
 def _identity(material: _Material, plan: Plan) -> str:
@@ -257,7 +261,14 @@ def _identity(material: _Material, plan: Plan) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _class_means(vectors: NDArray[np.float32], pictures: Pictures) -> NDArray[np.float32]:
+    """Unit mean of each product's vectors, shape (products, d)."""
+    sums = np.zeros((len(pictures.products), vectors.shape[1]), np.float64)
+    np.add.at(sums, pictures.labels, vectors)
+    return _unit(sums)
+
+
+def _unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: NDArray[np.float32] = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
     return unit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,9 +24,13 @@ _BATCH = 64
 
 
 class LabeledBatches(Batches, Protocol):
-    """Batches that know how many products they are of."""
+    """Batches that know how many products and pictures they are of."""
 
     products: int
+
+    @property
+    def size(self) -> int:
+        """Pictures in a batch."""
 
 
 class Source(Protocol):
@@ -43,17 +46,11 @@ class Source(Protocol):
     def plain(self, model: Any) -> NDArray[np.float32]:
         """What a model makes of every training picture as serving sees it, shape (n, d)."""
 
-    def class_means(self, model: Any) -> NDArray[np.float32]:
-        """Unit mean of what a model makes of each product, shape (products, d)."""
-
     def inputs(self, pictures: Pictures, view: View) -> Array:
         """The network's input for other pictures, shape (m, ...)."""
 
     def seconds_to_fill(self) -> float:
         """How long `fill` will take, from a sample."""
-
-    def seconds_a_step(self, network: Any) -> float:
-        """How long a training step will take, about."""
 
 
 def open_source(parts: Parts, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, cache: Path) -> Source:
@@ -79,9 +76,6 @@ class _Features:
     def plain(self, model: Any) -> NDArray[np.float32]:
         return in_batches(model, self._store.batches(self._pictures))
 
-    def class_means(self, model: Any) -> NDArray[np.float32]:
-        return _means(self.plain(model), self._pictures.labels, len(self._pictures.products))
-
     def inputs(self, pictures: Pictures, view: View) -> Array:
         store = self._open(ViewPlan(0, Views(), 0))
         missing = store.missing(pictures)
@@ -93,9 +87,6 @@ class _Features:
     def seconds_to_fill(self) -> float:
         missing = self._store.missing(self._pictures)
         return len(missing) * self._store.seconds_each(self._pictures, missing) if missing else 0.0
-
-    def seconds_a_step(self, network: Any) -> float:
-        return _step_seconds(network, self.batches.size)
 
     def _open(self, plan: ViewPlan) -> FeatureStore:
         return FeatureStore(self._cache, self._runner, self._parts.preprocessing, plan)
@@ -120,18 +111,12 @@ class _Pixels:
     def plain(self, model: Any) -> NDArray[np.float32]:
         return in_batches(model, self._tensors(self._pictures))
 
-    def class_means(self, model: Any) -> NDArray[np.float32]:
-        return _means(self.plain(model), self._pictures.labels, len(self._pictures.products))
-
     def inputs(self, pictures: Pictures, view: View) -> Array:
         view.stage("Reading val", None)
         return np.concatenate(list(self._tensors(pictures)))
 
     def seconds_to_fill(self) -> float:
         return 0.0
-
-    def seconds_a_step(self, network: Any) -> float:
-        return _step_seconds(network, self.batches.size)
 
     def _tensors(self, pictures: Pictures) -> Iterator[Array]:
         for start in range(0, len(pictures), _BATCH):
@@ -141,19 +126,3 @@ class _Pixels:
 
 def _mix(plan: Plan) -> Mix:
     return Mix(plan.batches, plan.products, plan.views, plan.seed)
-
-
-def _means(vectors: NDArray[np.float32], labels: NDArray[np.int64], count: int) -> NDArray[np.float32]:
-    sums = np.zeros((count, vectors.shape[1]), np.float64)
-    np.add.at(sums, labels, vectors)
-    unit: NDArray[np.float64] = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-    return unit.astype(np.float32)
-
-
-def _step_seconds(network: Any, size: int) -> float:
-    """A step goes forward and backward, which costs about three times a pass forward."""
-    batch = np.zeros((size, *network.input_shape[1:]), np.float32)
-    network.predict_on_batch(batch)
-    started = time.perf_counter()
-    network.predict_on_batch(batch)
-    return 3.0 * (time.perf_counter() - started)

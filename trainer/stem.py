@@ -6,7 +6,6 @@ import hashlib
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from retrieval.errors import UsageError
 from retrieval.network import open_network
 from retrieval.preprocessing import Preprocessing
-from retrieval.workers import default_threads, per_thread
+from retrieval.workers import default_threads, ordered_map, per_thread
 
 Tensor = Any
 Array = NDArray[Any]
@@ -153,21 +152,7 @@ class Runner:
                 tensor = self._preprocessing.tensor(job())
                 return np.concatenate([network().run(tensor[i : i + 1], 0) for i in range(len(tensor))])
 
-            with ThreadPoolExecutor(default_threads(), thread_name_prefix="itemrec-stem") as pool:
-                yield from _ahead(pool, work, jobs)
-
-
-def _ahead(pool: ThreadPoolExecutor, work: Callable[..., Array], jobs: Iterable[Any]) -> Iterator[Array]:
-    """As `pool.map`, but a few ahead of the reader only: memory stays flat however many jobs there are."""
-    from collections import deque
-
-    waiting: deque[Any] = deque()
-    for job in jobs:
-        waiting.append(pool.submit(work, job))
-        if len(waiting) > 4 * default_threads():
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+            yield from ordered_map(work, jobs, default_threads(), ahead=4)
 
 
 def _key(stem: Any, preprocessing: Preprocessing) -> str:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from retrieval.errors import ItemrecError
+from trainer.cache import cache_home
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("retrieval/starter"), help="where build writes")
     parser.add_argument("--bundle", type=Path, default=Path("retrieval/starter"), help="what measure reads")
-    parser.add_argument("--cache", type=Path, default=_cache(), help="keeps the drawings, about 2 GB")
+    parser.add_argument("--cache", type=Path, default=cache_home("starter"), help="keeps the drawings, about 2 GB")
     parser.add_argument(
         "--grocery",
         type=Path,
@@ -53,11 +54,6 @@ def main(arguments: list[str] | None = None) -> int:
         _say(f"{error.message}\n{error.hint}".strip())
         return error.exit_code
     return 0
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "itemrec" / "starter"
 
 
 def _say(line: str) -> None:
