@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.distance import MAX_DISTANCE, is_unit
-from retrieval.workers import default_threads
 
 LEVELS_PER_UNIT = 2**23
 LEVELS_PER_BIN = 2**10
 MAX_LEVEL = int(MAX_DISTANCE) * LEVELS_PER_UNIT
 BINS = MAX_LEVEL // LEVELS_PER_BIN + 1
+_BIN_SHIFT = LEVELS_PER_BIN.bit_length() - 1
 _BINS_PER_UNIT = np.float32(LEVELS_PER_UNIT // LEVELS_PER_BIN)
 _ZERO_COSINE = np.float32(2.0) * _BINS_PER_UNIT
 _LAST_BIN = np.float32(BINS - 1)
@@ -33,7 +32,6 @@ _EXCLUDED = np.float32(BINS)
 _ROWS = 1024
 _COLUMNS = 1024
 _CHUNK_ROWS = 128
-_MAX_WORKERS = 8
 
 
 def level_of(threshold: float) -> int:
@@ -183,59 +181,73 @@ class Counts:
     fine_different: NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Piece:
-    """Contiguous rows of a block of distances.
-
-    Attributes:
-        values: ``-2c * 2^13``, shape (r, k).
-        row_codes: shape (r,), ascending.
-        column_codes: shape (k,), ascending.
-        diagonal: the column that is the first row's own picture; pairs up to the diagonal are the same
-            pairs again and do not count. None when all count.
-    """
-
-    values: NDArray[np.float32]
-    row_codes: NDArray[np.int64]
-    column_codes: NDArray[np.int64]
-    diagonal: int | None
-
-
 class _Tally:
-    """One thread's counters and scratch memory."""
+    """Counters and scratch memory of a pass."""
 
     def __init__(self, fine_slot: NDArray[np.int64]) -> None:
         self.coarse = np.zeros((2, BINS + 1), np.int64)
-        self.fine: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])
+        self.levels = np.zeros((2, int((fine_slot >= 0).sum()) * LEVELS_PER_BIN), np.int64)
+        self._waiting: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])
         self._shift = (fine_slot - np.arange(len(fine_slot))) * LEVELS_PER_BIN
         self._wanted = fine_slot >= 0
         self._any_wanted = bool(self._wanted.any())
-        # As wide as an index: neither bincount nor take has to convert them again.
+        # As wide as an index, so that nothing has to convert them again.
         self._keys = np.empty(_CHUNK_ROWS * _COLUMNS, np.intp)
+        self._ones = np.ones(_CHUNK_ROWS * _COLUMNS, np.int64)
 
     def add(self, values: NDArray[np.float32], kind: int) -> None:
         """Count distances given in bins (``d * 2^13``), at most a chunk of them; kind 0 same, 1 different."""
         keys = self._keys[: len(values)]
         np.copyto(keys, values, casting="unsafe")
-        self.coarse[kind] += np.bincount(keys, minlength=BINS + 1)
+        # Faster than bincount, which looks for the extremes first and makes its counters anew; from an array of ones,
+        # because a single one takes numpy's slow path.
+        np.add.at(self.coarse[kind], keys, self._ones[: len(keys)])
         if self._any_wanted:
             chosen = values[np.flatnonzero(self._wanted.take(keys))]
             levels = (chosen * np.float32(LEVELS_PER_BIN)).astype(np.int64)
-            self.fine[kind].append(levels + self._shift[levels // LEVELS_PER_BIN])
+            self._waiting[kind].append(levels + self._shift[levels >> _BIN_SHIFT])
 
-    def count(self, piece: _Piece) -> None:
-        """Count a piece; its values are overwritten."""
-        values, row_codes, column_codes = piece.values, piece.row_codes, piece.column_codes
+    def count(
+        self,
+        values: NDArray[np.float32],
+        row_codes: NDArray[np.int64],
+        column_codes: NDArray[np.int64],
+        diagonal: int | None,
+    ) -> None:
+        """Count contiguous rows of a block.
+
+        Args:
+            values: ``-2c * 2^13``, shape (r, k); overwritten.
+            row_codes: ascending, shape (r,).
+            column_codes: ascending, shape (k,).
+            diagonal: the column that is the first row's own picture; pairs up to the diagonal are the same
+                pairs again and do not count. None when all count.
+        """
+        # Columns that no row counts are left out; what remains to be masked lies in narrow strips.
+        first = 0 if diagonal is None else max(diagonal + 1, 0)
+        values, column_codes = values[:, first:], column_codes[first:]
+        if not values.size:
+            return
         values += _ZERO_COSINE
         np.clip(values, 0.0, _LAST_BIN, out=values)
-        if piece.diagonal is not None and piece.diagonal + len(values) > 0:
-            own = np.arange(len(values))[:, None] + piece.diagonal
-            np.copyto(values, _EXCLUDED, where=np.arange(values.shape[1])[None, :] <= own)
-        if row_codes[0] <= column_codes[-1] and column_codes[0] <= row_codes[-1]:
-            same = row_codes[:, None] == column_codes[None, :]
-            self.add(values[same], 0)
-            np.copyto(values, _EXCLUDED, where=same)
+        if diagonal is not None and diagonal + len(values) > first:
+            corner = values[:, : diagonal + len(values) - first]
+            own = np.arange(len(values))[:, None] + (diagonal - first)
+            np.copyto(corner, _EXCLUDED, where=np.arange(corner.shape[1])[None, :] <= own)
+        left, right = np.searchsorted(column_codes, row_codes[0]), np.searchsorted(column_codes, row_codes[-1], "right")
+        if left < right:
+            near = values[:, left:right]
+            same = row_codes[:, None] == column_codes[None, left:right]
+            self.add(near[same], 0)
+            np.copyto(near, _EXCLUDED, where=same)
         self.add(values.reshape(-1), 1)
+
+    def flush(self, *, at_least: int) -> None:
+        """Move waiting levels into their counters once they are many: few large counts beat many small ones."""
+        for counters, waiting in zip(self.levels, self._waiting, strict=True):
+            if sum(map(len, waiting)) >= at_least:
+                counters += np.bincount(np.concatenate(waiting), minlength=len(counters))
+                waiting.clear()
 
 
 def count_pairs(pairs: PairSet, fine_bins: Iterable[int] = ()) -> Counts:
@@ -251,44 +263,21 @@ def count_pairs(pairs: PairSet, fine_bins: Iterable[int] = ()) -> Counts:
     chosen = np.unique(np.fromiter(fine_bins, np.int64))
     slot = np.full(BINS + 1, -1, np.int64)
     slot[chosen] = np.arange(len(chosen))
-    fine = np.zeros((2, len(chosen) * LEVELS_PER_BIN), np.int64)
-    tallies = [_Tally(slot) for _ in range(min(default_threads(), _MAX_WORKERS))]
+    tally = _Tally(slot)
     buffer = np.empty(_ROWS * _COLUMNS, np.float32)
-    with ThreadPoolExecutor(len(tallies)) as pool:
-        for down, across in pairs.blocks():
-            block = _product(pairs, down, across, buffer)
-            row_codes, column_codes = pairs.row_codes[down], pairs.column_codes[across]
-            offset = down.start - across.start if pairs.one_set else None
-            pieces = [
-                _Piece(
-                    block[top : top + _CHUNK_ROWS],
-                    row_codes[top : top + _CHUNK_ROWS],
-                    column_codes,
-                    None if offset is None else offset + top,
-                )
-                for top in range(0, len(block), _CHUNK_ROWS)
-            ]
-            list(pool.map(_drain, tallies, (pieces[w :: len(tallies)] for w in range(len(tallies)))))
-            _flush(tallies, fine, at_least=fine.shape[1] // 4 + 2**16)
-    _flush(tallies, fine, at_least=1)
-    coarse = np.sum([tally.coarse for tally in tallies], axis=0)[:, :BINS]
-    deep = fine.reshape(2, len(chosen), LEVELS_PER_BIN)
-    return Counts(coarse[0], coarse[1], chosen, deep[0], deep[1])
-
-
-def _drain(tally: _Tally, pieces: Iterable[_Piece]) -> None:
-    for piece in pieces:
-        tally.count(piece)
-
-
-def _flush(tallies: list[_Tally], fine: NDArray[np.int64], *, at_least: int) -> None:
-    """Move waiting levels into their counters once they are many: few large counts beat many small ones."""
-    for kind in (0, 1):
-        waiting = [levels for tally in tallies for levels in tally.fine[kind]]
-        if sum(map(len, waiting)) >= at_least:
-            fine[kind] += np.bincount(np.concatenate(waiting), minlength=fine.shape[1])
-            for tally in tallies:
-                tally.fine[kind].clear()
+    # One thread counts: numpy holds the interpreter's lock while it does, so that two of them only wait for each other.
+    for down, across in pairs.blocks():
+        block = _product(pairs, down, across, buffer)
+        row_codes, column_codes = pairs.row_codes[down], pairs.column_codes[across]
+        offset = down.start - across.start if pairs.one_set else None
+        for top in range(0, len(block), _CHUNK_ROWS):
+            part = slice(top, top + _CHUNK_ROWS)
+            tally.count(block[part], row_codes[part], column_codes, None if offset is None else offset + top)
+        tally.flush(at_least=len(chosen) * LEVELS_PER_BIN // 4 + 2**16)
+    tally.flush(at_least=1)
+    same, different = tally.coarse[:, :BINS]
+    deep = tally.levels.reshape(2, len(chosen), LEVELS_PER_BIN)
+    return Counts(same, different, chosen, deep[0], deep[1])
 
 
 def all_levels(pairs: PairSet) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
