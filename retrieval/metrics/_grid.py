@@ -11,7 +11,7 @@ the same as ``level(d) <= floor(t * 2^23)``, and counting levels is counting dis
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,7 @@ _EXCLUDED = np.float32(BINS)
 _ROWS = 1024
 _COLUMNS = 1024
 _CHUNK_ROWS = 128
+_FEW_PAIRS = 0.01
 
 
 def level_of(threshold: float) -> int:
@@ -184,13 +185,13 @@ class Counts:
 class _Tally:
     """Counters and scratch memory of a pass."""
 
-    def __init__(self, fine_slot: NDArray[np.int64]) -> None:
+    def __init__(self, fine_slot: NDArray[np.int64], spans: Sequence[tuple[int, int]]) -> None:
         self.coarse = np.zeros((2, BINS + 1), np.int64)
         self.levels = np.zeros((2, int((fine_slot >= 0).sum()) * LEVELS_PER_BIN), np.int64)
         self._waiting: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])
         self._shift = (fine_slot - np.arange(len(fine_slot))) * LEVELS_PER_BIN
         self._wanted = fine_slot >= 0
-        self._any_wanted = bool(self._wanted.any())
+        self._spans = spans
         # As wide as an index, so that nothing has to convert them again.
         self._keys = np.empty(_CHUNK_ROWS * _COLUMNS, np.intp)
         self._ones = np.ones(_CHUNK_ROWS * _COLUMNS, np.int64)
@@ -202,10 +203,16 @@ class _Tally:
         # Faster than bincount, which looks for the extremes first and makes its counters anew; from an array of ones,
         # because a single one takes numpy's slow path.
         np.add.at(self.coarse[kind], keys, self._ones[: len(keys)])
-        if self._any_wanted:
-            chosen = values[np.flatnonzero(self._wanted.take(keys))]
-            levels = (chosen * np.float32(LEVELS_PER_BIN)).astype(np.int64)
-            self._waiting[kind].append(levels + self._shift[levels >> _BIN_SHIFT])
+        for low, high in self._spans:
+            # The first stretch begins at 0, under which nothing lies.
+            inside = (values < high) if low == 0 else (values >= low) & (values < high)
+            levels = (values[np.flatnonzero(inside)] * np.float32(LEVELS_PER_BIN)).astype(np.int64)
+            if self._wanted[low:high].all():
+                levels += self._shift[low]
+            else:
+                bins = levels >> _BIN_SHIFT
+                levels = (levels + self._shift[bins])[self._wanted[bins]]
+            self._waiting[kind].append(levels)
 
     def count(
         self,
@@ -250,12 +257,30 @@ class _Tally:
                 waiting.clear()
 
 
-def count_pairs(pairs: PairSet, fine_bins: Iterable[int] = ()) -> Counts:
+def _spans(wanted: NDArray[np.int64], pilot: Counts | None) -> list[tuple[int, int]]:
+    """Stretches ``[low, high)`` of bins that hold the wanted ones, and others only where a sample saw few pairs.
+
+    Comparing distances with a few bounds is faster than looking up the bin of every pair.
+    """
+    reached = np.zeros(BINS + 1) if pilot is None else np.concatenate([[0], np.cumsum(pilot.same + pilot.different)])
+    few = 0.0 if pilot is None else _FEW_PAIRS * reached[-1]
+    spans: list[tuple[int, int]] = [(0, 0)]
+    for number in wanted.tolist():
+        low, high = spans[-1]
+        if number == high or reached[number] - reached[high] < few:
+            spans[-1] = low, number + 1
+        else:
+            spans.append((number, number + 1))
+    return [span for span in spans if span[1]]
+
+
+def count_pairs(pairs: PairSet, fine_bins: Iterable[int] = (), *, pilot: Counts | None = None) -> Counts:
     """Count the distances of all pairs in one pass of blocked matrix products.
 
     Args:
         pairs: what to count.
         fine_bins: bins to count level by level; each takes 16 KiB.
+        pilot: counts of a sample, which tell where few pairs lie; only speed depends on it.
 
     Returns:
         Exact counts of the float32 distances that the blocked product gives.
@@ -263,7 +288,7 @@ def count_pairs(pairs: PairSet, fine_bins: Iterable[int] = ()) -> Counts:
     chosen = np.unique(np.fromiter(fine_bins, np.int64))
     slot = np.full(BINS + 1, -1, np.int64)
     slot[chosen] = np.arange(len(chosen))
-    tally = _Tally(slot)
+    tally = _Tally(slot, _spans(chosen, pilot))
     buffer = np.empty(_ROWS * _COLUMNS, np.float32)
     # One thread counts: numpy holds the interpreter's lock while it does, so that two of them only wait for each other.
     for down, across in pairs.blocks():

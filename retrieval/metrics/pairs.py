@@ -129,7 +129,7 @@ def _curve(pairs: PairSet, levels: Sequence[int], targets: Sequence[tuple[float,
     ranks = [rank for rank in allowed if 0 <= rank < different]
     pilot = count_pairs(pairs.thinned(_PILOT_ROWS))
     guessed = set().union(*(_pilot_bins(pilot, rank / different) for rank in ranks))
-    counts = count_pairs(pairs, asked | guessed)
+    counts = count_pairs(pairs, asked | guessed, pilot=pilot)
     reached = np.cumsum(counts.different)
     answers = {int(np.searchsorted(reached, rank, side="right")) for rank in ranks}
     missed = answers - asked - guessed
@@ -142,7 +142,7 @@ def _pilot_bins(pilot: Counts, far: float) -> set[int]:
     total = int(pilot.different.sum())
     if not total:
         return set()
-    spread = 6.0 * math.sqrt(far * (1.0 - far) / total) + 0.03 * far
+    spread = 6.0 * math.sqrt(far * (1.0 - far) / total) + 0.02 * far
     reached = np.cumsum(pilot.different) / total
     first = int(np.searchsorted(reached, max(far - spread, 0.0), side="right"))
     last = min(int(np.searchsorted(reached, far + spread, side="right")), BINS - 1)
