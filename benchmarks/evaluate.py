@@ -38,6 +38,7 @@ from retrieval.metrics._grid import PairSet
 DIMENSION = 128
 LATENT = 20  # few real directions give distances the wide overlap of a trained network's
 FARS = (0.1, 0.01, 0.001)
+REST = 0.3
 
 
 def draw(folder: Path, images: int, products: int) -> None:
@@ -87,7 +88,10 @@ def ours(x: NDArray[np.float32], labels: NDArray[np.int64], rounds: int) -> dict
     pairs = PairSet.within(x, labels)
     products, mine = ([], []) if rounds else ([seconds(lambda: bare_product(pairs))], [first])
     for _ in range(rounds):
+        # A product's threads spin for a while after it: nobody's turn begins before they sleep.
+        time.sleep(REST)
         products.append(seconds(lambda: bare_product(pairs)))
+        time.sleep(REST)
         mine.append(seconds(lambda: pair_rates(x, labels, far_targets=FARS)))
     result: dict[str, Any] = {
         "over": over,

@@ -10,14 +10,17 @@ the same as ``level(d) <= floor(t * 2^23)``, and counting levels is counting dis
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from retrieval.distance import MAX_DISTANCE, is_unit
+from retrieval.workers import default_threads, ordered_map
 
 LEVELS_PER_UNIT = 2**23
 LEVELS_PER_BIN = 2**10
@@ -31,7 +34,7 @@ _EXCLUDED = np.float32(BINS)
 
 _ROWS = 1024
 _COLUMNS = 1024
-_CHUNK_ROWS = 128
+_CHUNK_ROWS = 256
 _FEW_PAIRS = 0.01
 
 
@@ -193,61 +196,26 @@ class _Tally:
         self._wanted = fine_slot >= 0
         self._spans = spans
         # As wide as an index, so that nothing has to convert them again.
-        self._keys = np.empty(_CHUNK_ROWS * _COLUMNS, np.intp)
-        self._ones = np.ones(_CHUNK_ROWS * _COLUMNS, np.int64)
+        size = _CHUNK_ROWS * _COLUMNS
+        self._scratch = [np.empty(size, kind) for kind in (np.uint16, np.uint16, np.intp, bool, bool)]
 
     def add(self, values: NDArray[np.float32], kind: int) -> None:
         """Count distances given in bins (``d * 2^13``), at most a chunk of them; kind 0 same, 1 different."""
-        keys = self._keys[: len(values)]
-        np.copyto(keys, values, casting="unsafe")
-        # Faster than bincount, which looks for the extremes first and makes its counters anew; from an array of ones,
-        # because a single one takes numpy's slow path.
-        np.add.at(self.coarse[kind], keys, self._ones[: len(keys)])
-        for low, high in self._spans:
-            # The first stretch begins at 0, under which nothing lies.
-            inside = (values < high) if low == 0 else (values >= low) & (values < high)
-            levels = (values[np.flatnonzero(inside)] * np.float32(LEVELS_PER_BIN)).astype(np.int64)
-            if self._wanted[low:high].all():
-                levels += self._shift[low]
-            else:
-                bins = levels >> _BIN_SHIFT
-                levels = (levels + self._shift[bins])[self._wanted[bins]]
-            self._waiting[kind].append(levels)
-
-    def count(
-        self,
-        values: NDArray[np.float32],
-        row_codes: NDArray[np.int64],
-        column_codes: NDArray[np.int64],
-        diagonal: int | None,
-    ) -> None:
-        """Count contiguous rows of a block.
-
-        Args:
-            values: ``-2c * 2^13``, shape (r, k); overwritten.
-            row_codes: ascending, shape (r,).
-            column_codes: ascending, shape (k,).
-            diagonal: the column that is the first row's own picture; pairs up to the diagonal are the same
-                pairs again and do not count. None when all count.
-        """
-        # Columns that no row counts are left out; what remains to be masked lies in narrow strips.
-        first = 0 if diagonal is None else max(diagonal + 1, 0)
-        values, column_codes = values[:, first:], column_codes[first:]
-        if not values.size:
+        bins, offsets, keys, inside, within = (scratch[: len(values)] for scratch in self._scratch)
+        # By way of short integers: numpy turns floats into these, and these into indices, in whole vectors.
+        np.copyto(bins, values, casting="unsafe")
+        np.copyto(keys, bins)
+        self.coarse[kind] += np.bincount(keys, minlength=BINS + 1)
+        if not self._spans:
             return
-        values += _ZERO_COSINE
-        np.clip(values, 0.0, _LAST_BIN, out=values)
-        if diagonal is not None and diagonal + len(values) > first:
-            corner = values[:, : diagonal + len(values) - first]
-            own = np.arange(len(values))[:, None] + (diagonal - first)
-            np.copyto(corner, _EXCLUDED, where=np.arange(corner.shape[1])[None, :] <= own)
-        left, right = np.searchsorted(column_codes, row_codes[0]), np.searchsorted(column_codes, row_codes[-1], "right")
-        if left < right:
-            near = values[:, left:right]
-            same = row_codes[:, None] == column_codes[None, left:right]
-            self.add(near[same], 0)
-            np.copyto(near, _EXCLUDED, where=same)
-        self.add(values.reshape(-1), 1)
+        inside.fill(False)
+        for low, high in self._spans:
+            # What lies below wraps around to the far end: one comparison serves both.
+            np.less(np.subtract(bins, np.uint16(low), out=offsets), np.uint16(high - low), out=within)
+            inside |= within
+        levels = (values[np.flatnonzero(inside)] * np.float32(LEVELS_PER_BIN)).astype(np.int64)
+        numbers = levels >> _BIN_SHIFT
+        self._waiting[kind].append((levels + self._shift[numbers])[self._wanted[numbers]])
 
     def flush(self, *, at_least: int) -> None:
         """Move waiting levels into their counters once they are many: few large counts beat many small ones."""
@@ -255,6 +223,14 @@ class _Tally:
             if sum(map(len, waiting)) >= at_least:
                 counters += np.bincount(np.concatenate(waiting), minlength=len(counters))
                 waiting.clear()
+
+
+def _few(chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Where a mostly false array is true: by eights, since one look at a word tells that eight of them are not."""
+    whole = len(chosen) - len(chosen) % 8
+    words = np.flatnonzero(chosen[:whole].view(np.uint64))
+    row, column = np.nonzero(chosen[:whole].reshape(-1, 8)[words])
+    return np.concatenate([words[row] * 8 + column, whole + np.flatnonzero(chosen[whole:])])
 
 
 def _spans(wanted: NDArray[np.int64], pilot: Counts | None) -> list[tuple[int, int]]:
@@ -289,36 +265,22 @@ def count_pairs(pairs: PairSet, fine_bins: Iterable[int] = (), *, pilot: Counts 
     slot = np.full(BINS + 1, -1, np.int64)
     slot[chosen] = np.arange(len(chosen))
     tally = _Tally(slot, _spans(chosen, pilot))
-    buffer = np.empty(_ROWS * _COLUMNS, np.float32)
-    # One thread counts: numpy holds the interpreter's lock while it does, so that two of them only wait for each other.
-    for down, across in pairs.blocks():
-        block = _product(pairs, down, across, buffer)
-        row_codes, column_codes = pairs.row_codes[down], pairs.column_codes[across]
-        offset = down.start - across.start if pairs.one_set else None
-        for top in range(0, len(block), _CHUNK_ROWS):
-            part = slice(top, top + _CHUNK_ROWS)
-            tally.count(block[part], row_codes[part], column_codes, None if offset is None else offset + top)
+    for same, different in _parts(pairs):
+        tally.add(same, 0)
+        tally.add(different, 1)
         tally.flush(at_least=len(chosen) * LEVELS_PER_BIN // 4 + 2**16)
     tally.flush(at_least=1)
-    same, different = tally.coarse[:, :BINS]
+    coarse = tally.coarse[:, :BINS]
     deep = tally.levels.reshape(2, len(chosen), LEVELS_PER_BIN)
-    return Counts(same, different, chosen, deep[0], deep[1])
+    return Counts(coarse[0], coarse[1], chosen, deep[0], deep[1])
 
 
 def all_levels(pairs: PairSet) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The level of every pair, for sets small enough to hold them: (same product, different product)."""
     found: tuple[list[NDArray[np.int32]], list[NDArray[np.int32]]] = ([], [])
-    buffer = np.empty(_ROWS * _COLUMNS, np.float32)
-    for down, across in pairs.blocks():
-        values = np.clip(_product(pairs, down, across, buffer) + _ZERO_COSINE, 0.0, _LAST_BIN)
-        levels = (values * np.float32(LEVELS_PER_BIN)).astype(np.int32)
-        same = pairs.row_codes[down][:, None] == pairs.column_codes[across][None, :]
-        counted = np.ones(levels.shape, bool)
-        if pairs.one_set:
-            rows = np.arange(len(values))[:, None] + down.start
-            counted = np.arange(values.shape[1])[None, :] + across.start > rows
-        found[0].append(levels[same & counted])
-        found[1].append(levels[~same & counted])
+    for part in _parts(pairs):
+        for values, levels in zip(part, found, strict=True):
+            levels.append((values[values < _EXCLUDED] * np.float32(LEVELS_PER_BIN)).astype(np.int32))
     empty = np.empty(0, np.int32)
     return np.concatenate([empty, *found[0]]), np.concatenate([empty, *found[1]])
 
@@ -338,11 +300,7 @@ def accepted_pairs(
     The distances are in bins, bit for bit those of `count_pairs`: the same products of the same blocks.
     """
     bound = bound_of(threshold)
-    buffer = np.empty(_ROWS * _COLUMNS, np.float32)
-    for down, across in pairs.blocks():
-        block = _product(pairs, down, across, buffer)
-        block += _ZERO_COSINE
-        np.clip(block, 0.0, _LAST_BIN, out=block)
+    for down, across, block in _distances(pairs):
         hits = np.flatnonzero(block <= bound)
         row, column = np.divmod(hits, block.shape[1])
         if pairs.one_set and across.start < down.start + len(block):
@@ -351,10 +309,56 @@ def accepted_pairs(
         yield down, across, row, column, block.reshape(-1)[hits]
 
 
+def _distances(pairs: PairSet) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+    """Every block with its distances in bins, shape (r, k), to be used up before the next one is asked for.
+
+    The next block is computed meanwhile, on all cores but one: whoever uses this one holds the interpreter's lock most
+    of the time, and the product's threads, which spin while they wait for each other, must not take that core from it.
+    """
+    buffers = itertools.cycle([np.empty(_ROWS * _COLUMNS, np.float32) for _ in range(2)])
+
+    def compute(place: tuple[tuple[slice, slice], NDArray[np.float32]]) -> tuple[slice, slice, NDArray[np.float32]]:
+        (down, across), buffer = place
+        return down, across, _product(pairs, down, across, buffer)
+
+    with threadpool_limits(max(1, default_threads() - 1), user_api="blas"):
+        yield from ordered_map(compute, zip(pairs.blocks(), buffers, strict=False), 1, ahead=2)
+
+
+def _parts(pairs: PairSet) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Chunk by chunk, distances in bins of same-product pairs and of different ones.
+
+    Among the different ones `_EXCLUDED` stands for what is neither. To be used up before the next is asked for.
+    """
+    for down, across, block in _distances(pairs):
+        for top in range(0, len(block), _CHUNK_ROWS):
+            values, row_codes = block[top : top + _CHUNK_ROWS], pairs.row_codes[down][top : top + _CHUNK_ROWS]
+            column_codes = pairs.column_codes[across]
+            if pairs.one_set:
+                # The column of the first row's own picture: up to the diagonal the pairs are the same again. Columns
+                # that no row counts are left out; what remains to be masked lies in narrow strips.
+                diagonal = down.start - across.start + top
+                first = max(diagonal + 1, 0)
+                values, column_codes = values[:, first:], column_codes[first:]
+                corner = values[:, : max(diagonal + len(values) - first, 0)]
+                own = np.arange(len(values))[:, None] + (diagonal - first)
+                np.copyto(corner, _EXCLUDED, where=np.arange(corner.shape[1])[None, :] <= own)
+            left, right = (
+                np.searchsorted(column_codes, row_codes[0]),
+                np.searchsorted(column_codes, row_codes[-1], "right"),
+            )
+            near = values[:, left:right]
+            same = row_codes[:, None] == column_codes[None, left:right]
+            found = near[same]
+            np.copyto(near, _EXCLUDED, where=same)
+            yield found, values.reshape(-1)
+
+
 def _product(pairs: PairSet, down: slice, across: slice, buffer: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``-2c * 2^13`` of a block, shape (r, k), written into the buffer."""
     # A power of two only moves exponents: scaled here, the product has the bits of one scaled after.
     a, b = pairs.rows[down] * (np.float32(-2.0) * _BINS_PER_UNIT), pairs.columns[across]
     block = buffer[: len(a) * len(b)].reshape(len(a), len(b))
     np.matmul(a, b.T, out=block)
+    block += _ZERO_COSINE
+    np.clip(block, 0.0, _LAST_BIN, out=block)
     return block

@@ -16,7 +16,7 @@ from retrieval.index import open_index
 from retrieval.types import Point
 from tests.fakes import picture
 
-KILLS = 8
+KILLS = 20
 PICTURES = 1500
 
 
@@ -31,6 +31,16 @@ def contents(index: Path) -> dict[str, Point]:
     return {p.record.image: p for p in points}
 
 
+def started(catalog: Path, index: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """A run that has its build under way: what it still has to do is reading, embedding and writing."""
+    process = subprocess.Popen(
+        command(catalog, index), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    )
+    while process.poll() is None and not list(index.glob("generations/*/build.json")):
+        time.sleep(0.005)
+    return process
+
+
 @pytest.mark.timeout(600)
 def test_killed_runs_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     catalog = tmp_path / "catalog"
@@ -40,23 +50,22 @@ def test_killed_runs_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
         picture(n // 5, view=n % 5, side=24).save(folder / f"{n % 5}.png", compress_level=1)
     environment = {**os.environ, "HOME": str(tmp_path), "ITEMREC_HOME": str(tmp_path / "home")}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command(catalog, whole), check=True, capture_output=True, env=environment)
+    process = started(catalog, whole, environment)
+    begun = time.monotonic()
+    assert process.wait() == 0
+    # In shares of this machine's own time: fixed waits outlast the run on a fast one.
+    duration = time.monotonic() - begun
 
     rng = random.Random(0)
     kills = 0
     for _ in range(KILLS):
-        process = subprocess.Popen(
-            command(catalog, broken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-        )
-        while process.poll() is None and not list(broken.glob("generations/*/build.json")):
-            time.sleep(0.005)
-        # A build that is continued has its record from the start: wait for the first writes too.
-        time.sleep(rng.uniform(0.1, 0.9))
+        process = started(catalog, broken, environment)
+        time.sleep(duration * rng.uniform(0.02, 0.2))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.wait()
-    assert kills >= 2, "the runs ended before they could be killed: use more pictures"
+    assert kills >= 2, "the runs ended before they could be killed"
     done = subprocess.run(command(catalog, broken), check=True, capture_output=True, text=True, env=environment)
     report = json.loads(done.stdout)
     assert report["images"] == PICTURES
