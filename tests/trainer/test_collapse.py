@@ -43,9 +43,13 @@ def stopped_at(widths, monitor=None, **kinds):
 @pytest.mark.parametrize("separation", [0.3, 1.0])
 def test_a_collapse_of_any_pace_is_told(pace, start, separation):
     widths = [start * pace**epoch for epoch in range(120)]
-    first = next(i for i, width in enumerate(widths, start=1) if width <= 0.02)
-    expected = max(first, next(i for i, width in enumerate(widths, 1) if width <= 0.1 * start)) + 2
-    assert abs(stopped_at(widths, separation=separation) - expected) <= 2
+    def first_below(bound):
+        return next(i for i, width in enumerate(widths, start=1) if width <= bound)
+
+    together = max(first_below(0.02), first_below(0.1 * start)) + 2
+    sunk = first_below(0.05 * start) + 8
+    told = stopped_at(widths, separation=separation)
+    assert min(together, sunk) - 2 <= told <= together + 2
 
 
 def test_a_collapse_onto_a_noisy_floor_is_told():
@@ -104,14 +108,14 @@ def test_vectors_that_shrink_to_the_size_of_the_margin_are_left_alone():
 
 def test_distances_count_in_units_of_the_loss():
     widths = [100.0, 10.0] + [1.0] * 30
-    assert stopped_at(widths, CollapseMonitor(scale=0.2)) is None
+    assert stopped_at(widths, CollapseMonitor(scale=0.2), separation=0.1) is None
     assert stopped_at(widths, CollapseMonitor(scale=20.0), margin=20.0) == 5
 
 
 def test_small_distances_with_settled_triplets_are_no_collapse():
     monitor = CollapseMonitor()
     for log in logs([1.0] + [0.01] * 30):
-        monitor.check(replace(log, active_triplets=0.5))
+        monitor.check(replace(log, active_triplets=0.4))
 
 
 def test_a_spread_that_stays_is_no_collapse():
@@ -131,7 +135,19 @@ def test_a_resumed_run_that_is_told_its_past_stops_where_it_would_have():
             one.check(past[4])
 
 
-@given(st.lists(st.floats(0.021, 4.0), max_size=40))
+def test_a_run_that_lost_what_it_had_but_for_a_few_pictures_is_told():
+    # Batch-hard on features of real photos: half-way to one point it stays, with a few pictures apart.
+    widths = [25.0, 8.0, 1.9] + [0.9, 0.5, 1.0, 0.4, 0.2, 0.3, 0.2, 0.1, 0.1, 0.08, 0.1, 0.08]
+    assert 10 <= stopped_at(widths) <= 15
+
+
+def test_a_run_that_sank_but_tells_products_apart_is_left_alone():
+    monitor = CollapseMonitor()
+    for log in logs([25.0, 5.0] + [0.5] * 30):
+        monitor.check(replace(log, active_triplets=0.3))
+
+
+@given(st.lists(st.floats(0.201, 4.0), max_size=40))
 def test_distances_the_loss_can_tell_apart_never_stop_a_run(widths):
     assert stopped_at(widths) is None
 
