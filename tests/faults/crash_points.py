@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import filelock  # noqa: F401  (loaded once, here, instead of in every child)
 import qdrant_edge  # noqa: F401
 
 from retrieval.disk import copy_changed

@@ -43,6 +43,7 @@ def stopped_at(widths, monitor=None, **kinds):
 @pytest.mark.parametrize("separation", [0.3, 1.0])
 def test_a_collapse_of_any_pace_is_told(pace, start, separation):
     widths = [start * pace**epoch for epoch in range(120)]
+
     def first_below(bound):
         return next(i for i, width in enumerate(widths, start=1) if width <= bound)
 
@@ -137,7 +138,7 @@ def test_a_resumed_run_that_is_told_its_past_stops_where_it_would_have():
 
 def test_a_run_that_lost_what_it_had_but_for_a_few_pictures_is_told():
     # Batch-hard on features of real photos: half-way to one point it stays, with a few pictures apart.
-    widths = [25.0, 8.0, 1.9] + [0.9, 0.5, 1.0, 0.4, 0.2, 0.3, 0.2, 0.1, 0.1, 0.08, 0.1, 0.08]
+    widths = [25.0, 8.0, 1.9, 0.9, 0.5, 1.0, 0.4, 0.2, 0.3, 0.2, 0.1, 0.1, 0.08, 0.1, 0.08]
     assert 10 <= stopped_at(widths) <= 15
 
 
