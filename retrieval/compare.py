@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from retrieval.errors import UsageError
 from retrieval.gate import check_schema
 from retrieval.intervals import paired_difference
+from retrieval.text import plural
 
 Judgment = Literal["better", "worse", "no clear difference", "too few products"]
 
@@ -105,7 +106,8 @@ class Comparison:
         if not sides:
             sides = ["No difference that chance does not explain."]
         if self.left_out:
-            sides.append(f"{self.left_out:,} photos were measured by only one of the two and are left out.")
+            photos = plural(self.left_out, "photo")
+            sides.append(f"Left out, since only one of the two measured them: {photos}.")
         if not self.same_gallery:
             sides.append("The galleries differ, so this compares them too, not the models alone.")
         return " ".join(sides)

@@ -90,7 +90,7 @@ def test_photos_that_only_one_measured_are_left_out_and_counted(worse: dict[str,
     del fewer["probes"][:10]
     comparison = compare_documents(worse, fewer)
     assert (comparison.photos, comparison.left_out) == (230, 10)
-    assert "10 photos were measured by only one of the two" in comparison.verdict
+    assert "only one of the two measured them: 10 photos" in comparison.verdict
     kept = [p for p in worse["probes"] if p not in dropped]
     assert comparison.rows[0].before == sum(p["rank"] == 1 for p in kept) / 230
 
