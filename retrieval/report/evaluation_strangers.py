@@ -14,6 +14,9 @@ from retrieval.text import plural
 if TYPE_CHECKING:
     from retrieval.evaluation.document import AmbiguousDoc, AtFarDoc, EvaluationDoc, OpenSetPointDoc
 
+_SHORT = 40
+"""Characters that a cell of a table shows without growing tall."""
+
 
 def strangers_section(document: EvaluationDoc, probes: Album, gallery: Album) -> Section:
     """What strangers get, and what the verdict *ambiguous* buys."""
@@ -100,6 +103,8 @@ def _operating_points(document: EvaluationDoc) -> Markup:
 
 def chosen_on(at: AtFarDoc | OpenSetPointDoc) -> str:
     """Which photos a threshold was chosen on, and whether those measured can bear the claim."""
-    where = f"{at['chosen_on']} (flatters)" if at["same_photos"] else at["chosen_on"] or "by hand"
+    # A model's card tells it in sentences, which stand on top once.
+    told = at["chosen_on"] if len(at["chosen_on"]) <= _SHORT else "other photos"
+    where = f"{told} (flatters)" if at["same_photos"] else told or "by hand"
     # Without a target the refusal is a remark about the threshold, which the warnings tell.
     return f"{where}; too few photos here to tell" if at["refusal"] and at["target"] is not None else where
