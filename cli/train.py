@@ -44,6 +44,10 @@ def train_command(
         str | None,
         typer.Option("--cut", metavar="STRIDE", help="What lies below stays as it is: 16, 8, 4, a layer, all, none."),
     ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option("--members", min=1, max=9, help="Networks that are trained in turn and served as one."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the photos.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", min=0.0, help="Of the head.")] = None,
     loss: Annotated[str | None, typer.Option("--loss", metavar="NAME", help="See docs/guides/losses.md.")] = None,
@@ -122,7 +126,14 @@ def train_command(
 
     plan = _plan(
         named(preset),
-        network={"backbone": backbone, "weights": chosen_weights, "size": size, "dimension": dimension, "cut": cut},
+        network={
+            "backbone": backbone,
+            "weights": chosen_weights,
+            "size": size,
+            "dimension": dimension,
+            "cut": cut,
+            "members": members,
+        },
         schedule={"epochs": epochs, "learning_rate": learning_rate, "patience": patience},
         rest={"loss": loss, "seed": seed},
         loss_options=loss_option or [],

@@ -60,7 +60,7 @@ def finish(
 ) -> int:
     """Turn what was trained into a bundle at ``out``, and say what it is worth; returns the exit code."""
     from trainer.card import card
-    from trainer.checkpoint import remove_checkpoint
+    from trainer.run import forget_checkpoints
 
     started = time.perf_counter()
     versions: list[tuple[Path, bytes]] = [(out, trained.export.model)]
@@ -83,7 +83,7 @@ def finish(
         bundle = _write(place, place.name, encoder, trained, record, judged.calibration, text, overwrite=overwrite)
         written.append((bundle, judged))
     # The logs stay.
-    remove_checkpoint(places.run)
+    forget_checkpoints(places.run)
     if project:
         _project(written[0][0], places)
     _report(written, trained, places, as_json=as_json)

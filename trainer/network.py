@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,12 +36,14 @@ class Network:
         size: input height and width, pixels.
         weights: ``imagenet``, ``none``, or a ``.weights.h5`` file.
         cut: where the frozen stem ends, see `trainer.stem.point`.
-        dimension: length of the embedding.
+        dimension: length of the embedding; each member after the first adds its head's part.
         head: ``linear`` for one dense layer; ``experiment`` for dropout and two, as the first experiment had.
         unit: whether embeddings have unit length while they are learned; served ones always have.
         features: the part of the embedding, in [0, 1), that is not the head's but the trained backbone's features,
             decorrelated. What the head forgets since no product in training needed it is still there.
         dropout: share of the pooled features that is dropped in training.
+        members: networks above one stem, trained one after the other and served as one: their heads err on different
+            photos.
     """
 
     backbone: str = "MobileNetV2"
@@ -53,6 +55,7 @@ class Network:
     unit: bool = True
     features: float = 2 / 3
     dropout: float = 0.0
+    members: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,27 +115,49 @@ def start_head(parts: Parts, features: NDArray[np.float32]) -> None:
     head.set_weights([kernel])
 
 
-def encoder(parts: Parts, features: NDArray[np.float32] | None) -> Any:
+def encoder(members: Sequence[Parts], features: NDArray[np.float32] | None) -> Any:
     """The network that will be served: pictures (n, size, size, 3) -> unit embeddings (n, d).
 
     Args:
-        parts: trained.
-        features: unit pooled features of the training pictures, shape (n, c), to whiten by; None for the head alone.
+        members: trained, above the same stem.
+        features: `joint` pooled features of the training pictures, shape (n, c), to whiten by; None for the heads
+            alone.
     """
-    pictures = keras.Input((parts.preprocessing.height, parts.preprocessing.width, 3), name="pictures")
-    low = parts.stem(pictures) if parts.stem is not None else pictures
-    both = keras.Model(parts.network.inputs, [parts.network.output, parts.pooled.output], name="trained")
-    embeddings, pooled = both(low)
-    # A head that learned without unit length is served with it; where it has it already this changes nothing.
-    embeddings = layers.UnitNormalization()(embeddings)  # (n, d)
+    first = members[0]
+    pictures = keras.Input((first.preprocessing.height, first.preprocessing.width, 3), name="pictures")
+    low = first.stem(pictures) if first.stem is not None else pictures
+    heads, pooled = [], []
+    for parts in members:
+        both = keras.Model(parts.network.inputs, [parts.network.output, parts.pooled.output])
+        head, features_of_it = both(low)
+        # A head that learned without unit length is served with it; where it has it already this changes nothing.
+        heads.append(layers.UnitNormalization()(head))
+        pooled.append(layers.UnitNormalization()(features_of_it))
+    embeddings = _together(heads)  # (n, d)
     if features is not None:
-        mean, matrix = whitening(features, parts.dimension - parts.network.output.shape[-1])
+        mean, matrix = whitening(features, first.dimension - embeddings.shape[-1])
         white = layers.Dense(matrix.shape[1], name="whitening")
-        decorrelated = white(layers.UnitNormalization()(pooled))
+        decorrelated = white(layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0])
         white.set_weights([matrix, -mean @ matrix])
-        embeddings = layers.Concatenate()([embeddings, layers.UnitNormalization()(decorrelated)])
-        embeddings = layers.UnitNormalization(name="embeddings")(embeddings)
+        embeddings = _together([embeddings, layers.UnitNormalization()(decorrelated)])
     return keras.Model(pictures, embeddings, name="encoder")
+
+
+def joint(pooled: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Features of the same pictures by several members, shapes (n, c), each of unit length, side by side."""
+    return np.concatenate([unit_rows(features) for features in pooled], axis=1)
+
+
+def unit_rows(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Rows of unit length, shape (n, d); a row of zeros stays one."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+    return unit
+
+
+def _together(parts: Sequence[Tensor]) -> Tensor:
+    """Unit vectors side by side, as one of unit length."""
+    return parts[0] if len(parts) == 1 else layers.UnitNormalization()(layers.Concatenate()(parts))
 
 
 def whitening(features: NDArray[np.float32], dimension: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -187,7 +212,7 @@ def _parts(base: Backbone, wanted: Network) -> Parts:
     slow = (
         frozenset(v.path for v in trunk.trainable_variables) if trunk is not None and base.pretrained else frozenset()
     )
-    return Parts(base.preprocessing, stem, pooled_model, network, slow, base.pretrained, wanted.dimension)
+    return Parts(base.preprocessing, stem, pooled_model, network, slow, base.pretrained, _served(wanted))
 
 
 def _head(pooled: Tensor, wanted: Network) -> Tensor:
@@ -206,6 +231,10 @@ def _head_width(wanted: Network) -> int:
     return wanted.dimension - round(wanted.features * wanted.dimension)
 
 
+def _served(wanted: Network) -> int:
+    return wanted.dimension + (wanted.members - 1) * _head_width(wanted)
+
+
 def _small(wanted: Network) -> Parts:
     if wanted.weights not in ("none", "imagenet"):
         raise UsageError(
@@ -215,4 +244,4 @@ def _small(wanted: Network) -> Parts:
     preprocessing = Preprocessing(wanted.size, wanted.size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     model = small_cnn(size=wanted.size, dimension=_head_width(wanted), dropout=wanted.dropout or 0.1)
     pooled = keras.Model(model.inputs, model.get_layer("statistics").output, name="pooled")
-    return Parts(preprocessing, None, pooled, model, frozenset(), False, wanted.dimension)
+    return Parts(preprocessing, None, pooled, model, frozenset(), False, _served(wanted))

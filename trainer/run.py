@@ -25,7 +25,7 @@ from trainer.export import Export, export_litert
 from trainer.logs import EpochLog, ScalarLog
 from trainer.loop import Resume, train
 from trainer.losses import build_losses
-from trainer.network import Parts, assemble, encoder, start_head
+from trainer.network import Parts, assemble, encoder, joint, start_head, unit_rows
 from trainer.presets import Plan
 from trainer.sources import Source, open_source
 from trainer.validate import validator
@@ -100,45 +100,23 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
         DiskFullError, StoreError: the cache or the run directory cannot be written.
     """
     started = time.perf_counter()
-    losses = build_losses(plan.loss, plan.loss_parameters, seed=plan.seed)
     material = _read(places, plan, view)
     pictures = material.pictures
-    keras.utils.set_random_seed(plan.seed)
-    view.stage("Loading the network", None)
-    parts = assemble(plan.network)
-    source = open_source(parts, pictures, material.repeats, plan, places.cache)
-    _say_how_long(source, parts, plan, view)
-    source.fill(view)
-    validate = validator(source, parts, material.validation, view)
-    proxies = _start(parts, source, material, plan)
-
-    identity = _identity(material, plan)
-    done = _settle(places.run, identity, resume, view)
-    with ScalarLog(places.run, after=done) as log:
-        view.stage("Training", plan.schedule.epochs, "epochs", done=done)
-
-        def on_epoch(entry: EpochLog) -> None:
-            log.epoch(entry)
-            view.epoch(entry)
-
-        logs = train(
-            parts.network,
-            source.batches,
-            losses,
-            plan.schedule,
-            products=source.batches.products,
-            proxies=proxies,
-            slow=parts.slow,
-            validate=validate,
-            on_epoch=on_epoch,
-            resume=Resume(places.run, identity),
-        )
+    members: list[Parts] = []
+    pooled: list[NDArray[np.float32]] = []
+    logs: list[EpochLog] = []
+    for number in range(plan.network.members):
+        parts, source, its_logs = _member(number, material, places, plan, view, resume=resume)
+        members.append(parts)
+        logs += its_logs
+        if plan.network.features:
+            pooled.append(source.plain(parts.pooled))
 
     view.stage("Finishing", None)
-    features = _unit(source.plain(parts.pooled)) if plan.network.features else None
-    served = encoder(parts, features)
-    probes = pictures.pixels(parts.preprocessing, pictures.spread(_PARITY_PICTURES))
-    export = export_litert(served, parts.preprocessing, probes)
+    preprocessing = members[0].preprocessing
+    served = encoder(members, joint(pooled) if pooled else None)
+    probes = pictures.pixels(preprocessing, pictures.spread(_PARITY_PICTURES))
+    export = export_litert(served, preprocessing, probes)
     record = {
         "recipe": json.loads(json.dumps(asdict(plan))),
         "pictures": len(pictures),
@@ -158,7 +136,58 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
         "versions": {name: version(name) for name in ("itemrec", "keras", "numpy", "pillow")},
     }
     dimension = int(served.output.shape[-1])
-    return Trained(served, export, parts.preprocessing, dimension, record, pictures, material.refused)
+    return Trained(served, export, preprocessing, dimension, record, pictures, material.refused)
+
+
+def _member(
+    number: int, material: _Material, places: Places, plan: Plan, view: View, *, resume: bool
+) -> tuple[Parts, Source, list[EpochLog]]:
+    """Train one of the networks that are served together; they differ in what is drawn for them, batches above all."""
+    run = member_folder(places.run, number)
+    losses = build_losses(plan.loss, plan.loss_parameters, seed=plan.seed + number)
+    keras.utils.set_random_seed(plan.seed + number)
+    of_all = f" {number + 1} of {plan.network.members}" if plan.network.members > 1 else ""
+    view.stage(f"Loading the network{of_all}", None)
+    parts = assemble(plan.network)
+    source = open_source(parts, material.pictures, material.repeats, plan, places.cache, number)
+    if number == 0:
+        _say_how_long(source, parts, plan, view)
+    source.fill(view)
+    validate = validator(source, parts, material.validation, view)
+    proxies = _start(parts, source, material, plan)
+    identity = _identity(material, plan, number)
+    done = _settle(run, identity, resume, view)
+    with ScalarLog(run, after=done) as log:
+        view.stage(f"Training{of_all}", plan.schedule.epochs, "epochs", done=done)
+
+        def on_epoch(entry: EpochLog) -> None:
+            log.epoch(entry)
+            view.epoch(entry)
+
+        logs = train(
+            parts.network,
+            source.batches,
+            losses,
+            plan.schedule,
+            products=source.batches.products,
+            proxies=proxies,
+            slow=parts.slow,
+            validate=validate,
+            on_epoch=on_epoch,
+            resume=Resume(run, identity),
+        )
+    return parts, source, logs
+
+
+def member_folder(run: Path, number: int) -> Path:
+    """Where a member of a training keeps its log and checkpoint: the first in the run directory itself."""
+    return run if number == 0 else run / f"member-{number + 1}"
+
+
+def forget_checkpoints(run: Path) -> None:
+    """Remove the checkpoints of a training that is over; its logs stay."""
+    for folder in (run, *sorted(run.glob("member-*"))):
+        remove_checkpoint(folder)
 
 
 def _read(places: Places, plan: Plan, view: View) -> _Material:
@@ -236,7 +265,8 @@ def _settle(run: Path, identity: str, resume: bool, view: View) -> int:
 
 def _say_how_long(source: Source, parts: Parts, plan: Plan, view: View) -> None:
     steps = sum(source.batches.steps(epoch) for epoch in range(plan.schedule.epochs))
-    view.estimate(source.seconds_to_fill() + steps * _step_seconds(parts.network, source.batches.size) + 10.0)
+    of_all = steps * plan.network.members
+    view.estimate(source.seconds_to_fill() + of_all * _step_seconds(parts.network, source.batches.size) + 10.0)
 
 
 def _step_seconds(network: Any, size: int) -> float:
@@ -248,11 +278,12 @@ def _step_seconds(network: Any, size: int) -> float:
     return 3.0 * (time.perf_counter() - started)
 
 
-def _identity(material: _Material, plan: Plan) -> str:
+def _identity(material: _Material, plan: Plan, member: int) -> str:
     """Digest of everything that decides the result."""
     pictures, validation = material.pictures, material.validation
     content = {
         "plan": asdict(plan),
+        "member": member,
         "pictures": [*zip(pictures.hashes, pictures.labels.tolist(), material.repeats.tolist(), strict=True)],
         "validation": sorted(validation.hashes) if validation is not None else [],
         "backend": keras.backend.backend(),
@@ -265,10 +296,4 @@ def _class_means(vectors: NDArray[np.float32], pictures: Pictures) -> NDArray[np
     """Unit mean of each product's vectors, shape (products, d)."""
     sums = np.zeros((len(pictures.products), vectors.shape[1]), np.float64)
     np.add.at(sums, pictures.labels, vectors)
-    return _unit(sums)
-
-
-def _unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
-    return unit
+    return unit_rows(sums)

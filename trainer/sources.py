@@ -53,19 +53,24 @@ class Source(Protocol):
         """How long `fill` will take, from a sample."""
 
 
-def open_source(parts: Parts, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, cache: Path) -> Source:
-    """Kept features where the network has a stem, else pictures."""
+def open_source(
+    parts: Parts, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, cache: Path, member: int
+) -> Source:
+    """Kept features where the network has a stem, else pictures; members share views and differ in their batches."""
+    mix = Mix(plan.batches, plan.products, plan.views, plan.seed + member)
     if parts.stem is None:
-        return _Pixels(parts, pictures, repeats, plan)
-    return _Features(parts, pictures, repeats, plan, cache)
+        return _Pixels(parts, pictures, repeats, plan, mix)
+    return _Features(parts, pictures, repeats, plan, mix, cache)
 
 
 class _Features:
-    def __init__(self, parts: Parts, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, cache: Path) -> None:
+    def __init__(
+        self, parts: Parts, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, mix: Mix, cache: Path
+    ) -> None:
         self._pictures, self._parts, self._cache = pictures, parts, cache
         self._runner = Runner(parts.stem, parts.preprocessing)
         self._store = self._open(ViewPlan(plan.kept_views, plan.augmentation, plan.seed))
-        self.batches = FeatureBatches(self._store, pictures, _mix(plan), repeats=repeats)
+        self.batches = FeatureBatches(self._store, pictures, mix, repeats=repeats)
 
     def fill(self, view: View) -> None:
         missing = self._store.missing(self._pictures)
@@ -93,7 +98,7 @@ class _Features:
 
 
 class _Pixels:
-    def __init__(self, parts: Parts, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan) -> None:
+    def __init__(self, parts: Parts, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, mix: Mix) -> None:
         self._pictures, self._preprocessing = pictures, parts.preprocessing
         rows = np.repeat(np.arange(len(pictures)), repeats)
         source = enlarged(parts.preprocessing, ViewPlan(0, plan.augmentation, 0).source)
@@ -103,7 +108,7 @@ class _Pixels:
             view = make_views(picture[None], size=parts.preprocessing.height, rng=rng, views=plan.augmentation)
             return np.asarray(view[0])
 
-        self.batches = PixelBatches(draw, parts.preprocessing.tensor, pictures.labels[rows], _mix(plan))
+        self.batches = PixelBatches(draw, parts.preprocessing.tensor, pictures.labels[rows], mix)
 
     def fill(self, view: View) -> None:
         pass
@@ -122,7 +127,3 @@ class _Pixels:
         for start in range(0, len(pictures), _BATCH):
             rows = range(start, min(start + _BATCH, len(pictures)))
             yield self._preprocessing.tensor(pictures.pixels(self._preprocessing, rows))
-
-
-def _mix(plan: Plan) -> Mix:
-    return Mix(plan.batches, plan.products, plan.views, plan.seed)

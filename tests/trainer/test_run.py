@@ -11,7 +11,7 @@ from trainer.export import run_litert
 from trainer.loop import Schedule
 from trainer.network import Network
 from trainer.presets import PRESETS, Plan, preset
-from trainer.run import Places, learn
+from trainer.run import Places, forget_checkpoints, learn
 
 SMALL = Plan(
     Network(size=64, cut="16", dimension=16),
@@ -45,6 +45,16 @@ class Watcher:
 
     def note(self, text):
         self.notes.append(text)
+
+
+class Second(Watcher):
+    """Ends a training in an epoch of its second member."""
+
+    def epoch(self, log):
+        if len(self.epochs) < 3:
+            self.epochs.append(log)
+        else:
+            super().epoch(log)
 
 
 @pytest.fixture
@@ -112,6 +122,25 @@ def test_a_training_that_was_stopped_resumes_to_the_same_model(dataset, weights,
     )
     with pytest.raises(UsageError, match="one of another"):
         learn(places(dataset, tmp_path / "b"), plan_of(weights, seed=5), Watcher(), resume=True)
+
+
+def test_members_are_served_as_one_and_resume_where_one_of_them_was_stopped(dataset, weights, tmp_path):
+    plan = plan_of(weights, members=2)
+    whole = learn(places(dataset, tmp_path / "a"), plan, Watcher())
+    assert whole.dimension == 16 + (16 - round(16 * 2 / 3))
+    with pytest.raises(KeyboardInterrupt):
+        learn(places(dataset, tmp_path / "b"), plan, Second(die_in=2))
+    watcher = Watcher()
+    resumed = learn(places(dataset, tmp_path / "b"), plan, watcher, resume=True)
+    assert [log.epoch for log in watcher.epochs] == [2, 3]  # of the second; the first is done
+    pixels = whole.preprocessing.tensor(whole.pictures.pixels(whole.preprocessing))
+    served = run_litert(whole.export.model, pixels)
+    np.testing.assert_allclose(served, run_litert(resumed.export.model, pixels), atol=1e-5)
+    logs = [(tmp_path / "a" / "run" / place / "log.jsonl").read_text() for place in (".", "member-2")]
+    assert [log.count("\n") for log in logs] == [3, 3]
+    assert logs[0] != logs[1]
+    forget_checkpoints(tmp_path / "a" / "run")
+    assert not list((tmp_path / "a").rglob("checkpoint.npz"))
 
 
 @pytest.mark.parametrize("cut", ["all", "none"])
