@@ -7,7 +7,7 @@ import pytest
 from retrieval.errors import UsageError
 from retrieval.preprocessing import Preprocessing
 from tests.trainer.datasets import write_weights
-from trainer.network import Network, assemble, encoder, in_batches, start_head, whitening
+from trainer.network import Network, assemble, encoder, in_batches, joint, start_head, whitening
 from trainer.stem import Runner, cut_points, point, taps
 
 PREPROCESSING = Preprocessing(64, 64, scale=1 / 127.5, mean=(1.0, 1.0, 1.0))
@@ -93,14 +93,32 @@ def test_the_served_encoder_is_head_and_whitened_features(weights, cut, pixels):
     low = parts.stem.predict_on_batch(tensor) if parts.stem is not None else tensor
     pooled = in_batches(parts.pooled, [low])
     start_head(parts, pooled)
-    unit = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
-    served = encoder(parts, unit).predict_on_batch(tensor)
+    unit = joint([pooled])
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1.0, atol=1e-5)
+    served = encoder([parts], unit).predict_on_batch(tensor)
     mean, matrix = whitening(unit, 6)
     white = (unit - mean) @ matrix
     white /= np.linalg.norm(white, axis=1, keepdims=True)
     head = parts.network.predict_on_batch(low)
     expected = np.concatenate([head, white], axis=1) / np.sqrt(2)
     np.testing.assert_allclose(served, expected, atol=1e-4)
+
+
+def test_members_are_served_with_their_heads_beside_the_features_of_all(weights, pixels):
+    wanted = Network(size=64, weights=weights, cut="16", dimension=12, features=0.5, members=2)
+    first, second = assemble(wanted), assemble(wanted)
+    tensor = first.preprocessing.tensor(pixels)
+    low = first.stem.predict_on_batch(tensor)
+    features = joint([in_batches(parts.pooled, [low]) for parts in (first, second)])
+    served = encoder([first, second], features).predict_on_batch(tensor)
+    assert first.dimension == 12 + 6
+    heads = [parts.network.predict_on_batch(low) for parts in (first, second)]
+    assert np.abs(heads[0] - heads[1]).max() > 1e-3
+    np.testing.assert_allclose(served[:, :12], np.concatenate(heads, axis=1) / 2, atol=1e-4)
+    mean, matrix = whitening(features, 6)
+    white = (features - mean) @ matrix
+    white /= np.linalg.norm(white, axis=1, keepdims=True)
+    np.testing.assert_allclose(served[:, 12:], white / np.sqrt(2), atol=1e-4)
 
 
 def test_half_a_whitening_leaves_the_root_of_each_deviation():
