@@ -27,6 +27,8 @@ def step(given: argparse.Namespace) -> float:
 
     keras.utils.set_random_seed(0)
     base = backbone(given.backbone, size=given.size, weights="none").model
+    for layer in base.layers:
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)  # as in training
     low = point(base, given.cut)
     source = keras.Input(low.shape[1:])
     trunk = keras.Model(low, keras.layers.GlobalAveragePooling2D()(base.output))

@@ -22,7 +22,7 @@ def import_keras() -> None:
     from retrieval.errors import ItemrecError
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # On by itself only where the CPU has instructions for neural networks; without them it still takes a third off a
+    # On by itself only where the CPU has instructions for neural networks; without them it still takes a quarter off a
     # training step (`benchmarks/step.py`).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
