@@ -20,16 +20,18 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
     recipe = record["recipe"]
     network, schedule = recipe["network"], recipe["schedule"]
     export = record["export"]
+    epochs = f"{len(record['epochs'])} of {schedule['epochs'] * network['members']} epochs"
     lines = [
         f"# {name}",
         "",
-        f"{network['backbone']} at {network['size']} x {network['size']} pixels, {network['dimension']} numbers out, "
+        f"{network['backbone']} at {network['size']} x {network['size']} pixels, {record['dimension']} numbers out, "
         f"{record['parameters']:,} parameters.",
         "",
         f"**How it was made.** `itemrec train --preset {record['preset']}` on {record['pictures']:,} pictures of "
-        f"{record['products']:,} products: loss {recipe['loss']}, {len(record['epochs'])} of {schedule['epochs']} "
-        f"epochs, {record['seconds']:.0f} s on {record['cores']} cores, Keras on {record['backend']}. Frozen below: "
-        f"{_frozen(network['cut'])}. The rest of the recipe is in `bundle.json`.",
+        f"{record['products']:,} products: loss {recipe['loss']}, "
+        f"{epochs}{_of_members(network['members'])}, {record['seconds']:.0f} s on {record['cores']} cores, "
+        f"Keras on {record['backend']}. Frozen below: {_frozen(network['cut'])}. The rest of the recipe is in "
+        "`bundle.json`.",
         "",
         "**What it is for.** Products like those it was trained on. New products of the same kind are found without "
         "training, less surely; `itemrec evaluate` on a dataset that was prepared `--by product` says how much less.",
@@ -73,6 +75,10 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
 
 def _ends(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def _of_members(count: int) -> str:
+    return f" of {count} networks that are served as one" if count > 1 else ""
 
 
 def _frozen(cut: str) -> str:

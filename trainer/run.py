@@ -117,7 +117,9 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
     served = encoder(members, joint(pooled) if pooled else None)
     probes = pictures.pixels(preprocessing, pictures.spread(_PARITY_PICTURES))
     export = export_litert(served, preprocessing, probes)
+    dimension = int(served.output.shape[-1])
     record = {
+        "dimension": dimension,
         "recipe": json.loads(json.dumps(asdict(plan))),
         "pictures": len(pictures),
         "products": len(pictures.products),
@@ -135,7 +137,6 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
         },
         "versions": {name: version(name) for name in ("itemrec", "keras", "numpy", "pillow")},
     }
-    dimension = int(served.output.shape[-1])
     return Trained(served, export, preprocessing, dimension, record, pictures, material.refused)
 
 

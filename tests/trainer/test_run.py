@@ -7,6 +7,7 @@ import pytest
 
 from retrieval.errors import CatalogError, UsageError
 from tests.trainer.datasets import tiny_backbone, write_dataset
+from trainer.card import card
 from trainer.export import run_litert
 from trainer.loop import Schedule
 from trainer.network import Network
@@ -139,6 +140,9 @@ def test_members_are_served_as_one_and_resume_where_one_of_them_was_stopped(data
     logs = [(tmp_path / "a" / "run" / place / "log.jsonl").read_text() for place in (".", "member-2")]
     assert [log.count("\n") for log in logs] == [3, 3]
     assert logs[0] != logs[1]
+    text = card("m", whole.record | {"preset": "fast", "int8": False}, None, ())
+    assert f"{whole.dimension} numbers out" in text
+    assert "6 of 6 epochs of 2 networks" in text
     forget_checkpoints(tmp_path / "a" / "run")
     assert not list((tmp_path / "a").rglob("checkpoint.npz"))
 
