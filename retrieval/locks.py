@@ -160,17 +160,21 @@ def _take(path: Path, deadline: float) -> Callable[[], None] | None:
         except Timeout:
             return None
         return lock.release
-    # What filelock does on such systems too; importing it would take a tenth of a cold query's time.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        while True:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # What filelock does on such systems too, without its import, which a cold query would feel.
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        taken = False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Somebody may have removed the file in between: a lock on what is no longer there keeps nobody out.
+            taken = os.path.samestat(os.fstat(descriptor), os.stat(path))
+            if taken:
                 return functools.partial(os.close, descriptor)
-            if time.monotonic() >= deadline:
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        finally:
+            if not taken:
                 os.close(descriptor)
-                return None
-            time.sleep(POLL_SECONDS)
-    except BaseException:
-        os.close(descriptor)
-        raise
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(POLL_SECONDS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.errors import IndexBusyError
+from retrieval.errors import IndexBusyError, StoreError
 from retrieval.generations import EmbeddedIndex
 from retrieval.locks import Holder, Lock, read_holder
 from tests.contract.samples import fill, sample_points
@@ -28,6 +28,26 @@ def test_a_lock_excludes_and_names_its_holder(tmp_path: Path) -> None:
     with second.hold(0.0, busy):
         pass
     assert not (tmp_path / "x.json").exists()
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_taken_on_the_file_that_is_there(tmp_path: Path) -> None:
+    path, note = tmp_path / "x.lock", tmp_path / "x.json"
+    with Lock(path, note).hold(0.0, busy):
+        inode = path.stat().st_ino
+        waiting = threading.Timer(0.1, path.unlink)
+        waiting.start()
+        with Lock(path, note).hold(5.0, busy):
+            assert path.stat().st_ino != inode
+            with pytest.raises(IndexBusyError), Lock(path, note).hold(0.0, busy):
+                pass
+        waiting.join()
+
+
+def test_a_link_in_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "x.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError), Lock(tmp_path / "x.lock", tmp_path / "x.json").hold(0.0, busy):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_holder_that_ended_is_known_to_have_ended() -> None:
