@@ -6,6 +6,7 @@ import hashlib
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +125,15 @@ class Runner:
         self.shape: tuple[int, ...] = tuple(int(side) for side in stem.output.shape[1:])
         self.key = _key(stem, preprocessing)
         self._stem, self._preprocessing = stem, preprocessing
-        self._model: bytes | None = None
-        if keras.backend.backend() == "tensorflow":
-            from trainer.export import convert_litert
 
-            self._model = convert_litert(stem, "float32")
+    @cached_property
+    def _model(self) -> bytes | None:
+        """The stem in LiteRT; None on other backends. Made when a picture needs it: most are in the cache already."""
+        if keras.backend.backend() != "tensorflow":
+            return None
+        from trainer.export import convert_litert
+
+        return convert_litert(self._stem, "float32")
 
     def run(self, jobs: Iterable[Callable[[], NDArray[np.uint8]]]) -> Iterator[NDArray[np.float32]]:
         """The stem's output for each job's pictures, in order.

@@ -195,7 +195,6 @@ class _Tally:
         self._shift = (fine_slot - np.arange(len(fine_slot))) * LEVELS_PER_BIN
         self._wanted = fine_slot >= 0
         self._spans = spans
-        # As wide as an index, so that nothing has to convert them again.
         size = _CHUNK_ROWS * _COLUMNS
         self._scratch = [np.empty(size, kind) for kind in (np.uint16, np.uint16, np.intp, bool, bool)]
 
@@ -223,14 +222,6 @@ class _Tally:
             if sum(map(len, waiting)) >= at_least:
                 counters += np.bincount(np.concatenate(waiting), minlength=len(counters))
                 waiting.clear()
-
-
-def _few(chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Where a mostly false array is true: by eights, since one look at a word tells that eight of them are not."""
-    whole = len(chosen) - len(chosen) % 8
-    words = np.flatnonzero(chosen[:whole].view(np.uint64))
-    row, column = np.nonzero(chosen[:whole].reshape(-1, 8)[words])
-    return np.concatenate([words[row] * 8 + column, whole + np.flatnonzero(chosen[whole:])])
 
 
 def _spans(wanted: NDArray[np.int64], pilot: Counts | None) -> list[tuple[int, int]]:
@@ -355,6 +346,7 @@ def _parts(pairs: PairSet) -> Iterator[tuple[NDArray[np.float32], NDArray[np.flo
 
 
 def _product(pairs: PairSet, down: slice, across: slice, buffer: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A block's distances in bins, shape (r, k), written into the buffer."""
     # A power of two only moves exponents: scaled here, the product has the bits of one scaled after.
     a, b = pairs.rows[down] * (np.float32(-2.0) * _BINS_PER_UNIT), pairs.columns[across]
     block = buffer[: len(a) * len(b)].reshape(len(a), len(b))
