@@ -104,7 +104,8 @@ def _operating_points(document: EvaluationDoc) -> Markup:
 def chosen_on(at: AtFarDoc | OpenSetPointDoc) -> str:
     """Which photos a threshold was chosen on, and whether those measured can bear the claim."""
     # A model's card tells it in sentences, which stand on top once.
-    told = at["chosen_on"] if len(at["chosen_on"]) <= _SHORT else "other photos"
+    at_length = "these very photos" if at["same_photos"] else "other photos"
+    told = at["chosen_on"] if len(at["chosen_on"]) <= _SHORT else at_length
     where = f"{told} (flatters)" if at["same_photos"] else told or "by hand"
     # Without a target the refusal is a remark about the threshold, which the warnings tell.
     return f"{where}; too few photos here to tell" if at["refusal"] and at["target"] is not None else where
