@@ -10,6 +10,8 @@ from retrieval.types import Point
 
 SELF_DISTANCE = 1e-4
 """A picture finds itself within this squared L2."""
+COPIES = 8
+"""Neighbors among which a picture is looked for first."""
 SAMPLE = 100
 """Pictures that must find themselves before a generation goes live."""
 
@@ -25,13 +27,23 @@ def lost_pictures(store: VectorStore, points: Iterable[Point]) -> tuple[int, lis
 
 
 def finds_itself(store: VectorStore, point: Point) -> bool:
-    """True when the search that queries use finds a picture by its own vector, among however many copies."""
-    limit = 8
+    """True when the search that queries use finds a picture by its own vector, among however many copies.
+
+    Of thousands of copies of one picture (a shop's "no photo yet") a graph reaches only some: it
+    keeps a few links a picture. A query as near as this one is answered by those all the same. So
+    where copies are found in place of the picture, its product's own pictures must hold it.
+    """
+    near = store.search(point.vector, limit=COPIES, max_distance=SELF_DISTANCE)
+    if not near or any(n.image_id == point.record.image_id for n in near):
+        return bool(near)
+    limit = COPIES
     while True:
-        near = store.search(point.vector, limit=limit, max_distance=SELF_DISTANCE)
-        if any(n.image_id == point.record.image_id for n in near):
+        own = store.search(
+            point.vector, limit=limit, max_distance=SELF_DISTANCE, product_id=point.record.product_id, exact=True
+        )
+        if any(n.image_id == point.record.image_id for n in own):
             return True
-        if len(near) < limit:
+        if len(own) < limit:
             return False
         limit *= 8
 
