@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from retrieval import images
 from retrieval.bundle import Bundle, write_bundle
@@ -135,33 +137,63 @@ def compare(name: str, catalog_path: Path, folder: Path, naive_count: int) -> No
 
 
 def memory(sizes: Sequence[int], folder: Path) -> None:
-    """Peak resident memory of `itemrec index` at several catalog sizes, each in its own process (Linux)."""
+    """Peak memory of `itemrec index` at several catalog sizes, each in its own process (Linux).
+
+    *Own* is anonymous memory, sampled; *resident* adds the pages of the index files that the kernel keeps mapped
+    while there is room, and takes back when there is not.
+    """
     products = draw_products(50, seed=3)
-    originals = [f.read_bytes() for f in write_photos(folder / "seeds", products, per_product=2, seed=5, size=96)]
+    originals = [Image.open(f) for f in write_photos(folder / "seeds", products, per_product=2, seed=5, size=96)]
     print("\npeak memory of `itemrec index` (own process each)")
-    base = 0.0
+    base: tuple[float, ...] = ()
     for size in sizes:
         root = folder / f"catalog-{size}"
-        for n in range(size):
-            file = root / f"product-{n // 20:06}" / f"{n}.jpg"
-            if n % 20 == 0:
-                file.parent.mkdir(parents=True)
-            # A JPEG comment makes every file's content its own.
-            data = originals[n % len(originals)]
-            file.write_bytes(data[:2] + b"\xff\xfe\x00\x0a" + n.to_bytes(8, "big") + data[2:])
-        code = (
-            "import re, sys; from cli.main import invoke; "
-            f"code = invoke(['index', {str(root)!r}, '--index', {str(folder / f'index-{size}')!r}, '-q']); "
-            "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]); sys.exit(code)"
-        )
+        unlike_pictures(root, size, originals)
+        command = [sys.executable, __file__, "--one-run", str(root), str(folder / f"index-{size}")]
         start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         seconds = time.perf_counter() - start
-        peak = int(done.stdout.split()[-1]) / 1024
+        peak = tuple(int(kilobytes) / 1024 for kilobytes in done.stdout.split()[-2:])
         base = base or peak
-        growth, speed = f"{peak / base:.2f} x", f"{size / seconds:,.0f} images/s"
-        print(f"  {size:>8,} images: {peak:6.0f} MB ({growth}), {speed}, {seconds:.0f} s")
+        own, resident = (f"{now:4.0f} MB ({now / then:.2f} x)" for now, then in zip(peak, base, strict=True))
+        print(f"  {size:>8,} images: own {own}, resident {resident}, {size / seconds:,.0f} images/s, {seconds:.0f} s")
         shutil.rmtree(root)
+
+
+def unlike_pictures(root: Path, count: int, originals: Sequence[Image.Image]) -> None:
+    """A catalog of ``count`` small pictures, twenty a product, no two of which look the same."""
+    rng = np.random.default_rng(0)
+    for n in range(count):
+        file = root / f"product-{n // 20:06}" / f"{n}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture = originals[n % len(originals)].copy()
+        for _ in range(3):
+            color, (left, top) = tuple(rng.integers(0, 256, 3).tolist()), rng.integers(0, 72, 2).tolist()
+            picture.paste(color, (left, top, left + 24, top + 24))
+        picture.save(file, quality=90)
+
+
+def one_run(catalog: str, index: str) -> None:
+    """An index run in this process; prints its peak anonymous and its peak resident memory, kB."""
+    from cli.main import invoke
+
+    def status(key: str) -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(key + ":"))
+
+    over, own = threading.Event(), [0]
+
+    def sample() -> None:
+        while not over.wait(0.05):
+            own.append(status("RssAnon"))
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    code = invoke(["index", catalog, "--index", index, "-q"])
+    over.set()
+    sampler.join()
+    print(max(own), status("VmHWM"))
+    sys.exit(code)
 
 
 def main() -> None:
@@ -170,7 +202,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=600, help="drawn photos when --photos is not given")
     parser.add_argument("--naive", type=int, default=60, help="photos for the naive loop")
     parser.add_argument("--memory", default="1000,10000", help="catalog sizes, comma separated; empty skips")
+    parser.add_argument("--one-run", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.one_run:
+        one_run(*options.one_run)
+        return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         catalog = options.photos
