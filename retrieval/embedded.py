@@ -84,8 +84,10 @@ class EmbeddedStore:
         )
         with engine_errors("create", path):
             shard = edge.EdgeShard.create(str(path), config)
+            # In memory they would be read whole by every query of a new process.
+            keywords = edge.KeywordIndexParams(memory=edge.Memory.Cold)
             for field in (codec.PRODUCT, codec.TAGS):
-                shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))
+                shard.update(edge.UpdateOperation.create_field_index(field, keywords))
             shard.flush()
         return cls(shard, path, dimension)
 
