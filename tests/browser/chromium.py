@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,6 +21,9 @@ _FOUND = next(
 )
 
 needs_chromium = pytest.mark.skipif(_FOUND is None, reason="needs Chromium; on Debian: apt-get install chromium")
+
+_PATIENCE = (60, 120, 240)
+"""Seconds. Now and then the clock of a page stands still for good; a new process shows it then."""
 
 
 def screenshot(url: str, *, size: tuple[int, int] = (1280, 800), seconds: int = 30) -> Image.Image:
@@ -63,18 +67,21 @@ def _chromium(
     folder: str, url: str, size: tuple[int, int], seconds: int, options: list[str]
 ) -> subprocess.CompletedProcess[str]:
     assert _FOUND is not None
-    command = [
-        _FOUND,
-        "--headless=new",
-        f"--user-data-dir={folder}/profile",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--no-first-run",
-        f"--window-size={size[0]},{size[1]}",
-        f"--virtual-time-budget={seconds * 1000}",
-        *options,
-        url,
-    ]
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        command.insert(1, "--no-sandbox")  # it has none for root
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    for turn, patience in enumerate(_PATIENCE):
+        command = [
+            _FOUND,
+            "--headless=new",
+            f"--user-data-dir={folder}/profile-{turn}",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--no-first-run",
+            f"--window-size={size[0]},{size[1]}",
+            f"--virtual-time-budget={seconds * 1000}",
+            *options,
+            url,
+        ]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            command.insert(1, "--no-sandbox")  # it has none for root
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return subprocess.run(command, capture_output=True, text=True, timeout=patience, check=False)
+    pytest.fail(f"expected Chromium to show {url} within {_PATIENCE[-1]} seconds, received nothing")
