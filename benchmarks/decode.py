@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import io
 import math
-import resource
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from process_memory import kilobytes
 
 from retrieval.errors import ImageError
 from retrieval.formats import hidden_content, read_header
@@ -154,7 +154,7 @@ def grow(path: Path) -> None:
     """Print by how many MiB this process grows while it decodes a file."""
     data = path.read_bytes()
     pre = Preprocessing(height=224, width=224)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = kilobytes("VmHWM")
     start = time.perf_counter()
     try:
         prepare(data, pre)
@@ -162,7 +162,7 @@ def grow(path: Path) -> None:
     except ImageError as error:
         outcome = error.reason
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = kilobytes("VmHWM")
     print(f"{len(data) / 1e6:8.2f} MB {(peak - before) / 1024:8.0f} MiB {seconds:7.2f} s  {outcome}")
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from process_memory import kilobytes
 
 from retrieval.intervals import far_interval, val_interval
 from retrieval.metrics import accepted_by_product, identification, pair_rates
@@ -61,7 +61,7 @@ def draw(folder: Path, images: int, products: int) -> None:
 
 def peak() -> float:
     """Peak resident memory of this process so far, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return kilobytes("VmHWM") / 1024
 
 
 def seconds(work: Callable[[], Any]) -> float:

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from process_memory import kilobytes
 
 from retrieval import images
 from retrieval.bundle import Bundle, write_bundle
@@ -177,22 +178,18 @@ def one_run(catalog: str, index: str) -> None:
     """An index run in this process; prints its peak anonymous and its peak resident memory, kB."""
     from cli.main import invoke
 
-    def status(key: str) -> int:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(key + ":"))
-
     over, own = threading.Event(), [0]
 
     def sample() -> None:
         while not over.wait(0.05):
-            own.append(status("RssAnon"))
+            own.append(kilobytes("RssAnon"))
 
     sampler = threading.Thread(target=sample)
     sampler.start()
     code = invoke(["index", catalog, "--index", index, "-q"])
     over.set()
     sampler.join()
-    print(max(own), status("VmHWM"))
+    print(max(own), kilobytes("VmHWM"))
     sys.exit(code)
 
 

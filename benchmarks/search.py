@@ -24,6 +24,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from process_memory import kilobytes
 
 from retrieval import embedded
 from retrieval.disk import allocated
@@ -178,10 +179,7 @@ def probe(place: str) -> None:
     with EmbeddedIndex(Path(place)).reader() as (store, _):
         store.search(query, limit=K, max_distance=4.0)
         took = time.perf_counter() - start
-    # Linux; what getrusage says of a new process may be the peak of the process that started it.
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
-    print(f"{took * 1e3:.0f} {peak / 1024:.0f}")
+    print(f"{took * 1e3:.0f} {kilobytes('VmHWM') / 1024:.0f}")
 
 
 def main() -> None:
