@@ -34,8 +34,10 @@ def finds_itself(store: VectorStore, point: Point) -> bool:
     where copies are found in place of the picture, its product's own pictures must hold it.
     """
     near = store.search(point.vector, limit=COPIES, max_distance=SELF_DISTANCE)
-    if not near or any(n.image_id == point.record.image_id for n in near):
-        return bool(near)
+    if not near:
+        return False
+    if any(n.image_id == point.record.image_id for n in near):
+        return True
     limit = COPIES
     while True:
         own = store.search(
