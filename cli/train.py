@@ -26,7 +26,10 @@ def train_command(
         typer.Option("--catalog", metavar="DIR", help="Catalog pictures that join the training."),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option("--backbone", metavar="NAME", help="Any of keras.applications, or small-cnn.")
+        str | None,
+        typer.Option(
+            "--backbone", metavar="NAME", help="EfficientNetLite0 to 2, any of keras.applications, or small-cnn."
+        ),
     ] = None,
     weights: Annotated[
         str | None,
@@ -122,12 +125,17 @@ def train_command(
     import_keras()
     from cli.train_finish import finish
     from cli.train_view import TrainView
+    from trainer.applications import made_for
+    from trainer.presets import MEASURED_ON
     from trainer.presets import preset as named
 
+    if local and backbone is None:
+        backbone = made_for(Path(str(chosen_weights)), MEASURED_ON)
+        if backbone is not None:
+            render.say(f"{printable(Path(str(weights)).name)} holds weights of {backbone}.")
     plan = _plan(
-        named(preset),
+        named(preset, backbone),
         network={
-            "backbone": backbone,
             "weights": chosen_weights,
             "size": size,
             "dimension": dimension,

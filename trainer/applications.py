@@ -1,9 +1,11 @@
-"""Backbones from `keras.applications` by name: the network, its weights, and what it expects of a picture."""
+"""Backbones of `keras.applications` and EfficientNet-Lite by name: network, weights, what pictures go through."""
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,16 +16,21 @@ import numpy as np
 from retrieval.errors import UsageError
 from retrieval.preprocessing import Preprocessing
 from retrieval.text import printable
+from trainer import efficientnet_lite
 
 SMALL_CNN = "small-cnn"
 
-_Scaling = Literal["minus-one-one", "imagenet", "caffe", "inside"]
+_ANY_SIZE = 96
+"""Pixels: weights do not depend on it, and every network takes so many."""
+
+_Scaling = Literal["minus-one-one", "imagenet", "caffe", "lite", "inside"]
 
 # By family, the longest prefix decides. `inside`: the network scales by itself.
 _SCALINGS: dict[str, _Scaling] = {
     "ConvNeXt": "inside",
     "DenseNet": "imagenet",
     "EfficientNet": "inside",
+    "EfficientNetLite": "lite",
     "Inception": "minus-one-one",
     "MobileNet": "minus-one-one",
     "MobileNetV3": "inside",
@@ -42,7 +49,7 @@ class Backbone:
     """A network from pictures to feature maps.
 
     Attributes:
-        name: its canonical name, as in `keras.applications`, or ``small-cnn``.
+        name: its canonical name: one of `backbone_names`.
         model: Keras model, float32 (n, size, size, 3) -> (n, h, w, channels).
         preprocessing: what its input goes through.
         pretrained: whether its weights come from elsewhere; an untrained stem is not worth freezing.
@@ -57,7 +64,7 @@ class Backbone:
 def backbone_names() -> list[str]:
     """Every name that `backbone` takes."""
     found = [name for name in vars(keras.applications) if name[:1].isupper() and _scaling(name) is not None]
-    return [SMALL_CNN, *sorted(found)]
+    return [SMALL_CNN, *sorted([*found, *efficientnet_lite.NAMES])]
 
 
 def canonical(name: str) -> str:
@@ -71,7 +78,7 @@ def canonical(name: str) -> str:
     if found is None:
         near = difflib.get_close_matches(_plain(name), names, n=3)
         raise UsageError(
-            f"expected a backbone of keras.applications or {SMALL_CNN}, received {printable(name)!r}",
+            f"expected a backbone of keras.applications, EfficientNetLite or {SMALL_CNN}, received {printable(name)!r}",
             hint=f"Did you mean {', '.join(names[n] for n in near)}?"
             if near
             else f"One of: {', '.join(names.values())}",
@@ -80,18 +87,20 @@ def canonical(name: str) -> str:
 
 
 def backbone(name: str, *, size: int, weights: str) -> Backbone:
-    """Build a backbone of `keras.applications` and load its weights.
+    """Build a pretrained backbone and load its weights.
 
     Args:
         name: as `canonical` takes it; not ``small-cnn``, which is `trainer.backbones.small_cnn`.
         size: input height and width, pixels.
-        weights: ``imagenet`` (fetched by Keras once, then cached), ``none``, or the path of a ``.weights.h5``
-            file of the network without its top.
+        weights: ``imagenet`` (EfficientNet-Lite has them in packages, Keras fetches the others once and keeps them),
+            ``none``, or the path of a ``.weights.h5`` file of the network without its top.
 
     Raises:
         UsageError: no such network, a size that it does not take, or weights that are not there or do not fit.
     """
     name = canonical(name)
+    if name in efficientnet_lite.NAMES:
+        return _lite(name, size, weights)
     build = getattr(keras.applications, name)
     try:
         model = build(include_top=False, weights=None, input_shape=(size, size, 3))
@@ -108,6 +117,45 @@ def backbone(name: str, *, size: int, weights: str) -> Backbone:
     if scaling == "caffe":
         _take_rgb(model)
     return Backbone(name, model, _preprocessing(scaling, size), weights != "none")
+
+
+def made_for(file: Path, names: Iterable[str]) -> str | None:
+    """Which of some backbones a weights file was made for, by the shapes in it.
+
+    Args:
+        file: a ``.weights.h5`` file, or what is taken for one.
+        names: canonical names.
+
+    Returns:
+        The first that has weights of just these shapes; None where none has, or the file cannot be read.
+    """
+    import h5py
+
+    shapes: Counter[tuple[int, ...]] = Counter()
+
+    def count(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            shapes[item.shape] += 1
+
+    try:
+        with h5py.File(file) as content:
+            content.visititems(count)
+    except (OSError, RuntimeError):
+        return None
+    for name in names:
+        model = backbone(name, size=_ANY_SIZE, weights="none").model
+        if shapes == Counter(tuple(weight.shape) for weight in model.weights):
+            return name
+    return None
+
+
+def _lite(name: str, size: int, weights: str) -> Backbone:
+    model = efficientnet_lite.build(name, size=size)
+    if weights == "imagenet":
+        efficientnet_lite.load_imagenet(model)
+    elif weights != "none":
+        _load(model, name, Path(weights))
+    return Backbone(name, model, _preprocessing("lite", size), weights != "none")
 
 
 def _with_imagenet(build: Any, name: str, size: int) -> Any:
@@ -157,6 +205,8 @@ def _take_rgb(model: Any) -> None:
 def _preprocessing(scaling: _Scaling | None, size: int) -> Preprocessing:
     if scaling == "minus-one-one":
         return Preprocessing(size, size, scale=1.0 / 127.5, mean=(1.0, 1.0, 1.0))
+    if scaling == "lite":
+        return Preprocessing(size, size, scale=1.0 / 128, mean=(127 / 128, 127 / 128, 127 / 128))
     if scaling == "imagenet":
         return Preprocessing(size, size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     if scaling == "caffe":

@@ -32,7 +32,7 @@ class Network:
     """Which network is trained.
 
     Attributes:
-        backbone: a name of `keras.applications`, or ``small-cnn``.
+        backbone: a name that `trainer.applications.canonical` takes.
         size: input height and width, pixels.
         weights: ``imagenet``, ``none``, or a ``.weights.h5`` file.
         cut: where the frozen stem ends, see `trainer.stem.point`.
@@ -46,7 +46,7 @@ class Network:
             photos.
     """
 
-    backbone: str = "MobileNetV2"
+    backbone: str = "EfficientNetLite0"
     size: int = 224
     weights: str = "imagenet"
     cut: str = "16"
@@ -239,7 +239,7 @@ def _small(wanted: Network) -> Parts:
     if wanted.weights not in ("none", "imagenet"):
         raise UsageError(
             f"expected {SMALL_CNN} to learn from nothing, received --weights {wanted.weights}",
-            hint="Leave --weights out, or name a backbone of keras.applications.",
+            hint="Leave --weights out, or name another backbone.",
         )
     preprocessing = Preprocessing(wanted.size, wanted.size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     model = small_cnn(size=wanted.size, dimension=_head_width(wanted), dropout=wanted.dropout or 0.1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from retrieval.errors import UsageError
 from retrieval.text import printable
+from trainer.applications import canonical
 from trainer.augment import Views
 from trainer.loop import Schedule
 from trainer.losses import DEFAULT_LOSS
@@ -45,39 +46,76 @@ class Plan:
     seed: int = 0
 
 
+_EXPERIMENT = Plan(
+    Network(
+        backbone="InceptionV3",
+        size=299,
+        cut="all",
+        dimension=128,
+        head="experiment",
+        unit=False,
+        features=0.0,
+        dropout=0.2,
+    ),
+    Schedule(epochs=10, learning_rate=1e-3, weight_decay=0.0),
+    loss="triplet-random",
+    batches="random",
+    products=8,
+    views=4,
+    kept_views=0,
+)
+
 PRESETS: dict[str, Plan] = {
-    "head": Plan(Network(cut="all"), Schedule(epochs=20, learning_rate=1e-3), kept_views=4),
-    "fast": Plan(Network(), Schedule(epochs=20, learning_rate=1e-3, backbone_rate=0.5)),
+    "head": Plan(
+        Network(backbone="EfficientNetLite0", cut="all"), Schedule(epochs=20, learning_rate=1e-3), kept_views=4
+    ),
+    "fast": Plan(
+        Network(backbone="EfficientNetLite0"),
+        Schedule(epochs=8, learning_rate=1e-3, backbone_rate=0.5),
+        kept_views=6,
+    ),
     "best": Plan(
-        Network(size=288, cut="8", dimension=512, features=0.75),
-        Schedule(epochs=16, learning_rate=1e-3, backbone_rate=0.5),
+        Network(backbone="EfficientNetLite2", size=260, dimension=512, features=0.75, members=2),
+        Schedule(epochs=8, learning_rate=1e-3, backbone_rate=0.5),
         kept_views=12,
     ),
-    "experiment": Plan(
-        Network(
-            backbone="InceptionV3",
-            size=299,
-            cut="all",
-            dimension=128,
-            head="experiment",
-            unit=False,
-            features=0.0,
-            dropout=0.2,
-        ),
-        Schedule(epochs=10, learning_rate=1e-3, weight_decay=0.0),
-        loss="triplet-random",
-        batches="random",
-        products=8,
-        views=4,
-        kept_views=0,
-    ),
+    "experiment": _EXPERIMENT,
 }
 """``head`` trains a head on frozen features; ``fast`` and ``best`` fine-tune what lies above the cut; ``experiment`` is
 what this project began with: InceptionV3, frozen, random triplets on squared L2 without unit length."""
 
+_ELSEWHERE: dict[str, Plan] = {
+    "head": Plan(Network(backbone="MobileNetV2", cut="all"), Schedule(epochs=20, learning_rate=1e-3), kept_views=4),
+    "fast": Plan(Network(backbone="MobileNetV2"), Schedule(epochs=20, learning_rate=1e-3, backbone_rate=0.5)),
+    "best": Plan(
+        Network(backbone="MobileNetV2", size=288, cut="8", dimension=512, features=0.75),
+        Schedule(epochs=16, learning_rate=1e-3, backbone_rate=0.5),
+        kept_views=12,
+    ),
+}
+"""The recipes for other backbones, as they were measured with MobileNetV2: other weights want other schedules."""
 
-def preset(name: str) -> Plan:
-    """A recipe by its name; raises UsageError where there is none."""
+MEASURED_ON: tuple[str, ...] = tuple(
+    dict.fromkeys(plan.network.backbone for plan in (*PRESETS.values(), *_ELSEWHERE.values()))
+)
+"""The backbones that recipes were measured with."""
+
+
+def preset(name: str, backbone: str | None = None) -> Plan:
+    """A recipe by its name.
+
+    Args:
+        name: of the recipe.
+        backbone: instead of the recipe's own; it brings the schedule for other backbones with it.
+
+    Raises:
+        UsageError: there is no recipe or no backbone of that name.
+    """
     if name not in PRESETS:
         raise UsageError(f"expected a preset, received {printable(name)!r}", hint=f"One of: {', '.join(PRESETS)}")
-    return PRESETS[name]
+    plan = PRESETS[name]
+    wanted = plan.network.backbone if backbone is None else canonical(backbone)
+    if wanted == plan.network.backbone:
+        return plan
+    plan = _ELSEWHERE.get(name, plan)
+    return replace(plan, network=replace(plan.network, backbone=wanted))

@@ -6,7 +6,7 @@ import pytest
 
 from cli.main import invoke
 from retrieval.bundle import read_bundle
-from tests.trainer.datasets import write_dataset
+from tests.trainer.datasets import tiny_backbone, write_dataset, write_weights
 
 SMALL = ["--backbone", "small-cnn", "--size", "32", "--dimension", "16", "--epochs", "3", "--learning-rate", "0.003"]
 
@@ -81,8 +81,6 @@ def test_lines_tell_how_far_it_is_and_what_came_of_it(dataset, capsys):
 )
 def test_wrong_options_are_refused_in_one_line(dataset, tmp_path, monkeypatch, capsys, options, says, hint):
     if options[0] == "--size":
-        from tests.trainer.datasets import tiny_backbone
-
         monkeypatch.setattr("trainer.network.backbone", tiny_backbone)
         options = [*options, "--weights", __file__]
     assert train(dataset, *options) == 2
@@ -91,6 +89,22 @@ def test_wrong_options_are_refused_in_one_line(dataset, tmp_path, monkeypatch, c
     assert hint in err
     assert "Traceback" not in err
     assert not (tmp_path / "model").exists()
+
+
+def test_a_weights_file_decides_the_backbone_where_none_is_named(dataset, tmp_path, monkeypatch, capsys):
+    built = []
+
+    def build(name, *, size, weights):
+        built.append(name)
+        return tiny_backbone(name, size=size, weights=weights)
+
+    monkeypatch.setattr("trainer.network.backbone", build)
+    file = write_weights(tmp_path / "net.weights.h5")
+    small = ["--size", "48", "--dimension", "16", "--epochs", "1", "--weights", str(file)]
+    assert train(dataset, *small) == 0
+    assert "net.weights.h5 holds weights of MobileNetV2." in capsys.readouterr().err
+    assert train(dataset, *small, "--backbone", "DenseNet121", "--replace") == 0
+    assert built == ["MobileNetV2", "DenseNet121"]
 
 
 def test_a_place_that_is_taken_is_refused_before_anything_is_trained(dataset, tmp_path, capsys):

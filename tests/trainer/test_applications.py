@@ -7,7 +7,8 @@ import pytest
 from retrieval.errors import UsageError
 from tests.trainer.datasets import write_weights
 from trainer import applications
-from trainer.applications import backbone, backbone_names, canonical
+from trainer.applications import backbone, backbone_names, canonical, made_for
+from trainer.presets import MEASURED_ON
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,18 @@ def test_what_is_no_weights_file_is_refused(tmp_path, name, says):
         (tmp_path / name).write_bytes(b"PK")
     with pytest.raises(UsageError, match=says):
         backbone("mobilenetv2", size=64, weights=str(tmp_path / name))
+
+
+def test_a_weights_file_tells_which_backbone_it_was_made_for(tmp_path):
+    lite = tmp_path / "lite.weights.h5"
+    backbone("EfficientNetLite0", size=64, weights="none").model.save_weights(lite)
+    assert made_for(write_weights(tmp_path / "net.weights.h5"), MEASURED_ON) == "MobileNetV2"
+    assert made_for(lite, MEASURED_ON) == "EfficientNetLite0"
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(tmp_path / "other.weights.h5")
+    for name in ("other.weights.h5", "none.weights.h5"):
+        assert made_for(tmp_path / name, MEASURED_ON) is None
+    lite.write_bytes(lite.read_bytes()[:1000])
+    assert made_for(lite, MEASURED_ON) is None
 
 
 def test_damaged_weights_are_refused(tmp_path):

@@ -211,6 +211,18 @@ def test_what_is_no_dataset_is_refused(weights, tmp_path):
         learn(places(one, tmp_path), plan_of(weights), Watcher())
 
 
+def test_a_preset_for_another_backbone_brings_the_schedule_for_others():
+    for name in ("head", "fast", "best"):
+        own, other = preset(name), preset(name, "mobilenet-v2")
+        assert preset(name, own.network.backbone) == own
+        assert other.network.backbone == "MobileNetV2"
+        assert replace(preset(name, "ResNet50V2"), network=other.network) == other
+    assert preset("best", "MobileNetV2").network.cut == "8"
+    assert preset("experiment", "MobileNetV2").network.head == "experiment"
+    with pytest.raises(UsageError, match="received 'mobilnet'"):
+        preset("fast", "mobilnet")
+
+
 def test_presets_are_there_by_name():
     assert {"head", "fast", "best", "experiment"} == set(PRESETS)
     with pytest.raises(UsageError, match="received 'slow'"):
