@@ -88,7 +88,7 @@ def test_the_runners_key_follows_weights_and_preprocessing(model):
 
 @pytest.mark.parametrize("cut", ["16", "8", "all", "none"])
 def test_the_served_encoder_is_head_and_whitened_features(weights, cut, pixels):
-    parts = assemble(Network(size=64, weights=weights, cut=cut, dimension=12, features=0.5))
+    parts = assemble(Network("MobileNetV2", size=64, weights=weights, cut=cut, dimension=12, features=0.5))
     tensor = parts.preprocessing.tensor(pixels)
     low = parts.stem.predict_on_batch(tensor) if parts.stem is not None else tensor
     pooled = in_batches(parts.pooled, [low])
@@ -105,7 +105,7 @@ def test_the_served_encoder_is_head_and_whitened_features(weights, cut, pixels):
 
 
 def test_members_are_served_with_their_heads_beside_the_features_of_all(weights, pixels):
-    wanted = Network(size=64, weights=weights, cut="16", dimension=12, features=0.5, members=2)
+    wanted = Network("MobileNetV2", size=64, weights=weights, cut="16", dimension=12, features=0.5, members=2)
     first, second = assemble(wanted), assemble(wanted)
     tensor = first.preprocessing.tensor(pixels)
     low = first.stem.predict_on_batch(tensor)
