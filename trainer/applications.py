@@ -167,7 +167,8 @@ def _with_imagenet(build: Any, name: str, size: int) -> Any:
             f"expected Keras's ImageNet weights of {name} in its cache or from the network, received: {reason}",
             hint=(
                 "Ways out: run once with a network (Keras keeps them in ~/.keras/models); copy that file here "
-                "and give --weights PATH.weights.h5; or train without any: --backbone small-cnn."
+                "and give --weights PATH.weights.h5; take one whose weights are installed: --backbone "
+                "EfficientNetLite0; or train without any: --backbone small-cnn."
             ),
         ) from error
 

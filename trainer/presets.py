@@ -75,8 +75,8 @@ PRESETS: dict[str, Plan] = {
         kept_views=6,
     ),
     "best": Plan(
-        Network(backbone="EfficientNetLite2", size=260, dimension=512, features=0.75, members=2),
-        Schedule(epochs=8, learning_rate=1e-3, backbone_rate=0.5),
+        Network(backbone="MobileNetV2", size=288, cut="8", dimension=512, features=0.75),
+        Schedule(epochs=16, learning_rate=1e-3, backbone_rate=0.5),
         kept_views=12,
     ),
     "experiment": _EXPERIMENT,
@@ -84,19 +84,21 @@ PRESETS: dict[str, Plan] = {
 """``head`` trains a head on frozen features; ``fast`` and ``best`` fine-tune what lies above the cut; ``experiment`` is
 what this project began with: InceptionV3, frozen, random triplets on squared L2 without unit length."""
 
-_ELSEWHERE: dict[str, Plan] = {
-    "head": Plan(Network(backbone="MobileNetV2", cut="all"), Schedule(epochs=20, learning_rate=1e-3), kept_views=4),
-    "fast": Plan(Network(backbone="MobileNetV2"), Schedule(epochs=20, learning_rate=1e-3, backbone_rate=0.5)),
-    "best": Plan(
-        Network(backbone="MobileNetV2", size=288, cut="8", dimension=512, features=0.75),
-        Schedule(epochs=16, learning_rate=1e-3, backbone_rate=0.5),
+_USUAL = "MobileNetV2"
+
+_ALSO: dict[tuple[str, str], Plan] = {
+    ("head", _USUAL): Plan(Network(backbone=_USUAL, cut="all"), Schedule(epochs=20, learning_rate=1e-3), kept_views=4),
+    ("fast", _USUAL): Plan(Network(backbone=_USUAL), Schedule(epochs=20, learning_rate=1e-3, backbone_rate=0.5)),
+    ("best", "EfficientNetLite2"): Plan(
+        Network(backbone="EfficientNetLite2", size=260, dimension=512, features=0.75, members=2),
+        Schedule(epochs=8, learning_rate=1e-3, backbone_rate=0.5),
         kept_views=12,
     ),
 }
-"""The recipes for other backbones, as they were measured with MobileNetV2: other weights want other schedules."""
+"""What was measured with another backbone than the recipe's own: other weights want another schedule."""
 
 MEASURED_ON: tuple[str, ...] = tuple(
-    dict.fromkeys(plan.network.backbone for plan in (*PRESETS.values(), *_ELSEWHERE.values()))
+    dict.fromkeys([*(plan.network.backbone for plan in PRESETS.values()), *(backbone for _, backbone in _ALSO)])
 )
 """The backbones that recipes were measured with."""
 
@@ -106,7 +108,8 @@ def preset(name: str, backbone: str | None = None) -> Plan:
 
     Args:
         name: of the recipe.
-        backbone: instead of the recipe's own; it brings the schedule for other backbones with it.
+        backbone: instead of the recipe's own. It brings the schedule that was measured with it; where none was,
+            that of MobileNetV2.
 
     Raises:
         UsageError: there is no recipe or no backbone of that name.
@@ -117,5 +120,7 @@ def preset(name: str, backbone: str | None = None) -> Plan:
     wanted = plan.network.backbone if backbone is None else canonical(backbone)
     if wanted == plan.network.backbone:
         return plan
-    plan = _ELSEWHERE.get(name, plan)
+    if (name, wanted) in _ALSO:
+        return _ALSO[name, wanted]
+    plan = _ALSO.get((name, _USUAL), plan)
     return replace(plan, network=replace(plan.network, backbone=wanted))

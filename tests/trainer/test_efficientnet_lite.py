@@ -6,8 +6,7 @@ import pytest
 from retrieval.errors import UsageError
 from trainer import efficientnet_lite
 from trainer.applications import backbone
-from trainer.efficientnet_lite import NAMES, build, load_imagenet
-from trainer.presets import PRESETS
+from trainer.efficientnet_lite import build, load_imagenet
 from trainer.torch_file import read_tensors
 
 
@@ -59,10 +58,8 @@ def test_the_network_is_the_published_one(name, strides):
     np.testing.assert_allclose(received, expected, atol=1e-3)
 
 
-def test_the_variants_of_the_presets_take_all_of_their_weights():
-    used_by_presets = {plan.network.backbone for plan in PRESETS.values()} & set(NAMES)
-    assert len(used_by_presets) > 1
-    for name in sorted(used_by_presets):
+def test_all_weights_are_taken():
+    for name in ("EfficientNetLite0", "EfficientNetLite2"):
         model = build(name, size=64)
         load_imagenet(model)
         used = sum(int(np.prod(weight.shape)) for weight in model.weights)

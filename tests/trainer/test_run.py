@@ -211,14 +211,19 @@ def test_what_is_no_dataset_is_refused(weights, tmp_path):
         learn(places(one, tmp_path), plan_of(weights), Watcher())
 
 
-def test_a_preset_for_another_backbone_brings_the_schedule_for_others():
-    for name in ("head", "fast", "best"):
-        own, other = preset(name), preset(name, "mobilenet-v2")
-        assert preset(name, own.network.backbone) == own
-        assert other.network.backbone == "MobileNetV2"
-        assert replace(preset(name, "ResNet50V2"), network=other.network) == other
-    assert preset("best", "MobileNetV2").network.cut == "8"
-    assert preset("experiment", "MobileNetV2").network.head == "experiment"
+@pytest.mark.parametrize("name", ["head", "fast", "best", "experiment"])
+def test_a_preset_takes_another_backbone(name):
+    own = preset(name)
+    assert preset(name, own.network.backbone) == own
+    for given, backbone in (("mobilenet-v2", "MobileNetV2"), ("resnet50v2", "ResNet50V2")):
+        assert preset(name, given).network.backbone == backbone
+    usual = preset(name, "MobileNetV2")
+    assert replace(preset(name, "ResNet50V2"), network=usual.network) == usual
+
+
+def test_a_backbone_brings_the_schedule_that_was_measured_with_it():
+    assert preset("fast", "MobileNetV2").schedule.epochs > preset("fast").schedule.epochs
+    assert preset("best", "EfficientNetLite2").network.members == 2
     with pytest.raises(UsageError, match="received 'mobilnet'"):
         preset("fast", "mobilnet")
 
