@@ -46,25 +46,6 @@ class Plan:
     seed: int = 0
 
 
-_EXPERIMENT = Plan(
-    Network(
-        backbone="InceptionV3",
-        size=299,
-        cut="all",
-        dimension=128,
-        head="experiment",
-        unit=False,
-        features=0.0,
-        dropout=0.2,
-    ),
-    Schedule(epochs=10, learning_rate=1e-3, weight_decay=0.0),
-    loss="triplet-random",
-    batches="random",
-    products=8,
-    views=4,
-    kept_views=0,
-)
-
 PRESETS: dict[str, Plan] = {
     "head": Plan(
         Network(backbone="EfficientNetLite0", cut="all"), Schedule(epochs=20, learning_rate=1e-3), kept_views=4
@@ -79,7 +60,24 @@ PRESETS: dict[str, Plan] = {
         Schedule(epochs=16, learning_rate=1e-3, backbone_rate=0.5),
         kept_views=12,
     ),
-    "experiment": _EXPERIMENT,
+    "experiment": Plan(
+        Network(
+            backbone="InceptionV3",
+            size=299,
+            cut="all",
+            dimension=128,
+            head="experiment",
+            unit=False,
+            features=0.0,
+            dropout=0.2,
+        ),
+        Schedule(epochs=10, learning_rate=1e-3, weight_decay=0.0),
+        loss="triplet-random",
+        batches="random",
+        products=8,
+        views=4,
+        kept_views=0,
+    ),
 }
 """``head`` trains a head on frozen features; ``fast`` and ``best`` fine-tune what lies above the cut; ``experiment`` is
 what this project began with: InceptionV3, frozen, random triplets on squared L2 without unit length."""
