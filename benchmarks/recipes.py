@@ -19,6 +19,7 @@ twice with `itemrec train`: on all products, and without a fifth of them, which 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -121,6 +122,11 @@ def _link(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
+def short(name: str) -> str:
+    """A name that a bundle may have, 64 letters at most, with room for which fold it is."""
+    return name if len(name) <= 48 else f"{name[:39]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
 def cell(key: str, value: object) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if key == "seconds" else f"{value:.3f}"
@@ -147,7 +153,7 @@ def main() -> None:
             preset, *options = recipe.split(":")
             extra = ["--preset", preset, "--weights", given.weights, *(f"--{option}" for option in options)]
             catalog = ["--catalog", str(given.data / "catalog")] if given.catalog else []
-            name = "".join(c if c.isalnum() else "-" for c in recipe)
+            name = short("".join(c if c.isalnum() else "-" for c in recipe))
             row: dict[str, object] = {"recipe": recipe}
             seconds = train(given.data / "photos", place / name, extra + catalog, given.cache)
             row |= known(place / name, given.data) | {"seconds": seconds}
