@@ -132,7 +132,9 @@ def train_command(
     if local and backbone is None:
         backbone = made_for(Path(str(chosen_weights)), MEASURED_ON)
         if backbone is not None:
-            render.say(f"{printable(Path(str(weights)).name)} holds weights of {backbone}.")
+            own = named(preset).network.backbone
+            instead = f" Without --weights, {printable(preset)} trains {own}." if backbone != own else ""
+            render.say(f"{printable(Path(str(weights)).name)} holds weights of {backbone}.{instead}")
     plan = _plan(
         named(preset, backbone),
         network={

@@ -56,8 +56,8 @@ PRESETS: dict[str, Plan] = {
         kept_views=6,
     ),
     "best": Plan(
-        Network(backbone="MobileNetV2", size=288, cut="8", dimension=512, features=0.75),
-        Schedule(epochs=16, learning_rate=1e-3, backbone_rate=0.5),
+        Network(backbone="EfficientNetLite0", size=320, dimension=512, features=0.75, members=2),
+        Schedule(epochs=10, learning_rate=1e-3, backbone_rate=0.5),
         kept_views=12,
     ),
     "experiment": Plan(
@@ -87,9 +87,9 @@ _USUAL = "MobileNetV2"
 _ALSO: dict[tuple[str, str], Plan] = {
     ("head", _USUAL): Plan(Network(backbone=_USUAL, cut="all"), Schedule(epochs=20, learning_rate=1e-3), kept_views=4),
     ("fast", _USUAL): Plan(Network(backbone=_USUAL), Schedule(epochs=20, learning_rate=1e-3, backbone_rate=0.5)),
-    ("best", "EfficientNetLite2"): Plan(
-        Network(backbone="EfficientNetLite2", size=260, dimension=512, features=0.75, members=2),
-        Schedule(epochs=8, learning_rate=1e-3, backbone_rate=0.5),
+    ("best", _USUAL): Plan(
+        Network(backbone=_USUAL, size=288, cut="8", dimension=512, features=0.75),
+        Schedule(epochs=16, learning_rate=1e-3, backbone_rate=0.5),
         kept_views=12,
     ),
 }
