@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import AbstractContextManager
 
@@ -29,7 +30,9 @@ def import_keras() -> None:
         with quiet():
             import keras
 
-            keras.backend.backend()
+            if keras.backend.backend() == "tensorflow":
+                # That networks of other shapes are traced anew is no news to who trains several, and nothing to mend.
+                logging.getLogger("tensorflow").setLevel(logging.ERROR)
     except ImportError as error:
         raise ItemrecError(
             f"expected Keras and its backend, which training needs, received: {error}",

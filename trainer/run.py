@@ -33,6 +33,9 @@ from trainer.view import View
 
 _PARITY_PICTURES = 64
 
+_SECONDS_EACH = 25.0
+"""What a network takes however few pictures there are: built, traced, turned into LiteRT and compared."""
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -267,7 +270,8 @@ def _settle(run: Path, identity: str, resume: bool, view: View) -> int:
 def _say_how_long(source: Source, parts: Parts, plan: Plan, view: View) -> None:
     steps = sum(source.batches.steps(epoch) for epoch in range(plan.schedule.epochs))
     of_all = steps * plan.network.members
-    view.estimate(source.seconds_to_fill() + of_all * _step_seconds(parts.network, source.batches.size) + 10.0)
+    fixed = _SECONDS_EACH * plan.network.members
+    view.estimate(source.seconds_to_fill() + of_all * _step_seconds(parts.network, source.batches.size) + fixed)
 
 
 def _step_seconds(network: Any, size: int) -> float:

@@ -1,7 +1,9 @@
 """From a folder of pictures to a bundle, on small drawn datasets: whole, resumed, refused."""
 
+import logging
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from trainer.export import run_litert
 from trainer.loop import Schedule
 from trainer.network import Network
 from trainer.presets import PRESETS, Plan, preset
+from trainer.quiet import import_keras
 from trainer.run import Places, forget_checkpoints, learn
 
 SMALL = Plan(
@@ -227,6 +230,12 @@ def test_a_backbone_brings_the_schedule_that_was_measured_with_it():
     assert preset("best", "EfficientNetLite2").network.size == 288  # not measured: as MobileNetV2 is
     with pytest.raises(UsageError, match="received 'mobilnet'"):
         preset("fast", "mobilnet")
+
+
+def test_the_backend_does_not_warn_of_networks_traced_anew():
+    import_keras()
+    if keras.backend.backend() == "tensorflow":
+        assert not logging.getLogger("tensorflow").isEnabledFor(logging.WARNING)
 
 
 def test_presets_are_there_by_name():
