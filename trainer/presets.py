@@ -92,6 +92,11 @@ _ALSO: dict[tuple[str, str], Plan] = {
         Schedule(epochs=16, learning_rate=1e-3, backbone_rate=0.5),
         kept_views=12,
     ),
+    ("best", "EfficientNetLite2"): Plan(
+        Network(backbone="EfficientNetLite2", size=260, dimension=512, features=0.75, members=2),
+        Schedule(epochs=8, learning_rate=1e-3, backbone_rate=0.5),
+        kept_views=12,
+    ),
 }
 """What was measured with another backbone than the recipe's own: other weights want another schedule."""
 
