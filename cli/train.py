@@ -116,8 +116,7 @@ def train_command(
     for folder, name in ((dataset, "DATASET"), (catalog, "--catalog")):
         if folder is not None and not folder.is_dir():
             raise UsageError(f"expected {name} to be a folder, received nothing at {printable(folder)}")
-    local = weights is not None and weights not in ("imagenet", "none")
-    chosen_weights = str(Path(str(weights)).absolute()) if local else weights
+    file = Path(weights).absolute() if weights is not None and weights not in ("imagenet", "none") else None
 
     from trainer.cache import cache_home
     from trainer.quiet import import_keras
@@ -129,16 +128,16 @@ def train_command(
     from trainer.presets import MEASURED_ON
     from trainer.presets import preset as named
 
-    if local and backbone is None:
-        backbone = made_for(Path(str(chosen_weights)), MEASURED_ON)
+    if file is not None and backbone is None:
+        backbone = made_for(file, MEASURED_ON)
         if backbone is not None:
             own = named(preset).network.backbone
             instead = f" Without --weights, {printable(preset)} trains {own}." if backbone != own else ""
-            render.say(f"{printable(Path(str(weights)).name)} holds weights of {backbone}.{instead}")
+            render.say(f"{printable(file.name)} holds weights of {backbone}.{instead}")
     plan = _plan(
         named(preset, backbone),
         network={
-            "weights": chosen_weights,
+            "weights": weights if file is None else str(file),
             "size": size,
             "dimension": dimension,
             "cut": cut,

@@ -269,9 +269,8 @@ def _settle(run: Path, identity: str, resume: bool, view: View) -> int:
 
 def _say_how_long(source: Source, parts: Parts, plan: Plan, view: View) -> None:
     steps = sum(source.batches.steps(epoch) for epoch in range(plan.schedule.epochs))
-    of_all = steps * plan.network.members
-    fixed = _SECONDS_EACH * plan.network.members
-    view.estimate(source.seconds_to_fill() + of_all * _step_seconds(parts.network, source.batches.size) + fixed)
+    each = steps * _step_seconds(parts.network, source.batches.size) + _SECONDS_EACH
+    view.estimate(source.seconds_to_fill() + plan.network.members * each)
 
 
 def _step_seconds(network: Any, size: int) -> float:
