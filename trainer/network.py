@@ -16,6 +16,7 @@ from retrieval.preprocessing import Preprocessing
 from trainer import stem as stems
 from trainer.applications import SMALL_CNN, Backbone, backbone, canonical
 from trainer.backbones import small_cnn
+from trainer.readout import projection, whitening
 
 Tensor = Any
 Array = NDArray[Any]
@@ -40,7 +41,8 @@ class Network:
         head: ``linear`` for one dense layer; ``experiment`` for dropout and two, as the first experiment had.
         unit: whether embeddings have unit length while they are learned; served ones always have.
         features: the part of the embedding, in [0, 1), that is not the head's but the trained backbone's features,
-            decorrelated. What the head forgets since no product in training needed it is still there.
+            projected to tell products apart. What the head forgets since no product in training needed it is still
+            there.
         dropout: share of the pooled features that is dropped in training.
         members: networks above one stem, trained one after the other and served as one: their heads err on different
             photos.
@@ -115,13 +117,16 @@ def start_head(parts: Parts, features: NDArray[np.float32]) -> None:
     head.set_weights([kernel])
 
 
-def encoder(members: Sequence[Parts], features: NDArray[np.float32] | None) -> Any:
+def encoder(
+    members: Sequence[Parts], features: NDArray[np.float32] | None = None, labels: NDArray[np.int64] | None = None
+) -> Any:
     """The network that will be served: pictures (n, size, size, 3) -> unit embeddings (n, d).
 
     Args:
         members: trained, above the same stem.
-        features: `joint` pooled features of the training pictures, shape (n, c), to whiten by; None for the heads
-            alone.
+        features: `trainer.readout.joint` pooled features of the training pictures, shape (n, c), which decide how the
+            features of others are projected; None for the heads alone.
+        labels: the product of each, shape (n,).
     """
     first = members[0]
     pictures = keras.Input((first.preprocessing.height, first.preprocessing.width, 3), name="pictures")
@@ -134,54 +139,18 @@ def encoder(members: Sequence[Parts], features: NDArray[np.float32] | None) -> A
         heads.append(layers.UnitNormalization()(head))
         pooled.append(layers.UnitNormalization()(features_of_it))
     embeddings = _together(heads)  # (n, d)
-    if features is not None:
-        mean, matrix = whitening(features, first.dimension - embeddings.shape[-1])
-        white = layers.Dense(matrix.shape[1], name="whitening")
-        decorrelated = white(layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0])
-        white.set_weights([matrix, -mean @ matrix])
-        embeddings = _together([embeddings, layers.UnitNormalization()(decorrelated)])
+    if features is not None and labels is not None:
+        mean, matrix = projection(features, labels, first.dimension - embeddings.shape[-1])
+        project = layers.Dense(matrix.shape[1], name="projection")
+        projected = project(layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0])
+        project.set_weights([matrix, -mean @ matrix])
+        embeddings = _together([embeddings, layers.UnitNormalization()(projected)])
     return keras.Model(pictures, embeddings, name="encoder")
-
-
-def joint(pooled: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Features of the same pictures by several members, shapes (n, c), each of unit length, side by side."""
-    return np.concatenate([unit_rows(features) for features in pooled], axis=1)
-
-
-def unit_rows(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Rows of unit length, shape (n, d); a row of zeros stays one."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
-    return unit
 
 
 def _together(parts: Sequence[Tensor]) -> Tensor:
     """Unit vectors side by side, as one of unit length."""
     return parts[0] if len(parts) == 1 else layers.UnitNormalization()(layers.Concatenate()(parts))
-
-
-def whitening(features: NDArray[np.float32], dimension: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Half a whitening: principal directions, each divided by the square root of its standard deviation.
-
-    A whole one would divide by the deviation itself and raise what is mostly noise to the weight of everything else;
-    measured, half of it told new products apart best (docs/decisions/0015-training.md).
-
-    Args:
-        features: shape (n, c).
-        dimension: most directions to keep.
-
-    Returns:
-        The mean, shape (c,), and the matrix to multiply what is left by, shape (c, k), k <= dimension.
-    """
-    mean = features.mean(axis=0)
-    centered = (features - mean).astype(np.float64)
-    values, vectors = np.linalg.eigh(centered.T @ centered / max(1, len(features) - 1))
-    order = np.argsort(values)[::-1][:dimension]
-    kept = order[values[order] > 1e-9 * max(values[order[0]], 1e-30)]
-    matrix = vectors[:, kept] / values[kept] ** 0.25
-    # The sign of a principal direction is arbitrary: fixed, so that equal features give equal embeddings.
-    matrix *= np.sign(matrix[np.abs(matrix).argmax(axis=0), np.arange(matrix.shape[1])])
-    return mean.astype(np.float32), matrix.astype(np.float32)
 
 
 def in_batches(model: Any, batches: Iterable[Array]) -> NDArray[np.float32]:

@@ -25,8 +25,9 @@ from trainer.export import Export, export_litert
 from trainer.logs import EpochLog, ScalarLog
 from trainer.loop import Resume, train
 from trainer.losses import build_losses
-from trainer.network import Parts, assemble, encoder, joint, start_head, unit_rows
+from trainer.network import Parts, assemble, encoder, start_head
 from trainer.presets import Plan
+from trainer.readout import class_means, joint, unit_rows
 from trainer.sources import Source, open_source
 from trainer.validate import validator
 from trainer.view import View
@@ -117,7 +118,7 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
 
     view.stage("Finishing", None)
     preprocessing = members[0].preprocessing
-    served = encoder(members, joint(pooled) if pooled else None)
+    served = encoder(members, joint(pooled), pictures.labels) if pooled else encoder(members)
     probes = pictures.pixels(preprocessing, pictures.spread(_PARITY_PICTURES))
     export = export_litert(served, preprocessing, probes)
     dimension = int(served.output.shape[-1])
@@ -251,7 +252,7 @@ def _start(parts: Parts, source: Source, material: _Material, plan: Plan) -> NDA
     start_head(parts, source.plain(parts.pooled))
     if not plan.network.unit:
         return None
-    return _class_means(source.plain(parts.network), material.pictures)
+    return unit_rows(class_means(source.plain(parts.network), material.pictures.labels))
 
 
 def _settle(run: Path, identity: str, resume: bool, view: View) -> int:
@@ -294,10 +295,3 @@ def _identity(material: _Material, plan: Plan, member: int) -> str:
         "versions": [version("itemrec"), version("keras")],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _class_means(vectors: NDArray[np.float32], pictures: Pictures) -> NDArray[np.float32]:
-    """Unit mean of each product's vectors, shape (products, d)."""
-    sums = np.zeros((len(pictures.products), vectors.shape[1]), np.float64)
-    np.add.at(sums, pictures.labels, vectors)
-    return unit_rows(sums)

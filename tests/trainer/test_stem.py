@@ -7,7 +7,8 @@ import pytest
 from retrieval.errors import UsageError
 from retrieval.preprocessing import Preprocessing
 from tests.trainer.datasets import write_weights
-from trainer.network import Network, assemble, encoder, in_batches, joint, start_head, whitening
+from trainer.network import Network, assemble, encoder, in_batches, start_head
+from trainer.readout import discriminant, joint, whitening
 from trainer.stem import Runner, cut_points, point, taps
 
 PREPROCESSING = Preprocessing(64, 64, scale=1 / 127.5, mean=(1.0, 1.0, 1.0))
@@ -87,7 +88,7 @@ def test_the_runners_key_follows_weights_and_preprocessing(model):
 
 
 @pytest.mark.parametrize("cut", ["16", "8", "all", "none"])
-def test_the_served_encoder_is_head_and_whitened_features(weights, cut, pixels):
+def test_the_served_encoder_is_head_and_projected_features(weights, cut, pixels):
     parts = assemble(Network("MobileNetV2", size=64, weights=weights, cut=cut, dimension=12, features=0.5))
     tensor = parts.preprocessing.tensor(pixels)
     low = parts.stem.predict_on_batch(tensor) if parts.stem is not None else tensor
@@ -95,7 +96,7 @@ def test_the_served_encoder_is_head_and_whitened_features(weights, cut, pixels):
     start_head(parts, pooled)
     unit = joint([pooled])
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1.0, atol=1e-5)
-    served = encoder([parts], unit).predict_on_batch(tensor)
+    served = encoder([parts], unit, np.arange(5)).predict_on_batch(tensor)
     mean, matrix = whitening(unit, 6)
     white = (unit - mean) @ matrix
     white /= np.linalg.norm(white, axis=1, keepdims=True)
@@ -110,25 +111,16 @@ def test_members_are_served_with_their_heads_beside_the_features_of_all(weights,
     tensor = first.preprocessing.tensor(pixels)
     low = first.stem.predict_on_batch(tensor)
     features = joint([in_batches(parts.pooled, [low]) for parts in (first, second)])
-    served = encoder([first, second], features).predict_on_batch(tensor)
+    labels = np.array([0, 0, 1, 1, 1])
+    served = encoder([first, second], features, labels).predict_on_batch(tensor)
     assert first.dimension == 12 + 6
     heads = [parts.network.predict_on_batch(low) for parts in (first, second)]
     assert np.abs(heads[0] - heads[1]).max() > 1e-3
     np.testing.assert_allclose(served[:, :12], np.concatenate(heads, axis=1) / 2, atol=1e-4)
-    mean, matrix = whitening(features, 6)
-    white = (features - mean) @ matrix
-    white /= np.linalg.norm(white, axis=1, keepdims=True)
-    np.testing.assert_allclose(served[:, 12:], white / np.sqrt(2), atol=1e-4)
-
-
-def test_half_a_whitening_leaves_the_root_of_each_deviation():
-    rng = np.random.default_rng(1)
-    features = rng.normal(size=(4000, 3)).astype(np.float32) * np.array([9.0, 4.0, 1.0], np.float32) + 5.0
-    mean, matrix = whitening(features, 3)
-    deviations = ((features - mean) @ matrix).std(axis=0)
-    np.testing.assert_allclose(deviations, [3.0, 2.0, 1.0], rtol=0.05)
-    # Directions that hold nothing are left out instead of divided by nothing.
-    assert whitening(np.repeat(features[:, :1], 3, axis=1), 3)[1].shape == (3, 1)
+    mean, matrix = discriminant(features, labels, 6)
+    projected = (features - mean) @ matrix
+    projected /= np.linalg.norm(projected, axis=1, keepdims=True)
+    np.testing.assert_allclose(served[:, 12 : 12 + projected.shape[1]], projected / np.sqrt(2), atol=1e-4)
 
 
 def test_a_stem_of_random_weights_is_refused():
