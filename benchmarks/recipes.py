@@ -37,6 +37,7 @@ from retrieval.bundle import read_bundle
 from retrieval.evaluation import gather_folder
 from retrieval.metrics import identification, pair_rates
 
+PARTS = ("photos/train", "photos/val", "catalog")
 SHOTS = 5
 DRAWS = 10
 
@@ -57,8 +58,7 @@ def nearest_is_right(probes: Photos, gallery: Photos) -> float:
     return float((gallery.labels[nearest] == probes.labels).mean())
 
 
-def known(bundle: Path, data: Path) -> dict[str, float]:
-    train, val, studio = (embed(bundle, data / part) for part in ("photos/train", "photos/val", "catalog"))
+def known(train: Photos, val: Photos, studio: Photos) -> dict[str, float]:
     pairs = pair_rates(val.vectors, val.labels, thresholds=(), far_targets=(0.01, 0.001))
     found = identification(val.vectors, val.labels, train.vectors, train.labels)
     loose, strict = (at.accepted_same / at.same for at in pairs.at_far)
@@ -72,8 +72,7 @@ def known(bundle: Path, data: Path) -> dict[str, float]:
     }
 
 
-def new(bundle: Path, data: Path, held_out: list[str]) -> dict[str, float]:
-    train, val = embed(bundle, data / "photos/train"), embed(bundle, data / "photos/val")
+def new(train: Photos, val: Photos, held_out: list[str]) -> dict[str, float]:
     is_new, asked = np.isin(train.labels, held_out), np.isin(val.labels, held_out)
     probes = Photos(val.vectors[asked], val.labels[asked])
     crowded, even = [], []
@@ -105,6 +104,13 @@ def train(dataset: Path, out: Path, options: list[str], cache: Path) -> float:
     started = time.perf_counter()
     subprocess.run([*command, *options, "--quiet"], check=True, stdout=sys.stderr)
     return time.perf_counter() - started
+
+
+def fifth(data: Path, fold: int) -> list[str]:
+    """The products of a fold, 0 to 4."""
+    products = sorted(p.name for p in (data / "photos/train").iterdir() if p.is_dir())
+    order = np.random.default_rng(0).permutation(len(products))
+    return [products[i] for i in order[fold::5]]
 
 
 def without(data: Path, held_out: list[str], place: Path) -> Path:
@@ -143,8 +149,6 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="keep the bundles here")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "itemrec-recipes-cache")
     given = parser.parse_args()
-    products = sorted(p.name for p in (given.data / "photos/train").iterdir() if p.is_dir())
-    order = np.random.default_rng(0).permutation(len(products))
     folds = [] if given.folds == "-" else [int(fold) for fold in given.folds.split(",")]
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="itemrec-recipes-") as folder:
@@ -156,13 +160,14 @@ def main() -> None:
             name = short("".join(c if c.isalnum() else "-" for c in recipe))
             row: dict[str, object] = {"recipe": recipe}
             seconds = train(given.data / "photos", place / name, extra + catalog, given.cache)
-            row |= known(place / name, given.data) | {"seconds": seconds}
+            row |= known(*(embed(place / name, given.data / part) for part in PARTS)) | {"seconds": seconds}
             results = []
             for fold in folds:
-                held_out = [products[i] for i in order[fold::5]]
+                held_out = fifth(given.data, fold)
                 dataset = without(given.data, held_out, Path(folder) / f"{name}-{fold}-data")
                 train(dataset, place / f"{name}-new-{fold}", extra, given.cache)
-                results.append(new(place / f"{name}-new-{fold}", given.data, held_out))
+                train_photos, val = (embed(place / f"{name}-new-{fold}", given.data / part) for part in PARTS[:2])
+                results.append(new(train_photos, val, held_out))
             for key in results[0] if results else ():
                 row[key] = float(np.mean([result[key] for result in results]))
             rows.append(row)

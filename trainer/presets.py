@@ -56,8 +56,8 @@ PRESETS: dict[str, Plan] = {
         kept_views=6,
     ),
     "best": Plan(
-        Network(backbone="EfficientNetLite0", size=320, cut="8", dimension=512, features=0.75, members=2),
-        Schedule(epochs=10, learning_rate=1e-3, backbone_rate=0.5),
+        Network(backbone="EfficientNetLite0", size=320, dimension=512, features=0.75, members=2),
+        Schedule(epochs=12, learning_rate=1e-3, backbone_rate=0.5),
         loss_parameters={"classifier_weight": 1.0},
         kept_views=12,
     ),

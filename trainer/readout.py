@@ -12,9 +12,10 @@ Array = NDArray[Any]
 Projection = tuple[NDArray[np.float32], NDArray[np.float32]]
 """A mean, shape (c,), and a matrix, shape (c, k): features less the mean, times the matrix."""
 
-_OF_ALL = 0.15
+OF_ALL = 0.15
 """The part of the spread of all pictures in what directions are divided by; the rest is that within products. The
-network has seen its own pictures so often that they hardly differ within a product: less would trust that too much."""
+network has seen its own pictures so often that they hardly differ within a product: less would trust that too much
+(`benchmarks/projection.py`)."""
 
 _PRINCIPAL = 2
 """Principal directions to choose from, for each that is kept: what lies beyond them is mostly noise."""
@@ -34,7 +35,9 @@ def projection(features: NDArray[np.float32], labels: NDArray[np.int64], dimensi
     return discriminant(features, labels, dimension)
 
 
-def discriminant(features: NDArray[np.float32], labels: NDArray[np.int64], dimension: int) -> Projection:
+def discriminant(
+    features: NDArray[np.float32], labels: NDArray[np.int64], dimension: int, *, of_all: float = OF_ALL
+) -> Projection:
     """Linear discriminants (Fisher 1936), regularized: directions in which products differ most, relative to how much
     the photos of one product do, each divided by the latter.
 
@@ -42,13 +45,14 @@ def discriminant(features: NDArray[np.float32], labels: NDArray[np.int64], dimen
         features: shape (n, c), of products with two pictures or more, most of them.
         labels: the product of each, 0..p-1, shape (n,).
         dimension: most directions to keep.
+        of_all: the part of the spread of all pictures in what directions are divided by, in (0, 1].
     """
     mean, values, directions = _principal(features, _PRINCIPAL * dimension)
     principal = (features - mean).astype(np.float64) @ directions  # (n, m)
     within = principal - class_means(principal, labels)[labels]
     products = len(np.unique(labels))
-    spread = within.T @ within * ((1.0 - _OF_ALL) / max(1, len(labels) - products))
-    spread[np.diag_indices_from(spread)] += _OF_ALL * values
+    spread = within.T @ within * ((1.0 - of_all) / max(1, len(labels) - products))
+    spread[np.diag_indices_from(spread)] += of_all * values
     # Of A v = s B v, with A the spread of all pictures and B the mixed one, by B's Cholesky factor.
     inverse = np.linalg.inv(np.linalg.cholesky(spread))  # (m, m)
     ratios, vectors = np.linalg.eigh((inverse * values) @ inverse.T)
