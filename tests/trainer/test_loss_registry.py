@@ -62,8 +62,8 @@ def test_losses_that_compare_within_the_batch_want_pk_batches(name):
 
 def test_the_default_is_supcon_with_half_a_normalized_softmax():
     built = build_losses()
-    assert built.weights == {"embeddings": 1.0, "cosines": 0.5}
-    assert built.parameters == {"temperature": 0.1, "classifier_temperature": 0.05, "classifier_weight": 0.5}
+    assert built.weights == {"embeddings": 1.0, "cosines": 1.0}
+    assert built.parameters == {"temperature": 0.1, "classifier_temperature": 0.05, "classifier_weight": 1.0}
     assert build_losses(overrides={"classifier_weight": 2}).weights["cosines"] == 2.0
 
 

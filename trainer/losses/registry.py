@@ -100,7 +100,7 @@ DEFAULT_LOSS = "supcon+softmax"
 
 LOSSES: dict[str, LossSpec] = {
     "supcon+softmax": LossSpec(
-        (Part("embeddings", supcon), Part("cosines", normalized_softmax, weight=0.5, prefix="classifier_")),
+        (Part("embeddings", supcon), Part("cosines", normalized_softmax, prefix="classifier_")),
         "pk",
         unit=True,
         use="the default: best of those measured",
