@@ -52,8 +52,8 @@ PRESETS: dict[str, Plan] = {
     ),
     "fast": Plan(
         Network(backbone="EfficientNetLite0"),
-        Schedule(epochs=6, learning_rate=1e-3, backbone_rate=0.5),
-        kept_views=4,
+        Schedule(epochs=8, learning_rate=1e-3, backbone_rate=0.5),
+        kept_views=6,
     ),
     "best": Plan(
         Network(backbone="EfficientNetLite0", size=320, dimension=512, features=0.75, members=2),
