@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from recipes import PARTS, Photos, cell, fifth, known, new, without
+from recipes import PARTS, Photos, fifth, known, means, new, print_table, without
 
 from trainer.dataset import Pictures, read_pictures
 from trainer.presets import preset
@@ -98,17 +98,9 @@ def main() -> None:
                     Photos(unit_rows(np.hstack([unit_rows(e[:, :heads]), unit_rows((f - mean) @ matrix)])), of)
                     for (f, e), of in zip(both, names, strict=True)
                 )
-                old_val, old_studio = (
-                    Photos(p.vectors[~np.isin(p.labels, held_out)], p.labels[~np.isin(p.labels, held_out)])
-                    for p in (val, studio)
-                )
-                old_train = Photos(train.vectors[learned], train.labels[learned])
-                rows[way].append(known(old_train, old_val, old_studio) | new(train, val, held_out))
-    columns = list(rows["none"][0])
-    print("| projection | " + " | ".join(columns) + " |\n|" + "---|" * (1 + len(columns)))
-    for way, results in rows.items():
-        means = {key: float(np.mean([result[key] for result in results])) for key in columns}
-        print(f"| {way} | " + " | ".join(cell(key, value) for key, value in means.items()) + " |")
+                old = (photos.only(~np.isin(photos.labels, held_out)) for photos in (train, val, studio))
+                rows[way].append(known(*old) | new(train, val, held_out))
+    print_table([{"projection": way} | means(results) for way, results in rows.items()])
 
 
 if __name__ == "__main__":

@@ -47,6 +47,9 @@ class Photos:
     vectors: NDArray[np.float32]
     labels: NDArray[np.str_]
 
+    def only(self, which: NDArray[np.bool_]) -> Photos:
+        return Photos(self.vectors[which], self.labels[which])
+
 
 def embed(bundle: Path, folder: Path) -> Photos:
     found = gather_folder(folder, read_bundle(bundle))
@@ -74,7 +77,7 @@ def known(train: Photos, val: Photos, studio: Photos) -> dict[str, float]:
 
 def new(train: Photos, val: Photos, held_out: list[str]) -> dict[str, float]:
     is_new, asked = np.isin(train.labels, held_out), np.isin(val.labels, held_out)
-    probes = Photos(val.vectors[asked], val.labels[asked])
+    probes = val.only(asked)
     crowded, even = [], []
     for draw in range(DRAWS):
         rng = np.random.default_rng(draw)
@@ -82,11 +85,11 @@ def new(train: Photos, val: Photos, held_out: list[str]) -> dict[str, float]:
         for product in np.unique(train.labels):
             five[rng.permutation(np.flatnonzero(train.labels == product))[:SHOTS]] = True
         for gallery, results in ((five | ~is_new, crowded), (five, even)):
-            results.append(nearest_is_right(probes, Photos(train.vectors[gallery], train.labels[gallery])))
+            results.append(nearest_is_right(probes, train.only(gallery)))
     vectors = np.concatenate([train.vectors[is_new], probes.vectors])
     labels = np.concatenate([train.labels[is_new], probes.labels])
     at = pair_rates(vectors, labels, thresholds=(), far_targets=(0.01,)).at_far[0]
-    gallery = Photos(train.vectors[~is_new], train.labels[~is_new])
+    gallery = train.only(~is_new)
     best = np.sort((vectors @ gallery.vectors.T).max(axis=1))[::-1]
     threshold = best[int(0.01 * len(best))]
     similar = val.vectors[~asked] @ gallery.vectors.T
@@ -139,6 +142,17 @@ def cell(key: str, value: object) -> str:
     return str(value)
 
 
+def means(results: list[dict[str, float]]) -> dict[str, float]:
+    """Of the folds; nothing of none."""
+    return {key: float(np.mean([result[key] for result in results])) for key in (results[0] if results else ())}
+
+
+def print_table(rows: list[dict[str, object]]) -> None:
+    print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
+    for row in rows:
+        print("| " + " | ".join(cell(key, value) for key, value in row.items()) + " |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -168,14 +182,10 @@ def main() -> None:
                 train(dataset, place / f"{name}-new-{fold}", extra, given.cache)
                 train_photos, val = (embed(place / f"{name}-new-{fold}", given.data / part) for part in PARTS[:2])
                 results.append(new(train_photos, val, held_out))
-            for key in results[0] if results else ():
-                row[key] = float(np.mean([result[key] for result in results]))
+            row |= means(results)
             rows.append(row)
             print(json.dumps(row), file=sys.stderr, flush=True)
-    columns = list(rows[0])
-    print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
-    for row in rows:
-        print("| " + " | ".join(cell(key, value) for key, value in row.items()) + " |")
+    print_table(rows)
 
 
 if __name__ == "__main__":

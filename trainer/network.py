@@ -117,16 +117,13 @@ def start_head(parts: Parts, features: NDArray[np.float32]) -> None:
     head.set_weights([kernel])
 
 
-def encoder(
-    members: Sequence[Parts], features: NDArray[np.float32] | None = None, labels: NDArray[np.int64] | None = None
-) -> Any:
+def encoder(members: Sequence[Parts], seen: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None) -> Any:
     """The network that will be served: pictures (n, size, size, 3) -> unit embeddings (n, d).
 
     Args:
         members: trained, above the same stem.
-        features: `trainer.readout.joint` pooled features of the training pictures, shape (n, c), which decide how the
-            features of others are projected; None for the heads alone.
-        labels: the product of each, shape (n,).
+        seen: what decides how features are projected: `trainer.readout.joint` pooled features of the training
+            pictures, shape (n, c), and the product of each, shape (n,). None for the heads alone.
     """
     first = members[0]
     pictures = keras.Input((first.preprocessing.height, first.preprocessing.width, 3), name="pictures")
@@ -139,8 +136,8 @@ def encoder(
         heads.append(layers.UnitNormalization()(head))
         pooled.append(layers.UnitNormalization()(features_of_it))
     embeddings = _together(heads)  # (n, d)
-    if features is not None and labels is not None:
-        mean, matrix = projection(features, labels, first.dimension - embeddings.shape[-1])
+    if seen is not None:
+        mean, matrix = projection(*seen, first.dimension - embeddings.shape[-1])
         project = layers.Dense(matrix.shape[1], name="projection")
         projected = project(layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0])
         project.set_weights([matrix, -mean @ matrix])

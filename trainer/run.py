@@ -118,7 +118,7 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
 
     view.stage("Finishing", None)
     preprocessing = members[0].preprocessing
-    served = encoder(members, joint(pooled), pictures.labels) if pooled else encoder(members)
+    served = encoder(members, (joint(pooled), pictures.labels) if pooled else None)
     probes = pictures.pixels(preprocessing, pictures.spread(_PARITY_PICTURES))
     export = export_litert(served, preprocessing, probes)
     dimension = int(served.output.shape[-1])

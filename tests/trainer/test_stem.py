@@ -96,7 +96,7 @@ def test_the_served_encoder_is_head_and_projected_features(weights, cut, pixels)
     start_head(parts, pooled)
     unit = joint([pooled])
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1.0, atol=1e-5)
-    served = encoder([parts], unit, np.arange(5)).predict_on_batch(tensor)
+    served = encoder([parts], (unit, np.arange(5))).predict_on_batch(tensor)
     mean, matrix = whitening(unit, 6)
     white = (unit - mean) @ matrix
     white /= np.linalg.norm(white, axis=1, keepdims=True)
@@ -112,7 +112,7 @@ def test_members_are_served_with_their_heads_beside_the_features_of_all(weights,
     low = first.stem.predict_on_batch(tensor)
     features = joint([in_batches(parts.pooled, [low]) for parts in (first, second)])
     labels = np.array([0, 0, 1, 1, 1])
-    served = encoder([first, second], features, labels).predict_on_batch(tensor)
+    served = encoder([first, second], (features, labels)).predict_on_batch(tensor)
     assert first.dimension == 12 + 6
     heads = [parts.network.predict_on_batch(low) for parts in (first, second)]
     assert np.abs(heads[0] - heads[1]).max() > 1e-3
