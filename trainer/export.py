@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -63,7 +65,8 @@ def export_litert(
         EncoderError: the conversion failed, or the two models disagree by more than `TOLERANCE`.
     """
     model = convert_litert(encoder, weights)
-    expected = embed(encoder, probes, preprocessing)
+    with _full_precision():
+        expected = embed(encoder, probes, preprocessing)
     received = run_litert(model, preprocessing.tensor(probes))
     difference = float(np.abs(expected - received).max())
     if not is_unit(received) or difference > TOLERANCE[weights]:
@@ -74,6 +77,34 @@ def export_litert(
         )
     cosines = np.sum(expected * received, axis=1)
     return Export(model, weights, difference, float(cosines.min()), len(probes))
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Keras computes in float32 meanwhile: accelerators round the factors of products to 10 bits unless told not to,
+    which is further off than an export may be."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        with jax.default_matmul_precision("highest"):
+            yield
+    elif backend == "torch":
+        import torch
+
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    else:
+        from tensorflow.config import experimental
+
+        rounded = experimental.tensor_float_32_execution_enabled()
+        experimental.enable_tensor_float_32_execution(False)
+        try:
+            yield
+        finally:
+            experimental.enable_tensor_float_32_execution(rounded)
 
 
 def quantize_int8(encoder: Any, preprocessing: Preprocessing, pictures: NDArray[np.uint8]) -> bytes:

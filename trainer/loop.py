@@ -109,7 +109,7 @@ def train(
         UsageError: the checkpoint is of another training.
     """
     total = sum(batches.steps(epoch) for epoch in range(schedule.epochs))
-    trainee = _trainee(network, losses, schedule, products, proxies, slow, total)
+    trainee = compiled(network, losses, schedule, products, total=total, proxies=proxies, slow=slow)
     monitor = CollapseMonitor(scale=losses.scale)
     logs: list[EpochLog] = []
     best: tuple[float, int, list[Array]] = (-1.0, 0, [])
@@ -157,16 +157,17 @@ def train(
     return logs
 
 
-def _trainee(
+def compiled(
     network: Any,
     losses: BuiltLosses,
     schedule: Schedule,
     products: int,
-    proxies: NDArray[np.float32] | None,
-    slow: frozenset[str],
+    *,
     total: int,
+    proxies: NDArray[np.float32] | None = None,
+    slow: frozenset[str] = frozenset(),
 ) -> Any:
-    """The network with its losses, compiled."""
+    """The network with its losses and its optimizer, as `train` steps it; ``total`` is how many steps there will be."""
     embeddings = network.output  # (n, d)
     outputs: dict[Head, Tensor] = {"embeddings": embeddings}
     if "cosines" in losses.losses:
@@ -196,7 +197,8 @@ def _trainee(
         loss={name: losses.losses.get(name) for name in outputs},
         loss_weights={name: losses.weights.get(name, 0.0) for name in outputs},
         metrics={"embeddings": pair_metrics(float(margin) or 0.2)},
-        jit_compile=False,  # XLA's convolutions are several times slower on CPUs
+        # XLA's convolutions are several times slower on CPUs; but JAX has nothing else, and runs op by op without it.
+        jit_compile=keras.backend.backend() == "jax",
     )
     optimizer.build(trainee.trainable_variables)
     return trainee

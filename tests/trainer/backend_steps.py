@@ -6,9 +6,10 @@ import keras
 import numpy as np
 
 from trainer.backbones import small_cnn
-from trainer.losses import DEFAULT_LOSS, LOSSES, build_losses, cosine_classifier, pair_metrics
+from trainer.loop import Schedule, compiled
+from trainer.losses import DEFAULT_LOSS, LOSSES, build_losses, pair_metrics
 
-PRODUCTS, VIEWS = 6, 4
+PRODUCTS, VIEWS, STEPS = 6, 4, 3
 LABELS = np.repeat(np.arange(PRODUCTS), VIEWS)
 
 
@@ -45,7 +46,7 @@ def dense():
     """A small head: (n, 12) -> unit embeddings (n, 8)."""
     source = keras.Input((12,))
     hidden = keras.layers.Dense(16, activation="tanh")(source)
-    return keras.Model(source, keras.layers.UnitNormalization()(keras.layers.Dense(8)(hidden)))
+    return keras.Model(source, keras.layers.UnitNormalization(name="embeddings")(keras.layers.Dense(8)(hidden)))
 
 
 def set_weights(model):
@@ -59,27 +60,17 @@ def set_weights(model):
 
 
 def steps(name, encoder):
-    """Two steps of a network with a loss: what it cost, and how far each weight moved."""
-    built = build_losses(name)
-    outputs = {"embeddings": encoder.output}
-    if "cosines" in built.losses:
-        outputs["cosines"] = cosine_classifier(PRODUCTS)(encoder.output)
-    model = keras.Model(encoder.input, outputs)
-    model.compile(
-        keras.optimizers.AdamW(1e-2, global_clipnorm=5.0),
-        built.losses,
-        loss_weights=built.weights,
-        metrics={"embeddings": pair_metrics(built.scale)},
-        jit_compile=keras.backend.backend() == "jax",  # which runs op by op without it
-    )
+    """Steps of a network with a loss: what they cost, and how far each weight moved. The rate begins at 0."""
+    schedule = Schedule(epochs=1, learning_rate=1e-2, warmup=0.0)
+    model = compiled(encoder, build_losses(name), schedule, PRODUCTS, total=STEPS)
     set_weights(model)
     before = [keras.ops.convert_to_numpy(weight).copy() for weight in model.trainable_weights]
     x = np.random.default_rng(1).normal(size=(len(LABELS), *encoder.input_shape[1:])).astype("float32")
-    targets = dict.fromkeys(outputs, LABELS)
-    logs = [model.train_on_batch(x, targets, return_dict=True) for _ in range(2)]
+    targets = dict.fromkeys(model.output_names, LABELS)
+    logs = [model.train_on_batch(x, targets, return_dict=True) for _ in range(STEPS)]
     after = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
     moved = [float(np.abs(a - b).max()) for a, b in zip(after, before, strict=True)]
-    return {"losses": [float(log["loss"]) for log in logs], "moved": moved}
+    return {"losses": [float(log["loss"]) for log in logs], "moved": moved, "op_by_op": not model.jit_compile}
 
 
 if __name__ == "__main__":

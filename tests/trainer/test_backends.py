@@ -62,6 +62,10 @@ def test_every_loss_trains(steps):
         assert all(1e-4 < moved < 0.1 for moved in step["moved"]), name
 
 
+def test_only_jax_which_would_run_op_by_op_is_compiled_by_xla(steps):
+    assert {step["op_by_op"] for step in steps["steps"].values()} == {steps["backend"] != "jax"}
+
+
 def test_losses_and_statistics_are_those_of_tensorflow(steps):
     reference = document("tensorflow")
     for name in LOSSES:
