@@ -43,6 +43,16 @@ def train_command(
     ] = None,
     size: Annotated[int | None, typer.Option("--size", min=32, max=1024, help="Input side, pixels.")] = None,
     dimension: Annotated[int | None, typer.Option("--dimension", min=8, max=4096, help="Of the embedding.")] = None,
+    window: Annotated[
+        float | None,
+        typer.Option(
+            "--window",
+            min=0.5,
+            max=1.0,
+            metavar="SHARE",
+            help="Side of the part of a picture's kept maps that a step sees, somewhere in them: 0.5 to 1.",
+        ),
+    ] = None,
     cut: Annotated[
         str | None,
         typer.Option("--cut", metavar="STRIDE", help="What lies below stays as it is: 16, 8, 4, a layer, all, none."),
@@ -141,6 +151,7 @@ def train_command(
             "size": size,
             "dimension": dimension,
             "cut": cut,
+            "window": window,
             "members": members,
         },
         schedule={"epochs": epochs, "learning_rate": learning_rate, "patience": patience},
@@ -189,6 +200,11 @@ def _plan(
     chosen = replace(plan.network, **given(network))  # type: ignore[arg-type]
     if canonical(chosen.backbone) == SMALL_CNN or chosen.weights == "none":
         chosen = replace(chosen, cut=str(network["cut"] or "none"))
+    if network["window"] not in (None, 1.0) and chosen.cut in ("all", "none"):
+        raise UsageError(
+            f"expected --window beside a --cut that keeps maps, received --cut {chosen.cut}",
+            hint="Give a stride, --cut 16, or leave --window out.",
+        )
     plan = replace(
         plan,
         network=chosen,

@@ -98,7 +98,13 @@ class FeatureBatches(_Batches):
     """Batches of kept features: inputs (n, ...) float32."""
 
     def __init__(
-        self, store: FeatureStore, pictures: Pictures, mix: Mix, *, repeats: NDArray[np.int64] | None = None
+        self,
+        store: FeatureStore,
+        pictures: Pictures,
+        mix: Mix,
+        *,
+        repeats: NDArray[np.int64] | None = None,
+        shape: tuple[int, ...] | None = None,
     ) -> None:
         """Make batches.
 
@@ -107,14 +113,26 @@ class FeatureBatches(_Batches):
             pictures: n labeled pictures.
             mix: which meet.
             repeats: how often each counts, shape (n,); once by default.
+            shape: of what is seen of each, where that is a random part of its maps; all of it by default.
         """
         self._rows = np.arange(len(pictures)) if repeats is None else np.repeat(np.arange(len(pictures)), repeats)
-        self._store, self._pictures = store, pictures
+        self._store, self._pictures, self._shape = store, pictures, shape
         super().__init__(pictures.labels[self._rows], len(pictures.products), mix)
 
     def _inputs(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> Array:
         views = rng.integers(0, 1 + self._store.count, len(chosen))
-        return self._store.views(self._pictures, self._rows[chosen], views).astype(np.float32)
+        features = self._store.views(self._pictures, self._rows[chosen], views)
+        return _windows(features, self._shape or features.shape[1:], rng).astype(np.float32)
+
+
+def _windows(features: Array, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """A part of that shape of each, somewhere in it, from (n, ...)."""
+    if features.shape[1:] == shape:
+        return features
+    room = np.subtract(features.shape[1:], shape)
+    starts = rng.integers(0, room + 1, (len(features), len(room)))
+    parts = zip(features, starts.tolist(), strict=True)
+    return np.stack([part[tuple(slice(a, a + n) for a, n in zip(at, shape, strict=True))] for part, at in parts])
 
 
 class PixelBatches(_Batches):

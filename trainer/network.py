@@ -16,7 +16,7 @@ from retrieval.preprocessing import Preprocessing
 from trainer import stem as stems
 from trainer.applications import SMALL_CNN, Backbone, backbone, canonical
 from trainer.backbones import small_cnn
-from trainer.readout import projection, whitening
+from trainer.readout import projection, unit_rows, whitening
 
 Tensor = Any
 Array = NDArray[Any]
@@ -37,6 +37,8 @@ class Network:
         size: input height and width, pixels.
         weights: ``imagenet``, ``none``, or a ``.weights.h5`` file.
         cut: where the frozen stem ends, see `trainer.stem.point`.
+        window: side of the square of the stem's maps that a training step sees of a picture, somewhere in them,
+            relative to theirs, in (0, 1]. Another view at each step, for less work; serving sees the whole maps.
         dimension: length of the embedding; each member after the first adds its head's part.
         head: ``linear`` for one dense layer; ``experiment`` for dropout and two, as the first experiment had.
         unit: whether embeddings have unit length while they are learned; served ones always have.
@@ -52,6 +54,7 @@ class Network:
     size: int = 224
     weights: str = "imagenet"
     cut: str = "16"
+    window: float = 1.0
     dimension: int = 384
     head: Literal["linear", "experiment"] = "linear"
     unit: bool = True
@@ -69,6 +72,7 @@ class Parts:
         stem: pictures (n, size, size, 3) -> what is kept on disk; None where nothing is frozen.
         pooled: the stem's output (or pictures) -> pooled features (n, c).
         network: the same input -> embeddings of the head (n, d).
+        shape: of the input for one picture in a training step; maps are smaller than the stem's by the window.
         slow: paths of the pretrained variables.
         pretrained: whether its weights come from elsewhere.
         dimension: of the embedding that will be served.
@@ -78,6 +82,7 @@ class Parts:
     stem: Any
     pooled: Any
     network: Any
+    shape: tuple[int, ...]
     slow: frozenset[str]
     pretrained: bool
     dimension: int
@@ -101,12 +106,15 @@ def assemble(wanted: Network) -> Parts:
     return _parts(base, wanted)
 
 
-def start_head(parts: Parts, features: NDArray[np.float32]) -> None:
+def start_head(parts: Parts, features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Let a linear head begin as the whitening of the frozen features, instead of at random.
 
     Args:
         parts: with a linear head.
         features: pooled features of the training pictures, shape (n, c).
+
+    Returns:
+        What that head makes of them: unit embeddings, shape (n, d).
     """
     head = parts.network.get_layer("head")
     mean, matrix = whitening(features, head.units)
@@ -115,6 +123,7 @@ def start_head(parts: Parts, features: NDArray[np.float32]) -> None:
     kernel = np.zeros((features.shape[1], head.units), np.float32)
     kernel[:, : matrix.shape[1]] = matrix / max(scale, 1e-12)
     head.set_weights([kernel])
+    return unit_rows(features @ kernel)
 
 
 def encoder(members: Sequence[Parts], seen: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None) -> Any:
@@ -166,19 +175,29 @@ def _parts(base: Backbone, wanted: Network) -> Parts:
     else:
         low = features if wanted.cut == "all" else at
         stem = keras.Model(model.inputs, low, name="stem")
+    shape = _seen(low.shape[1:], wanted.window) if stem is not None else low.shape[1:]
+    # Where steps see less than serving does, the layers above the cut have to take maps of any size.
+    source = keras.Input(low.shape[1:] if shape == low.shape[1:] else (None, None, shape[-1]), name="features")
     trunk = keras.Model(low, features, name="trunk") if low is not features else None
+    if trunk is not None and shape != low.shape[1:]:
+        trunk = keras.models.clone_model(trunk, keras.Input(source.shape[1:]), clone_function=lambda layer: layer)
     frozen_norms = base.pretrained
     for layer in model.layers:
         if frozen_norms and isinstance(layer, layers.BatchNormalization):
             layer.trainable = False  # statistics of small batches of few products would spoil it
-    source = keras.Input(low.shape[1:], name="features")
     trunk_out = trunk(source) if trunk is not None else source
     pooled_model = keras.Model(source, trunk_out, name="pooled")
     network = keras.Model(source, _head(trunk_out, wanted), name="network")
     slow = (
         frozenset(v.path for v in trunk.trainable_variables) if trunk is not None and base.pretrained else frozenset()
     )
-    return Parts(base.preprocessing, stem, pooled_model, network, slow, base.pretrained, _served(wanted))
+    return Parts(base.preprocessing, stem, pooled_model, network, shape, slow, base.pretrained, _served(wanted))
+
+
+def _seen(shape: tuple[int, ...], window: float) -> tuple[int, ...]:
+    """What a step sees of a stem's output for one picture: of maps (h, w, c) a square; a vector (c,) whole."""
+    *sides, channels = shape
+    return (*(max(1, round(window * side)) for side in sides), channels)
 
 
 def _head(pooled: Tensor, wanted: Network) -> Tensor:
@@ -210,4 +229,5 @@ def _small(wanted: Network) -> Parts:
     preprocessing = Preprocessing(wanted.size, wanted.size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     model = small_cnn(size=wanted.size, dimension=_head_width(wanted), dropout=wanted.dropout or 0.1)
     pooled = keras.Model(model.inputs, model.get_layer("statistics").output, name="pooled")
-    return Parts(preprocessing, None, pooled, model, frozenset(), False, _served(wanted))
+    shape = tuple(model.input_shape[1:])
+    return Parts(preprocessing, None, pooled, model, shape, frozenset(), False, _served(wanted))

@@ -249,10 +249,8 @@ def _start(parts: Parts, source: Source, material: _Material, plan: Plan) -> NDA
     """Begin where the frozen features already are, instead of at random; returns where the proxies begin."""
     if plan.network.head != "linear" or not parts.pretrained:
         return None
-    start_head(parts, source.plain(parts.pooled))
-    if not plan.network.unit:
-        return None
-    return unit_rows(class_means(source.plain(parts.network), material.pictures.labels))
+    first = start_head(parts, source.plain(parts.pooled))
+    return unit_rows(class_means(first, material.pictures.labels)) if plan.network.unit else None
 
 
 def _settle(run: Path, identity: str, resume: bool, view: View) -> int:
@@ -270,16 +268,16 @@ def _settle(run: Path, identity: str, resume: bool, view: View) -> int:
 
 def _say_how_long(source: Source, parts: Parts, plan: Plan, view: View) -> None:
     steps = sum(source.batches.steps(epoch) for epoch in range(plan.schedule.epochs))
-    each = steps * _step_seconds(parts.network, source.batches.size) + _SECONDS_EACH
+    each = steps * _step_seconds(parts, source.batches.size) + _SECONDS_EACH
     view.estimate(source.seconds_to_fill() + plan.network.members * each)
 
 
-def _step_seconds(network: Any, size: int) -> float:
+def _step_seconds(parts: Parts, size: int) -> float:
     """A step goes forward and backward, which costs about three times a pass forward."""
-    batch = np.zeros((size, *network.input_shape[1:]), np.float32)
-    network.predict_on_batch(batch)
+    batch = np.zeros((size, *parts.shape), np.float32)
+    parts.network.predict_on_batch(batch)
     started = time.perf_counter()
-    network.predict_on_batch(batch)
+    parts.network.predict_on_batch(batch)
     return 3.0 * (time.perf_counter() - started)
 
 

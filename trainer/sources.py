@@ -70,7 +70,7 @@ class _Features:
         self._pictures, self._parts, self._cache = pictures, parts, cache
         self._runner = Runner(parts.stem, parts.preprocessing)
         self._store = self._open(ViewPlan(plan.kept_views, plan.augmentation, plan.seed))
-        self.batches = FeatureBatches(self._store, pictures, mix, repeats=repeats)
+        self.batches = FeatureBatches(self._store, pictures, mix, repeats=repeats, shape=parts.shape)
 
     def fill(self, view: View) -> None:
         missing = self._store.missing(self._pictures)

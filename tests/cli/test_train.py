@@ -77,6 +77,7 @@ def test_lines_tell_how_far_it_is_and_what_came_of_it(dataset, capsys):
         (["--fpir", "12"], "a rate between 0 and 1", "1%"),
         (["--catalog", "nowhere"], "expected --catalog to be a folder", ""),
         (["--size", "48", "--cut", "3"], "expected a stride", "16"),
+        (["--cut", "all", "--window", "0.8"], "expected --window beside", "--cut 16"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(dataset, tmp_path, monkeypatch, capsys, options, says, hint):

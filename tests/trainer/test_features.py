@@ -87,3 +87,22 @@ def test_batches_hold_views_of_their_labels_and_repeat_exactly(runner, folder, t
             assert (known == features.astype(np.float16)).all(axis=(1, 2, 3)).any()
     other = next(iter(batches.epoch(3)))
     assert not np.array_equal(other[0], first[0][0])
+
+
+def test_a_step_may_see_a_part_of_each_pictures_maps(runner, folder, tmp_path):
+    pictures = read_pictures(folder)
+    kept = store(runner, tmp_path, count=0)
+    kept.fill(pictures)
+    batches = FeatureBatches(kept, pictures, Mix(products=4, views=5), shape=(12, 12, 4))
+    ((x, labels),) = batches.epoch(0)
+    assert x.shape == (20, 12, 12, 4)
+    np.testing.assert_array_equal(next(iter(batches.epoch(0)))[0], x)
+    places = set()
+    for part, label in zip(x.astype(np.float16), labels, strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(
+            kept.plain(pictures, np.flatnonzero(pictures.labels == label)), (12, 12), axis=(1, 2)
+        )  # (pictures, top, left, channels, 12, 12)
+        same = (windows == part.transpose(2, 0, 1)).all(axis=(3, 4, 5))
+        assert same.any()
+        places |= {(int(top), int(left)) for _, top, left in np.argwhere(same)}
+    assert len(places) > 5

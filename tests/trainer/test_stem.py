@@ -93,7 +93,7 @@ def test_the_served_encoder_is_head_and_projected_features(weights, cut, pixels)
     tensor = parts.preprocessing.tensor(pixels)
     low = parts.stem.predict_on_batch(tensor) if parts.stem is not None else tensor
     pooled = in_batches(parts.pooled, [low])
-    start_head(parts, pooled)
+    np.testing.assert_allclose(start_head(parts, pooled), parts.network.predict_on_batch(low), atol=1e-5)
     unit = joint([pooled])
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1.0, atol=1e-5)
     served = encoder([parts], (unit, np.arange(5))).predict_on_batch(tensor)
@@ -103,6 +103,23 @@ def test_the_served_encoder_is_head_and_projected_features(weights, cut, pixels)
     head = parts.network.predict_on_batch(low)
     expected = np.concatenate([head, white], axis=1) / np.sqrt(2)
     np.testing.assert_allclose(served, expected, atol=1e-4)
+
+
+def test_steps_that_see_less_change_what_is_learned_not_what_is_served(weights, pixels):
+    whole = assemble(Network("MobileNetV2", size=64, weights=weights, cut="16", dimension=12, features=0.5))
+    part = assemble(Network("MobileNetV2", size=64, weights=weights, cut="16", dimension=12, features=0.5, window=0.75))
+    assert (whole.shape[:2], part.shape[:2]) == ((4, 4), (3, 3))
+    assert part.network.predict_on_batch(np.zeros((2, *part.shape), np.float32)).shape == (2, 6)
+    tensor = whole.preprocessing.tensor(pixels)
+    low = whole.stem.predict_on_batch(tensor)
+    pooled = in_batches(whole.pooled, [low])
+    np.testing.assert_array_equal(in_batches(part.pooled, [low]), pooled)
+    served = []
+    for parts in (whole, part):
+        start_head(parts, pooled)
+        served.append(encoder([parts], (joint([pooled]), np.arange(5))).predict_on_batch(tensor))
+    np.testing.assert_array_equal(*served)
+    assert len(part.slow) == len(whole.slow) > 0
 
 
 def test_members_are_served_with_their_heads_beside_the_features_of_all(weights, pixels):
