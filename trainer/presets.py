@@ -51,12 +51,12 @@ PRESETS: dict[str, Plan] = {
         Network(backbone="EfficientNetLite0", cut="all"), Schedule(epochs=20, learning_rate=1e-3), kept_views=4
     ),
     "fast": Plan(
-        Network(backbone="EfficientNetLite0"),
-        Schedule(epochs=8, learning_rate=1e-3, backbone_rate=0.5),
-        kept_views=6,
+        Network(backbone="EfficientNetLite0", window=6 / 7),
+        Schedule(epochs=7, learning_rate=1e-3, backbone_rate=0.5),
+        kept_views=4,
     ),
     "best": Plan(
-        Network(backbone="EfficientNetLite0", size=320, dimension=512, features=0.75, members=2),
+        Network(backbone="EfficientNetLite0", size=320, window=0.8, dimension=512, features=0.75, members=3),
         Schedule(epochs=12, learning_rate=1e-3, backbone_rate=0.5),
         kept_views=12,
     ),
