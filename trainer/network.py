@@ -175,12 +175,14 @@ def _parts(base: Backbone, wanted: Network) -> Parts:
     else:
         low = features if wanted.cut == "all" else at
         stem = keras.Model(model.inputs, low, name="stem")
-    shape = _seen(low.shape[1:], wanted.window) if stem is not None else low.shape[1:]
-    # Where steps see less than serving does, the layers above the cut have to take maps of any size.
-    source = keras.Input(low.shape[1:] if shape == low.shape[1:] else (None, None, shape[-1]), name="features")
     trunk = keras.Model(low, features, name="trunk") if low is not features else None
-    if trunk is not None and shape != low.shape[1:]:
-        trunk = keras.models.clone_model(trunk, keras.Input(source.shape[1:]), clone_function=lambda layer: layer)
+    whole = tuple(low.shape[1:])
+    shape = _seen(whole, wanted.window) if stem is not None else whole
+    source = keras.Input(whole, name="features")
+    if shape != whole:
+        # Steps see less than serving does: the layers above the cut have to take maps of any size.
+        source = keras.Input((None, None, whole[-1]), name="features")
+        trunk = keras.models.clone_model(trunk, source, clone_function=lambda layer: layer)
     frozen_norms = base.pretrained
     for layer in model.layers:
         if frozen_norms and isinstance(layer, layers.BatchNormalization):

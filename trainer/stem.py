@@ -144,9 +144,12 @@ class Runner:
         Yields:
             float32, shape (m, *shape).
         """
+
+        def prepared(job: Callable[[], NDArray[np.uint8]]) -> NDArray[np.float32]:
+            return self._preprocessing.tensor(job())
+
         if self._model is None:
-            tensors = ordered_map(lambda job: self._preprocessing.tensor(job()), jobs, default_threads(), ahead=4)
-            for tensor in tensors:
+            for tensor in ordered_map(prepared, jobs, default_threads(), ahead=4):
                 yield np.asarray(self._stem.predict_on_batch(tensor), np.float32)
             return
         with tempfile.TemporaryDirectory(prefix="itemrec-stem-") as folder:
@@ -155,7 +158,7 @@ class Runner:
             network = per_thread(lambda: open_network(file, "litert"))
 
             def work(job: Callable[[], NDArray[np.uint8]]) -> NDArray[np.float32]:
-                tensor = self._preprocessing.tensor(job())
+                tensor = prepared(job)
                 return np.concatenate([network().run(tensor[i : i + 1], 0) for i in range(len(tensor))])
 
             yield from ordered_map(work, jobs, default_threads(), ahead=4)
