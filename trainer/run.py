@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -16,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.catalog import Refusal
+from retrieval.disk import os_errors
 from retrieval.errors import UsageError
 from retrieval.preprocessing import Preprocessing
 from retrieval.text import printable
 from trainer.checkpoint import read_checkpoint, remove_checkpoint
 from trainer.dataset import Pictures, read_pictures
+from trainer.duration import Amounts, seconds_to_train
 from trainer.export import Export, export_litert
 from trainer.logs import EpochLog, ScalarLog
 from trainer.loop import Resume, train
@@ -29,13 +32,10 @@ from trainer.network import Parts, assemble, encoder, start_head
 from trainer.presets import Plan
 from trainer.readout import class_means, joint, unit_rows
 from trainer.sources import Source, open_source
-from trainer.validate import validator
+from trainer.validate import can_validate, validator
 from trainer.view import View
 
 _PARITY_PICTURES = 64
-
-_SECONDS_EACH = 25.0
-"""What a network takes however few pictures there are: built, traced, turned into LiteRT and compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,7 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
     started = time.perf_counter()
     material = _read(places, plan, view)
     pictures = material.pictures
+    _forget_more_members(places.run, plan.network.members)
     members: list[Parts] = []
     pooled: list[NDArray[np.float32]] = []
     logs: list[EpochLog] = []
@@ -156,7 +157,7 @@ def _member(
     parts = assemble(plan.network)
     source = open_source(parts, material.pictures, material.repeats, plan, places.cache, number)
     if number == 0:
-        _say_how_long(source, parts, plan, view)
+        view.estimate(seconds_to_train(source, parts, plan, _amounts(material, places, plan, resume)))
     source.fill(view)
     validate = validator(source, parts, material.validation, view)
     proxies = _start(parts, source, material, plan)
@@ -187,6 +188,15 @@ def _member(
 def member_folder(run: Path, number: int) -> Path:
     """Where a member of a training keeps its log and checkpoint: the first in the run directory itself."""
     return run if number == 0 else run / f"member-{number + 1}"
+
+
+def _forget_more_members(run: Path, members: int) -> None:
+    """Remove the logs and checkpoints that an earlier training there left of more networks than there will be."""
+    number = members
+    while (folder := member_folder(run, number)).is_dir():
+        with os_errors("write the run directory", folder):
+            shutil.rmtree(folder)
+        number += 1
 
 
 def forget_checkpoints(run: Path) -> None:
@@ -227,6 +237,8 @@ def _read(places: Places, plan: Plan, view: View) -> _Material:
     if has_splits and (places.dataset / "val").is_dir():
         validation = _pictures(places.dataset / "val", "Reading val", view)
         refused += validation.refused
+        if not can_validate(validation):
+            view.note("val holds no two photos of one product, or no two products: nothing is validated.")
     return _Material(pictures, repeats, validation, refused)
 
 
@@ -266,19 +278,13 @@ def _settle(run: Path, identity: str, resume: bool, view: View) -> int:
     return saved.epoch
 
 
-def _say_how_long(source: Source, parts: Parts, plan: Plan, view: View) -> None:
-    steps = sum(source.batches.steps(epoch) for epoch in range(plan.schedule.epochs))
-    each = steps * _step_seconds(parts, source.batches.size) + _SECONDS_EACH
-    view.estimate(source.seconds_to_fill() + plan.network.members * each)
-
-
-def _step_seconds(parts: Parts, size: int) -> float:
-    """A step goes forward and backward, which costs about three times a pass forward."""
-    batch = np.zeros((size, *parts.shape), np.float32)
-    parts.network.predict_on_batch(batch)
-    started = time.perf_counter()
-    parts.network.predict_on_batch(batch)
-    return 3.0 * (time.perf_counter() - started)
+def _amounts(material: _Material, places: Places, plan: Plan, resume: bool) -> Amounts:
+    validation = len(material.validation) if material.validation is not None else 0
+    done = 0
+    for number in range(plan.network.members) if resume else ():
+        saved = read_checkpoint(member_folder(places.run, number), _identity(material, plan, number))
+        done += saved.epoch if saved is not None else 0
+    return Amounts(len(material.pictures), validation, done)
 
 
 def _identity(material: _Material, plan: Plan, member: int) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.preprocessing import Preprocessing
 from trainer.augment import Views, make_views
 from trainer.batches import FeatureBatches, Mix, PixelBatches
 from trainer.dataset import Pictures
@@ -21,6 +24,7 @@ from trainer.view import View
 
 Array = NDArray[Any]
 _BATCH = 64
+_SAMPLE = 16
 
 
 class LabeledBatches(Batches, Protocol):
@@ -31,6 +35,22 @@ class LabeledBatches(Batches, Protocol):
     @property
     def size(self) -> int:
         """Pictures in a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Seconds, measured on a sample.
+
+    Attributes:
+        fill: of `Source.fill`.
+        look: to read one picture as serving sees it, and to run the stem on it; of a stem that has nothing left to do,
+            the reading alone.
+        draw: to draw the inputs of a batch.
+    """
+
+    fill: float
+    look: float
+    draw: float
 
 
 class Source(Protocol):
@@ -49,8 +69,8 @@ class Source(Protocol):
     def inputs(self, pictures: Pictures, view: View) -> Array:
         """The network's input for other pictures, shape (m, ...)."""
 
-    def seconds_to_fill(self) -> float:
-        """How long `fill` will take, from a sample."""
+    def costs(self) -> Costs:
+        """How long what it does takes, from a sample."""
 
 
 def open_source(
@@ -89,9 +109,12 @@ class _Features:
             store.fill(pictures, advance=view.advance)
         return store.plain(pictures)
 
-    def seconds_to_fill(self) -> float:
+    def costs(self) -> Costs:
         missing = self._store.missing(self._pictures)
-        return len(missing) * self._store.seconds_each(self._pictures, missing) if missing else 0.0
+        if not missing:  # the stem is not even converted then, which would take longer than to run it on a sample
+            return Costs(0.0, _seconds_to_read(self._pictures, self._parts.preprocessing), 0.0)
+        each = self._store.seconds_each(self._pictures, missing)
+        return Costs(len(missing) * each, each / (1 + self._store.count), 0.0)
 
     def _open(self, plan: ViewPlan) -> FeatureStore:
         return FeatureStore(self._cache, self._runner, self._parts.preprocessing, plan)
@@ -120,10 +143,21 @@ class _Pixels:
         view.stage("Reading val", None)
         return np.concatenate(list(self._tensors(pictures)))
 
-    def seconds_to_fill(self) -> float:
-        return 0.0
+    def costs(self) -> Costs:
+        started = time.perf_counter()
+        next(self.batches.epoch(0))
+        draw = time.perf_counter() - started
+        return Costs(0.0, _seconds_to_read(self._pictures, self._preprocessing), draw)
 
     def _tensors(self, pictures: Pictures) -> Iterator[Array]:
         for start in range(0, len(pictures), _BATCH):
             rows = range(start, min(start + _BATCH, len(pictures)))
             yield self._preprocessing.tensor(pictures.pixels(self._preprocessing, rows))
+
+
+def _seconds_to_read(pictures: Pictures, preprocessing: Preprocessing) -> float:
+    """For one picture, from a sample of them."""
+    sample = pictures.spread(_SAMPLE)
+    started = time.perf_counter()
+    pictures.pixels(preprocessing, sample)
+    return (time.perf_counter() - started) / len(sample)

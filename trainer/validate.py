@@ -19,23 +19,26 @@ _MOST = 2_000
 """Photos to validate on: all their pairs are compared after each epoch."""
 
 
+def can_validate(pictures: Pictures) -> bool:
+    """Whether they hold two photos of one product, and two products."""
+    return int(np.bincount(pictures.labels).max()) >= 2 and len(pictures.products) >= 2
+
+
 def validator(
     source: Source, parts: Parts, pictures: Pictures | None, view: View
 ) -> Callable[[Any], tuple[float, float]] | None:
     """A function that measures the network: (VAL at FAR 1 %, share of photos whose nearest other is of their product).
 
-    None without photos, or where they hold no same or no different pair.
+    None without photos, or where `can_validate` says no.
     """
     if pictures is None:
         return None
     pictures = pictures.only(pictures.spread(_MOST))
-    labels = pictures.labels
-    counts = np.bincount(labels)
-    if counts.max() < 2 or len(pictures.products) < 2:
-        view.note("val holds no two photos of one product, or no two products: nothing is validated.")
+    if not can_validate(pictures):
         return None
+    labels = pictures.labels
     inputs = source.inputs(pictures, view)
-    paired = counts[labels] >= 2
+    paired = np.bincount(labels)[labels] >= 2
 
     def measure(network: Any) -> tuple[float, float]:
         vectors = in_batches(network, (inputs[i : i + 64] for i in range(0, len(inputs), 64)))

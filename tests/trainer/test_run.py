@@ -140,6 +140,7 @@ def test_members_are_served_as_one_and_resume_where_one_of_them_was_stopped(data
     pixels = whole.preprocessing.tensor(whole.pictures.pixels(whole.preprocessing))
     served = run_litert(whole.export.model, pixels)
     np.testing.assert_allclose(served, run_litert(resumed.export.model, pixels), atol=1e-5)
+    assert watcher.seconds[0] > 0
     logs = [(tmp_path / "a" / "run" / place / "log.jsonl").read_text() for place in (".", "member-2")]
     assert [log.count("\n") for log in logs] == [3, 3]
     assert logs[0] != logs[1]
@@ -148,6 +149,16 @@ def test_members_are_served_as_one_and_resume_where_one_of_them_was_stopped(data
     assert "6 of 6 epochs of 2 networks" in text
     forget_checkpoints(tmp_path / "a" / "run")
     assert not list((tmp_path / "a").rglob("checkpoint.npz"))
+    learn(places(dataset, tmp_path / "a"), plan_of(weights), Watcher())
+    assert not (tmp_path / "a" / "run" / "member-2").exists()  # there is one network now
+
+
+def test_a_val_of_single_photos_is_said_once_and_validates_nothing(weights, tmp_path):
+    folder = write_dataset(tmp_path / "data", splits={"train": 6, "val": 1})
+    watcher = Watcher()
+    learn(places(folder, tmp_path), plan_of(weights, members=2), watcher)
+    assert sum("nothing is validated" in note for note in watcher.notes) == 1
+    assert {log.val_at_far for log in watcher.epochs} == {None}
 
 
 @pytest.mark.parametrize("cut", ["all", "none"])
