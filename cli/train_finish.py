@@ -14,6 +14,11 @@ from retrieval.errors import UsageError
 from retrieval.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from retrieval.calibration import Calibration
     from retrieval.evaluation import Calibrated, Photos, Target
     from trainer.run import Places, Trained
@@ -76,7 +81,7 @@ def finish(
         record = trained.record | {"preset": preset, "int8": place != out}
         with tempfile.TemporaryDirectory(prefix="itemrec-train-") as folder:
             draft = _write(Path(folder) / "draft", place.name, encoder, trained, record, None, "", overwrite=False)
-            judged = _judge(draft, places, target)
+            judged = _judge(draft, places, target, trained.known if place == out else {})
         seconds = round(record["seconds"] + time.perf_counter() - started, 1)
         record["seconds_with_calibration"] = seconds
         text = card(place.name, record, judged.calibration, judged.warnings)
@@ -116,7 +121,7 @@ def _write(
     )
 
 
-def _judge(bundle: Bundle, places: Places, target: Target | None) -> Judged:
+def _judge(bundle: Bundle, places: Places, target: Target | None, known: Mapping[str, NDArray[np.float32]]) -> Judged:
     from retrieval.catalog import read_catalog
     from retrieval.evaluation import gather_folder
     from retrieval.evaluation.recognize import nearest_distances
@@ -129,15 +134,15 @@ def _judge(bundle: Bundle, places: Places, target: Target | None) -> Judged:
 
     def gather(folder: Path, name: str) -> Photos:
         with render.progress(f"Embedding {name}", read_catalog(folder).count()) as shown:
-            return gather_folder(folder, bundle, notify=lambda done, _: shown.update(done))
+            return gather_folder(folder, bundle, known=known, notify=lambda done, _: shown.update(done))
 
     photos, gallery = gather(val, "val"), gather(places.dataset / "train", "train")
     own, rival = nearest_distances(photos, gallery)
     rates = pair_rates(photos.vectors, photos.labels, thresholds=(), far_targets=(0.01, 0.001))
     calibration, warnings = _calibrate(photos, gallery, target)
     same = [at.accepted_same / at.same if at.same and at.threshold is not None else None for at in rates.at_far]
-    known = own < float("inf")
-    top1 = float((own[known] < rival[known]).mean()) if known.any() else None
+    in_gallery = own < float("inf")
+    top1 = float((own[in_gallery] < rival[in_gallery]).mean()) if in_gallery.any() else None
     return Judged(calibration, top1, same[0], same[1], tuple(warnings), _speed(bundle))
 
 

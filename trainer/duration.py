@@ -13,14 +13,13 @@ from trainer.network import Parts
 from trainer.presets import Plan
 from trainer.sources import Source
 
-_STEP = 3.0
-"""A step goes forward and backward, which costs about three times a pass forward."""
+_STEP, _SECONDS_A_STEP = 3.4, 0.02
+"""A step goes forward and backward, which costs about three times a pass forward and something for the optimizer; and
+there are the losses, however small the network is."""
 
-_SECONDS_ONCE = 10.0
-"""The encoder built, turned into LiteRT and compared, and the thresholds chosen, however few pictures there are."""
-
-_SECONDS_EACH = 10.0
-"""A network built and traced, however few pictures there are."""
+_SECONDS_ONCE, _SECONDS_EACH = 15.0, 12.0
+"""However few pictures there are: the encoder built, turned into LiteRT and compared; and each network built, traced,
+and begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +46,17 @@ def seconds_to_train(source: Source, parts: Parts, plan: Plan, amounts: Amounts)
         plan: the recipe.
         amounts: how much there is to do.
     """
-    costs, network = source.costs(), plan.network
-    members, epochs = network.members, network.members * plan.schedule.epochs
+    costs, members = source.costs(), plan.network.members
     part, whole = _forward_seconds(parts, source.batches.size)
-    steps = sum(source.batches.steps(epoch) for epoch in range(plan.schedule.epochs)) * members
-    left = 1 - amounts.done / epochs
-    learning = left * (steps * (_STEP * part + costs.draw) + epochs * amounts.validation * whole)
-    # The head and the proxies begin where the features are; these are projected in the end.
-    passes = members * ((network.head == "linear" and parts.pretrained) + (network.features > 0))
-    # Calibrating embeds val, and train as the gallery, with all that is served.
-    looks = amounts.validation + (amounts.pictures + amounts.validation if amounts.validation else 0)
-    served = (amounts.pictures + amounts.validation) * members * whole if amounts.validation else 0.0
-    rest = passes * amounts.pictures * whole + looks * costs.look + served
-    return costs.fill + learning + rest + _SECONDS_ONCE + members * _SECONDS_EACH
+    steps = sum(source.batches.steps(epoch) for epoch in range(plan.schedule.epochs))
+    epochs = steps * (_STEP * part + _SECONDS_A_STEP + costs.draw) + plan.schedule.epochs * amounts.validation * whole
+    left = members * epochs * (1 - amounts.done / (members * plan.schedule.epochs))
+    # What is kept of all pictures is read out in the end, and of some of them where a head begins there.
+    passes = members * amounts.pictures * whole
+    # Val is looked at to validate and to calibrate; then train's pictures are read once more.
+    looks = amounts.validation * (2 * costs.look + members * whole)
+    looks += amounts.pictures * costs.read if amounts.validation else 0.0
+    return costs.fill + left + passes + looks + _SECONDS_ONCE + members * _SECONDS_EACH
 
 
 def _forward_seconds(parts: Parts, size: int) -> tuple[float, float]:

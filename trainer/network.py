@@ -126,32 +126,42 @@ def start_head(parts: Parts, features: NDArray[np.float32]) -> NDArray[np.float3
     return unit_rows(features @ kernel)
 
 
-def encoder(members: Sequence[Parts], seen: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None) -> Any:
-    """The network that will be served: pictures (n, size, size, 3) -> unit embeddings (n, d).
+def readout(members: Sequence[Parts], seen: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None) -> Any:
+    """What is served above the pooled features: those of each member (n, c) -> unit embeddings (n, d).
 
     Args:
         members: trained, above the same stem.
         seen: what decides how features are projected: `trainer.readout.joint` pooled features of the training
             pictures, shape (n, c), and the product of each, shape (n,). None for the heads alone.
     """
+    pooled = [keras.Input(parts.pooled.output.shape[1:], name=f"pooled_{i}") for i, parts in enumerate(members)]
+    # A head that learned without unit length is served with it; where it has it already this changes nothing.
+    heads = [
+        layers.UnitNormalization()(keras.Model(parts.pooled.output, parts.network.output)(features))
+        for parts, features in zip(members, pooled, strict=True)
+    ]
+    embeddings = _together(heads)  # (n, d)
+    if seen is not None:
+        mean, matrix = projection(*seen, members[0].dimension - embeddings.shape[-1])
+        unit = [layers.UnitNormalization()(features) for features in pooled]
+        project = layers.Dense(matrix.shape[1], name="projection")
+        projected = project(layers.Concatenate()(unit) if len(unit) > 1 else unit[0])
+        project.set_weights([matrix, -mean @ matrix])
+        embeddings = _together([embeddings, layers.UnitNormalization()(projected)])
+    return keras.Model(pooled, embeddings, name="readout")
+
+
+def encoder(members: Sequence[Parts], above: Any) -> Any:
+    """The network that will be served: pictures (n, size, size, 3) -> unit embeddings (n, d).
+
+    Args:
+        members: trained, above the same stem.
+        above: their `readout`.
+    """
     first = members[0]
     pictures = keras.Input((first.preprocessing.height, first.preprocessing.width, 3), name="pictures")
     low = first.stem(pictures) if first.stem is not None else pictures
-    heads, pooled = [], []
-    for parts in members:
-        both = keras.Model(parts.network.inputs, [parts.network.output, parts.pooled.output])
-        head, features_of_it = both(low)
-        # A head that learned without unit length is served with it; where it has it already this changes nothing.
-        heads.append(layers.UnitNormalization()(head))
-        pooled.append(layers.UnitNormalization()(features_of_it))
-    embeddings = _together(heads)  # (n, d)
-    if seen is not None:
-        mean, matrix = projection(*seen, first.dimension - embeddings.shape[-1])
-        project = layers.Dense(matrix.shape[1], name="projection")
-        projected = project(layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0])
-        project.set_weights([matrix, -mean @ matrix])
-        embeddings = _together([embeddings, layers.UnitNormalization()(projected)])
-    return keras.Model(pictures, embeddings, name="encoder")
+    return keras.Model(pictures, above([parts.pooled(low) for parts in members]), name="encoder")
 
 
 def _together(parts: Sequence[Tensor]) -> Tensor:
@@ -188,7 +198,7 @@ def _parts(base: Backbone, wanted: Network) -> Parts:
         if frozen_norms and isinstance(layer, layers.BatchNormalization):
             layer.trainable = False  # statistics of small batches of few products would spoil it
     trunk_out = trunk(source) if trunk is not None else source
-    pooled_model = keras.Model(source, trunk_out, name="pooled")
+    pooled_model = keras.Model(source, trunk_out)
     network = keras.Model(source, _head(trunk_out, wanted), name="network")
     slow = (
         frozenset(v.path for v in trunk.trainable_variables) if trunk is not None and base.pretrained else frozenset()
@@ -230,6 +240,6 @@ def _small(wanted: Network) -> Parts:
         )
     preprocessing = Preprocessing(wanted.size, wanted.size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     model = small_cnn(size=wanted.size, dimension=_head_width(wanted), dropout=wanted.dropout or 0.1)
-    pooled = keras.Model(model.inputs, model.get_layer("statistics").output, name="pooled")
+    pooled = keras.Model(model.inputs, model.get_layer("statistics").output)
     shape = tuple(model.input_shape[1:])
     return Parts(preprocessing, None, pooled, model, shape, frozenset(), False, _served(wanted))

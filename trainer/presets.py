@@ -52,7 +52,7 @@ PRESETS: dict[str, Plan] = {
     ),
     "fast": Plan(
         Network(backbone="EfficientNetLite0", window=6 / 7),
-        Schedule(epochs=7, learning_rate=1e-3, backbone_rate=0.5),
+        Schedule(epochs=8, learning_rate=1e-3, backbone_rate=0.5),
         kept_views=4,
     ),
     "best": Plan(

@@ -28,7 +28,7 @@ from trainer.export import Export, export_litert
 from trainer.logs import EpochLog, ScalarLog
 from trainer.loop import Resume, train
 from trainer.losses import build_losses
-from trainer.network import Parts, assemble, encoder, start_head
+from trainer.network import Parts, assemble, encoder, readout, start_head
 from trainer.presets import Plan
 from trainer.readout import class_means, joint, unit_rows
 from trainer.sources import Source, open_source
@@ -36,6 +36,10 @@ from trainer.validate import can_validate, validator
 from trainer.view import View
 
 _PARITY_PICTURES = 64
+_BATCH = 1024
+
+_START_PICTURES, _START_EACH = 1_000, 5
+"""Pictures that decide where a head begins, at least; and how many for each product, and for each of its units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class Trained:
         dimension: of its embeddings.
         record: how it was trained; JSON values.
         pictures: that it learned from.
+        known: embeddings (d,) of the training pictures by their SHA-256, from what is kept of them; empty where
+            training needed none.
         refused: files that could not be read.
     """
 
@@ -75,6 +81,7 @@ class Trained:
     dimension: int
     record: dict[str, Any]
     pictures: Pictures
+    known: dict[str, NDArray[np.float32]]
     refused: tuple[Refusal, ...]
 
 
@@ -114,12 +121,14 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
         parts, source, its_logs = _member(number, material, places, plan, view, resume=resume)
         members.append(parts)
         logs += its_logs
-        if plan.network.features:
+        if plan.network.features or material.validation is not None:
             pooled.append(source.plain(parts.pooled))
 
     view.stage("Finishing", None)
     preprocessing = members[0].preprocessing
-    served = encoder(members, (joint(pooled), pictures.labels) if pooled else None)
+    above = readout(members, (joint(pooled), pictures.labels) if plan.network.features else None)
+    vectors = above.predict(pooled, batch_size=_BATCH, verbose=0) if pooled else np.zeros((0, 0), np.float32)
+    served = encoder(members, above)
     probes = pictures.pixels(preprocessing, pictures.spread(_PARITY_PICTURES))
     export = export_litert(served, preprocessing, probes)
     dimension = int(served.output.shape[-1])
@@ -142,7 +151,8 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
         },
         "versions": {name: version(name) for name in ("itemrec", "keras", "numpy", "pillow")},
     }
-    return Trained(served, export, preprocessing, dimension, record, pictures, material.refused)
+    known = dict(zip(pictures.hashes, vectors, strict=False))
+    return Trained(served, export, preprocessing, dimension, record, pictures, known, material.refused)
 
 
 def _member(
@@ -261,8 +271,11 @@ def _start(parts: Parts, source: Source, material: _Material, plan: Plan) -> NDA
     """Begin where the frozen features already are, instead of at random; returns where the proxies begin."""
     if plan.network.head != "linear" or not parts.pretrained:
         return None
-    first = start_head(parts, source.plain(parts.pooled))
-    return unit_rows(class_means(first, material.pictures.labels)) if plan.network.unit else None
+    labels = material.pictures.labels
+    units = parts.network.get_layer("head").units
+    rows = material.pictures.spread(max(_START_PICTURES, _START_EACH * source.batches.products, _START_EACH * units))
+    first = start_head(parts, source.plain(parts.pooled, rows))
+    return unit_rows(class_means(first, labels[rows])) if plan.network.unit else None
 
 
 def _settle(run: Path, identity: str, resume: bool, view: View) -> int:

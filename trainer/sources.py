@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,12 +43,13 @@ class Costs:
 
     Attributes:
         fill: of `Source.fill`.
-        look: to read one picture as serving sees it, and to run the stem on it; of a stem that has nothing left to do,
-            the reading alone.
+        read: to read one picture as serving sees it.
+        look: the same, and to run the stem on it; 0 more for a stem that has looked at everything already.
         draw: to draw the inputs of a batch.
     """
 
     fill: float
+    read: float
     look: float
     draw: float
 
@@ -63,8 +64,8 @@ class Source(Protocol):
     def fill(self, view: View) -> None:
         """Compute what has to be there first."""
 
-    def plain(self, model: Any) -> NDArray[np.float32]:
-        """What a model makes of every training picture as serving sees it, shape (n, d)."""
+    def plain(self, model: Any, rows: Sequence[int] | None = None) -> NDArray[np.float32]:
+        """What a model makes of some training pictures (all by default) as serving sees them, shape (n, d)."""
 
     def inputs(self, pictures: Pictures, view: View) -> Array:
         """The network's input for other pictures, shape (m, ...)."""
@@ -98,8 +99,8 @@ class _Features:
             view.stage(f"Looking at pictures in {1 + self._store.count} views", len(missing))
             self._store.fill(self._pictures, advance=view.advance)
 
-    def plain(self, model: Any) -> NDArray[np.float32]:
-        return in_batches(model, self._store.batches(self._pictures))
+    def plain(self, model: Any, rows: Sequence[int] | None = None) -> NDArray[np.float32]:
+        return in_batches(model, self._store.batches(self._pictures if rows is None else self._pictures.only(rows)))
 
     def inputs(self, pictures: Pictures, view: View) -> Array:
         store = self._open(ViewPlan(0, Views(), 0))
@@ -111,10 +112,11 @@ class _Features:
 
     def costs(self) -> Costs:
         missing = self._store.missing(self._pictures)
-        if not missing:  # the stem is not even converted then, which would take longer than to run it on a sample
-            return Costs(0.0, _seconds_to_read(self._pictures, self._parts.preprocessing), 0.0)
+        read = _seconds_to_read(self._pictures, self._parts.preprocessing)
+        if not missing:  # to convert the stem for a sample would take longer than all that is left for it to do
+            return Costs(0.0, read, read, 0.0)
         each = self._store.seconds_each(self._pictures, missing)
-        return Costs(len(missing) * each, each / (1 + self._store.count), 0.0)
+        return Costs(len(missing) * each, read, max(read, each / (1 + self._store.count)), 0.0)
 
     def _open(self, plan: ViewPlan) -> FeatureStore:
         return FeatureStore(self._cache, self._runner, self._parts.preprocessing, plan)
@@ -136,8 +138,8 @@ class _Pixels:
     def fill(self, view: View) -> None:
         pass
 
-    def plain(self, model: Any) -> NDArray[np.float32]:
-        return in_batches(model, self._tensors(self._pictures))
+    def plain(self, model: Any, rows: Sequence[int] | None = None) -> NDArray[np.float32]:
+        return in_batches(model, self._tensors(self._pictures if rows is None else self._pictures.only(rows)))
 
     def inputs(self, pictures: Pictures, view: View) -> Array:
         view.stage("Reading val", None)
@@ -147,7 +149,8 @@ class _Pixels:
         started = time.perf_counter()
         next(self.batches.epoch(0))
         draw = time.perf_counter() - started
-        return Costs(0.0, _seconds_to_read(self._pictures, self._preprocessing), draw)
+        read = _seconds_to_read(self._pictures, self._preprocessing)
+        return Costs(0.0, read, read, draw)
 
     def _tensors(self, pictures: Pictures) -> Iterator[Array]:
         for start in range(0, len(pictures), _BATCH):

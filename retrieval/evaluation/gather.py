@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval import images
 from retrieval.bundle import Bundle
@@ -18,7 +20,7 @@ from retrieval.recognizer import EmbeddedPhoto, embed_photos
 from retrieval.store import Index, Manifest, VectorStore
 from retrieval.text import printable
 from retrieval.types import SPLITS, CatalogImage, IndexedImage, Point
-from retrieval.workers import default_threads
+from retrieval.workers import default_threads, ordered_map
 
 Notify = Callable[[int, int], None]
 """Told how many pictures are done, and of how many."""
@@ -50,12 +52,19 @@ def split_folder(data: Path, split: str) -> Path:
     )
 
 
-def gather_folder(folder: Path, bundle: Bundle, *, notify: Notify | None = None) -> Photos:
+def gather_folder(
+    folder: Path,
+    bundle: Bundle,
+    *,
+    known: Mapping[str, NDArray[np.float32]] | None = None,
+    notify: Notify | None = None,
+) -> Photos:
     """Embed every photo of a folder of product folders (or of a table, as `read_catalog` reads them).
 
     Args:
         folder: a split, or a catalog.
         bundle: the model.
+        known: embeddings (d,) that the model is known to give, by the SHA-256 of the file; the rest is embedded.
         notify: told how far it is.
 
     Raises:
@@ -71,29 +80,40 @@ def gather_folder(folder: Path, bundle: Bundle, *, notify: Notify | None = None)
         else:
             pictures.append(entry)
     hashes: dict[int, tuple[str, int]] = {}
+    vectors: dict[int, NDArray[np.float32]] = {}
 
-    def reader(number: int, picture: CatalogImage) -> Callable[[], bytes]:
-        def read() -> bytes:
-            data = images.read_file(picture.file, root=catalog.root)
-            hashes[number] = images.content_hash(data), perceptual_hash(data)
-            return data
+    def bytes_of(number: int) -> bytes:
+        data = images.read_file(pictures[number].file, root=catalog.root)
+        hashes[number] = images.content_hash(data), perceptual_hash(data)
+        return data
 
-        return read
+    def recall(number: int) -> NDArray[np.float32] | None:
+        try:
+            bytes_of(number)
+        except ImageError:  # its reason is told where it is embedded
+            return None
+        return known.get(hashes[number][0]) if known else None
 
-    photos = [(picture.image, reader(i, picture)) for i, picture in enumerate(pictures)]
-    kept: list[int] = []
-    vectors: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
-    done = 0
-    for chunk in embed_photos(photos, bundle) if photos else ():
-        for result in chunk:
-            if isinstance(result, EmbeddedPhoto):
-                kept.append(done)
-                vectors.append(result.vector)
-            else:
-                refused.append(Refusal.of(pictures[done], result.error))
-            done += 1
-        if notify:
+    def embedded() -> Iterator[tuple[int, NDArray[np.float32] | ImageError]]:
+        rest = list(range(len(pictures)))
+        if known:
+            found = [*ordered_map(recall, rest, default_threads())]
+            yield from ((number, vector) for number, vector in enumerate(found) if vector is not None)
+            rest = [number for number in rest if found[number] is None]
+        numbers = iter(rest)
+        photos = [(pictures[number].image, partial(bytes_of, number)) for number in rest]
+        for chunk in embed_photos(photos, bundle) if photos else ():
+            for result, number in zip(chunk, numbers, strict=False):
+                yield number, result.vector if isinstance(result, EmbeddedPhoto) else result.error
+
+    for done, (number, result) in enumerate(embedded(), start=1):
+        if isinstance(result, ImageError):
+            refused.append(Refusal.of(pictures[number], result))
+        else:
+            vectors[number] = result
+        if notify and (done % 64 == 0 or done == len(pictures)):
             notify(done, len(pictures))
+    kept = sorted(vectors)
     if not kept:
         raise CatalogError(
             f"expected at least one readable photo in {printable(folder)}, received none"
@@ -104,7 +124,7 @@ def gather_folder(folder: Path, bundle: Bundle, *, notify: Notify | None = None)
         catalog.root,
         tuple(pictures[i].image for i in kept),
         np.array([pictures[i].product_id for i in kept]),
-        np.stack(vectors),
+        np.stack([vectors[i] for i in kept]),
         tuple(hashes[i][0] for i in kept),
         np.array([hashes[i][1] for i in kept], np.uint64),
         np.ones(len(kept), bool),

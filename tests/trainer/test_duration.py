@@ -1,5 +1,6 @@
 """How long a training is said to take: what it does, times what that takes here."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,9 +12,11 @@ from trainer.network import Network
 from trainer.presets import Plan
 from trainer.sources import Costs
 
-FREE = Costs(0.0, 0.0, 0.0)
+FREE = Costs(0.0, 0.0, 0.0, 0.0)
 STEPS, EPOCHS, PART, WHOLE = 10, 4, 0.2, 0.01
 FIXED = duration._SECONDS_ONCE + duration._SECONDS_EACH
+LEARN = STEPS * EPOCHS * (duration._STEP * PART + duration._SECONDS_A_STEP)
+PASS = 100 * WHOLE
 
 
 @pytest.fixture(autouse=True)
@@ -21,40 +24,38 @@ def pace(monkeypatch):
     monkeypatch.setattr(duration, "_forward_seconds", lambda parts, size: (PART, WHOLE))
 
 
-def seconds(amounts, *, costs=FREE, pretrained=False, **network):
+def seconds(validation=0, *, done=0, costs=FREE, members=1):
+    """For 100 pictures."""
     batches = SimpleNamespace(size=64, steps=lambda epoch: STEPS)
     source = SimpleNamespace(batches=batches, costs=lambda: costs)
-    plan = Plan(Network(**({"features": 0.0, "members": 1} | network)), Schedule(EPOCHS, 1e-3))
-    return seconds_to_train(source, SimpleNamespace(pretrained=pretrained), plan, amounts)
+    plan = Plan(Network(members=members), Schedule(EPOCHS, 1e-3))
+    return seconds_to_train(source, None, plan, Amounts(100, validation, done))
 
 
-def test_steps_go_forward_and_backward():
-    assert seconds(Amounts(100, 0)) == pytest.approx(FIXED + STEPS * EPOCHS * 3 * PART)
+def test_steps_go_forward_and_backward_and_all_pictures_are_read_out():
+    assert seconds() == pytest.approx(FIXED + LEARN + PASS)
 
 
 def test_batches_that_are_drawn_from_pictures_take_their_time_too():
-    drawn = seconds(Amounts(100, 0), costs=Costs(0.0, 0.0, 0.5))
-    assert drawn == pytest.approx(seconds(Amounts(100, 0)) + STEPS * EPOCHS * 0.5)
+    assert seconds(costs=replace(FREE, draw=0.5)) == pytest.approx(seconds() + STEPS * EPOCHS * 0.5)
 
 
 def test_views_are_computed_first():
-    assert seconds(Amounts(100, 0), costs=Costs(70.0, 0.0, 0.0)) == pytest.approx(seconds(Amounts(100, 0)) + 70.0)
+    assert seconds(costs=replace(FREE, fill=70.0)) == pytest.approx(seconds() + 70.0)
 
 
-def test_a_resumed_training_has_less_to_do():
-    whole, half = seconds(Amounts(100, 0)), seconds(Amounts(100, 0, done=EPOCHS // 2))
-    assert half == pytest.approx(FIXED + (whole - FIXED) / 2)
+def test_a_resumed_training_has_less_to_learn():
+    assert seconds(done=EPOCHS // 2) == pytest.approx(seconds() - LEARN / 2)
+    assert seconds(done=EPOCHS, members=2) == pytest.approx(seconds(members=2) - LEARN)
 
 
-def test_every_network_learns_and_passes_over_all_pictures():
-    one = seconds(Amounts(100, 0), features=0.5, pretrained=True)
-    assert one == pytest.approx(seconds(Amounts(100, 0)) + 2 * 100 * WHOLE)
-    three = seconds(Amounts(100, 0), features=0.5, pretrained=True, members=3)
-    assert three - duration._SECONDS_ONCE == pytest.approx(3 * (one - duration._SECONDS_ONCE))
+def test_every_network_learns_and_reads_out():
+    once = duration._SECONDS_ONCE
+    assert seconds(members=3) - once == pytest.approx(3 * (seconds() - once))
 
 
-def test_val_is_validated_on_each_epoch_and_calibrated_against_train():
-    look = 0.05
-    with_val = seconds(Amounts(100, 20), costs=Costs(0.0, look, 0.0))
-    learned = seconds(Amounts(100, 0))
-    assert with_val == pytest.approx(learned + EPOCHS * 20 * WHOLE + (20 + 100 + 20) * look + 120 * WHOLE)
+def test_val_is_looked_at_validated_on_and_calibrated_against_train():
+    costs = replace(FREE, look=0.05, read=0.002)
+    assert seconds(20, costs=costs) == pytest.approx(
+        seconds() + EPOCHS * 20 * WHOLE + 20 * (2 * 0.05 + WHOLE) + 100 * 0.002
+    )

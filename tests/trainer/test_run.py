@@ -94,6 +94,8 @@ def test_a_training_learns_exports_and_records(dataset, weights, tmp_path):
     assert trained.record["validation"] == 32
     pixels = trained.pictures.pixels(trained.preprocessing)
     vectors = run_litert(trained.export.model, trained.preprocessing.tensor(pixels))
+    kept = np.stack([trained.known[content] for content in trained.pictures.hashes])
+    np.testing.assert_allclose(kept, vectors, atol=2e-3)  # they were kept as float16
     distances = 2 - 2 * vectors @ vectors.T
     np.fill_diagonal(distances, np.inf)
     labels = trained.pictures.labels

@@ -7,7 +7,7 @@ import pytest
 from retrieval.errors import UsageError
 from retrieval.preprocessing import Preprocessing
 from tests.trainer.datasets import write_weights
-from trainer.network import Network, assemble, encoder, in_batches, start_head
+from trainer.network import Network, assemble, encoder, in_batches, readout, start_head
 from trainer.readout import discriminant, joint, whitening
 from trainer.stem import Runner, cut_points, point, taps
 
@@ -96,7 +96,7 @@ def test_the_served_encoder_is_head_and_projected_features(weights, cut, pixels)
     np.testing.assert_allclose(start_head(parts, pooled), parts.network.predict_on_batch(low), atol=1e-5)
     unit = joint([pooled])
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1.0, atol=1e-5)
-    served = encoder([parts], (unit, np.arange(5))).predict_on_batch(tensor)
+    served = encoder([parts], readout([parts], (unit, np.arange(5)))).predict_on_batch(tensor)
     mean, matrix = whitening(unit, 6)
     white = (unit - mean) @ matrix
     white /= np.linalg.norm(white, axis=1, keepdims=True)
@@ -117,7 +117,7 @@ def test_steps_that_see_less_change_what_is_learned_not_what_is_served(weights, 
     served = []
     for parts in (whole, part):
         start_head(parts, pooled)
-        served.append(encoder([parts], (joint([pooled]), np.arange(5))).predict_on_batch(tensor))
+        served.append(encoder([parts], readout([parts], (joint([pooled]), np.arange(5)))).predict_on_batch(tensor))
     np.testing.assert_array_equal(*served)
     assert len(part.slow) == len(whole.slow) > 0
 
@@ -129,7 +129,7 @@ def test_members_are_served_with_their_heads_beside_the_features_of_all(weights,
     low = first.stem.predict_on_batch(tensor)
     features = joint([in_batches(parts.pooled, [low]) for parts in (first, second)])
     labels = np.array([0, 0, 1, 1, 1])
-    served = encoder([first, second], (features, labels)).predict_on_batch(tensor)
+    served = encoder([first, second], readout([first, second], (features, labels))).predict_on_batch(tensor)
     assert first.dimension == 12 + 6
     heads = [parts.network.predict_on_batch(low) for parts in (first, second)]
     assert np.abs(heads[0] - heads[1]).max() > 1e-3
