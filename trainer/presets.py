@@ -51,9 +51,9 @@ PRESETS: dict[str, Plan] = {
         Network(backbone="EfficientNetLite0", cut="all"), Schedule(epochs=20, learning_rate=1e-3), kept_views=4
     ),
     "fast": Plan(
-        Network(backbone="EfficientNetLite0", window=6 / 7),
+        Network(backbone="EfficientNetLite0", size=256, window=0.75),
         Schedule(epochs=8, learning_rate=1e-3, backbone_rate=0.5),
-        kept_views=4,
+        kept_views=3,
     ),
     "best": Plan(
         Network(backbone="EfficientNetLite0", size=320, window=0.8, dimension=512, features=0.75, members=3),
