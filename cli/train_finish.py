@@ -132,11 +132,11 @@ def _judge(bundle: Bundle, places: Places, target: Target | None, known: Mapping
         reason = "There is no val/ to choose a threshold on: calibrate later, with itemrec calibrate --data DIR."
         return Judged(None, None, None, None, (reason,), _speed(bundle))
 
-    def gather(folder: Path, name: str) -> Photos:
+    def gather(folder: Path, name: str, known: Mapping[str, NDArray[np.float32]] | None = None) -> Photos:
         with render.progress(f"Embedding {name}", read_catalog(folder).count()) as shown:
             return gather_folder(folder, bundle, known=known, notify=lambda done, _: shown.update(done))
 
-    photos, gallery = gather(val, "val"), gather(places.dataset / "train", "train")
+    photos, gallery = gather(val, "val"), gather(places.dataset / "train", "train", known)
     own, rival = nearest_distances(photos, gallery)
     rates = pair_rates(photos.vectors, photos.labels, thresholds=(), far_targets=(0.01, 0.001))
     calibration, warnings = _calibrate(photos, gallery, target)

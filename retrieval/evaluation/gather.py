@@ -95,11 +95,12 @@ def gather_folder(
         return known.get(hashes[number][0]) if known else None
 
     def embedded() -> Iterator[tuple[int, NDArray[np.float32] | ImageError]]:
-        rest = list(range(len(pictures)))
-        if known:
-            found = [*ordered_map(recall, rest, default_threads())]
-            yield from ((number, vector) for number, vector in enumerate(found) if vector is not None)
-            rest = [number for number in rest if found[number] is None]
+        rest = [] if known else list(range(len(pictures)))
+        for number, vector in enumerate(ordered_map(recall, range(len(pictures)), default_threads()) if known else ()):
+            if vector is None:
+                rest.append(number)
+            else:
+                yield number, vector
         numbers = iter(rest)
         photos = [(pictures[number].image, partial(bytes_of, number)) for number in rest]
         for chunk in embed_photos(photos, bundle) if photos else ():
