@@ -113,7 +113,8 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
     started = time.perf_counter()
     material = _read(places, plan, view)
     pictures = material.pictures
-    _forget_more_members(places.run, plan.network.members)
+    if not resume:  # what is resumed may turn out to be another training, whose checkpoints stay
+        _forget_more_members(places.run, plan.network.members)
     members: list[Parts] = []
     pooled: list[NDArray[np.float32]] = []
     logs: list[EpochLog] = []
@@ -127,7 +128,9 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
     view.stage("Finishing", None)
     preprocessing = members[0].preprocessing
     above = readout(members, (joint(pooled), pictures.labels) if plan.network.features else None)
-    vectors = above.predict(pooled, batch_size=_BATCH, verbose=0) if pooled else np.zeros((0, 0), np.float32)
+    known = {}
+    if pooled:
+        known = dict(zip(pictures.hashes, above.predict(pooled, batch_size=_BATCH, verbose=0), strict=True))
     served = encoder(members, above)
     probes = pictures.pixels(preprocessing, pictures.spread(_PARITY_PICTURES))
     export = export_litert(served, preprocessing, probes)
@@ -151,7 +154,6 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
         },
         "versions": {name: version(name) for name in ("itemrec", "keras", "numpy", "pillow")},
     }
-    known = dict(zip(pictures.hashes, vectors, strict=False))
     return Trained(served, export, preprocessing, dimension, record, pictures, known, material.refused)
 
 

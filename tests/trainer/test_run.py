@@ -149,6 +149,9 @@ def test_members_are_served_as_one_and_resume_where_one_of_them_was_stopped(data
     text = card("m", whole.record | {"preset": "fast", "int8": False}, None, ())
     assert f"{whole.dimension} numbers out" in text
     assert "6 of 6 epochs of 2 networks" in text
+    with pytest.raises(UsageError, match="one of another"):
+        learn(places(dataset, tmp_path / "a"), plan_of(weights), Watcher(), resume=True)
+    assert (tmp_path / "a" / "run" / "member-2" / "checkpoint.npz").is_file()  # it was not this training's to forget
     forget_checkpoints(tmp_path / "a" / "run")
     assert not list((tmp_path / "a").rglob("checkpoint.npz"))
     learn(places(dataset, tmp_path / "a"), plan_of(weights), Watcher())
