@@ -127,6 +127,11 @@ def evaluate_command(
         require_threshold(by_hand, bundle.calibration)
 
     notes: list[str] = []
+    if learned := bundle.training.get("products"):
+        notes.append(
+            f"Strangers here are products of the gallery, left out of it. {bundle.name} learned {learned:,} products: "
+            "those among them are refused more often than products that no training saw."
+        )
     source, location, against = gather_gallery(
         gallery, dataset, place, bundle, images=manifest.images if manifest else None
     )

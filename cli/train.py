@@ -71,6 +71,17 @@ def train_command(
     patience: Annotated[
         int | None, typer.Option("--patience", min=0, help="Stop after so many epochs without a better val.")
     ] = None,
+    strangers: Annotated[
+        float | None,
+        typer.Option(
+            "--strangers",
+            min=0.0,
+            max=0.5,
+            metavar="SHARE",
+            help="Train once more without so many of the products, to see what strangers are taken for. "
+            "Default: 0.2 with best, else 0.",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of everything that is drawn.")] = None,
     far: Annotated[
         str | None, typer.Option("--far", metavar="RATE", help="Calibrate the threshold for this FAR instead.")
@@ -80,7 +91,8 @@ def train_command(
         typer.Option(
             "--fpir",
             metavar="RATE",
-            help="Photos of strangers that may get a name. Default: 5%, 10% or 20%, the first that val can bear.",
+            help="Calibrate it for the photos of strangers that may get a name. "
+            "Default: the fewest wrong answers where one photo in five is a stranger's.",
         ),
     ] = None,
     int8: Annotated[
@@ -155,7 +167,7 @@ def train_command(
             "members": members,
         },
         schedule={"epochs": epochs, "learning_rate": learning_rate, "patience": patience},
-        rest={"loss": loss, "seed": seed},
+        rest={"loss": loss, "seed": seed, "strangers": strangers},
         loss_options=loss_option or [],
     )
     from trainer.run import Places, learn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from retrieval.calibration import Calibration
-    from retrieval.evaluation import Calibrated, Photos, Target
+    from retrieval.calibration import Calibration, OperatingPoint
+    from retrieval.evaluation import Photos, Strangers, Target
     from trainer.run import Places, Trained
+    from trainer.strangers import Unseen
 
 FAR_TARGETS = (0.05, 0.01, 0.001)
 FPIR_TARGETS = (0.2, 0.1, 0.05, 0.01)
 
-STRICTEST = 0.05
-"""No stricter FPIR is chosen unasked: where products are near twins it would refuse most photos."""
+SEEN = "training saw the products that act as strangers in it; what it never saw gets a name more often (--strangers)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def finish(
         record = trained.record | {"preset": preset, "int8": place != out}
         with tempfile.TemporaryDirectory(prefix="itemrec-train-") as folder:
             draft = _write(Path(folder) / "draft", place.name, encoder, trained, record, None, "", overwrite=False)
-            judged = _judge(draft, places, target, trained.known if place == out else {})
+            judged = _judge(draft, places, target, trained.known if place == out else {}, trained.unseen)
         seconds = round(record["seconds"] + time.perf_counter() - started, 1)
         record["seconds_with_calibration"] = seconds
         text = card(place.name, record, judged.calibration, judged.warnings)
@@ -121,7 +121,13 @@ def _write(
     )
 
 
-def _judge(bundle: Bundle, places: Places, target: Target | None, known: Mapping[str, NDArray[np.float32]]) -> Judged:
+def _judge(
+    bundle: Bundle,
+    places: Places,
+    target: Target | None,
+    known: Mapping[str, NDArray[np.float32]],
+    unseen: Unseen | None,
+) -> Judged:
     from retrieval.catalog import read_catalog
     from retrieval.evaluation import gather_folder
     from retrieval.evaluation.recognize import nearest_distances
@@ -139,37 +145,71 @@ def _judge(bundle: Bundle, places: Places, target: Target | None, known: Mapping
     photos, gallery = gather(val, "val"), gather(places.dataset / "train", "train", known)
     own, rival = nearest_distances(photos, gallery)
     rates = pair_rates(photos.vectors, photos.labels, thresholds=(), far_targets=(0.01, 0.001))
-    calibration, warnings = _calibrate(photos, gallery, target)
+    calibration, warnings = _calibrate(photos, gallery, target, _strangers(gallery, unseen) if unseen else None)
     same = [at.accepted_same / at.same if at.same and at.threshold is not None else None for at in rates.at_far]
     in_gallery = own < float("inf")
     top1 = float((own[in_gallery] < rival[in_gallery]).mean()) if in_gallery.any() else None
     return Judged(calibration, top1, same[0], same[1], tuple(warnings), _speed(bundle))
 
 
-def _calibrate(photos: Photos, gallery: Photos, target: Target | None) -> tuple[Calibration | None, list[str]]:
+def _strangers(gallery: Photos, unseen: Unseen) -> Strangers:
+    """Train's photos by the network that did not see all products: those of the others are its gallery."""
+    import numpy as np
+
+    from retrieval.evaluation import Strangers
+
+    seen = [i for i, name in enumerate(gallery.content_hashes) if name in unseen.known]
+    photos = gallery.only(seen)
+    photos = replace(photos, vectors=np.stack([unseen.known[name] for name in photos.content_hashes]))
+    strange = np.isin(photos.labels, sorted(unseen.products))
+    return Strangers(photos.only(np.flatnonzero(strange)), photos.only(np.flatnonzero(~strange)))
+
+
+def _calibrate(
+    photos: Photos, gallery: Photos, target: Target | None, strangers: Strangers | None
+) -> tuple[Calibration | None, list[str]]:
     """The thresholds that val can bear, and one sentence for each that it cannot.
 
-    Without a target: the strictest FPIR that it can bear, since users ask "is it none of ours?"; else FAR 1 %.
+    Without a target: the one with the fewest wrong answers, where one photo in five shows a stranger, since users ask
+    "is it none of ours?"; where val cannot bear that, FAR 1 %.
     """
+    from retrieval.evaluation import STRANGERS, calibrate
     from retrieval.evaluation import Target as Goal
-    from retrieval.evaluation import calibrate
 
-    def at(goal: Target) -> Calibrated:
-        measured = f"val: {len(photos):,} photos of {len(photos.products):,} products, none of them trained on"
-        return calibrate(
-            photos, gallery, goal, measured_on=measured, far_targets=FAR_TARGETS, fpir_targets=FPIR_TARGETS
+    measured = f"val: {len(photos):,} photos of {len(photos.products):,} products"
+    if strangers is not None:
+        measured += (
+            f"; strangers: {len(strangers.photos):,} photos of {len(strangers.photos.products):,} products that a "
+            "training like it did not see"
         )
+    goals = [target] if target else [Goal("strangers", STRANGERS), Goal("far", 0.01)]
+    reasons: list[str] = []
+    for goal in goals:
+        try:
+            found = calibrate(
+                photos,
+                gallery,
+                goal,
+                measured_on=measured,
+                far_targets=FAR_TARGETS,
+                fpir_targets=FPIR_TARGETS,
+                strangers=strangers,
+            )
+        except UsageError as error:
+            reasons.append(error.message)
+            continue
+        if found.refusal and goal is not goals[-1]:
+            continue
+        calibration = found.calibration
+        if strangers is None:
+            points = (_noted(point, SEEN) if point.fpir is not None else point for point in calibration.points)
+            calibration = replace(calibration, points=tuple(points))
+        return calibration, [*([found.refusal] if found.refusal else []), *found.left_out]
+    return None, reasons[-1:]
 
-    try:
-        found = at(target or Goal("far", 0.01))
-        borne = {point.name for point in found.calibration.points}
-        for value in sorted(FPIR_TARGETS) if target is None else ():
-            if value >= STRICTEST and f"fpir={value:g}" in borne:
-                found = at(Goal("fpir", value))
-                break
-    except UsageError as error:
-        return None, [error.message]
-    return found.calibration, [*([found.refusal] if found.refusal else []), *found.left_out]
+
+def _noted(point: OperatingPoint, note: str) -> OperatingPoint:
+    return replace(point, note=f"{point.note} {note}".strip() if point.note else note)
 
 
 def _speed(bundle: Bundle) -> float:
@@ -260,10 +300,27 @@ def _print(written: list[tuple[Bundle, Judged]], trained: Trained, places: Place
     if judged.top1 is not None:
         render.table(["on val", "R@1", "VAL at FAR 1 %", "VAL at FAR 0.1 %", "a picture"], rows, right=[1, 2, 3, 4])
     if judged.calibration is not None:
-        point = judged.calibration.point(judged.calibration.chosen)
-        render.emit(f"Threshold {point.threshold:.3f} (squared L2), chosen for {point.name} on val.")
+        for line in _threshold(judged.calibration, trained.unseen is not None):
+            render.emit(line)
     render.emit(f"Next: itemrec index CATALOG --model {printable(bundle.path)}")
     render.say(f"Logs: tensorboard --logdir {printable(places.run)}")
+
+
+def _threshold(calibration: Calibration, unseen: bool) -> list[str]:
+    """What queries will use, and what it does to photos of catalog products and of others."""
+    from retrieval.evaluation.summary import spoken
+
+    point = calibration.point(calibration.chosen)
+    lines = [f"Threshold {point.threshold:.3f} (squared L2): {spoken(point.name)}, chosen on val."]
+    if point.fnir is not None and point.fpir is not None:
+        kind = "products that no training saw" if unseen else "products that training saw, left out of the gallery"
+        lines.append(
+            f"It finds {100 * (1 - point.fnir):.0f} of 100 photos; of 100 photos of {kind}, {100 * point.fpir:.0f} "
+            "get a name."
+        )
+    if not unseen:
+        lines.append("Products that no training saw get a name more often; --strangers 0.2 measures how often.")
+    return lines
 
 
 def _share(value: float | None) -> str:

@@ -101,11 +101,11 @@ class FarChoice:
 
 @dataclass(frozen=True, slots=True)
 class FpirChoice:
-    """A threshold chosen for an FPIR.
+    """A threshold chosen by what it does to photos of known and unknown products.
 
     Attributes:
-        name: ``fpir=0.05``.
-        target: the FPIR to keep.
+        name: ``fpir=0.05``, or ``strangers=0.2`` for the fewest errors with so many unknown ones.
+        target: the FPIR to keep, or the share of photos that show unknown products.
         threshold: squared L2; None when no threshold keeps it.
         measured: on the photos it was chosen on, hence optimistic elsewhere; None without a threshold.
         refusal: why the data cannot bear this claim, one sentence; empty when they can.
@@ -248,6 +248,50 @@ def choose_by_fpir(
     return tuple(choices)
 
 
+def choose_by_errors(
+    known: NDArray[np.floating],
+    known_labels: Labels,
+    unknown: NDArray[np.floating],
+    unknown_labels: Labels,
+    share: float,
+) -> FpirChoice:
+    """The threshold at which the fewest photos are answered wrong, where a share of them shows unknown products.
+
+    A known photo is answered wrong when its product is not found, an unknown one when it gets a name. The threshold
+    lies halfway between the two photos that bound it; of several equally good ones it is the middle one.
+
+    Args:
+        known: as in `choose_by_fpir`.
+        known_labels: likewise.
+        unknown: likewise.
+        unknown_labels: likewise.
+        share: of photos that show unknown products, in (0, 1).
+
+    Raises:
+        ValueError: shapes or the share are not as described.
+    """
+    if not 0.0 < share < 1.0:
+        raise ValueError(f"expected a share of strangers in (0, 1), received {share}")
+    name = f"strangers={share:g}"
+    k, u = np.asarray(known, np.float64), np.asarray(unknown, np.float64)
+    refusal = support("FNIR", share, len(k), "photos of known products", len(np.unique(np.asarray(known_labels))))
+    refusal = refusal or support(
+        "FPIR", share, len(u), "photos of unknown products", len(np.unique(np.asarray(unknown_labels)))
+    )
+    reached = np.unique(np.concatenate([k, u]))
+    reached = reached[reached <= MAX_DISTANCE]
+    if not len(reached) or not len(k) or not len(u):
+        return FpirChoice(name, share, None, None, refusal or "No threshold finds a photo.")
+    missed = 1.0 - np.searchsorted(np.sort(k), reached, side="right") / len(k)
+    named = np.searchsorted(np.sort(u), reached, side="right") / len(u)
+    wrong = (1.0 - share) * missed + share * named
+    best = np.flatnonzero(wrong <= wrong.min() + 1e-12)
+    place = int(best[len(best) // 2])
+    threshold = float(reached[place : place + 2].mean())
+    measured = measure_open_set(known, known_labels, unknown, unknown_labels, threshold)
+    return FpirChoice(name, share, threshold, measured, refusal)
+
+
 def measure_open_set(
     known: NDArray[np.floating],
     known_labels: Labels,
@@ -355,6 +399,7 @@ __all__ = [
     "FpirChoice",
     "OpenSetMeasurement",
     "PairMeasurement",
+    "choose_by_errors",
     "choose_by_far",
     "choose_by_fpir",
     "measure_counts",

@@ -54,6 +54,8 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
             f"Chosen on {calibration.measured_on}. Queries use `{calibration.chosen}` unless told otherwise. "
             "In brackets: 95 % intervals, resampled by product.",
             "",
+            _of_strangers(record["strangers"]),
+            "",
             "| operating point | threshold (squared L2) | measured |",
             "|---|---|---|",
         ]
@@ -71,6 +73,18 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
             lines.append(f"| {point.name} | {point.threshold:.4f} | {', '.join(measured)} |")
     lines += ["", *(f"* {sentence}" for sentence in warnings)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _of_strangers(products: int) -> str:
+    if not products:
+        return (
+            "FPIR is of products that training saw, left out of the gallery one at a time. A product that training "
+            "never saw gets a name more often than that: `itemrec train --strangers 0.2` measures how often."
+        )
+    return (
+        f"FPIR is of products that no training saw: {products:,} were left out of one more training by the same "
+        "recipe (of one network), and its distances stand for those of this model."
+    )
 
 
 def _ends(interval: tuple[float, float] | None) -> str:

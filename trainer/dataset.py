@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,6 +71,13 @@ class Pictures:
             one.hashes + two.hashes,
             one.refused + two.refused,
         )
+
+    def without(self, products: Collection[str]) -> Pictures:
+        """Those of other products, which alone stay listed."""
+        left = [i for i, product in enumerate(self.products) if product not in products]
+        kept = self.only(np.flatnonzero(np.isin(self.labels, left)).tolist())
+        numbers = np.searchsorted(left, kept.labels).astype(np.int64)
+        return replace(kept, labels=numbers, products=tuple(self.products[i] for i in left))
 
     def only(self, rows: Sequence[int]) -> Pictures:
         """Some of them, by number; every product stays listed."""

@@ -29,12 +29,14 @@ class Amounts:
     Attributes:
         pictures: that are learned from.
         validation: photos to validate and to calibrate on; 0 for none.
-        done: epochs that an earlier process did, of all networks.
+        networks: that are trained; one that learns from a part of the pictures counts as that part.
+        done: epochs that an earlier process did, of all networks, counted likewise.
     """
 
     pictures: int
     validation: int
-    done: int = 0
+    networks: float
+    done: float = 0.0
 
 
 def seconds_to_train(source: Source, parts: Parts, plan: Plan, amounts: Amounts) -> float:
@@ -46,17 +48,17 @@ def seconds_to_train(source: Source, parts: Parts, plan: Plan, amounts: Amounts)
         plan: the recipe.
         amounts: how much there is to do.
     """
-    costs, members = source.costs(), plan.network.members
+    costs, networks = source.costs(), amounts.networks
     part, whole = _forward_seconds(parts, source.batches.size)
     steps = sum(source.batches.steps(epoch) for epoch in range(plan.schedule.epochs))
     epochs = steps * (_STEP * part + _SECONDS_A_STEP + costs.draw) + plan.schedule.epochs * amounts.validation * whole
-    left = members * epochs * (1 - amounts.done / (members * plan.schedule.epochs))
+    left = epochs * (networks - amounts.done / plan.schedule.epochs)
     # What is kept of all pictures is read out in the end, and of some of them where a head begins there.
-    passes = members * amounts.pictures * whole
+    passes = networks * amounts.pictures * whole
     # Val is looked at to validate and to calibrate; then train's pictures are read once more.
-    looks = amounts.validation * (2 * costs.look + members * whole)
+    looks = amounts.validation * (2 * costs.look + networks * whole)
     looks += amounts.pictures * costs.read if amounts.validation else 0.0
-    return costs.fill + left + passes + looks + _SECONDS_ONCE + members * _SECONDS_EACH
+    return costs.fill + left + passes + looks + _SECONDS_ONCE + networks * _SECONDS_EACH
 
 
 def _forward_seconds(parts: Parts, size: int) -> tuple[float, float]:

@@ -30,6 +30,8 @@ class Plan:
         kept_views: random views of each picture that are kept, beside the plain one.
         augmentation: how far a view may be from its picture.
         studio_repeats: how often a catalog picture counts, where a photo counts once.
+        strangers: the part of the products, in [0, 0.5], that one more training leaves out, to see what photos of
+            products that no training saw are taken for; 0 for no such training.
         seed: of everything that is drawn.
     """
 
@@ -43,6 +45,7 @@ class Plan:
     kept_views: int = 8
     augmentation: Views = field(default_factory=Views)
     studio_repeats: int = 4
+    strangers: float = 0.0
     seed: int = 0
 
 
@@ -59,6 +62,7 @@ PRESETS: dict[str, Plan] = {
         Network(backbone="EfficientNetLite0", size=320, window=0.8, dimension=512, features=0.75, members=3),
         Schedule(epochs=12, learning_rate=1e-3, backbone_rate=0.5),
         kept_views=12,
+        strangers=0.2,
     ),
     "experiment": Plan(
         Network(
@@ -91,11 +95,13 @@ _ALSO: dict[tuple[str, str], Plan] = {
         Network(backbone=_USUAL, size=288, cut="8", dimension=512, features=0.75),
         Schedule(epochs=16, learning_rate=1e-3, backbone_rate=0.5),
         kept_views=12,
+        strangers=0.2,
     ),
     ("best", "EfficientNetLite2"): Plan(
         Network(backbone="EfficientNetLite2", size=260, dimension=512, features=0.75, members=2),
         Schedule(epochs=8, learning_rate=1e-3, backbone_rate=0.5),
         kept_views=12,
+        strangers=0.2,
     ),
 }
 """What was measured with another backbone than the recipe's own: other weights want another schedule."""

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,22 +19,26 @@ from numpy.typing import NDArray
 
 from retrieval.catalog import Refusal
 from retrieval.disk import os_errors
-from retrieval.errors import UsageError
 from retrieval.preprocessing import Preprocessing
 from retrieval.text import printable
 from trainer.checkpoint import read_checkpoint, remove_checkpoint
-from trainer.dataset import Pictures, read_pictures
+from trainer.dataset import Pictures
 from trainer.duration import Amounts, seconds_to_train
 from trainer.export import Export, export_litert
 from trainer.logs import EpochLog, ScalarLog
 from trainer.loop import Resume, train
 from trainer.losses import build_losses
+from trainer.material import Material, read_material
 from trainer.network import Parts, assemble, encoder, readout, start_head
 from trainer.presets import Plan
 from trainer.readout import class_means, joint, unit_rows
 from trainer.sources import Source, open_source
-from trainer.validate import can_validate, validator
+from trainer.strangers import Unseen
+from trainer.validate import validator
 from trainer.view import View
+
+_UNSEEN = "strangers"
+"""Where in the run directory the network that does not see all products has its log and checkpoint."""
 
 _PARITY_PICTURES = 64
 _BATCH = 1024
@@ -72,6 +77,7 @@ class Trained:
         pictures: that it learned from.
         known: embeddings (d,) of the training pictures by their SHA-256, from what is kept of them; empty where
             training needed none.
+        unseen: what a training without some products makes of photos; None where there was none.
         refused: files that could not be read.
     """
 
@@ -82,17 +88,25 @@ class Trained:
     record: dict[str, Any]
     pictures: Pictures
     known: dict[str, NDArray[np.float32]]
+    unseen: Unseen | None
     refused: tuple[Refusal, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Material:
-    """What there is to learn from: pictures, how often each counts, and photos to validate on."""
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One of the networks of a training.
 
-    pictures: Pictures
-    repeats: NDArray[np.int64]
-    validation: Pictures | None
-    refused: tuple[Refusal, ...]
+    Attributes:
+        number: 0 for the first; decides what is drawn for it.
+        run: where its log and checkpoint are.
+        which: how its stages tell it from the others, empty for an only one.
+        material: what it learns from.
+    """
+
+    number: int
+    run: Path
+    which: str
+    material: Material
 
 
 def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Trained:
@@ -111,19 +125,25 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
         DiskFullError, StoreError: the cache or the run directory cannot be written.
     """
     started = time.perf_counter()
-    material = _read(places, plan, view)
+    material = read_material(places.dataset, places.catalog, plan, view)
     pictures = material.pictures
+    turns = _turns(places.run, plan, material)
     if not resume:  # what is resumed may turn out to be another training, whose checkpoints stay
-        _forget_more_members(places.run, plan.network.members)
+        _forget_others(places.run, turns)
     members: list[Parts] = []
     pooled: list[NDArray[np.float32]] = []
     logs: list[EpochLog] = []
-    for number in range(plan.network.members):
-        parts, source, its_logs = _member(number, material, places, plan, view, resume=resume)
+    amounts: Amounts | None = _amounts(turns, plan, resume)
+    for turn in turns[: plan.network.members]:
+        parts, source, its_logs = _network(turn, places, plan, view, resume=resume, amounts=amounts)
+        amounts = None
         members.append(parts)
         logs += its_logs
         if plan.network.features or material.validation is not None:
             pooled.append(source.plain(parts.pooled))
+    unseen = None
+    for turn in turns[plan.network.members :]:
+        unseen = _unseen(turn, material, places, plan, view, resume=resume)
 
     view.stage("Finishing", None)
     preprocessing = members[0].preprocessing
@@ -141,6 +161,7 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
         "pictures": len(pictures),
         "products": len(pictures.products),
         "validation": len(material.validation) if material.validation is not None else 0,
+        "strangers": len(material.strangers),
         "parameters": int(served.count_params()),
         "backend": keras.backend.backend(),
         "cores": os.cpu_count(),
@@ -154,29 +175,66 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
         },
         "versions": {name: version(name) for name in ("itemrec", "keras", "numpy", "pillow")},
     }
-    return Trained(served, export, preprocessing, dimension, record, pictures, known, material.refused)
+    return Trained(served, export, preprocessing, dimension, record, pictures, known, unseen, material.refused)
 
 
-def _member(
-    number: int, material: _Material, places: Places, plan: Plan, view: View, *, resume: bool
+def _turns(run: Path, plan: Plan, material: Material) -> list[_Turn]:
+    """The members, and then the network that does not see all products, if any."""
+    count = plan.network.members
+    names = [f" {i + 1} of {count}" if count > 1 else "" for i in range(count)]
+    turns = [_Turn(i, member_folder(run, i), name, material) for i, name in enumerate(names)]
+    if material.strangers:
+        which = f" once more, without {len(material.strangers):,} products"
+        turns.append(_Turn(count, run / _UNSEEN, which, material.without_strangers()))
+    return turns
+
+
+def _unseen(turn: _Turn, material: Material, places: Places, plan: Plan, view: View, *, resume: bool) -> Unseen:
+    """Train one network without some products, and see what it makes of all photos."""
+    parts, source, _ = _network(turn, places, plan, view, resume=resume)
+    seen = None
+    if plan.network.features:
+        seen = joint([source.plain(parts.pooled)]), turn.material.pictures.labels
+    view.stage("Looking at strangers", None)
+    pooled = source.plain(parts.pooled, material.photos)
+    embeddings = readout([parts], seen).predict([pooled], batch_size=_BATCH, verbose=0)
+    return Unseen(frozenset(material.strangers), dict(zip(material.photos.hashes, embeddings, strict=True)))
+
+
+def _network(
+    turn: _Turn,
+    places: Places,
+    plan: Plan,
+    view: View,
+    *,
+    resume: bool,
+    amounts: Amounts | None = None,
 ) -> tuple[Parts, Source, list[EpochLog]]:
-    """Train one of the networks that are served together; they differ in what is drawn for them, batches above all."""
-    run = member_folder(places.run, number)
+    """Train one network; those that are served together differ in what is drawn for them, batches above all.
+
+    Args:
+        turn: which.
+        places: where everything is.
+        plan: the recipe.
+        view: told how far it is, and with ``amounts`` how long all networks will take.
+        resume: continue from its checkpoint.
+        amounts: of all networks; given with the first.
+    """
+    number, run, material = turn.number, turn.run, turn.material
     losses = build_losses(plan.loss, plan.loss_parameters, seed=plan.seed + number)
     keras.utils.set_random_seed(plan.seed + number)
-    of_all = f" {number + 1} of {plan.network.members}" if plan.network.members > 1 else ""
-    view.stage(f"Loading the network{of_all}", None)
+    view.stage(f"Loading the network{turn.which}", None)
     parts = assemble(plan.network)
     source = open_source(parts, material.pictures, material.repeats, plan, places.cache, number)
-    if number == 0:
-        view.estimate(seconds_to_train(source, parts, plan, _amounts(material, places, plan, resume)))
+    if amounts is not None:
+        view.estimate(seconds_to_train(source, parts, plan, amounts))
     source.fill(view)
     validate = validator(source, parts, material.validation, view)
     proxies = _start(parts, source, material, plan)
     identity = _identity(material, plan, number)
     done = _settle(run, identity, resume, view)
     with ScalarLog(run, after=done) as log:
-        view.stage(f"Training{of_all}", plan.schedule.epochs, "epochs", done=done)
+        view.stage(f"Training{turn.which}", plan.schedule.epochs, "epochs", done=done)
 
         def on_epoch(entry: EpochLog) -> None:
             log.epoch(entry)
@@ -202,81 +260,34 @@ def member_folder(run: Path, number: int) -> Path:
     return run if number == 0 else run / f"member-{number + 1}"
 
 
-def _forget_more_members(run: Path, members: int) -> None:
-    """Remove the logs and checkpoints that an earlier training there left of more networks than there will be."""
-    number = members
-    while (folder := member_folder(run, number)).is_dir():
-        with os_errors("write the run directory", folder):
-            shutil.rmtree(folder)
-        number += 1
+def _networks_in(run: Path) -> list[Path]:
+    """Where trainings there left logs and checkpoints of networks beside the first."""
+    return [folder for folder in (*sorted(run.glob("member-*")), run / _UNSEEN) if folder.is_dir()]
+
+
+def _forget_others(run: Path, turns: Sequence[_Turn]) -> None:
+    """Remove the logs and checkpoints that an earlier training there left of networks that there will not be."""
+    wanted = {turn.run for turn in turns}
+    for folder in _networks_in(run):
+        if folder not in wanted:
+            with os_errors("write the run directory", folder):
+                shutil.rmtree(folder)
 
 
 def forget_checkpoints(run: Path) -> None:
     """Remove the checkpoints of a training that is over; its logs stay."""
-    for folder in (run, *sorted(run.glob("member-*"))):
+    for folder in (run, *_networks_in(run)):
         remove_checkpoint(folder)
 
 
-def _read(places: Places, plan: Plan, view: View) -> _Material:
-    folder, has_splits = places.dataset / "train", True
-    if not folder.is_dir():
-        if not places.dataset.is_dir():
-            raise UsageError(
-                f"expected a dataset, a folder with train/ and val/, received nothing at {printable(places.dataset)}",
-                hint="itemrec prepare RAW OUT makes one from product folders.",
-            )
-        folder, has_splits = places.dataset, False
-        view.note(f"{places.dataset} has no train/: all of it is trained on, and nothing is left to validate on.")
-    pictures = _pictures(folder, "Reading train", view)
-    refused = pictures.refused
-    repeats = np.ones(len(pictures), np.int64)
-    if places.catalog is not None:
-        studio = _pictures(places.catalog, "Reading the catalog", view)
-        pictures, refused = pictures.joined(studio), refused + studio.refused
-        repeats = np.concatenate([repeats, np.full(len(studio), plan.studio_repeats)])
-    if len(pictures.products) < 2:
-        raise UsageError(
-            f"expected at least 2 products to tell apart, received {len(pictures.products)} in {printable(folder)}",
-            hint="A split is a folder that holds one folder of pictures a product.",
-        )
-    few = int((np.bincount(pictures.labels) < 2).sum())
-    if few:
-        view.note(
-            f"{few:,} of {len(pictures.products):,} products have a single picture: views of it stand in for photos. "
-            "Expect less than with five photos or more of each."
-        )
-    validation = None
-    if has_splits and (places.dataset / "val").is_dir():
-        validation = _pictures(places.dataset / "val", "Reading val", view)
-        refused += validation.refused
-        if not can_validate(validation):
-            view.note("val holds no two photos of one product, or no two products: nothing is validated.")
-    return _Material(pictures, repeats, validation, refused)
-
-
-def _pictures(folder: Path, stage: str, view: View) -> Pictures:
-    view.stage(stage, None)
-    last = 0
-
-    def notify(done: int, _: int) -> None:
-        nonlocal last
-        view.advance(done - last)
-        last = done
-
-    found = read_pictures(folder, notify=notify)
-    for refusal in found.refused:
-        view.note(f"left out {printable(refusal.path)}: {refusal.reason}")
-    return found
-
-
-def _start(parts: Parts, source: Source, material: _Material, plan: Plan) -> NDArray[np.float32] | None:
+def _start(parts: Parts, source: Source, material: Material, plan: Plan) -> NDArray[np.float32] | None:
     """Begin where the frozen features already are, instead of at random; returns where the proxies begin."""
     if plan.network.head != "linear" or not parts.pretrained:
         return None
     labels = material.pictures.labels
     units = parts.network.get_layer("head").units
     rows = material.pictures.spread(max(_START_PICTURES, _START_EACH * source.batches.products, _START_EACH * units))
-    first = start_head(parts, source.plain(parts.pooled, rows))
+    first = start_head(parts, source.plain(parts.pooled, material.pictures.only(rows)))
     return unit_rows(class_means(first, labels[rows])) if plan.network.unit else None
 
 
@@ -293,16 +304,19 @@ def _settle(run: Path, identity: str, resume: bool, view: View) -> int:
     return saved.epoch
 
 
-def _amounts(material: _Material, places: Places, plan: Plan, resume: bool) -> Amounts:
+def _amounts(turns: Sequence[_Turn], plan: Plan, resume: bool) -> Amounts:
+    material = turns[0].material
+    networks = done = 0.0
+    for turn in turns:
+        part = len(turn.material.pictures) / len(material.pictures)
+        saved = read_checkpoint(turn.run, _identity(turn.material, plan, turn.number)) if resume else None
+        networks += part
+        done += part * saved.epoch if saved is not None else 0.0
     validation = len(material.validation) if material.validation is not None else 0
-    done = 0
-    for number in range(plan.network.members) if resume else ():
-        saved = read_checkpoint(member_folder(places.run, number), _identity(material, plan, number))
-        done += saved.epoch if saved is not None else 0
-    return Amounts(len(material.pictures), validation, done)
+    return Amounts(len(material.pictures), validation, networks, done)
 
 
-def _identity(material: _Material, plan: Plan, member: int) -> str:
+def _identity(material: Material, plan: Plan, member: int) -> str:
     """Digest of everything that decides the result."""
     pictures, validation = material.pictures, material.validation
     content = {

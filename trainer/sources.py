@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,8 +64,13 @@ class Source(Protocol):
     def fill(self, view: View) -> None:
         """Compute what has to be there first."""
 
-    def plain(self, model: Any, rows: Sequence[int] | None = None) -> NDArray[np.float32]:
-        """What a model makes of some training pictures (all by default) as serving sees them, shape (n, d)."""
+    def plain(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
+        """What a model makes of training pictures as serving sees them, shape (n, d).
+
+        Args:
+            model: of the network's input.
+            pictures: that this source, or one of the same plan before it, was filled with; its own by default.
+        """
 
     def inputs(self, pictures: Pictures, view: View) -> Array:
         """The network's input for other pictures, shape (m, ...)."""
@@ -99,8 +104,8 @@ class _Features:
             view.stage(f"Looking at pictures in {1 + self._store.count} views", len(missing))
             self._store.fill(self._pictures, advance=view.advance)
 
-    def plain(self, model: Any, rows: Sequence[int] | None = None) -> NDArray[np.float32]:
-        return in_batches(model, self._store.batches(self._pictures if rows is None else self._pictures.only(rows)))
+    def plain(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
+        return in_batches(model, self._store.batches(self._pictures if pictures is None else pictures))
 
     def inputs(self, pictures: Pictures, view: View) -> Array:
         store = self._open(ViewPlan(0, Views(), 0))
@@ -138,8 +143,8 @@ class _Pixels:
     def fill(self, view: View) -> None:
         pass
 
-    def plain(self, model: Any, rows: Sequence[int] | None = None) -> NDArray[np.float32]:
-        return in_batches(model, self._tensors(self._pictures if rows is None else self._pictures.only(rows)))
+    def plain(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
+        return in_batches(model, self._tensors(self._pictures if pictures is None else pictures))
 
     def inputs(self, pictures: Pictures, view: View) -> Array:
         view.stage("Reading val", None)

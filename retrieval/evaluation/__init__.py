@@ -12,9 +12,10 @@ pairs, naming, strangers, trust                           the sections of the do
 document    its shape, ``itemrec.evaluate/1``             summary     the sentence on top, the warnings
 """
 
-from retrieval.evaluation.calibrate import Calibrated, Target, calibrate
+from retrieval.evaluation.calibrate import Calibrated, Strangers, Target, calibrate
 from retrieval.evaluation.document import SCHEMA, EvaluationDoc
 from retrieval.evaluation.evaluate import Setting, evaluate
+from retrieval.evaluation.fit import STRANGERS
 from retrieval.evaluation.gather import gather_folder, gather_index, gather_store, split_folder
 from retrieval.evaluation.photos import Photos
 from retrieval.types import SPLITS
@@ -22,10 +23,12 @@ from retrieval.types import SPLITS
 __all__ = [
     "SCHEMA",
     "SPLITS",
+    "STRANGERS",
     "Calibrated",
     "EvaluationDoc",
     "Photos",
     "Setting",
+    "Strangers",
     "Target",
     "calibrate",
     "evaluate",

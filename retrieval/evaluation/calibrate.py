@@ -19,6 +19,7 @@ from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS
 from retrieval.threshold import (
     FarChoice,
     FpirChoice,
+    choose_by_errors,
     choose_by_far,
     choose_by_fpir,
     measure_open_set,
@@ -37,7 +38,7 @@ class Target:
     """What the default threshold has to keep.
 
     Attributes:
-        rate: ``far`` or ``fpir``.
+        rate: ``far``, ``fpir``, or ``strangers`` for the fewest wrong answers with that share of strangers.
         value: in (0, 1).
     """
 
@@ -48,6 +49,19 @@ class Target:
     def name(self) -> str:
         """The name of its operating point, such as ``far=0.01``."""
         return f"{self.rate}={self.value:g}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strangers:
+    """Photos of products that a training of the same recipe was not shown, embedded by what it learned.
+
+    Attributes:
+        photos: theirs.
+        gallery: what they are compared with: the pictures that it was shown, by the same network.
+    """
+
+    photos: Photos
+    gallery: Photos
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +87,14 @@ def calibrate(
     measured_on: str,
     far_targets: Sequence[float] = FAR_TARGETS,
     fpir_targets: Sequence[float] = FPIR_TARGETS,
+    strangers: Strangers | None = None,
 ) -> Calibrated:
     """Choose a threshold for each target, measure it, and fit the confidence at the chosen one.
 
     FAR targets and the original experiment's rule are over all pairs of the photos. FPIR targets and the
-    confidence need a gallery: strangers are the photos themselves, their product left out of it. Targets
-    that the data cannot bear get no operating point, except the chosen one, whose note says so. Photos that
-    the gallery holds too are left out. With a gallery every point says both what it does to pairs (VAL, FAR) and
+    confidence need a gallery: strangers are the photos themselves, their product left out of it, unless others are
+    given. Targets that the data cannot bear get no operating point, except the chosen one, whose note says so. Photos
+    that the gallery holds too are left out. With a gallery every point says both what it does to pairs (VAL, FAR) and
     to photos of known and unknown products (FNIR, FPIR): users meet the second.
 
     Args:
@@ -89,14 +104,15 @@ def calibrate(
         measured_on: which photos, for the record.
         far_targets: further FARs to keep.
         fpir_targets: further FPIRs to keep.
+        strangers: products that no training saw, which are named more often than those that are merely left out.
 
     Raises:
         UsageError: no threshold keeps the target on these photos, an FPIR target has no gallery, or the
             gallery holds all of the photos.
     """
-    if target.rate == "fpir" and gallery is None:
+    if target.rate != "far" and gallery is None:
         raise UsageError(
-            "expected a gallery to calibrate for an FPIR, received none",
+            "expected a gallery to calibrate for strangers, received none",
             hint="Name it with --gallery index, --gallery train or --gallery FOLDER",
         )
     digest = photos.digest()
@@ -118,7 +134,13 @@ def calibrate(
     if gallery is not None:
         fpirs = sorted({*fpir_targets, *([target.value] if target.rate == "fpir" else [])}, reverse=True)
         faced, others = open_set_distances(photos, *nearest_distances(photos, gallery)), len(gallery.products) - 1
+        if strangers is not None:
+            _, rival = nearest_distances(strangers.photos, strangers.gallery)
+            faced = *faced[:2], rival.astype(np.float64), strangers.photos.labels
+            others = len(strangers.gallery.products)
         choices += choose_by_fpir(*faced, fpirs)
+        if target.rate == "strangers":
+            choices.append(choose_by_errors(*faced, target.value))
     points: list[OperatingPoint] = []
     for choice in choices:
         if choice.threshold is not None and (not choice.refusal or choice.name == target.name):
@@ -137,7 +159,8 @@ def calibrate(
         left_out.append("FPIR and the confidence of answers need a gallery: --gallery index, train or FOLDER.")
     else:
         answers = answer_all(photos, gallery, chosen.threshold, ())
-        fitted = fit_confidence(answers, chosen.threshold, fitted_on=measured_on)
+        others_answers = answer_all(strangers.photos, strangers.gallery, chosen.threshold, ()) if strangers else None
+        fitted = fit_confidence(answers, chosen.threshold, fitted_on=measured_on, strangers=others_answers)
         if fitted is None:
             left_out.append("The confidence of answers needs more of them, right ones and wrong ones.")
     calibration = Calibration(chosen.threshold, target.name, tuple(points), measured_on, digest, fitted)

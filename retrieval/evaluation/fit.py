@@ -32,40 +32,45 @@ class Trials:
         features: each feature of every answer, shape (n,).
         right: whether the first match was right, shape (n,).
         products: the photo's product, shape (n,).
-        probes: which probe it was, shape (n,).
         stranger: whether its product was out of the gallery, shape (n,).
     """
 
     features: dict[Feature, NDArray[np.float64]]
     right: NDArray[np.bool_]
     products: NDArray[np.str_]
-    probes: NDArray[np.int64]
     stranger: NDArray[np.bool_]
 
 
-def trials(answers: Answers) -> Trials:
+def trials(answers: Answers, strangers: Answers | None = None) -> Trials:
     """Every known probe, and so many probes as strangers that they are `STRANGERS` of all tried.
 
-    Which products act as strangers follows from their names alone, so that it is the same in every run.
+    Strangers are the probes themselves with their product left out of the gallery, unless others are given. Which
+    products act as strangers, or which of the photos given, follows from names alone, so that it is the same in every
+    run.
     Only those that got an answer are kept: no answer claims nothing.
     """
     known = np.flatnonzero(answers.known)
     wanted = round(len(known) * STRANGERS / (1.0 - STRANGERS))
-    shuffled = sorted(np.flatnonzero(answers.tried).tolist(), key=lambda i: (_shuffle(str(answers.truth[i])), i))
-    rows = [(i, False, answers.answers[i]) for i in known.tolist()]
-    rows += [(i, True, answers.as_stranger[i]) for i in sorted(shuffled[:wanted])]
+    of = answers if strangers is None else strangers
+    if strangers is None:
+        shuffled = sorted(np.flatnonzero(of.tried).tolist(), key=lambda i: (_shuffle(str(of.truth[i])), i))
+    else:
+        # Few products with many photos each: some of all of them, not all of some.
+        shuffled = sorted(np.flatnonzero(~of.known).tolist(), key=lambda i: _shuffle(f"{of.truth[i]}/{i}"))
+    rows = [(str(answers.truth[i]), False, answers.answers[i]) for i in known.tolist()]
+    rows += [(str(of.truth[i]), True, of.as_stranger[i]) for i in sorted(shuffled[:wanted])]
     rows = [row for row in rows if row[2].matches]
-    numbers = np.array([i for i, _, _ in rows], np.int64)
     return Trials(
         {f: np.array([feature_value(f, a.matches) for _, _, a in rows], np.float64) for f in get_args(Feature)},
-        np.array([not s and a.matches[0].product_id == answers.truth[i] for i, s, a in rows], bool),
-        answers.truth[numbers],
-        numbers,
+        np.array([not s and a.matches[0].product_id == product for product, s, a in rows], bool),
+        np.array([product for product, _, _ in rows]),
         np.array([s for _, s, _ in rows], bool),
     )
 
 
-def fit_confidence(answers: Answers, threshold: float, *, fitted_on: str) -> Confidence | None:
+def fit_confidence(
+    answers: Answers, threshold: float, *, fitted_on: str, strangers: Answers | None = None
+) -> Confidence | None:
     """The feature and the kind of map that predict best on products left out of the fit.
 
     Chosen by Brier score over five folds of products, then fitted to everything. None with fewer than
@@ -75,8 +80,10 @@ def fit_confidence(answers: Answers, threshold: float, *, fitted_on: str) -> Con
         answers: to the calibration split, at ``threshold``.
         threshold: squared L2.
         fitted_on: which photos, for the record.
+        strangers: answers at the same threshold to photos of products that are not in the gallery; by default the
+            photos themselves are strangers, with their product left out.
     """
-    data = trials(answers)
+    data = trials(answers, strangers)
     if len(data.right) < LEAST_ANSWERS or data.right.all() or not data.right.any():
         return None
     fold = np.array([int(_shuffle(p)[:8], 16) % _FOLDS for p in data.products.tolist()])

@@ -112,6 +112,8 @@ def spoken(name: str) -> str:
     """An operating point's name as people say it: ``far=0.01`` -> ``FAR 1 %``."""
     kind, equals, value = name.partition("=")
     try:
+        if kind == "strangers":
+            return f"fewest errors with {percent(float(value))} strangers"
         return f"{kind.upper()} {percent(float(value))}" if equals else name
     except ValueError:
         return name

@@ -117,6 +117,37 @@ def test_a_place_that_is_taken_is_refused_before_anything_is_trained(dataset, tm
     assert not (tmp_path / "model.run").exists()
 
 
+def test_strangers_that_no_training_saw_decide_the_threshold(tmp_path, capsys):
+    folder = write_dataset(tmp_path / "data", products=24, splits={"train": 16, "val": 7, "test": 2})
+    assert train(folder, *SMALL, "--strangers", "0.45") == 0
+    out, err = capsys.readouterr()
+    assert "epoch 3/3" in err
+    assert "without 11 products" in err
+    assert "fewest errors with 20 % strangers, chosen on val" in out
+    assert "photos of products that no training saw" in out
+    bundle = read_bundle(tmp_path / "model")
+    assert bundle.training["strangers"] == 11
+    assert bundle.calibration.chosen == "strangers=0.2"
+    assert "strangers: 176 photos of 11 products that a training like it did not see" in bundle.calibration.measured_on
+    point = bundle.calibration.point("strangers=0.2")
+    assert (point.strangers, point.gallery, point.probes) == (176, 13, 168)
+    assert point.note == ""
+    assert "11 were left out of one more training" in bundle.card()
+
+
+def test_strangers_that_training_saw_are_called_that(tmp_path, capsys):
+    folder = write_dataset(tmp_path / "data", products=24, splits={"train": 4, "val": 7, "test": 2})
+    assert train(folder, *SMALL) == 0
+    out, _ = capsys.readouterr()
+    assert "photos of products that training saw, left out of the gallery" in out
+    assert "--strangers 0.2 measures how often" in out
+    bundle = read_bundle(tmp_path / "model")
+    assert all("what it never saw gets a name more often" in point.note for point in bundle.calibration.points)
+    assert "A product that training never saw gets a name more often" in bundle.card()
+    assert invoke(["evaluate", "--data", str(folder), "--split", "test", "--gallery", "train", "--model", "model"]) == 0
+    assert "model learned 24 products" in "".join(capsys.readouterr()).replace("\n", " ")
+
+
 def test_without_val_nothing_is_calibrated_and_that_is_said(tmp_path, capsys):
     folder = write_dataset(tmp_path / "data", splits={"train": 4})
     assert train(folder, *SMALL, "--json") == 0

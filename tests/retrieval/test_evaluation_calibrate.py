@@ -12,9 +12,10 @@ import pytest
 from retrieval.bundle import read_bundle, set_calibration
 from retrieval.calibration import Calibration, OperatingPoint
 from retrieval.confidence import Confidence, feature_value
+from retrieval.distance import squared_l2
 from retrieval.errors import BundleError, UsageError
-from retrieval.evaluation import Setting, Target, calibrate, evaluate
-from retrieval.evaluation.fit import STRANGERS, tempered, trials
+from retrieval.evaluation import STRANGERS, Setting, Strangers, Target, calibrate, evaluate
+from retrieval.evaluation.fit import fit_confidence, tempered, trials
 from retrieval.evaluation.recognize import answer_all
 from retrieval.metrics import IsotonicMap, LogisticMap, fit_isotonic
 from retrieval.recognizer import EmbeddedPhoto, query_confidence, recognize
@@ -142,7 +143,67 @@ def test_strangers_are_the_stated_part_of_the_trials() -> None:
     assert data.stranger.mean() == pytest.approx(STRANGERS, abs=0.01)
     assert not data.right[data.stranger].any()
     again = trials(answers)
-    assert again.probes.tolist() == data.probes.tolist()
+    assert again.products.tolist() == data.products.tolist()
+
+
+def unseen(products: int = 40, each: int = 8, noise: float = 0.16) -> Strangers:
+    """Photos of every other product, and a gallery of the rest, in which each stranger has a near twin."""
+    everything = clusters(products, each, noise=noise, seed=9)
+    names = everything.products.tolist()
+    numbers = np.array([names.index(label) for label in everything.labels])
+    strange = numbers % 2 == 0
+    vectors = everything.vectors.copy()
+    vectors[strange] += 0.8 * everything.vectors[(numbers[strange] + 1) * each]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    everything = replace(everything, vectors=vectors)
+    return Strangers(everything.only(np.flatnonzero(strange)), everything.only(np.flatnonzero(~strange)))
+
+
+def test_strangers_that_no_training_saw_stand_in_for_those_left_out() -> None:
+    gallery, val, _ = splits()
+    strangers = unseen()
+    target = Target("fpir", 0.2)
+    left_out = calibrate(val, gallery, target, measured_on="val")  # type: ignore[arg-type]
+    found = calibrate(val, gallery, target, measured_on="val", strangers=strangers)  # type: ignore[arg-type]
+    point = found.calibration.point("fpir=0.2")
+    own = squared_l2(strangers.photos.vectors, strangers.gallery.vectors).min(axis=1)
+    assert point.fpir == (own <= point.threshold).mean() <= 0.2
+    assert (point.strangers, point.gallery, point.probes) == (160, 20, 240)
+    assert point.threshold < left_out.calibration.threshold
+    pair, before = found.calibration.point("far=0.01"), left_out.calibration.point("far=0.01")
+    assert (pair.threshold, pair.fnir) == (before.threshold, before.fnir)
+    assert pair.fpir == (own <= pair.threshold).mean()
+
+
+def test_confidence_knows_strangers_that_no_training_saw() -> None:
+    gallery, val, _ = splits()
+    known = answer_all(val, gallery, 0.9, ())  # type: ignore[arg-type]
+    strangers = unseen()
+    strange = answer_all(strangers.photos, strangers.gallery, 0.9, ())
+    data = trials(known, strange)
+    assert not data.right[data.stranger].any()
+    assert set(data.products[data.stranger]) <= set(strangers.photos.products)
+    assert len(set(data.products[data.stranger])) > 10  # some of most, not all of some
+    assert data.stranger.sum() > trials(known).stranger.sum()  # they get names more often
+    sure, unsure = (fit_confidence(known, 0.9, fitted_on="val", strangers=others) for others in (None, strange))
+    assert sure is not None
+    assert unsure is not None
+    named = [answer.matches for answer in strange.answers if answer.matches]
+    assert np.mean([unsure.of(m) for m in named]) < np.mean([sure.of(m) for m in named])  # type: ignore[misc]
+
+
+def test_the_fewest_wrong_answers_can_be_the_target() -> None:
+    gallery, val, _ = splits()
+    target = Target("strangers", 0.2)
+    found = calibrate(val, gallery, target, measured_on="val", strangers=unseen())  # type: ignore[arg-type]
+    assert found.refusal == ""
+    assert found.calibration.chosen == "strangers=0.2"
+    point = found.calibration.point("strangers=0.2")
+    assert point.threshold == found.calibration.threshold
+    assert found.calibration.confidence is not None
+    assert Calibration.from_json(found.calibration.to_json()) == found.calibration
+    with pytest.raises(UsageError, match="gallery"):
+        calibrate(val, None, target, measured_on="val")  # type: ignore[arg-type]
 
 
 def test_no_map_claims_certainty() -> None:

@@ -7,6 +7,7 @@ from retrieval.metrics import identification, pair_rates
 from retrieval.metrics.openset import finding_distances
 from retrieval.threshold import (
     LEAST_PRODUCTS,
+    choose_by_errors,
     choose_by_far,
     choose_by_fpir,
     measure_open_set,
@@ -144,6 +145,37 @@ def test_an_fpir_is_kept_and_carries_intervals_by_product() -> None:
     assert point.fnir_ci[0] <= point.fnir <= point.fnir_ci[1]
     assert point.fnir_ci == pytest.approx((1 - measured.dir_ci.high, 1 - measured.dir_ci.low))
     assert measure_open_set(*data, firm.threshold).rate.found == measured.rate.found
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.6])
+def test_the_fewest_errors_are_those_of_the_best_of_all_thresholds(share: float) -> None:
+    data = open_set_of(0)
+    known, _, unknown, _ = data
+    choice = choose_by_errors(*data, share)
+    assert choice.name == f"strangers={share:g}"
+
+    def wrong(threshold: float) -> float:
+        return (1 - share) * float((known > threshold).mean()) + share * float((unknown <= threshold).mean())
+
+    reached = np.concatenate([known, unknown])
+    best = min(wrong(t) for t in reached[np.isfinite(reached)])
+    assert wrong(choice.threshold) == pytest.approx(best)
+    assert choice.threshold not in reached  # halfway: a photo like the last one is not decided by its last bit
+    rate = choice.measured.rate
+    assert (1 - share) * rate.fnir + share * rate.fpir == pytest.approx(best)
+    point = choice.operating_point(gallery=40)
+    assert (point.fpir, point.fnir) == (rate.fpir, pytest.approx(rate.fnir))
+
+
+def test_the_fewest_errors_of_few_photos_are_refused() -> None:
+    data = open_set_of(0)
+    few = choose_by_errors(data[0][:20], data[1][:20], *data[2:], 0.2)
+    assert "FNIR 20 % cannot be told from 20 photos of known products" in few.refusal
+    nobody = choose_by_errors(*data[:2], np.array([]), np.array([], int), 0.2)
+    assert nobody.threshold is None
+    assert nobody.refusal
+    with pytest.raises(ValueError, match="share of strangers"):
+        choose_by_errors(*data, 1.0)
 
 
 def test_strangers_at_distance_0_leave_no_threshold() -> None:

@@ -24,12 +24,12 @@ def pace(monkeypatch):
     monkeypatch.setattr(duration, "_forward_seconds", lambda parts, size: (PART, WHOLE))
 
 
-def seconds(validation=0, *, done=0, costs=FREE, members=1):
+def seconds(validation=0, *, done=0, costs=FREE, networks=1):
     """For 100 pictures."""
     batches = SimpleNamespace(size=64, steps=lambda epoch: STEPS)
     source = SimpleNamespace(batches=batches, costs=lambda: costs)
-    plan = Plan(Network(members=members), Schedule(EPOCHS, 1e-3))
-    return seconds_to_train(source, None, plan, Amounts(100, validation, done))
+    plan = Plan(Network(), Schedule(EPOCHS, 1e-3))
+    return seconds_to_train(source, None, plan, Amounts(100, validation, networks, done))
 
 
 def test_steps_go_forward_and_backward_and_all_pictures_are_read_out():
@@ -46,12 +46,12 @@ def test_views_are_computed_first():
 
 def test_a_resumed_training_has_less_to_learn():
     assert seconds(done=EPOCHS // 2) == pytest.approx(seconds() - LEARN / 2)
-    assert seconds(done=EPOCHS, members=2) == pytest.approx(seconds(members=2) - LEARN)
+    assert seconds(done=EPOCHS, networks=2) == pytest.approx(seconds(networks=2) - LEARN)
 
 
 def test_every_network_learns_and_reads_out():
     once = duration._SECONDS_ONCE
-    assert seconds(members=3) - once == pytest.approx(3 * (seconds() - once))
+    assert seconds(networks=2.8) - once == pytest.approx(2.8 * (seconds() - once))
 
 
 def test_val_is_looked_at_validated_on_and_calibrated_against_train():

@@ -1,0 +1,91 @@
+"""A training without some products: which they are, what it makes of them, and that it changes nothing else."""
+
+import numpy as np
+import pytest
+
+from tests.trainer.datasets import write_dataset
+from tests.trainer.test_run import Watcher, places, plan_of, weights  # noqa: F401
+from trainer.dataset import read_pictures
+from trainer.run import forget_checkpoints, learn
+from trainer.strangers import left_out
+
+NAMES = [f"p{i:02}" for i in range(24)]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("many"), products=24, splits={"train": 4, "val": 3})
+
+
+def test_products_are_left_out_by_chance_and_always_the_same():
+    found = left_out(NAMES, 0.5, seed=0)
+    assert found == left_out(NAMES[::-1], 0.5, seed=0) == tuple(sorted(found))
+    assert len(set(found)) == 12
+    assert set(found) < set(NAMES)
+    assert found != left_out(NAMES, 0.5, seed=1)
+    assert len(left_out(NAMES, 0.1, seed=0)) == 10  # an interval needs ten
+    assert left_out(NAMES[:19], 0.5, seed=0) == ()
+
+
+def test_pictures_without_products_number_the_rest_anew(many):
+    pictures = read_pictures(many / "train")
+    rest = pictures.without({"p00", "p05", "elsewhere"})
+    assert rest.products == tuple(name for name in NAMES if name not in ("p00", "p05"))
+    kept = [i for i, label in enumerate(pictures.labels) if pictures.products[label] in rest.products]
+    assert rest.files == tuple(pictures.files[i] for i in kept)
+    assert [rest.products[i] for i in rest.labels] == [pictures.products[pictures.labels[i]] for i in kept]
+    assert len(pictures.without(NAMES)) == 0
+
+
+def test_strangers_are_embedded_by_a_network_that_did_not_see_them(many, weights, tmp_path):  # noqa: F811
+    alone = learn(places(many, tmp_path / "a"), plan_of(weights), Watcher())
+    watcher = Watcher()
+    both = learn(places(many, tmp_path / "b"), plan_of(weights, strangers=0.45), watcher)
+    assert alone.unseen is None
+    assert both.unseen.products == set(left_out(NAMES, 0.45, seed=0))
+    assert both.record["strangers"] == 11
+    assert "Training once more, without 11 products" in watcher.stages
+    assert watcher.seconds[0] > 0
+    assert len(both.record["epochs"]) == 3  # of what is served
+    for name, vector in alone.known.items():
+        np.testing.assert_allclose(both.known[name], vector, atol=1e-5)
+    assert set(both.unseen.known) == set(both.pictures.hashes)
+    vectors = np.stack([both.unseen.known[name] for name in both.pictures.hashes])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+    assert np.abs(vectors - np.stack([both.known[name] for name in both.pictures.hashes])).max() > 0.05
+    folder = tmp_path / "b" / "run" / "strangers"
+    assert (folder / "log.jsonl").read_text().count("\n") == 3
+    forget_checkpoints(tmp_path / "b" / "run")
+    assert not (folder / "checkpoint.npz").exists()
+    learn(places(many, tmp_path / "b"), plan_of(weights), Watcher())
+    assert not folder.exists()
+
+
+class Third(Watcher):
+    """Ends a training in the second epoch of its second network."""
+
+    def epoch(self, log):
+        if len(self.epochs) == 4:
+            raise KeyboardInterrupt
+        self.epochs.append(log)
+
+
+def test_a_training_that_was_stopped_among_strangers_resumes_to_the_same(many, weights, tmp_path):  # noqa: F811
+    plan = plan_of(weights, strangers=0.5)
+    whole = learn(places(many, tmp_path / "a"), plan, Watcher())
+    with pytest.raises(KeyboardInterrupt):
+        learn(places(many, tmp_path / "b"), plan, Third())
+    watcher = Watcher()
+    resumed = learn(places(many, tmp_path / "b"), plan, watcher, resume=True)
+    assert [log.epoch for log in watcher.epochs] == [2, 3]
+    for name, vector in whole.unseen.known.items():
+        np.testing.assert_allclose(resumed.unseen.known[name], vector, atol=1e-5)
+
+
+def test_few_products_and_no_val_leave_nobody_out(weights, tmp_path):  # noqa: F811
+    few = write_dataset(tmp_path / "few", products=8)
+    watcher = Watcher()
+    assert learn(places(few, tmp_path / "a"), plan_of(weights, strangers=0.2), watcher).unseen is None
+    assert any("fewer than 20 products" in note for note in watcher.notes)
+    no_val = write_dataset(tmp_path / "no-val", products=24, splits={"train": 2})
+    assert learn(places(no_val, tmp_path / "b"), plan_of(weights, strangers=0.2), Watcher()).unseen is None

@@ -1,0 +1,123 @@
+"""What there is to learn from: a dataset's photos, the catalog's pictures, and photos to validate on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.catalog import Refusal
+from retrieval.errors import UsageError
+from retrieval.text import printable
+from trainer.dataset import Pictures, read_pictures
+from trainer.presets import Plan
+from trainer.strangers import FEWEST_PRODUCTS, left_out
+from trainer.validate import can_validate
+from trainer.view import View
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What there is to learn from.
+
+    Attributes:
+        pictures: the dataset's photos, then the catalog's pictures.
+        repeats: how often each counts, shape (n,).
+        photos: the dataset's photos alone.
+        validation: photos to validate on, or None.
+        strangers: products that one more training leaves out; none where there is no such training.
+        refused: files that could not be read.
+    """
+
+    pictures: Pictures
+    repeats: NDArray[np.int64]
+    photos: Pictures
+    validation: Pictures | None
+    strangers: tuple[str, ...]
+    refused: tuple[Refusal, ...]
+
+    def without_strangers(self) -> Material:
+        """What that one more training learns from."""
+        learned = ~np.isin(np.array(self.pictures.products)[self.pictures.labels], self.strangers)
+        validation = self.validation.without(self.strangers) if self.validation is not None else None
+        return replace(
+            self,
+            pictures=self.pictures.without(self.strangers),
+            repeats=self.repeats[learned],
+            photos=self.photos.without(self.strangers),
+            validation=validation if validation is not None and len(validation) else None,
+            strangers=(),
+        )
+
+
+def read_material(dataset: Path, catalog: Path | None, plan: Plan, view: View) -> Material:
+    """Read everything once, and say what is missing.
+
+    Args:
+        dataset: a folder with train/ and, better, val/; or of product folders, which is all training then.
+        catalog: catalog pictures that join the training, or None.
+        plan: the recipe.
+        view: told how far it is, and what was left out.
+
+    Raises:
+        CatalogError, UsageError: there is nothing to learn from.
+    """
+    folder, has_splits = dataset / "train", True
+    if not folder.is_dir():
+        if not dataset.is_dir():
+            raise UsageError(
+                f"expected a dataset, a folder with train/ and val/, received nothing at {printable(dataset)}",
+                hint="itemrec prepare RAW OUT makes one from product folders.",
+            )
+        folder, has_splits = dataset, False
+        view.note(f"{dataset} has no train/: all of it is trained on, and nothing is left to validate on.")
+    pictures = photos = _pictures(folder, "Reading train", view)
+    refused = pictures.refused
+    repeats = np.ones(len(pictures), np.int64)
+    if catalog is not None:
+        studio = _pictures(catalog, "Reading the catalog", view)
+        pictures, refused = pictures.joined(studio), refused + studio.refused
+        repeats = np.concatenate([repeats, np.full(len(studio), plan.studio_repeats)])
+    if len(pictures.products) < 2:
+        raise UsageError(
+            f"expected at least 2 products to tell apart, received {len(pictures.products)} in {printable(folder)}",
+            hint="A split is a folder that holds one folder of pictures a product.",
+        )
+    few = int((np.bincount(pictures.labels) < 2).sum())
+    if few:
+        view.note(
+            f"{few:,} of {len(pictures.products):,} products have a single picture: views of it stand in for photos. "
+            "Expect less than with five photos or more of each."
+        )
+    validation = None
+    if has_splits and (dataset / "val").is_dir():
+        validation = _pictures(dataset / "val", "Reading val", view)
+        refused += validation.refused
+        if not can_validate(validation):
+            view.note("val holds no two photos of one product, or no two products: nothing is validated.")
+    strangers: tuple[str, ...] = ()
+    if plan.strangers and validation is not None:
+        strangers = left_out(photos.products, plan.strangers, plan.seed)
+        if not strangers:
+            view.note(
+                f"With fewer than {FEWEST_PRODUCTS} products none is left out of a training to see what strangers are "
+                "taken for."
+            )
+    return Material(pictures, repeats, photos, validation, strangers, refused)
+
+
+def _pictures(folder: Path, stage: str, view: View) -> Pictures:
+    view.stage(stage, None)
+    last = 0
+
+    def notify(done: int, _: int) -> None:
+        nonlocal last
+        view.advance(done - last)
+        last = done
+
+    found = read_pictures(folder, notify=notify)
+    for refusal in found.refused:
+        view.note(f"left out {printable(refusal.path)}: {refusal.reason}")
+    return found
