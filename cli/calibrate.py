@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import render
-from cli.evaluate import DataOption, GalleryOption, dataset_folder, gather_gallery
+from cli.evaluate import DataOption, GalleryOption, dataset_folder, gather_gallery, learned_strangers
 from cli.evaluate_text import percent
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, rate, setting
 from retrieval.errors import UsageError
@@ -99,13 +99,15 @@ def calibrate_command(
             hint="Give more photos, ask for a higher rate, or store it all the same with --force.",
         )
     written = _store(bundle, goal, found.calibration)
+    notes = [sentence for sentence in (found.refusal, *found.left_out) if sentence]
+    if against is not None:
+        notes += learned_strangers(bundle)
     if as_json:
-        render.emit_json(_document(found, written, source))
+        render.emit_json(_document(found, written, source, notes))
     else:
         _print(found, written, bundle)
-    for sentence in (found.refusal, *found.left_out):
-        if sentence:
-            render.warn(printable(sentence))
+    for sentence in notes:
+        render.warn(printable(sentence))
     return 0
 
 
@@ -162,13 +164,13 @@ def _store(bundle: Bundle, goal: Path, calibration: Calibration) -> Bundle:
     )
 
 
-def _document(found: Calibrated, written: Bundle, gallery: str) -> dict[str, object]:
+def _document(found: Calibrated, written: Bundle, gallery: str, notes: list[str]) -> dict[str, object]:
     return {
         "schema": "itemrec.calibrate/1",
         "model": {"name": written.name, "path": str(written.path), "fingerprint": written.fingerprint},
         "gallery": gallery,
         "supported": not found.refusal,
-        "warnings": [sentence for sentence in (found.refusal, *found.left_out) if sentence],
+        "warnings": notes,
         "calibration": found.calibration.to_json(),
     }
 

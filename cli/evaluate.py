@@ -127,11 +127,7 @@ def evaluate_command(
         require_threshold(by_hand, bundle.calibration)
 
     notes: list[str] = []
-    if learned := bundle.training.get("products"):
-        notes.append(
-            f"Strangers here are products of the gallery, left out of it. {bundle.name} learned {learned:,} products: "
-            "those among them are refused more often than products that no training saw."
-        )
+    notes += learned_strangers(bundle)
     source, location, against = gather_gallery(
         gallery, dataset, place, bundle, images=manifest.images if manifest else None
     )
@@ -240,6 +236,17 @@ def gather_gallery(
             )
     with render.progress("Embedding the gallery", read_catalog(folder).count()) as shown:
         return kind, str(folder), gather_folder(folder, bundle, notify=lambda done, _: shown.update(done))
+
+
+def learned_strangers(bundle: Bundle) -> list[str]:
+    """What has to be said of strangers left out of a gallery, where the model may have learned their products."""
+    learned = bundle.training.get("products")
+    if not learned:
+        return []
+    return [
+        f"Strangers here are products of the gallery, left out of it. {bundle.name} learned {learned:,} products: "
+        "those among them are refused more often than products that no training saw."
+    ]
 
 
 def without_shared(others: Photos, photos: Photos, name: str, split: str) -> tuple[Photos, list[str]]:
