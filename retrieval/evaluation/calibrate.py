@@ -57,7 +57,8 @@ class Strangers:
 
     Attributes:
         photos: theirs.
-        gallery: what they are compared with: the pictures that it was shown, by the same network.
+        gallery: what they are compared with, by the same network, their own product left out of it. It should hold
+            about as many products as a catalog: FPIR grows with them.
     """
 
     photos: Photos
@@ -137,7 +138,7 @@ def calibrate(
         if strangers is not None:
             _, rival = nearest_distances(strangers.photos, strangers.gallery)
             faced = *faced[:2], rival.astype(np.float64), strangers.photos.labels
-            others = len(strangers.gallery.products)
+            others = len(strangers.gallery.products) - 1
         choices += choose_by_fpir(*faced, fpirs)
         if target.rate == "strangers":
             choices.append(choose_by_errors(*faced, target.value))

@@ -52,11 +52,9 @@ def trials(answers: Answers, strangers: Answers | None = None) -> Trials:
     known = np.flatnonzero(answers.known)
     wanted = round(len(known) * STRANGERS / (1.0 - STRANGERS))
     of = answers if strangers is None else strangers
-    if strangers is None:
-        shuffled = sorted(np.flatnonzero(of.tried).tolist(), key=lambda i: (_shuffle(str(of.truth[i])), i))
-    else:
-        # Few products with many photos each: some of all of them, not all of some.
-        shuffled = sorted(np.flatnonzero(~of.known).tolist(), key=lambda i: _shuffle(f"{of.truth[i]}/{i}"))
+    # Others are few products with many photos each: some of all of them are taken, not all of some.
+    order = (lambda i: _shuffle(f"{of.truth[i]}/{i}")) if strangers else (lambda i: (_shuffle(str(of.truth[i])), i))
+    shuffled = sorted(np.flatnonzero(of.tried).tolist(), key=order)
     rows = [(str(answers.truth[i]), False, answers.answers[i]) for i in known.tolist()]
     rows += [(str(of.truth[i]), True, of.as_stranger[i]) for i in sorted(shuffled[:wanted])]
     rows = [row for row in rows if row[2].matches]
@@ -80,8 +78,8 @@ def fit_confidence(
         answers: to the calibration split, at ``threshold``.
         threshold: squared L2.
         fitted_on: which photos, for the record.
-        strangers: answers at the same threshold to photos of products that are not in the gallery; by default the
-            photos themselves are strangers, with their product left out.
+        strangers: answers at the same threshold to photos of other products; by default the photos themselves are
+            strangers, with their product left out of the gallery.
     """
     data = trials(answers, strangers)
     if len(data.right) < LEAST_ANSWERS or data.right.all() or not data.right.any():
