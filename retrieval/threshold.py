@@ -1,9 +1,4 @@
-"""Choose a threshold, say what it does with intervals, and refuse a claim that the data cannot bear.
-
-*The rule of 30* (Doddington, Przybocki, Martin, Reynolds 2000): to know an error rate within 30 % of
-itself at 90 % confidence, at least 30 errors have to be seen. A target of FAR 0.1 % therefore wants
-30,000 different-product pairs. And because products are what intervals resample, at least `LEAST_PRODUCTS`
-of them: with fewer, a bootstrap over clusters claims too much (Cameron, Gelbach, Miller 2008).
+"""Choose a threshold, say what it does with intervals, and refuse a claim that the data cannot bear (`support`).
 
 A choice that cannot be borne out still carries what was measured; its ``refusal`` is the sentence for the
 user, and whoever applies the threshold has to look at it.
@@ -26,9 +21,7 @@ from retrieval.metrics.curve import AtFar, PairRate
 from retrieval.metrics.identify import Labels
 from retrieval.metrics.openset import OpenSetRate, open_set, open_set_at
 from retrieval.metrics.pairs import EXPERIMENT_FAR, PairRates, pair_rates
-
-LEAST_ERRORS = 30
-LEAST_PRODUCTS = 10
+from retrieval.support import percent, support
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +236,7 @@ def choose_by_fpir(
         strangers, products = len(unknown), len(np.unique(np.asarray(unknown_labels)))
         refusal = support("FPIR", target, strangers, "photos of unknown products", products)
         if not refusal and rate.threshold is None:
-            refusal = f"No threshold keeps FPIR at {_percent(target)}: too many unknown photos lie at distance 0."
+            refusal = f"No threshold keeps FPIR at {percent(target)}: too many unknown photos lie at distance 0."
         choices.append(FpirChoice(f"fpir={target:g}", target, rate.threshold, measured, refusal))
     return tuple(choices)
 
@@ -321,35 +314,11 @@ def measure_open_set(
     )
 
 
-def support(rate: str, target: float, trials: int, trial_name: str, products: int) -> str:
-    """Why data cannot bear a claim about an error rate; empty when they can.
-
-    Args:
-        rate: its name, such as FAR.
-        target: the rate to claim.
-        trials: how many there are.
-        trial_name: what they are, in the plural.
-        products: how many distinct products they come from.
-    """
-    if trials * target < LEAST_ERRORS:
-        need = f"{math.ceil(LEAST_ERRORS / target):,}" if target > 0.0 else "no finite number of"
-        return (
-            f"{rate} {_percent(target)} cannot be told from {trials:,} {trial_name}: it takes {need} "
-            f"to see {LEAST_ERRORS} errors. Use more photos or a higher target."
-        )
-    if products < LEAST_PRODUCTS:
-        return (
-            f"{rate} {_percent(target)} cannot be told from {products} products: it takes at least "
-            f"{LEAST_PRODUCTS} to say anything of others. Use photos of more products."
-        )
-    return ""
-
-
 def _choice(name: str, at: AtFar, rates: PairRates, measured: PairMeasurement | None, products: int) -> FarChoice:
     refusal = support("FAR", at.target, at.different, "pairs of different products", products)
     if at.threshold is None or measured is None:
         nothing = Interval(math.nan, math.nan, LEVEL, "none")
-        why = f"No threshold keeps FAR at {_percent(at.target)}: too many different products lie at distance 0."
+        why = f"No threshold keeps FAR at {percent(at.target)}: too many different products lie at distance 0."
         return FarChoice(name, at.target, None, nothing, None, refusal or why)
     if not refusal and not at.same:
         refusal = "VAL cannot be told: no product has two photos. Use more photos of each product."
@@ -376,10 +345,6 @@ def measure_counts(counts: ProductPairCounts) -> PairMeasurement:
     return PairMeasurement(rate, val_interval(counts), far_interval(counts), len(counts.products))
 
 
-def _percent(rate: float) -> str:
-    return f"{100.0 * rate:g} %"
-
-
 def _number(rate: float) -> float | None:
     return None if math.isnan(rate) else rate
 
@@ -393,8 +358,6 @@ def _ends(interval: Interval, rate: float) -> tuple[float, float] | None:
 
 __all__ = [
     "EXPERIMENT_FAR",
-    "LEAST_ERRORS",
-    "LEAST_PRODUCTS",
     "FarChoice",
     "FpirChoice",
     "OpenSetMeasurement",
@@ -405,7 +368,6 @@ __all__ = [
     "measure_counts",
     "measure_open_set",
     "measure_pairs",
-    "support",
     "with_open_set",
     "with_pairs",
 ]

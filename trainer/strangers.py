@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.threshold import LEAST_PRODUCTS
+from retrieval.support import LEAST_PRODUCTS
 
 FEWEST_PRODUCTS = 2 * LEAST_PRODUCTS
 """With fewer, leaving out as many as an interval needs would leave too little to learn."""

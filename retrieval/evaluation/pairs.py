@@ -21,7 +21,8 @@ from retrieval.metrics import (
     accepted_by_product_at,
     pair_rates,
 )
-from retrieval.threshold import measure_counts, support
+from retrieval.support import support
+from retrieval.threshold import measure_counts
 
 _ROC_POINTS = 300
 _LEAST_FAR = 1e-6

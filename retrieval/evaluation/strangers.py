@@ -23,7 +23,7 @@ from retrieval.evaluation.rates import number, plain_rate, rate_of
 from retrieval.evaluation.recognize import Answer, Answers, within
 from retrieval.evaluation.thresholds import Thresholds
 from retrieval.metrics import coverage_curve, open_set, open_set_at
-from retrieval.threshold import support
+from retrieval.support import support
 
 METHOD = "leave-one-product-out"
 

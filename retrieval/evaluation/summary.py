@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from retrieval.evaluation.document import EvaluationDoc, RateDoc
+from retrieval.support import LEAST_PRODUCTS, percent
 from retrieval.text import plural
-from retrieval.threshold import LEAST_PRODUCTS
 
 _GOOD = (0.8, 0.05)
 _BAD = (0.5, 0.3)
@@ -97,11 +97,6 @@ def of_hundred(rate: RateDoc) -> str:
     if 0.995 * rate["whole"] < rate["part"] < rate["whole"]:
         return "more than 99 of 100"
     return f"{_hundred(rate)} of 100"
-
-
-def percent(rate: float) -> str:
-    """A target rate as people say it: 0.01 -> ``1 %``."""
-    return f"{100.0 * rate:g} %"
 
 
 def _hundred(rate: RateDoc) -> int:

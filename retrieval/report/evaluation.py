@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval import images
-from retrieval.evaluation.summary import percent, spoken
+from retrieval.evaluation.summary import spoken
 from retrieval.metrics import EXPERIMENT_FAR
 from retrieval.report import plots
 from retrieval.report.evaluation_pictures import Album, Read, confusions, failures
@@ -30,6 +30,7 @@ from retrieval.report.page import (
     wide_figure,
     write_page,
 )
+from retrieval.support import percent
 from retrieval.text import plural
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retrieval.evaluation.summary import percent
 from retrieval.report import plots
 from retrieval.report.evaluation_pictures import Album, named_strangers
 from retrieval.report.numbers import counts, ends, in_percent, interval, number
 from retrieval.report.page import Markup, Section, plot_row, table, wide_figure
+from retrieval.support import percent
 from retrieval.text import plural
 
 if TYPE_CHECKING:

@@ -5,14 +5,13 @@ import pytest
 
 from retrieval.metrics import identification, pair_rates
 from retrieval.metrics.openset import finding_distances
+from retrieval.support import LEAST_PRODUCTS, support
 from retrieval.threshold import (
-    LEAST_PRODUCTS,
     choose_by_errors,
     choose_by_far,
     choose_by_fpir,
     measure_open_set,
     measure_pairs,
-    support,
 )
 from tests.retrieval.embeddings import clustered, constant, perfect
 

@@ -1,0 +1,43 @@
+"""Pure: whether data can bear a claim about an error rate.
+
+*The rule of 30* (Doddington, Przybocki, Martin, Reynolds 2000): to know an error rate within 30 % of
+itself at 90 % confidence, at least 30 errors have to be seen. A target of FAR 0.1 % therefore wants
+30,000 different-product pairs. And because products are what intervals resample, at least `LEAST_PRODUCTS`
+of them: with fewer, a bootstrap over clusters claims too much (Cameron, Gelbach, Miller 2008).
+"""
+
+from __future__ import annotations
+
+import math
+
+LEAST_ERRORS = 30
+LEAST_PRODUCTS = 10
+
+
+def support(rate: str, target: float, trials: int, trial_name: str, products: int) -> str:
+    """Why data cannot bear a claim about an error rate; empty when they can.
+
+    Args:
+        rate: its name, such as FAR.
+        target: the rate to claim.
+        trials: how many there are.
+        trial_name: what they are, in the plural.
+        products: how many distinct products they come from.
+    """
+    if trials * target < LEAST_ERRORS:
+        need = f"{math.ceil(LEAST_ERRORS / target):,}" if target > 0.0 else "no finite number of"
+        return (
+            f"{rate} {percent(target)} cannot be told from {trials:,} {trial_name}: it takes {need} "
+            f"to see {LEAST_ERRORS} errors. Use more photos or a higher target."
+        )
+    if products < LEAST_PRODUCTS:
+        return (
+            f"{rate} {percent(target)} cannot be told from {products} products: it takes at least "
+            f"{LEAST_PRODUCTS} to say anything of others. Use photos of more products."
+        )
+    return ""
+
+
+def percent(rate: float) -> str:
+    """A target rate as people say it: 0.01 -> ``1 %``."""
+    return f"{100.0 * rate:g} %"
