@@ -180,7 +180,7 @@ def _with_ends(rate: float | None, ends: tuple[float, float] | None) -> str:
 
 
 def _print(found: Calibrated, written: Bundle, bundle: Bundle) -> None:
-    from retrieval.evaluation.summary import spoken
+    from retrieval.calibration import spoken
 
     calibration = found.calibration
     render.emit(f"Threshold {calibration.threshold:.4f} (squared L2) for {spoken(calibration.chosen)}.")

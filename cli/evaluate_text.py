@@ -17,7 +17,7 @@ _TONES = {"good": "bold green", "warn": "bold yellow", "bad": "bold red"}
 
 def print_document(document: EvaluationDoc) -> None:
     """The verdict on top, then a table for each question; warnings go to stderr."""
-    from retrieval.evaluation.summary import spoken
+    from retrieval.calibration import spoken
 
     _verdict(document["verdict"], document["tone"])
     gallery, use = document["gallery"], document["threshold"]

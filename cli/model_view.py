@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cli import render
+from retrieval.calibration import spoken
 from retrieval.text import printable
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def describe(bundle: Bundle, *, as_json: bool, with_card: bool) -> None:
 def _threshold(bundle: Bundle) -> str:
     if bundle.calibration is None:
         return "none; queries need --threshold, or calibrate it"
-    return f"{bundle.calibration.threshold:.6g} (squared L2, {bundle.calibration.chosen})"
+    return f"{bundle.calibration.threshold:.6g} (squared L2, {spoken(bundle.calibration.chosen)})"
 
 
 def _points(bundle: Bundle) -> None:
@@ -97,7 +98,7 @@ def _points(bundle: Bundle) -> None:
 
     rows = [
         [
-            point.name,
+            spoken(point.name),
             f"{point.threshold:.6g}",
             rate(point.far, point.accepted_different, point.different_pairs),
             rate(point.val, point.accepted_same, point.same_pairs),

@@ -311,7 +311,7 @@ def _print(written: list[tuple[Bundle, Judged]], trained: Trained, places: Place
 
 def _threshold(calibration: Calibration, unseen: bool) -> list[str]:
     """What queries will use, and what it does to photos of catalog products and of others."""
-    from retrieval.evaluation.summary import spoken
+    from retrieval.calibration import spoken
 
     point = calibration.point(calibration.chosen)
     lines = [f"Threshold {point.threshold:.3f} (squared L2): {spoken(point.name)}, chosen on val."]

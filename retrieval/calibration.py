@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from retrieval.distance import MAX_DISTANCE
+from retrieval.support import percent
 
 if TYPE_CHECKING:
     from retrieval.confidence import Confidence
@@ -31,7 +32,8 @@ class OperatingPoint:
     """One threshold and what was measured at it.
 
     Attributes:
-        name: such as ``far=0.01``, ``fpir=0.05``, ``experiment`` or ``given``.
+        name: such as ``far=0.01``, ``fpir=0.05``, ``strangers=0.2`` (the fewest errors with that share of strangers),
+            ``experiment`` or ``given``.
         threshold: squared L2, in [0, 4]; a pair is accepted at or below it.
         far: accepted different-product pairs / different-product pairs.
         val: accepted same-product pairs / same-product pairs.
@@ -199,6 +201,17 @@ class Calibration:
             photos_digest=_string("photos_digest", data.get("photos_digest", "")),
             confidence=fitted,
         )
+
+
+def spoken(name: str) -> str:
+    """An operating point's name as people say it: ``far=0.01`` -> ``FAR 1 %``."""
+    kind, equals, value = name.partition("=")
+    try:
+        if kind == "strangers":
+            return f"fewest errors with {percent(float(value))} strangers"
+        return f"{kind.upper()} {percent(float(value))}" if equals else name
+    except ValueError:
+        return name
 
 
 def _check_threshold(threshold: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from retrieval.calibration import Calibration
+from retrieval.calibration import Calibration, spoken
 
 
 def card(name: str, record: dict[str, Any], calibration: Calibration | None, warnings: Sequence[str]) -> str:
@@ -51,8 +51,8 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
         lines.append("None: nothing was there to choose one on.")
     else:
         lines += [
-            f"Chosen on {calibration.measured_on}. Queries use `{calibration.chosen}` unless told otherwise. "
-            "In brackets: 95 % intervals, resampled by product.",
+            f"Chosen on {calibration.measured_on}. Queries use that of {spoken(calibration.chosen)} unless told "
+            "otherwise. In brackets: 95 % intervals, resampled by product.",
             "",
             _of_strangers(record["strangers"]),
             "",
@@ -70,7 +70,7 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
                 )
                 if value is not None
             ]
-            lines.append(f"| {point.name} | {point.threshold:.4f} | {', '.join(measured)} |")
+            lines.append(f"| {spoken(point.name)} | {point.threshold:.4f} | {', '.join(measured)} |")
     lines += ["", *(f"* {sentence}" for sentence in warnings)]
     return "\n".join(lines).rstrip() + "\n"
 

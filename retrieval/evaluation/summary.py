@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from retrieval.calibration import spoken
 from retrieval.evaluation.document import EvaluationDoc, RateDoc
 from retrieval.support import LEAST_PRODUCTS, percent
 from retrieval.text import plural
@@ -101,14 +102,3 @@ def of_hundred(rate: RateDoc) -> str:
 
 def _hundred(rate: RateDoc) -> int:
     return round(100.0 * (rate["rate"] or 0.0)) if rate["whole"] >= 100 else rate["part"]
-
-
-def spoken(name: str) -> str:
-    """An operating point's name as people say it: ``far=0.01`` -> ``FAR 1 %``."""
-    kind, equals, value = name.partition("=")
-    try:
-        if kind == "strangers":
-            return f"fewest errors with {percent(float(value))} strangers"
-        return f"{kind.upper()} {percent(float(value))}" if equals else name
-    except ValueError:
-        return name

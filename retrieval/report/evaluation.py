@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval import images
-from retrieval.evaluation.summary import spoken
+from retrieval.calibration import spoken
 from retrieval.metrics import EXPERIMENT_FAR
 from retrieval.report import plots
 from retrieval.report.evaluation_pictures import Album, Read, confusions, failures
