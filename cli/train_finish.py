@@ -250,10 +250,14 @@ def _report(written: list[tuple[Bundle, Judged]], trained: Trained, places: Plac
     else:
         _print(written, trained, places)
     judged = written[0][1]
-    for sentence in judged.warnings[:1]:
+    note = judged.calibration.point(judged.calibration.chosen).note if judged.calibration else None
+    pressing = [sentence for sentence in judged.warnings if note is None or sentence in note]
+    for sentence in pressing:
         render.warn(printable(sentence))
-    if len(judged.warnings) > 1:
-        render.say(f"The model's card says what else so few photos cannot tell ({len(judged.warnings) - 1} points).")
+    if rest := len(judged.warnings) - len(pressing):
+        render.say(
+            f"The model's card says what {'else ' if pressing else ''}so few photos cannot tell ({rest} points)."
+        )
 
 
 def _document(written: list[tuple[Bundle, Judged]], trained: Trained, places: Places) -> dict[str, Any]:
