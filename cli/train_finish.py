@@ -153,10 +153,7 @@ def _judge(
 
 
 def _strangers(gallery: Photos, unseen: Unseen) -> Strangers:
-    """Train's photos by the network that did not see all products: those that it did not, compared with all others.
-
-    Also with each other: without them the gallery would be smaller than the catalog, and FPIR with it.
-    """
+    """Train's photos by the network that did not see all products: those of the others are its gallery."""
     import numpy as np
 
     from retrieval.evaluation import Strangers
@@ -165,7 +162,7 @@ def _strangers(gallery: Photos, unseen: Unseen) -> Strangers:
     photos = gallery.only(seen)
     photos = replace(photos, vectors=np.stack([unseen.known[name] for name in photos.content_hashes]))
     strange = np.isin(photos.labels, sorted(unseen.products))
-    return Strangers(photos.only(np.flatnonzero(strange)), photos)
+    return Strangers(photos.only(np.flatnonzero(strange)), photos.only(np.flatnonzero(~strange)))
 
 
 def _calibrate(

@@ -19,7 +19,7 @@ from retrieval.intervals import LEVEL, Interval, by_product, far_interval, rate_
 from retrieval.metrics.by_product import ProductPairCounts, accepted_by_product, accepted_by_product_at
 from retrieval.metrics.curve import AtFar, PairRate
 from retrieval.metrics.identify import Labels
-from retrieval.metrics.openset import OpenSetRate, open_set, open_set_at
+from retrieval.metrics.openset import OpenSetRate, grown, open_set, open_set_at
 from retrieval.metrics.pairs import EXPERIMENT_FAR, PairRates, pair_rates
 from retrieval.support import percent, support
 
@@ -110,11 +110,12 @@ class FpirChoice:
     measured: OpenSetMeasurement | None
     refusal: str
 
-    def operating_point(self, *, gallery: int) -> OperatingPoint:
+    def operating_point(self, *, gallery: int, growth: float = 1.0) -> OperatingPoint:
         """What a bundle stores; a refusal goes into its note.
 
         Args:
             gallery: products in the gallery; an FPIR says nothing without it.
+            growth: as in `choose_by_fpir`.
 
         Raises:
             ValueError: there is no threshold.
@@ -122,7 +123,7 @@ class FpirChoice:
         if self.threshold is None or self.measured is None:
             raise ValueError(f"expected a threshold to store, received none: {self.refusal}")
         point = OperatingPoint(self.name, self.threshold, note=self.refusal)
-        return with_open_set(point, self.measured, gallery=gallery)
+        return with_open_set(point, self.measured, gallery=gallery, growth=growth)
 
 
 def with_pairs(point: OperatingPoint, measured: PairMeasurement) -> OperatingPoint:
@@ -141,20 +142,23 @@ def with_pairs(point: OperatingPoint, measured: PairMeasurement) -> OperatingPoi
     )
 
 
-def with_open_set(point: OperatingPoint, measured: OpenSetMeasurement, *, gallery: int) -> OperatingPoint:
+def with_open_set(
+    point: OperatingPoint, measured: OpenSetMeasurement, *, gallery: int, growth: float = 1.0
+) -> OperatingPoint:
     """The operating point with what its threshold does to known and unknown photos.
 
     Args:
         point: with the threshold that was measured.
         measured: at that threshold.
         gallery: products in the gallery; an FPIR says nothing without it.
+        growth: how many times as many products that gallery has as the one that unknown photos were compared with.
     """
-    rate, found = measured.rate, measured.dir_ci
+    rate, named, found = measured.rate, measured.fpir_ci, measured.dir_ci
     return replace(
         point,
-        fpir=_number(rate.fpir),
+        fpir=_number(grown(rate.fpir, growth)),
         fnir=_number(rate.fnir),
-        fpir_ci=_ends(measured.fpir_ci, rate.fpir),
+        fpir_ci=_ends(replace(named, low=grown(named.low, growth), high=grown(named.high, growth)), rate.fpir),
         fnir_ci=_ends(Interval(1.0 - found.high, 1.0 - found.low, found.level, found.method), rate.fnir),
         probes=rate.found.whole,
         strangers=rate.false_matches.whole,
@@ -214,6 +218,8 @@ def choose_by_fpir(
     unknown: NDArray[np.floating],
     unknown_labels: Labels,
     targets: Sequence[float],
+    *,
+    growth: float = 1.0,
 ) -> tuple[FpirChoice, ...]:
     """The most permissive threshold for each FPIR target.
 
@@ -224,12 +230,14 @@ def choose_by_fpir(
         unknown: the best distance of each unknown photo, inf for none, shape (m,).
         unknown_labels: product of each unknown photo, shape (m,).
         targets: FPIRs to keep, each in [0, 1].
+        growth: how many times as many products the catalog has as the gallery of the unknown photos; see `grown`.
 
     Raises:
         ValueError: shapes or targets are not as described.
     """
     choices = []
-    for target, rate in zip(targets, open_set(known, unknown, targets), strict=True):
+    smaller = [grown(target, 1.0 / growth) for target in targets]
+    for target, rate in zip(targets, open_set(known, unknown, smaller), strict=True):
         measured = None
         if rate.threshold is not None:
             measured = measure_open_set(known, known_labels, unknown, unknown_labels, rate.threshold, target=target)
@@ -247,6 +255,8 @@ def choose_by_errors(
     unknown: NDArray[np.floating],
     unknown_labels: Labels,
     share: float,
+    *,
+    growth: float = 1.0,
 ) -> FpirChoice:
     """The threshold at which the fewest photos are answered wrong, where a share of them shows unknown products.
 
@@ -259,6 +269,7 @@ def choose_by_errors(
         unknown: likewise.
         unknown_labels: likewise.
         share: of photos that show unknown products, in (0, 1).
+        growth: as in `choose_by_fpir`.
 
     Raises:
         ValueError: shapes or the share are not as described.
@@ -277,7 +288,7 @@ def choose_by_errors(
         return FpirChoice(name, share, None, None, refusal or "No threshold finds a photo.")
     missed = 1.0 - np.searchsorted(np.sort(k), reached, side="right") / len(k)
     named = np.searchsorted(np.sort(u), reached, side="right") / len(u)
-    wrong = (1.0 - share) * missed + share * named
+    wrong = (1.0 - share) * missed + share * grown(named, growth)
     best = np.flatnonzero(wrong <= wrong.min() + 1e-12)
     place = int(best[len(best) // 2])
     threshold = float(reached[place : place + 2].mean())

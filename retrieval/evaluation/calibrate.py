@@ -57,8 +57,8 @@ class Strangers:
 
     Attributes:
         photos: theirs.
-        gallery: what they are compared with, by the same network, their own product left out of it. It should hold
-            about as many products as a catalog: FPIR grows with them.
+        gallery: what they are compared with, by the same network: the pictures that it was shown. It has fewer
+            products than the catalog, and FPIR is reckoned for as many as that has.
     """
 
     photos: Photos
@@ -131,21 +131,22 @@ def calibrate(
     fars = sorted({*far_targets, *([target.value] if target.rate == "far" else [])}, reverse=True)
     choices: list[FarChoice | FpirChoice] = list(choose_by_far(photos.vectors, photos.labels, fars)[1])
     faced: _Faced | None = None
-    others = 0
+    others, growth = 0, 1.0
     if gallery is not None:
         fpirs = sorted({*fpir_targets, *([target.value] if target.rate == "fpir" else [])}, reverse=True)
         faced, others = open_set_distances(photos, *nearest_distances(photos, gallery)), len(gallery.products) - 1
         if strangers is not None:
             _, rival = nearest_distances(strangers.photos, strangers.gallery)
             faced = *faced[:2], rival.astype(np.float64), strangers.photos.labels
-            others = len(strangers.gallery.products) - 1
-        choices += choose_by_fpir(*faced, fpirs)
+            others = len(gallery.products)
+            growth = others / len(strangers.gallery.products)
+        choices += choose_by_fpir(*faced, fpirs, growth=growth)
         if target.rate == "strangers":
-            choices.append(choose_by_errors(*faced, target.value))
+            choices.append(choose_by_errors(*faced, target.value, growth=growth))
     points: list[OperatingPoint] = []
     for choice in choices:
         if choice.threshold is not None and (not choice.refusal or choice.name == target.name):
-            points.append(_point(choice, photos, faced, others))
+            points.append(_point(choice, photos, faced, others, growth))
         elif choice.name != target.name:
             left_out.append(choice.refusal)
     chosen = next(choice for choice in choices if choice.name == target.name)
@@ -168,15 +169,17 @@ def calibrate(
     return Calibrated(calibration, chosen.refusal, tuple(left_out))
 
 
-def _point(choice: FarChoice | FpirChoice, photos: Photos, faced: _Faced | None, others: int) -> OperatingPoint:
+def _point(
+    choice: FarChoice | FpirChoice, photos: Photos, faced: _Faced | None, others: int, growth: float
+) -> OperatingPoint:
     """What a bundle stores of a choice: whatever it was chosen for, what it does to pairs and to strangers."""
     if isinstance(choice, FpirChoice):
-        point = choice.operating_point(gallery=others)
+        point = choice.operating_point(gallery=others, growth=growth)
         return with_pairs(point, measure_pairs(photos.vectors, photos.labels, point.threshold))
     point = choice.operating_point()
     if faced is None or not len(faced[2]):
         return point
-    return with_open_set(point, measure_open_set(*faced, point.threshold), gallery=others)
+    return with_open_set(point, measure_open_set(*faced, point.threshold), gallery=others, growth=growth)
 
 
 def open_set_distances(photos: Photos, own: NDArray[np.float32], rival: NDArray[np.float32]) -> _Faced:

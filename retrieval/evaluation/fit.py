@@ -54,7 +54,7 @@ def trials(answers: Answers, strangers: Answers | None = None) -> Trials:
     of = answers if strangers is None else strangers
     # Others are few products with many photos each: some of all of them are taken, not all of some.
     order = (lambda i: _shuffle(f"{of.truth[i]}/{i}")) if strangers else (lambda i: (_shuffle(str(of.truth[i])), i))
-    shuffled = sorted(np.flatnonzero(of.tried).tolist(), key=order)
+    shuffled = sorted(np.flatnonzero(of.tried if strangers is None else ~of.known).tolist(), key=order)
     rows = [(str(answers.truth[i]), False, answers.answers[i]) for i in known.tolist()]
     rows += [(str(of.truth[i]), True, of.as_stranger[i]) for i in sorted(shuffled[:wanted])]
     rows = [row for row in rows if row[2].matches]

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +113,24 @@ def open_set(
         else:
             rates.append(open_set_at(known, unknown, threshold, target=target))
     return tuple(rates)
+
+
+@overload
+def grown(rate: float, growth: float) -> float: ...
+
+
+@overload
+def grown(rate: NDArray[np.float64], growth: float) -> NDArray[np.float64]: ...
+
+
+def grown(rate: float | NDArray[np.float64], growth: float) -> float | NDArray[np.float64]:
+    """An FPIR in a gallery of so many times as many products, by the approximation above.
+
+    Args:
+        rate: in a gallery, in [0, 1].
+        growth: how many times as many products the other one has, over 0.
+    """
+    return 1.0 - (1.0 - rate) ** growth if growth != 1.0 else rate
 
 
 def finding_distances(result: Identification, *, rank: int = 1) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

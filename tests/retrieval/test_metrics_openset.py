@@ -16,6 +16,7 @@ from retrieval.metrics import (
     open_set,
     open_set_at,
 )
+from retrieval.metrics.openset import grown
 from tests.retrieval.embeddings import lattice
 
 distances = st.lists(
@@ -110,3 +111,13 @@ def test_a_coverage_curve_of_nan_is_refused() -> None:
         coverage_curve(np.array([math.nan]), np.array([True]))
     with pytest.raises(ValueError, match="one shape"):
         coverage_curve(np.array([1.0, 2.0]), np.array([True]))
+
+
+def test_an_fpir_grows_with_the_gallery_as_that_of_independent_products() -> None:
+    rng = np.random.default_rng(0)
+    distances = rng.uniform(0, 4, (20_000, 30))  # of each photo to each product
+    few = float((distances[:, :10].min(axis=1) <= 0.1).mean())
+    assert grown(few, 3.0) == pytest.approx((distances.min(axis=1) <= 0.1).mean(), abs=0.01)
+    assert grown(grown(few, 3.0), 1 / 3) == pytest.approx(few)
+    assert grown(few, 1.0) == few
+    assert (grown(0.0, 2.0), grown(1.0, 2.0)) == (0.0, 1.0)
