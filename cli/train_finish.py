@@ -145,57 +145,24 @@ def _judge(
     photos, gallery = gather(val, "val"), gather(places.dataset / "train", "train", known)
     own, rival = nearest_distances(photos, gallery)
     rates = pair_rates(photos.vectors, photos.labels, thresholds=(), far_targets=(0.01, 0.001))
-    strangers = _strangers(photos, gallery, own, unseen) if unseen else None
-    calibration, warnings = _calibrate(photos, gallery, target, strangers)
+    calibration, warnings = _calibrate(photos, gallery, target, _strangers(gallery, unseen) if unseen else None)
     same = [at.accepted_same / at.same if at.same and at.threshold is not None else None for at in rates.at_far]
     in_gallery = own < float("inf")
     top1 = float((own[in_gallery] < rival[in_gallery]).mean()) if in_gallery.any() else None
     return Judged(calibration, top1, same[0], same[1], tuple(warnings), _speed(bundle))
 
 
-def _strangers(photos: Photos, gallery: Photos, own: NDArray[np.float32], unseen: Unseen) -> Strangers:
-    """Train's photos by the network that did not see all products: those of the others are its gallery.
-
-    Several networks served as one bring photos of a product nearer to each other than one network does, and strangers
-    to products likewise: the distances are scaled by what they are for val's photos of products that both learned.
-
-    Args:
-        photos: of val, by the served model.
-        gallery: of train, by the served model.
-        own: distance of each of val's photos to the nearest picture of its product there, shape (n,).
-        unseen: what the other network makes of them.
-    """
+def _strangers(gallery: Photos, unseen: Unseen) -> Strangers:
+    """Train's photos by the network that did not see all products: those of the others are its gallery."""
     import numpy as np
 
     from retrieval.evaluation import Strangers
-    from retrieval.evaluation.recognize import nearest_distances
 
-    probes, shelf = _by(unseen, photos), _by(unseen, gallery)
-    strange = np.isin(shelf.labels, sorted(unseen.products))
-    strangers, learned = shelf.only(np.flatnonzero(strange)), shelf.only(np.flatnonzero(~strange))
-    theirs, _ = nearest_distances(probes, learned)
-    both = np.isfinite(theirs)
-    ours = own[np.isin(photos.content_hashes, probes.content_hashes)][both]
-    scale = min(1.0, float(np.median(ours) / np.median(theirs[both]))) if both.any() else 1.0
-    return Strangers(_nearer(strangers, scale), _nearer(learned, scale))
-
-
-def _by(unseen: Unseen, photos: Photos) -> Photos:
-    """The same photos, where the other network saw them, with its vectors."""
-    import numpy as np
-
-    seen = photos.only([i for i, name in enumerate(photos.content_hashes) if name in unseen.known])
-    dimension = len(next(iter(unseen.known.values())))
-    vectors = np.array([unseen.known[name] for name in seen.content_hashes], np.float32)
-    return replace(seen, vectors=vectors.reshape(len(seen), dimension))
-
-
-def _nearer(photos: Photos, scale: float) -> Photos:
-    """Unit vectors whose distances are those of others times a scale in (0, 1]: all get one more part in common."""
-    import numpy as np
-
-    common = np.full((len(photos), 1), np.sqrt(1.0 - scale), np.float32)
-    return replace(photos, vectors=np.hstack([np.float32(np.sqrt(scale)) * photos.vectors, common]))
+    seen = [i for i, name in enumerate(gallery.content_hashes) if name in unseen.known]
+    photos = gallery.only(seen)
+    photos = replace(photos, vectors=np.stack([unseen.known[name] for name in photos.content_hashes]))
+    strange = np.isin(photos.labels, sorted(unseen.products))
+    return Strangers(photos.only(np.flatnonzero(strange)), photos.only(np.flatnonzero(~strange)))
 
 
 def _calibrate(

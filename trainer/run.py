@@ -196,12 +196,9 @@ def _unseen(turn: _Turn, material: Material, places: Places, plan: Plan, view: V
     if plan.network.features:
         seen = joint([source.plain(parts.pooled)]), turn.material.pictures.labels
     view.stage("Looking at strangers", None)
-    pooled, hashes = source.plain(parts.pooled, material.photos), material.photos.hashes
-    if turn.material.validation is not None:
-        val = parts.pooled.predict(source.inputs(turn.material.validation, view), batch_size=64, verbose=0)
-        pooled, hashes = np.concatenate([pooled, val]), hashes + turn.material.validation.hashes
+    pooled = source.plain(parts.pooled, material.photos)
     embeddings = readout([parts], seen).predict([pooled], batch_size=_BATCH, verbose=0)
-    return Unseen(frozenset(material.strangers), dict(zip(hashes, embeddings, strict=True)))
+    return Unseen(frozenset(material.strangers), dict(zip(material.photos.hashes, embeddings, strict=True)))
 
 
 def _network(

@@ -25,8 +25,8 @@ class Unseen:
 
     Attributes:
         products: that it did not see.
-        known: its embeddings (d,) of the dataset's training photos, those products' too, and of the photos that it
-            was validated on, by their SHA-256. They can be compared with each other alone.
+        known: its embeddings (d,) of the dataset's training photos, those products' too, by their SHA-256. They can be
+            compared with each other alone.
     """
 
     products: frozenset[str]

@@ -2,17 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from cli.main import invoke
-from cli.train_finish import _strangers
 from retrieval.bundle import read_bundle
-from retrieval.distance import squared_l2
-from retrieval.evaluation.recognize import nearest_distances
-from tests.evaluate_example import clusters
 from tests.trainer.datasets import tiny_backbone, write_dataset, write_weights
-from trainer.strangers import Unseen
 
 SMALL = ["--backbone", "small-cnn", "--size", "32", "--dimension", "16", "--epochs", "3", "--learning-rate", "0.003"]
 
@@ -139,43 +133,6 @@ def test_strangers_that_no_training_saw_decide_the_threshold(tmp_path, capsys):
     assert (point.strangers, point.gallery, point.probes) == (176, 24, 168)
     assert point.note == ""
     assert "11 were left out of one more training" in bundle.card()
-
-
-def test_distances_of_one_network_are_scaled_to_those_of_several():
-    val, gallery = clusters(12, 5, noise=0.1, seed=1), clusters(12, 5, noise=0.1, seed=2)
-    vaguer = [clusters(12, 5, noise=0.2, seed=seed) for seed in (1, 2)]
-    names = gallery.products.tolist()
-    known = {
-        name: vector
-        for photos in vaguer
-        for name, vector, label in zip(photos.content_hashes, photos.vectors, photos.labels, strict=True)
-        if photos is vaguer[1] or label not in names[:4]
-    }
-    own, _ = nearest_distances(val, gallery)
-    found = _strangers(val, gallery, own, Unseen(frozenset(names[:4]), known))
-    assert set(found.photos.labels) == set(names[:4])
-    assert set(found.gallery.labels) == set(names[4:])
-    np.testing.assert_allclose(np.linalg.norm(found.gallery.vectors, axis=1), 1.0, atol=1e-6)
-    before = squared_l2(known_of(found.photos, known), known_of(found.gallery, known))
-    after = squared_l2(found.photos.vectors, found.gallery.vectors)
-    theirs, _ = nearest_distances(vaguer[0], vaguer[1])
-    learned = np.isin(val.labels, names[4:])
-    scale = np.median(own[learned]) / np.median(theirs[learned])
-    assert scale < 0.6
-    np.testing.assert_allclose(after, scale * before, atol=1e-5)
-    # A network that brings photos nearer than what is served is taken as it is: no scale makes unit vectors further.
-    sharper = {
-        name: vector
-        for photos in (val, gallery)
-        for name, vector in zip(photos.content_hashes, photos.vectors, strict=True)
-    }
-    vague_own, _ = nearest_distances(*vaguer)
-    kept = _strangers(*vaguer, vague_own, Unseen(frozenset(names[:4]), sharper))
-    np.testing.assert_allclose(kept.photos.vectors[:, :-1], known_of(kept.photos, sharper), atol=1e-6)
-
-
-def known_of(photos, known):
-    return np.stack([known[name] for name in photos.content_hashes])
 
 
 def test_strangers_that_training_saw_are_called_that(tmp_path, capsys):
