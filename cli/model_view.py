@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cli import render
-from retrieval.calibration import spoken
 from retrieval.text import printable
 
 if TYPE_CHECKING:
@@ -86,10 +85,14 @@ def describe(bundle: Bundle, *, as_json: bool, with_card: bool) -> None:
 def _threshold(bundle: Bundle) -> str:
     if bundle.calibration is None:
         return "none; queries need --threshold, or calibrate it"
+    from retrieval.calibration import spoken
+
     return f"{bundle.calibration.threshold:.6g} (squared L2, {spoken(bundle.calibration.chosen)})"
 
 
 def _points(bundle: Bundle) -> None:
+    from retrieval.calibration import spoken
+
     assert bundle.calibration is not None
 
     def rate(value: float | None, count: int | None, of: int | None) -> str:
