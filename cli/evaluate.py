@@ -126,8 +126,7 @@ def evaluate_command(
     if not calibrate_on:
         require_threshold(by_hand, bundle.calibration)
 
-    notes: list[str] = []
-    notes += learned_strangers(bundle)
+    notes = learned_strangers(bundle)
     source, location, against = gather_gallery(
         gallery, dataset, place, bundle, images=manifest.images if manifest else None
     )
