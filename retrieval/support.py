@@ -14,7 +14,7 @@ LEAST_ERRORS = 30
 LEAST_PRODUCTS = 10
 
 
-def support(rate: str, target: float, trials: int, trial_name: str, products: int) -> str:
+def support(rate: str, target: float, trials: int, trial_name: str, products: int, *, seen: float | None = None) -> str:
     """Why data cannot bear a claim about an error rate; empty when they can.
 
     Args:
@@ -23,9 +23,11 @@ def support(rate: str, target: float, trials: int, trial_name: str, products: in
         trials: how many there are.
         trial_name: what they are, in the plural.
         products: how many distinct products they come from.
+        seen: the rate of errors in those trials where the claim is reckoned from it; None where they are the same.
     """
-    if trials * target < LEAST_ERRORS:
-        need = f"{math.ceil(LEAST_ERRORS / target):,}" if target > 0.0 else "no finite number of"
+    errors = target if seen is None else seen
+    if trials * errors < LEAST_ERRORS:
+        need = f"{math.ceil(LEAST_ERRORS / errors):,}" if errors > 0.0 else "no finite number of"
         return (
             f"{rate} {percent(target)} cannot be told from {trials:,} {trial_name}: it takes {need} "
             f"to see {LEAST_ERRORS} errors. Use more photos or a higher target."

@@ -41,16 +41,57 @@ class PairMeasurement:
     products: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenSetDistances:
+    """How far photos of known and of unknown products are from what they are answered with.
+
+    Attributes:
+        known: the smallest threshold that finds each known photo, inf for never, shape (n,);
+            `retrieval.metrics.finding_distances` gives it.
+        known_labels: product of each known photo, shape (n,).
+        unknown: the best distance of each unknown photo, inf for none, shape (m,).
+        unknown_labels: product of each unknown photo, shape (m,).
+        gallery: products in the gallery that is meant; an FPIR says nothing without it.
+        growth: how many times as many products that has as the one that unknown photos were compared with; see `grown`.
+
+    Raises:
+        ValueError: there is not one label a photo.
+    """
+
+    known: NDArray[np.floating]
+    known_labels: Labels
+    unknown: NDArray[np.floating]
+    unknown_labels: Labels
+    gallery: int
+    growth: float = 1.0
+
+    def __post_init__(self) -> None:
+        distances = np.shape(self.known), np.shape(self.unknown)
+        labels = np.shape(self.known_labels), np.shape(self.unknown_labels)
+        if distances != labels:
+            raise ValueError(
+                f"expected one label a photo, received {distances[0]} and {distances[1]} distances, "
+                f"{labels[0]} and {labels[1]} labels"
+            )
+
+    def support(self, rate: str, target: float, *, seen: float | None = None) -> str:
+        """Why these photos cannot bear a claim about ``FPIR`` or ``FNIR``, see `support`; empty when they can."""
+        labels, who = (self.known_labels, "known") if rate == "FNIR" else (self.unknown_labels, "unknown")
+        return support(rate, target, len(labels), f"photos of {who} products", len(np.unique(labels)), seen=seen)
+
+
 @dataclass(frozen=True, slots=True)
 class OpenSetMeasurement:
     """What a threshold does to known and unknown photos, with 95 % intervals.
 
     Attributes:
-        rate: FPIR and DIR with their counts.
-        fpir_ci: interval of FPIR, by product.
+        rate: FPIR and DIR with their counts, in the gallery that unknown photos were compared with.
+        fpir_ci: interval of FPIR there, by product.
         dir_ci: interval of DIR, by product.
         known_products: distinct products of the known photos.
         unknown_products: distinct products of the unknown photos.
+        gallery: products in the gallery that is meant.
+        growth: how many times as many that has; see `grown`.
     """
 
     rate: OpenSetRate
@@ -58,6 +99,8 @@ class OpenSetMeasurement:
     dir_ci: Interval
     known_products: int
     unknown_products: int
+    gallery: int
+    growth: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +153,15 @@ class FpirChoice:
     measured: OpenSetMeasurement | None
     refusal: str
 
-    def operating_point(self, *, gallery: int, growth: float = 1.0) -> OperatingPoint:
+    def operating_point(self) -> OperatingPoint:
         """What a bundle stores; a refusal goes into its note.
-
-        Args:
-            gallery: products in the gallery; an FPIR says nothing without it.
-            growth: as in `choose_by_fpir`.
 
         Raises:
             ValueError: there is no threshold.
         """
         if self.threshold is None or self.measured is None:
             raise ValueError(f"expected a threshold to store, received none: {self.refusal}")
-        point = OperatingPoint(self.name, self.threshold, note=self.refusal)
-        return with_open_set(point, self.measured, gallery=gallery, growth=growth)
+        return with_open_set(OperatingPoint(self.name, self.threshold, note=self.refusal), self.measured)
 
 
 def with_pairs(point: OperatingPoint, measured: PairMeasurement) -> OperatingPoint:
@@ -142,27 +180,22 @@ def with_pairs(point: OperatingPoint, measured: PairMeasurement) -> OperatingPoi
     )
 
 
-def with_open_set(
-    point: OperatingPoint, measured: OpenSetMeasurement, *, gallery: int, growth: float = 1.0
-) -> OperatingPoint:
-    """The operating point with what its threshold does to known and unknown photos.
-
-    Args:
-        point: with the threshold that was measured.
-        measured: at that threshold.
-        gallery: products in the gallery; an FPIR says nothing without it.
-        growth: how many times as many products that gallery has as the one that unknown photos were compared with.
-    """
+def with_open_set(point: OperatingPoint, measured: OpenSetMeasurement) -> OperatingPoint:
+    """The operating point with what its threshold, which was measured, does to known and unknown photos."""
     rate, named, found = measured.rate, measured.fpir_ci, measured.dir_ci
+
+    def meant(fpir: float) -> float:
+        return grown(fpir, measured.growth)
+
     return replace(
         point,
-        fpir=_number(grown(rate.fpir, growth)),
+        fpir=_number(meant(rate.fpir)),
         fnir=_number(rate.fnir),
-        fpir_ci=_ends(replace(named, low=grown(named.low, growth), high=grown(named.high, growth)), rate.fpir),
+        fpir_ci=_ends(replace(named, low=meant(named.low), high=meant(named.high)), rate.fpir),
         fnir_ci=_ends(Interval(1.0 - found.high, 1.0 - found.low, found.level, found.method), rate.fnir),
         probes=rate.found.whole,
         strangers=rate.false_matches.whole,
-        gallery=gallery,
+        gallery=measured.gallery,
     )
 
 
@@ -212,116 +245,74 @@ def choose_by_far(
     return rates, tuple(choices)
 
 
-def choose_by_fpir(
-    known: NDArray[np.floating],
-    known_labels: Labels,
-    unknown: NDArray[np.floating],
-    unknown_labels: Labels,
-    targets: Sequence[float],
-    *,
-    growth: float = 1.0,
-) -> tuple[FpirChoice, ...]:
+def choose_by_fpir(distances: OpenSetDistances, targets: Sequence[float]) -> tuple[FpirChoice, ...]:
     """The most permissive threshold for each FPIR target.
 
     Args:
-        known: the smallest threshold that finds each known photo, inf for never, shape (n,);
-            `retrieval.metrics.finding_distances` gives it.
-        known_labels: product of each known photo, shape (n,).
-        unknown: the best distance of each unknown photo, inf for none, shape (m,).
-        unknown_labels: product of each unknown photo, shape (m,).
+        distances: of known and unknown photos.
         targets: FPIRs to keep, each in [0, 1].
-        growth: how many times as many products the catalog has as the gallery of the unknown photos; see `grown`.
 
     Raises:
-        ValueError: shapes or targets are not as described.
+        ValueError: a target is not as described.
     """
     choices = []
-    smaller = [grown(target, 1.0 / growth) for target in targets]
-    for target, rate in zip(targets, open_set(known, unknown, smaller), strict=True):
+    smaller = [grown(target, 1.0 / distances.growth) for target in targets]
+    rates = open_set(distances.known, distances.unknown, smaller)
+    for target, seen, rate in zip(targets, smaller, rates, strict=True):
         measured = None
         if rate.threshold is not None:
-            measured = measure_open_set(known, known_labels, unknown, unknown_labels, rate.threshold, target=target)
-        strangers, products = len(unknown), len(np.unique(np.asarray(unknown_labels)))
-        refusal = support("FPIR", target, strangers, "photos of unknown products", products)
+            measured = measure_open_set(distances, rate.threshold, target=target)
+        refusal = distances.support("FPIR", target, seen=seen)
         if not refusal and rate.threshold is None:
             refusal = f"No threshold keeps FPIR at {percent(target)}: too many unknown photos lie at distance 0."
         choices.append(FpirChoice(f"fpir={target:g}", target, rate.threshold, measured, refusal))
     return tuple(choices)
 
 
-def choose_by_errors(
-    known: NDArray[np.floating],
-    known_labels: Labels,
-    unknown: NDArray[np.floating],
-    unknown_labels: Labels,
-    share: float,
-    *,
-    growth: float = 1.0,
-) -> FpirChoice:
+def choose_by_errors(distances: OpenSetDistances, share: float) -> FpirChoice:
     """The threshold at which the fewest photos are answered wrong, where a share of them shows unknown products.
 
     A known photo is answered wrong when its product is not found, an unknown one when it gets a name. The threshold
     lies halfway between the two photos that bound it; of several equally good ones it is the middle one.
 
     Args:
-        known: as in `choose_by_fpir`.
-        known_labels: likewise.
-        unknown: likewise.
-        unknown_labels: likewise.
+        distances: of known and unknown photos.
         share: of photos that show unknown products, in (0, 1).
-        growth: as in `choose_by_fpir`.
 
     Raises:
-        ValueError: shapes or the share are not as described.
+        ValueError: the share is not as described.
     """
     if not 0.0 < share < 1.0:
         raise ValueError(f"expected a share of strangers in (0, 1), received {share}")
     name = f"strangers={share:g}"
-    k, u = np.asarray(known, np.float64), np.asarray(unknown, np.float64)
-    refusal = support("FNIR", share, len(k), "photos of known products", len(np.unique(np.asarray(known_labels))))
-    refusal = refusal or support(
-        "FPIR", share, len(u), "photos of unknown products", len(np.unique(np.asarray(unknown_labels)))
-    )
+    k, u = np.asarray(distances.known, np.float64), np.asarray(distances.unknown, np.float64)
+    refusal = distances.support("FNIR", share) or distances.support("FPIR", share)
     reached = np.unique(np.concatenate([k, u]))
     reached = reached[reached <= MAX_DISTANCE]
     if not len(reached) or not len(k) or not len(u):
         return FpirChoice(name, share, None, None, refusal or "No threshold finds a photo.")
     missed = 1.0 - np.searchsorted(np.sort(k), reached, side="right") / len(k)
     named = np.searchsorted(np.sort(u), reached, side="right") / len(u)
-    wrong = (1.0 - share) * missed + share * grown(named, growth)
+    wrong = (1.0 - share) * missed + share * grown(named, distances.growth)
     best = np.flatnonzero(wrong <= wrong.min() + 1e-12)
     place = int(best[len(best) // 2])
     threshold = float(reached[place : place + 2].mean())
-    measured = measure_open_set(known, known_labels, unknown, unknown_labels, threshold)
-    return FpirChoice(name, share, threshold, measured, refusal)
+    return FpirChoice(name, share, threshold, measure_open_set(distances, threshold), refusal)
 
 
 def measure_open_set(
-    known: NDArray[np.floating],
-    known_labels: Labels,
-    unknown: NDArray[np.floating],
-    unknown_labels: Labels,
-    threshold: float,
-    *,
-    target: float | None = None,
+    distances: OpenSetDistances, threshold: float, *, target: float | None = None
 ) -> OpenSetMeasurement:
-    """FPIR and DIR at a threshold, with intervals; arguments as in `choose_by_fpir` and `open_set_at`.
-
-    Raises:
-        ValueError: shapes are not as described.
-    """
-    names, strangers = np.asarray(known_labels), np.asarray(unknown_labels)
-    if names.shape != np.shape(known) or strangers.shape != np.shape(unknown):
-        raise ValueError(
-            f"expected one label a photo, received {np.shape(known)} and {np.shape(unknown)} distances, "
-            f"{names.shape} and {strangers.shape} labels"
-        )
+    """FPIR and DIR at a threshold, with intervals; threshold and target as in `open_set_at`."""
+    names, strangers = np.asarray(distances.known_labels), np.asarray(distances.unknown_labels)
     return OpenSetMeasurement(
-        open_set_at(known, unknown, threshold, target=target),
-        rate_interval(*by_product(np.asarray(unknown) <= threshold, strangers)),
-        rate_interval(*by_product(np.asarray(known) <= threshold, names)),
+        open_set_at(distances.known, distances.unknown, threshold, target=target),
+        rate_interval(*by_product(np.asarray(distances.unknown) <= threshold, strangers)),
+        rate_interval(*by_product(np.asarray(distances.known) <= threshold, names)),
         len(np.unique(names)),
         len(np.unique(strangers)),
+        distances.gallery,
+        distances.growth,
     )
 
 
@@ -371,6 +362,7 @@ __all__ = [
     "EXPERIMENT_FAR",
     "FarChoice",
     "FpirChoice",
+    "OpenSetDistances",
     "OpenSetMeasurement",
     "PairMeasurement",
     "choose_by_errors",

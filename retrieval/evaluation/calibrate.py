@@ -19,6 +19,7 @@ from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS
 from retrieval.threshold import (
     FarChoice,
     FpirChoice,
+    OpenSetDistances,
     choose_by_errors,
     choose_by_far,
     choose_by_fpir,
@@ -29,8 +30,6 @@ from retrieval.threshold import (
 )
 
 DEFAULT_FAR = 0.01
-
-_Faced = tuple[NDArray[np.float64], NDArray[np.str_], NDArray[np.float64], NDArray[np.str_]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +129,17 @@ def calibrate(
         photos = photos.only(kept)
     fars = sorted({*far_targets, *([target.value] if target.rate == "far" else [])}, reverse=True)
     choices: list[FarChoice | FpirChoice] = list(choose_by_far(photos.vectors, photos.labels, fars)[1])
-    faced: _Faced | None = None
-    others, growth = 0, 1.0
+    faced: OpenSetDistances | None = None
     if gallery is not None:
         fpirs = sorted({*fpir_targets, *([target.value] if target.rate == "fpir" else [])}, reverse=True)
-        faced, others = open_set_distances(photos, *nearest_distances(photos, gallery)), len(gallery.products) - 1
-        if strangers is not None:
-            _, rival = nearest_distances(strangers.photos, strangers.gallery)
-            faced = *faced[:2], rival.astype(np.float64), strangers.photos.labels
-            others = len(gallery.products)
-            growth = others / len(strangers.gallery.products)
-        choices += choose_by_fpir(*faced, fpirs, growth=growth)
+        faced = _face(photos, gallery, strangers)
+        choices += choose_by_fpir(faced, fpirs)
         if target.rate == "strangers":
-            choices.append(choose_by_errors(*faced, target.value, growth=growth))
+            choices.append(choose_by_errors(faced, target.value))
     points: list[OperatingPoint] = []
     for choice in choices:
         if choice.threshold is not None and (not choice.refusal or choice.name == target.name):
-            points.append(_point(choice, photos, faced, others, growth))
+            points.append(_point(choice, photos, faced))
         elif choice.name != target.name:
             left_out.append(choice.refusal)
     chosen = next(choice for choice in choices if choice.name == target.name)
@@ -169,33 +162,44 @@ def calibrate(
     return Calibrated(calibration, chosen.refusal, tuple(left_out))
 
 
-def _point(
-    choice: FarChoice | FpirChoice, photos: Photos, faced: _Faced | None, others: int, growth: float
-) -> OperatingPoint:
+def _point(choice: FarChoice | FpirChoice, photos: Photos, faced: OpenSetDistances | None) -> OperatingPoint:
     """What a bundle stores of a choice: whatever it was chosen for, what it does to pairs and to strangers."""
-    if isinstance(choice, FpirChoice):
-        point = choice.operating_point(gallery=others, growth=growth)
-        return with_pairs(point, measure_pairs(photos.vectors, photos.labels, point.threshold))
     point = choice.operating_point()
-    if faced is None or not len(faced[2]):
+    if isinstance(choice, FpirChoice):
+        return with_pairs(point, measure_pairs(photos.vectors, photos.labels, point.threshold))
+    if faced is None or not len(faced.unknown):
         return point
-    return with_open_set(point, measure_open_set(*faced, point.threshold), gallery=others, growth=growth)
+    return with_open_set(point, measure_open_set(faced, point.threshold))
 
 
-def open_set_distances(photos: Photos, own: NDArray[np.float32], rival: NDArray[np.float32]) -> _Faced:
-    """What `retrieval.threshold.choose_by_fpir` takes, by the nearest picture.
+def open_set_distances(
+    own: NDArray[np.float32], rival: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distances by the nearest picture, of photos as they are and as if the gallery lacked their product.
 
     Args:
-        photos: the probes.
         own: distance of the right product, inf for unknown ones; see `nearest_distances`, shape (n,).
-        rival: distance of the nearest other product, shape (n,).
+        rival: distance of the nearest other product, inf where there is none, shape (n,).
 
     Returns:
-        For known photos the smallest threshold that finds their product first (inf where another is
-        as near), and their products; for the same photos as strangers the distance of the nearest
-        picture of any other product, and their products, where the gallery holds another product.
+        For known photos, in their order, the smallest threshold that finds their product first (inf where another is
+        as near); for those of them that another product can be taken for, the distance of its nearest picture.
     """
     known = np.isfinite(own)
-    mine, others, labels = own[known].astype(np.float64), rival[known].astype(np.float64), photos.labels[known]
-    tried = np.isfinite(others)
-    return np.where(mine < others, mine, np.inf), labels, others[tried], labels[tried]
+    mine, others = own[known].astype(np.float64), rival[known].astype(np.float64)
+    return np.where(mine < others, mine, np.inf), others[np.isfinite(others)]
+
+
+def _face(photos: Photos, gallery: Photos, strangers: Strangers | None) -> OpenSetDistances:
+    """The photos in the gallery, with the strangers that are given or else with themselves as such."""
+    own, rival = nearest_distances(photos, gallery)
+    known = np.isfinite(own)
+    tried = known & np.isfinite(rival)
+    found, others = open_set_distances(own, rival)
+    products = len(gallery.products)
+    if strangers is None:
+        return OpenSetDistances(found, photos.labels[known], others, photos.labels[tried], products - 1)
+    _, nearest = nearest_distances(strangers.photos, strangers.gallery)
+    growth = products / len(strangers.gallery.products)
+    unknown = nearest.astype(np.float64), strangers.photos.labels
+    return OpenSetDistances(found, photos.labels[known], *unknown, products, growth)

@@ -119,7 +119,7 @@ def evaluate(found: Photos, gallery: Photos, setting: Setting, *, notes: Sequenc
     pairs = pairs_section(photos, thresholds, far_targets)
     far_thresholds = [doc["threshold"] for doc in pairs["at_far"].values()]
     # Thresholds that no calibration names are read off the distances first; ranks at them take a second pass.
-    at_fpir = fpir_thresholds(photos, *nearest_distances(photos, gallery), thresholds, fpir_targets)
+    at_fpir = fpir_thresholds(*nearest_distances(photos, gallery), thresholds, fpir_targets)
     answers = answer_all(
         photos, gallery, use, [MAX_DISTANCE, *(t for t in (*far_thresholds, *at_fpir.values()) if t is not None)]
     )

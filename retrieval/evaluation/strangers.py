@@ -31,14 +31,13 @@ _CURVE_POINTS = 100
 
 
 def fpir_thresholds(
-    photos: Photos,
     own: NDArray[np.float32],
     rival: NDArray[np.float32],
     thresholds: Thresholds,
     targets: Sequence[float],
 ) -> dict[float, float | None]:
     """The threshold of each FPIR target: a calibration's, else read off these photos; see `open_set_distances`."""
-    known, _, strangers, _ = open_set_distances(photos, own, rival)
+    known, strangers = open_set_distances(own, rival)
     read = dict(zip(targets, open_set(known, strangers, targets), strict=True))
     return {t: thresholds.fpir[t].threshold if t in thresholds.fpir else read[t].threshold for t in targets}
 
@@ -109,7 +108,7 @@ def open_set_section(
             for key, doc in at_far.items()
         },
         at_fpir=points,
-        curve=_curve(photos, answers),
+        curve=_curve(answers),
         verdicts=_verdicts(answers),
         ambiguous=_ambiguous(answers),
     )
@@ -169,9 +168,9 @@ def _outsiders(answers: Answers) -> dict[str, object] | None:
     }
 
 
-def _curve(photos: Photos, answers: Answers) -> list[dict[str, float | None]]:
+def _curve(answers: Answers) -> list[dict[str, float | None]]:
     """FPIR and DIR by the nearest picture, at thresholds that step through both."""
-    known, _, strangers, _ = open_set_distances(photos, answers.own_distance, answers.rival_distance)
+    known, strangers = open_set_distances(answers.own_distance, answers.rival_distance)
     reached = np.sort(np.concatenate([known, strangers]))
     reached = np.unique(reached[np.isfinite(reached)])
     if not len(reached):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from retrieval.metrics import identification, pair_rates
 from retrieval.metrics.openset import finding_distances
 from retrieval.support import LEAST_PRODUCTS, support
 from retrieval.threshold import (
+    OpenSetDistances,
     choose_by_errors,
     choose_by_far,
     choose_by_fpir,
@@ -116,20 +119,20 @@ def test_perfect_clusters_are_stored_with_exact_intervals() -> None:
     assert point.val_ci[0] < 0.9
 
 
-def open_set_of(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def open_set_of(seed: int) -> OpenSetDistances:
     embeddings, labels = clustered(900, 60, seed, noise=1.5)
     gallery = (np.arange(900) % 2 == 0) & (labels < 40)
     probes = np.arange(900) % 2 == 1
     result = identification(embeddings[probes], labels[probes], embeddings[gallery], labels[gallery])
     known, unknown = finding_distances(result)
     is_known = result.outcomes.known
-    return known, labels[probes][is_known], unknown, labels[probes][~is_known]
+    return OpenSetDistances(known, labels[probes][is_known], unknown, labels[probes][~is_known], gallery=40)
 
 
 def test_an_fpir_is_kept_and_carries_intervals_by_product() -> None:
     data = open_set_of(0)
-    known, _, unknown, _ = data
-    firm, weak = choose_by_fpir(*data, (0.3, 0.01))
+    known, unknown = data.known, data.unknown
+    firm, weak = choose_by_fpir(data, (0.3, 0.01))
     assert firm.refusal == ""
     assert "cannot be told from" in weak.refusal
     assert "photos of unknown products" in weak.refusal
@@ -139,18 +142,18 @@ def test_an_fpir_is_kept_and_carries_intervals_by_product() -> None:
     assert measured.rate.dir == (known <= firm.threshold).mean()
     assert measured.fpir_ci.low < measured.rate.fpir < measured.fpir_ci.high
     assert (measured.known_products, measured.unknown_products) == (40, 20)
-    point = firm.operating_point(gallery=40)
+    point = firm.operating_point()
     assert (point.probes, point.strangers, point.gallery) == (len(known), len(unknown), 40)
     assert point.fnir_ci[0] <= point.fnir <= point.fnir_ci[1]
     assert point.fnir_ci == pytest.approx((1 - measured.dir_ci.high, 1 - measured.dir_ci.low))
-    assert measure_open_set(*data, firm.threshold).rate.found == measured.rate.found
+    assert measure_open_set(data, firm.threshold).rate.found == measured.rate.found
 
 
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.6])
 def test_the_fewest_errors_are_those_of_the_best_of_all_thresholds(share: float) -> None:
     data = open_set_of(0)
-    known, _, unknown, _ = data
-    choice = choose_by_errors(*data, share)
+    known, unknown = data.known, data.unknown
+    choice = choose_by_errors(data, share)
     assert choice.name == f"strangers={share:g}"
 
     def wrong(threshold: float) -> float:
@@ -162,30 +165,39 @@ def test_the_fewest_errors_are_those_of_the_best_of_all_thresholds(share: float)
     assert choice.threshold not in reached  # halfway: a photo like the last one is not decided by its last bit
     rate = choice.measured.rate
     assert (1 - share) * rate.fnir + share * rate.fpir == pytest.approx(best)
-    point = choice.operating_point(gallery=40)
+    point = choice.operating_point()
     assert (point.fpir, point.fnir) == (rate.fpir, pytest.approx(rate.fnir))
 
 
 def test_the_fewest_errors_of_few_photos_are_refused() -> None:
     data = open_set_of(0)
-    few = choose_by_errors(data[0][:20], data[1][:20], *data[2:], 0.2)
+    few = choose_by_errors(replace(data, known=data.known[:20], known_labels=data.known_labels[:20]), 0.2)
     assert "FNIR 20 % cannot be told from 20 photos of known products" in few.refusal
-    nobody = choose_by_errors(*data[:2], np.array([]), np.array([], int), 0.2)
+    nobody = choose_by_errors(replace(data, unknown=np.array([]), unknown_labels=np.array([], int)), 0.2)
     assert nobody.threshold is None
     assert nobody.refusal
     with pytest.raises(ValueError, match="share of strangers"):
-        choose_by_errors(*data, 1.0)
+        choose_by_errors(data, 1.0)
 
 
 def test_strangers_at_distance_0_leave_no_threshold() -> None:
     labels = np.arange(100) % 20
-    (choice,) = choose_by_fpir(np.zeros(100), labels, np.zeros(100), labels, (0.3,))
+    (choice,) = choose_by_fpir(OpenSetDistances(np.zeros(100), labels, np.zeros(100), labels, gallery=20), (0.3,))
     assert choice.threshold is None
     assert choice.refusal == "No threshold keeps FPIR at 30 %: too many unknown photos lie at distance 0."
     with pytest.raises(ValueError, match="No threshold keeps FPIR"):
-        choice.operating_point(gallery=20)
+        choice.operating_point()
 
 
 def test_labels_must_match_the_distances() -> None:
     with pytest.raises(ValueError, match="one label a photo"):
-        measure_open_set(np.zeros(3), [1, 2], np.zeros(2), [1, 2], 0.5)
+        OpenSetDistances(np.zeros(3), [1, 2], np.zeros(2), [1, 2], gallery=2)
+
+
+def test_what_is_reckoned_for_a_larger_catalog_is_held_to_what_was_seen() -> None:
+    data = replace(open_set_of(0), growth=1.25)
+    seen = len(data.unknown)
+    assert seen * 0.18 > 30 > seen * (1 - 0.82**0.8)  # enough strangers for 18 % seen, too few for 18 % reckoned
+    (choice,) = choose_by_fpir(data, (0.18,))
+    assert f"cannot be told from {seen} photos of unknown products" in choice.refusal
+    assert choose_by_fpir(replace(data, growth=1.0), (0.18,))[0].refusal == ""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from retrieval.calibration import Calibration
 from retrieval.errors import EncoderError
 from retrieval.metrics.openset import finding_distances
-from retrieval.threshold import FarChoice, FpirChoice, choose_by_far, choose_by_fpir
+from retrieval.threshold import FarChoice, FpirChoice, OpenSetDistances, choose_by_far, choose_by_fpir
 from trainer.photos import PhotoSet
 from trainer.starter.baselines import Embed
 from trainer.starter.measure import drawn_trials, identify
@@ -36,7 +36,8 @@ def calibrate(embed: Embed, photos: PhotoSet, *, say: Callable[[str], None]) -> 
     known, unknown = finding_distances(found)
     labels = trial.labels[trial.probes | trial.strangers]
     is_known = found.outcomes.known
-    by_fpir = choose_by_fpir(known, labels[is_known], unknown, labels[~is_known], FPIR_TARGETS)
+    distances = OpenSetDistances(known, labels[is_known], unknown, labels[~is_known], found.gallery_products)
+    by_fpir = choose_by_fpir(distances, FPIR_TARGETS)
     shots = ~photos.studio
     _, by_far = choose_by_far(embed(photos.pixels[shots]), photos.labels[shots], FAR_TARGETS)
     choices: list[FpirChoice | FarChoice] = [*by_fpir, *by_far]
@@ -48,7 +49,7 @@ def calibrate(embed: Embed, photos: PhotoSet, *, say: Callable[[str], None]) -> 
             )
         say(f"threshold {choice.threshold:.4f} for {choice.name}. {choice.refusal}".rstrip())
     points = [
-        *(choice.operating_point(gallery=found.gallery_products) for choice in by_fpir),
+        *(choice.operating_point() for choice in by_fpir),
         *(choice.operating_point() for choice in by_far),
     ]
     (chosen,) = (point for point in points if point.name == CHOSEN)

@@ -14,7 +14,7 @@ from retrieval.encoder import load_encoder
 from retrieval.metrics import Identification, Rate, identification, pair_rates
 from retrieval.metrics.openset import finding_distances, open_set
 from retrieval.preprocessing import Preprocessing
-from retrieval.threshold import OpenSetMeasurement, measure_open_set
+from retrieval.threshold import OpenSetDistances, OpenSetMeasurement, measure_open_set
 from trainer.photos import PhotoSet, read_photos
 from trainer.starter.baselines import Embed
 
@@ -136,7 +136,8 @@ def at_threshold(trial: Trial, embed: Embed, threshold: float) -> OpenSetMeasure
     found = identify(trial, embed)
     labels, is_known = trial.labels[trial.probes | trial.strangers], found.outcomes.known
     known, unknown = finding_distances(found)
-    return measure_open_set(known, labels[is_known], unknown, labels[~is_known], threshold)
+    distances = OpenSetDistances(known, labels[is_known], unknown, labels[~is_known], found.gallery_products)
+    return measure_open_set(distances, threshold)
 
 
 def identify(trial: Trial, embed: Embed) -> Identification:
