@@ -78,7 +78,7 @@ def train_command(
             min=0.0,
             max=0.5,
             metavar="SHARE",
-            help="Train once more without so many of the products, to see what strangers are taken for. "
+            help="Train as many networks again without so many of the products, to see what strangers are taken for. "
             "Default: 0.2 with best, else 0.",
         ),
     ] = None,

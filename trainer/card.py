@@ -83,7 +83,7 @@ def _of_strangers(products: int) -> str:
         )
     return (
         f"FPIR is of products that no training saw: {products:,} were left out of one more training by the same "
-        "recipe (of one network), and its distances stand for those of this model."
+        "recipe, and its distances stand for those of this model."
     )
 
 

@@ -30,8 +30,8 @@ class Plan:
         kept_views: random views of each picture that are kept, beside the plain one.
         augmentation: how far a view may be from its picture.
         studio_repeats: how often a catalog picture counts, where a photo counts once.
-        strangers: the part of the products, in [0, 0.5], that one more training leaves out, to see what photos of
-            products that no training saw are taken for; 0 for no such training.
+        strangers: the part of the products, in [0, 0.5], that as many networks again do not see, to find out what
+            photos of such products are taken for; 0 for no such networks.
         seed: of everything that is drawn.
     """
 
@@ -59,7 +59,7 @@ PRESETS: dict[str, Plan] = {
         kept_views=3,
     ),
     "best": Plan(
-        Network(backbone="EfficientNetLite0", size=320, window=0.8, dimension=512, features=0.75, members=3),
+        Network(backbone="EfficientNetLite0", size=320, window=0.8, dimension=512, features=0.75, members=2),
         Schedule(epochs=12, learning_rate=1e-3, backbone_rate=0.5),
         kept_views=12,
         strangers=0.2,

@@ -142,8 +142,8 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
         if plan.network.features or material.validation is not None:
             pooled.append(source.plain(parts.pooled))
     unseen = None
-    for turn in turns[plan.network.members :]:
-        unseen = _unseen(turn, material, places, plan, view, resume=resume)
+    if material.strangers:
+        unseen = _unseen(turns[plan.network.members :], material, places, plan, view, resume=resume)
 
     view.stage("Finishing", None)
     preprocessing = members[0].preprocessing
@@ -179,25 +179,34 @@ def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Tr
 
 
 def _turns(run: Path, plan: Plan, material: Material) -> list[_Turn]:
-    """The members, and then the network that does not see all products, if any."""
+    """The members, and then as many that do not see all products, if any: fewer would bring strangers less near."""
     count = plan.network.members
     names = [f" {i + 1} of {count}" if count > 1 else "" for i in range(count)]
     turns = [_Turn(i, member_folder(run, i), name, material) for i, name in enumerate(names)]
     if material.strangers:
-        which = f" once more, without {len(material.strangers):,} products"
-        turns.append(_Turn(count, run / _UNSEEN, which, material.without_strangers()))
+        rest, lacking = material.without_strangers(), f" once more, without {len(material.strangers):,} products"
+        turns += [
+            _Turn(count + i, member_folder(run / _UNSEEN, i), name + lacking, rest) for i, name in enumerate(names)
+        ]
     return turns
 
 
-def _unseen(turn: _Turn, material: Material, places: Places, plan: Plan, view: View, *, resume: bool) -> Unseen:
-    """Train one network without some products, and see what it makes of all photos."""
-    parts, source, _ = _network(turn, places, plan, view, resume=resume)
-    seen = None
-    if plan.network.features:
-        seen = joint([source.plain(parts.pooled)]), turn.material.pictures.labels
-    view.stage("Looking at strangers", None)
-    pooled = source.plain(parts.pooled, material.photos)
-    embeddings = readout([parts], seen).predict([pooled], batch_size=_BATCH, verbose=0)
+def _unseen(
+    turns: Sequence[_Turn], material: Material, places: Places, plan: Plan, view: View, *, resume: bool
+) -> Unseen:
+    """Train as many networks as are served without some products, and see what they make of all photos."""
+    members: list[Parts] = []
+    learned: list[NDArray[np.float32]] = []
+    pooled: list[NDArray[np.float32]] = []
+    for turn in turns:
+        parts, source, _ = _network(turn, places, plan, view, resume=resume)
+        view.stage("Looking at strangers", None)
+        members.append(parts)
+        if plan.network.features:
+            learned.append(source.plain(parts.pooled))
+        pooled.append(source.plain(parts.pooled, material.photos))
+    above = readout(members, (joint(learned), turns[0].material.pictures.labels) if learned else None)
+    embeddings = above.predict(pooled, batch_size=_BATCH, verbose=0)
     return Unseen(frozenset(material.strangers), dict(zip(material.photos.hashes, embeddings, strict=True)))
 
 
@@ -262,7 +271,8 @@ def member_folder(run: Path, number: int) -> Path:
 
 def _networks_in(run: Path) -> list[Path]:
     """Where trainings there left logs and checkpoints of networks beside the first."""
-    return [folder for folder in (*sorted(run.glob("member-*")), run / _UNSEEN) if folder.is_dir()]
+    beside = [*run.glob("member-*"), *(run / _UNSEEN).glob("member-*"), run / _UNSEEN]
+    return [folder for folder in beside if folder.is_dir()]
 
 
 def _forget_others(run: Path, turns: Sequence[_Turn]) -> None:

@@ -61,25 +61,41 @@ def test_strangers_are_embedded_by_a_network_that_did_not_see_them(many, weights
     assert not folder.exists()
 
 
-class Third(Watcher):
-    """Ends a training in the second epoch of its second network."""
+class Fourth(Watcher):
+    """Ends a training in the second epoch of its fourth network."""
 
     def epoch(self, log):
-        if len(self.epochs) == 4:
+        if len(self.epochs) == 10:
             raise KeyboardInterrupt
         self.epochs.append(log)
 
 
-def test_a_training_that_was_stopped_among_strangers_resumes_to_the_same(many, weights, tmp_path):  # noqa: F811
-    plan = plan_of(weights, strangers=0.5)
-    whole = learn(places(many, tmp_path / "a"), plan, Watcher())
+def test_as_many_networks_meet_strangers_as_are_served_and_resume_to_the_same(many, weights, tmp_path):  # noqa: F811
+    plan = plan_of(weights, strangers=0.5, members=2)
+    watcher = Watcher()
+    whole = learn(places(many, tmp_path / "a"), plan, watcher)
+    assert [stage for stage in watcher.stages if stage.startswith("Training")] == [
+        "Training 1 of 2",
+        "Training 2 of 2",
+        "Training 1 of 2 once more, without 12 products",
+        "Training 2 of 2 once more, without 12 products",
+    ]
+    assert {len(vector) for vector in whole.unseen.known.values()} == {whole.dimension}
     with pytest.raises(KeyboardInterrupt):
-        learn(places(many, tmp_path / "b"), plan, Third())
+        learn(places(many, tmp_path / "b"), plan, Fourth())
     watcher = Watcher()
     resumed = learn(places(many, tmp_path / "b"), plan, watcher, resume=True)
     assert [log.epoch for log in watcher.epochs] == [2, 3]
     for name, vector in whole.unseen.known.items():
         np.testing.assert_allclose(resumed.unseen.known[name], vector, atol=1e-5)
+    run = tmp_path / "b" / "run"
+    logs = [(folder / "log.jsonl").read_text() for folder in (run / "strangers", run / "strangers" / "member-2")]
+    assert [log.count("\n") for log in logs] == [3, 3]
+    assert logs[0] != logs[1]
+    forget_checkpoints(run)
+    assert not list(run.rglob("checkpoint.npz"))
+    learn(places(many, tmp_path / "b"), plan_of(weights, strangers=0.5), Watcher())
+    assert [folder.name for folder in run.rglob("*") if folder.is_dir()] == ["strangers"]
 
 
 def test_few_products_and_no_val_leave_nobody_out(weights, tmp_path):  # noqa: F811
