@@ -27,7 +27,7 @@ class Material:
         repeats: how often each counts, shape (n,).
         photos: the dataset's photos alone.
         validation: photos to validate on, or None.
-        strangers: products that one more training leaves out; none where there is no such training.
+        strangers: products that further networks do not see; none where there are no such networks.
         refused: files that could not be read.
     """
 
@@ -39,7 +39,7 @@ class Material:
     refused: tuple[Refusal, ...]
 
     def without_strangers(self) -> Material:
-        """What that one more training learns from."""
+        """What those further networks learn from."""
         learned = ~np.isin(np.array(self.pictures.products)[self.pictures.labels], self.strangers)
         validation = self.validation.without(self.strangers) if self.validation is not None else None
         return replace(
