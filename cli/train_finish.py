@@ -153,7 +153,7 @@ def _judge(
 
 
 def _strangers(gallery: Photos, unseen: Unseen) -> Strangers:
-    """Train's photos by the network that did not see all products: those of the others are its gallery."""
+    """Train's photos by the networks that did not see all products: those that they saw are the gallery."""
     import numpy as np
 
     from retrieval.evaluation import Strangers

@@ -25,7 +25,6 @@ class Material:
     Attributes:
         pictures: the dataset's photos, then the catalog's pictures.
         repeats: how often each counts, shape (n,).
-        photos: the dataset's photos alone.
         validation: photos to validate on, or None.
         strangers: products that further networks do not see; none where there are no such networks.
         refused: files that could not be read.
@@ -33,20 +32,21 @@ class Material:
 
     pictures: Pictures
     repeats: NDArray[np.int64]
-    photos: Pictures
     validation: Pictures | None
     strangers: tuple[str, ...]
     refused: tuple[Refusal, ...]
 
+    def shown(self) -> NDArray[np.bool_]:
+        """Which pictures those further networks learn from, shape (n,)."""
+        return ~np.isin(np.array(self.pictures.products)[self.pictures.labels], self.strangers)
+
     def without_strangers(self) -> Material:
         """What those further networks learn from."""
-        learned = ~np.isin(np.array(self.pictures.products)[self.pictures.labels], self.strangers)
         validation = self.validation.without(self.strangers) if self.validation is not None else None
         return replace(
             self,
             pictures=self.pictures.without(self.strangers),
-            repeats=self.repeats[learned],
-            photos=self.photos.without(self.strangers),
+            repeats=self.repeats[self.shown()],
             validation=validation if validation is not None and len(validation) else None,
             strangers=(),
         )
@@ -105,7 +105,7 @@ def read_material(dataset: Path, catalog: Path | None, plan: Plan, view: View) -
                 f"With fewer than {FEWEST_PRODUCTS} products none is left out of a training to see what strangers are "
                 "taken for."
             )
-    return Material(pictures, repeats, photos, validation, strangers, refused)
+    return Material(pictures, repeats, validation, strangers, refused)
 
 
 def _pictures(folder: Path, stage: str, view: View) -> Pictures:

@@ -194,20 +194,18 @@ def _turns(run: Path, plan: Plan, material: Material) -> list[_Turn]:
 def _unseen(
     turns: Sequence[_Turn], material: Material, places: Places, plan: Plan, view: View, *, resume: bool
 ) -> Unseen:
-    """Train as many networks as are served without some products, and see what they make of all photos."""
+    """Train as many networks as are served without some products, and see what they make of all pictures."""
     members: list[Parts] = []
-    learned: list[NDArray[np.float32]] = []
     pooled: list[NDArray[np.float32]] = []
     for turn in turns:
         parts, source, _ = _network(turn, places, plan, view, resume=resume)
         view.stage("Looking at strangers", None)
         members.append(parts)
-        if plan.network.features:
-            learned.append(source.plain(parts.pooled))
-        pooled.append(source.plain(parts.pooled, material.photos))
-    above = readout(members, (joint(learned), turns[0].material.pictures.labels) if learned else None)
+        pooled.append(source.plain(parts.pooled, material.pictures))
+    learned = joint(pooled)[material.shown()], turns[0].material.pictures.labels
+    above = readout(members, learned if plan.network.features else None)
     embeddings = above.predict(pooled, batch_size=_BATCH, verbose=0)
-    return Unseen(frozenset(material.strangers), dict(zip(material.photos.hashes, embeddings, strict=True)))
+    return Unseen(frozenset(material.strangers), dict(zip(material.pictures.hashes, embeddings, strict=True)))
 
 
 def _network(

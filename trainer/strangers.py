@@ -21,11 +21,11 @@ FEWEST_PRODUCTS = 2 * LEAST_PRODUCTS
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unseen:
-    """What a training without some products makes of photos.
+    """What a training without some products makes of pictures.
 
     Attributes:
         products: that it did not see.
-        known: its embeddings (d,) of the dataset's training photos, those products' too, by their SHA-256. They can be
+        known: its embeddings (d,) of the training pictures, those products' too, by their SHA-256. They can be
             compared with each other alone.
     """
 

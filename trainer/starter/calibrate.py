@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 from retrieval.calibration import Calibration
 from retrieval.errors import EncoderError
-from retrieval.metrics.openset import finding_distances
-from retrieval.threshold import FarChoice, FpirChoice, OpenSetDistances, choose_by_far, choose_by_fpir
+from retrieval.threshold import FarChoice, FpirChoice, choose_by_far, choose_by_fpir
 from trainer.photos import PhotoSet
 from trainer.starter.baselines import Embed
-from trainer.starter.measure import drawn_trials, identify
+from trainer.starter.measure import distances_of, drawn_trials, identify
 
 FPIR_TARGETS = (0.05, 0.1, 0.2)
 CHOSEN = "fpir=0.2"
@@ -33,11 +32,7 @@ def calibrate(embed: Embed, photos: PhotoSet, *, say: Callable[[str], None]) -> 
     # The gallery of studio pictures alone: what most shops begin with, and the harder one.
     _, trial = drawn_trials(photos, "validation drawings")
     found = identify(trial, embed)
-    known, unknown = finding_distances(found)
-    labels = trial.labels[trial.probes | trial.strangers]
-    is_known = found.outcomes.known
-    distances = OpenSetDistances(known, labels[is_known], unknown, labels[~is_known], found.gallery_products)
-    by_fpir = choose_by_fpir(distances, FPIR_TARGETS)
+    by_fpir = choose_by_fpir(distances_of(trial, found), FPIR_TARGETS)
     shots = ~photos.studio
     _, by_far = choose_by_far(embed(photos.pixels[shots]), photos.labels[shots], FAR_TARGETS)
     choices: list[FpirChoice | FarChoice] = [*by_fpir, *by_far]
@@ -48,10 +43,7 @@ def calibrate(embed: Embed, photos: PhotoSet, *, say: Callable[[str], None]) -> 
                 hint="train it longer",
             )
         say(f"threshold {choice.threshold:.4f} for {choice.name}. {choice.refusal}".rstrip())
-    points = [
-        *(choice.operating_point() for choice in by_fpir),
-        *(choice.operating_point() for choice in by_far),
-    ]
+    points = [choice.operating_point() for choice in choices]
     (chosen,) = (point for point in points if point.name == CHOSEN)
     return Calibration(
         chosen.threshold,

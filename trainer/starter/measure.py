@@ -133,11 +133,14 @@ def with_strangers(trial: Trial, *, every: int = 4) -> Trial:
 
 def at_threshold(trial: Trial, embed: Embed, threshold: float) -> OpenSetMeasurement:
     """FPIR and FNIR of a trial with strangers at a threshold that was chosen elsewhere."""
-    found = identify(trial, embed)
+    return measure_open_set(distances_of(trial, identify(trial, embed)), threshold)
+
+
+def distances_of(trial: Trial, found: Identification) -> OpenSetDistances:
+    """What a threshold is chosen and measured on, of the trial that was identified."""
     labels, is_known = trial.labels[trial.probes | trial.strangers], found.outcomes.known
     known, unknown = finding_distances(found)
-    distances = OpenSetDistances(known, labels[is_known], unknown, labels[~is_known], found.gallery_products)
-    return measure_open_set(distances, threshold)
+    return OpenSetDistances(known, labels[is_known], unknown, labels[~is_known], found.gallery_products)
 
 
 def identify(trial: Trial, embed: Embed) -> Identification:
