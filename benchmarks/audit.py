@@ -27,14 +27,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from retrieval import images
 from retrieval.audit import Finding, Settings, Survey, audit_catalog, find_problems, survey
 from retrieval.audit.neighbors import surroundings
-from retrieval.bundle import Bundle
-from retrieval.catalog import read_catalog
-from retrieval.encoder import load_encoder
+from retrieval.catalog.read import read_catalog
+from retrieval.images.pictures import decode
 from retrieval.metrics import threshold_at_far
-from retrieval.models import resolve_model
+from retrieval.models.bundle import Bundle
+from retrieval.models.encoder import load_encoder
+from retrieval.models.installed import resolve_model
 
 TWIN = "-entered-again"
 
@@ -94,7 +94,7 @@ def plant_files(root: Path, files: dict[str, list[Path]], rng: np.random.Generat
     for n in range(5):
         one, two = rng.choice(products, 2, replace=False)
         picture = pick(one)
-        im = images.decode(picture.read_bytes())
+        im = decode(picture.read_bytes())
         im = im.resize((int(im.width * 0.8), int(im.height * 0.8)))
         im.save(root / two / f"resaved-{n}.jpg", quality=70)
         planted.append(Planted("near-same-picture", frozenset({f"{one}/{picture.name}", f"{two}/resaved-{n}.jpg"})))
@@ -122,7 +122,7 @@ def broken_files(photo: bytes) -> Iterable[tuple[str, bytes, str]]:
     yield "cut.jpg", photo[: len(photo) // 2], "unreadable"
     yield "empty.jpg", b"", "unreadable"
     yield "text.jpg", b"this is no picture", "unreadable"
-    yield "small.jpg", saved(images.decode(photo).resize((60, 60))), "tiny"
+    yield "small.jpg", saved(decode(photo).resize((60, 60))), "tiny"
     for n, value in enumerate(((255, 255, 255), (12, 12, 14), (190, 60, 40))):
         yield f"blank-{n}.jpg", saved(Image.new("RGB", (400, 300), value)), "blank"
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.distance import normalize
-from retrieval.index import open_index
-from retrieval.models import resolve_model
+from retrieval.index.open import open_index
+from retrieval.models.installed import resolve_model
 from retrieval.types import IndexedImage, Point, image_id
 from trainer.synthetic import draw_products, photograph
 

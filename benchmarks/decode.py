@@ -5,7 +5,7 @@
 For each kind of picture, one thread, medians in milliseconds:
 
 - *full*: Pillow decodes every pixel and resizes, with nothing checked;
-- *prepare*: `retrieval.images.prepare`, checks and all;
+- *prepare*: `retrieval.images.pictures.prepare`, checks and all;
 - *checks*: the part of it that reads headers and looks for hidden content;
 - *off by*: mean absolute difference of the two results, of 255.
 
@@ -31,9 +31,9 @@ from PIL import Image
 from process_memory import kilobytes
 
 from retrieval.errors import ImageError
-from retrieval.formats import hidden_content, read_header
-from retrieval.images import DEFAULT_LIMITS, SUFFIXES, prepare
-from retrieval.preprocessing import Preprocessing
+from retrieval.images.formats import hidden_content, read_header
+from retrieval.images.pictures import DEFAULT_LIMITS, SUFFIXES, prepare
+from retrieval.images.preprocessing import Preprocessing
 
 LARGEST = (9_248, 6_936)
 LARGEST_STREAMED = (16_320, 12_240)

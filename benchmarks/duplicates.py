@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from retrieval import images
-from retrieval.catalog import read_catalog
-from retrieval.duplicates import (
+from retrieval.catalog.read import read_catalog
+from retrieval.images.perceptual_hash import (
     NEAR_BITS,
     hamming,
     miniature,
@@ -28,6 +27,7 @@ from retrieval.duplicates import (
     perceptual_hash,
     same_picture,
 )
+from retrieval.images.pictures import decode, read_file
 from retrieval.types import CatalogImage
 
 COPIES = 150
@@ -45,7 +45,7 @@ def cropped(im: Image.Image, part: float) -> Image.Image:
 
 
 def copies(data: bytes) -> dict[str, bytes]:
-    im = images.decode(data)
+    im = decode(data)
     w, h = im.size
     return {
         "JPEG quality 50": encoded(im, 50),
@@ -78,7 +78,7 @@ def other_word(im: Image.Image, width: float) -> Image.Image:
 
 
 def others(data: bytes) -> dict[str, bytes]:
-    im = images.decode(data)
+    im = decode(data)
     return {
         "hue turned by 40 degrees": encoded(other_hue(im, 40)),
         "hue turned by 120 degrees": encoded(other_hue(im, 120)),
@@ -92,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path)
     pictures = [e for e in read_catalog(parser.parse_args().photos).entries() if isinstance(e, CatalogImage)]
-    data = [images.read_file(p.file) for p in pictures]
+    data = [read_file(p.file) for p in pictures]
     start = time.perf_counter()
     hashes = [perceptual_hash(d) for d in data]
     print(f"{len(hashes):,} photos hashed at {len(hashes) / (time.perf_counter() - start):,.0f} photos/s, one thread")

@@ -20,10 +20,10 @@ from functools import partial
 
 import numpy as np
 
-from retrieval.bundle import Bundle, read_bundle
-from retrieval.encoder import load_encoder
-from retrieval.models import resolve_model
-from retrieval.network import Network, open_network
+from retrieval.models.bundle import Bundle, read_bundle
+from retrieval.models.encoder import load_encoder
+from retrieval.models.installed import resolve_model
+from retrieval.models.runtimes.base import Network, open_network
 
 BATCHES = (1, 2, 4, 8, 16)
 

@@ -31,9 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 from process_memory import kilobytes
 
-from retrieval.intervals import far_interval, val_interval
 from retrieval.metrics import accepted_by_product, identification, pair_rates
 from retrieval.metrics._grid import PairSet
+from retrieval.metrics.intervals import far_interval, val_interval
 
 DIMENSION = 128
 LATENT = 20  # few real directions give distances the wide overlap of a trained network's

@@ -30,14 +30,14 @@ import numpy as np
 from PIL import Image
 from process_memory import kilobytes
 
-from retrieval import images
-from retrieval.bundle import Bundle, write_bundle
-from retrieval.catalog import Refusal, read_catalog
-from retrieval.encoder import load_encoder
-from retrieval.index import open_index
-from retrieval.indexer import BATCH, index_catalog
-from retrieval.preprocessing import Preprocessing
-from retrieval.workers import default_threads, per_thread
+from retrieval.catalog.read import Refusal, read_catalog
+from retrieval.images import pictures
+from retrieval.images.preprocessing import Preprocessing
+from retrieval.index.open import open_index
+from retrieval.indexing.indexer import BATCH, index_catalog
+from retrieval.models.bundle import Bundle, write_bundle
+from retrieval.models.encoder import load_encoder
+from retrieval.system.threads import default_threads, per_thread
 from trainer.synthetic import draw_products, write_photos
 
 
@@ -55,8 +55,8 @@ def keras_bundle(folder: Path, name: str, photos: Sequence[Path]) -> tuple[Bundl
     """A Keras network with random weights (speed does not depend on them) and its bundle."""
     import keras
 
-    from trainer.backbones import small_cnn
-    from trainer.export import export_litert
+    from trainer.networks.export import export_litert
+    from trainer.networks.small_cnn import small_cnn
 
     keras.utils.set_random_seed(0)
     if name == "small_cnn":
@@ -68,7 +68,7 @@ def keras_bundle(folder: Path, name: str, photos: Sequence[Path]) -> tuple[Bundl
         unit = keras.layers.UnitNormalization()(keras.layers.Dense(128)(base.output))
         model = keras.Model(base.input, unit)
     preprocessing = Preprocessing(side, side, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-    probes = np.stack([images.prepare(f.read_bytes(), preprocessing) for f in photos[:8]])
+    probes = np.stack([pictures.prepare(f.read_bytes(), preprocessing) for f in photos[:8]])
     bundle = write_bundle(
         folder / f"bundle-{name}",
         name=name,
@@ -110,11 +110,11 @@ def compare(name: str, catalog_path: Path, folder: Path, naive_count: int) -> No
     bundle, model = keras_bundle(folder, name, files)
     p = bundle.preprocessing
     encoders = per_thread(lambda: load_encoder(bundle, threads=1))
-    pixels = [images.prepare(f.read_bytes(), p) for f in files]
+    pixels = [pictures.prepare(f.read_bytes(), p) for f in files]
 
     def decode(batch: Sequence[Path]) -> None:
         for file in batch:
-            images.prepare(images.read_file(file), p)
+            pictures.prepare(pictures.read_file(file), p)
 
     def embed(batch: Sequence[Any]) -> None:
         encoders().encode(np.stack(batch))

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from retrieval import images
-from retrieval.catalog import read_catalog
+from retrieval.catalog.read import read_catalog
+from retrieval.images import pictures
+from retrieval.system.threads import default_threads
 from retrieval.types import CatalogImage
-from retrieval.workers import default_threads
 from trainer.prepare import Options, prepare
 
 SAMPLE = 200
@@ -52,26 +52,26 @@ def timed(label: str, raw: Path, out: Path, options: Options) -> None:
 
 def encodings(raw: Path) -> None:
     files = [e.file for e in read_catalog(raw).entries() if isinstance(e, CatalogImage)]
-    small = [data for data in map(images.read_file, files[:: max(1, len(files) // SAMPLE)]) if _kept(data)]
+    small = [data for data in map(pictures.read_file, files[:: max(1, len(files) // SAMPLE)]) if _kept(data)]
     if not small:
         return
     start = time.process_time()
-    bare = [images.to_jpeg(data, 1024) for data in small]
+    bare = [pictures.to_jpeg(data, 1024) for data in small]
     bare_time, start = time.process_time() - start, time.process_time()
     again = []
     for data in small:
         file = io.BytesIO()
-        images.thumbnail(data, 1024).save(file, "JPEG", quality=images.JPEG_QUALITY)
+        pictures.thumbnail(data, 1024).save(file, "JPEG", quality=pictures.JPEG_QUALITY)
         again.append(file.getvalue())
     again_time = time.process_time() - start
     off = [
-        np.abs(np.asarray(images.decode(a), int) - np.asarray(images.decode(b), int)).mean()
+        np.abs(np.asarray(pictures.decode(a), int) - np.asarray(pictures.decode(b), int)).mean()
         for a, b in zip(small, again, strict=True)
     ]
     print(f"{len(small)} upright RGB JPEGs of at most 1024 pixels: ms a picture, bytes, mean difference of 255")
     for label, made, spent, difference in (
         ("coded pixels kept", bare, bare_time, 0.0),
-        (f"encoded again at {images.JPEG_QUALITY}", again, again_time, float(np.mean(off))),
+        (f"encoded again at {pictures.JPEG_QUALITY}", again, again_time, float(np.mean(off))),
     ):
         size = sum(map(len, made)) / sum(map(len, small))
         print(f"  {label:34} {1000 * spent / len(small):6.2f} ms {size:6.1%} {difference:6.2f}")

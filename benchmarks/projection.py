@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from recipes import PARTS, Photos, fifth, known, means, new, print_table, without
 
-from trainer.dataset import Pictures, read_pictures
+from trainer.data.dataset import Pictures, read_pictures
+from trainer.networks.projections import Projection, discriminant, unit_rows, whitening
 from trainer.presets import preset
 from trainer.quiet import import_keras
-from trainer.readout import Projection, discriminant, unit_rows, whitening
-from trainer.run import Places, learn
+from trainer.train import Places, learn
 
 WAYS: dict[str, Callable[[NDArray[np.float32], NDArray[np.int64], int], Projection]] = {
     "none": lambda features, _, __: (features.mean(axis=0), np.eye(features.shape[1], dtype=np.float32)),

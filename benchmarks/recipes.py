@@ -36,10 +36,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.bundle import read_bundle
-from retrieval.calibration import OperatingPoint
+from retrieval.calibration.points import OperatingPoint
 from retrieval.evaluation import gather_folder
 from retrieval.metrics import identification, pair_rates
+from retrieval.models.bundle import read_bundle
 
 PARTS = ("photos/train", "photos/val", "catalog")
 SHOTS = 5

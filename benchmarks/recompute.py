@@ -3,7 +3,7 @@
     itemrec evaluate --data DATA --split val --gallery train --threshold 0.6 --out result.json
     python benchmarks/recompute.py result.json
 
-Shares no code with `retrieval.evaluation`, `retrieval.metrics`, `retrieval.votes` or `retrieval.recognizer`:
+Shares no code with `retrieval.evaluation`, `retrieval.metrics`, `retrieval.recognition`:
 only the model itself (decoding and network) is taken from the package. Everything else is loops and sorted
 lists. Exits 1 unless every count agrees exactly and every mean to 12 digits.
 """
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval import images
-from retrieval.bundle import read_bundle
-from retrieval.encoder import load_encoder
+from retrieval.images import pictures
+from retrieval.models.bundle import read_bundle
+from retrieval.models.encoder import load_encoder
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 TEMPERATURE, VOTERS = 0.2, 5
@@ -38,7 +38,7 @@ def embed(root: Path, bundle_path: str) -> tuple[list[str], list[str], list[str]
         if file.suffix.lower() not in SUFFIXES:
             continue
         data = file.read_bytes()
-        vectors.append(encoder.encode(images.prepare(data, bundle.preprocessing)[None])[0])
+        vectors.append(encoder.encode(pictures.prepare(data, bundle.preprocessing)[None])[0])
         paths.append(file.relative_to(root).as_posix())
         products.append(file.relative_to(root).parts[0])
         hashes.append(hashlib.sha256(data).hexdigest())

@@ -26,11 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 from process_memory import kilobytes
 
-from retrieval import embedded
-from retrieval.disk import allocated
 from retrieval.distance import normalize
-from retrieval.generations import EmbeddedIndex
-from retrieval.store import ModelIdentity
+from retrieval.index.embedded import store as embedded
+from retrieval.index.embedded.index import EmbeddedIndex
+from retrieval.index.protocols import ModelIdentity
+from retrieval.system.disk import allocated
 from retrieval.types import IndexedImage, Point, image_id
 
 DIMENSION = 128

@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 from qdrant_client import models
 
-from retrieval import payload as codec
-from retrieval.server import ServerIndex
-from retrieval.server.store import CHUNK, ServerStore
-from retrieval.store import ModelIdentity
+from retrieval.index import payload as codec
+from retrieval.index.protocols import ModelIdentity
+from retrieval.index.server import ServerIndex
+from retrieval.index.server.store import CHUNK, ServerStore
 from retrieval.types import Point
 from tests.contract.samples import sample_points
 from tests.qdrant import double

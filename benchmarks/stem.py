@@ -33,8 +33,8 @@ def main() -> None:
     import keras
     import tensorflow as tf
 
-    from trainer.applications import backbone
-    from trainer.stem import Runner, point
+    from trainer.networks.pretrained import backbone
+    from trainer.networks.stem import Runner, point
 
     base = backbone(given.backbone, size=given.size, weights="none")
     stem = keras.Model(base.model.inputs, point(base.model, given.cut))

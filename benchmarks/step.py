@@ -22,8 +22,8 @@ def step(given: argparse.Namespace) -> float:
     import keras
     import numpy as np
 
-    from trainer.applications import backbone
-    from trainer.stem import point
+    from trainer.networks.pretrained import backbone
+    from trainer.networks.stem import point
 
     keras.utils.set_random_seed(0)
     base = backbone(given.backbone, size=given.size, weights="none").model

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from retrieval.distance import normalize
 from retrieval.errors import IndexNotFoundError, ItemrecError
-from retrieval.index import open_index
-from retrieval.store import ModelIdentity
+from retrieval.index.open import open_index
+from retrieval.index.protocols import ModelIdentity
 from retrieval.types import IndexedImage, Point, image_id
 
 DIMENSION = 64

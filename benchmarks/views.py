@@ -16,9 +16,9 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from retrieval.images import prepare
-from trainer.applications import backbone
-from trainer.augment import Views, make_views
+from retrieval.images.pictures import prepare
+from trainer.data.augment import Views, make_views
+from trainer.networks.pretrained import backbone
 from trainer.quiet import import_keras
 
 STILL = Views(brightness=0.0, contrast=0.0, saturation=0.0, white_balance=0.0, noise=0.0, cover=0.0, bars=0.0)
@@ -39,7 +39,7 @@ def main() -> None:
     import_keras()
     import keras
 
-    from trainer.stem import Runner, point
+    from trainer.networks.stem import Runner, point
 
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (87, 87, 3), dtype=np.uint8).repeat(4, axis=0).repeat(4, axis=1)

@@ -23,12 +23,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval import images, votes
-from retrieval.bundle import Bundle
-from retrieval.catalog import Refusal, read_catalog
+from retrieval.catalog.read import Refusal, read_catalog
 from retrieval.distance import squared_l2
-from retrieval.models import resolve_model
-from retrieval.recognizer import EmbeddedPhoto, embed_photos
+from retrieval.images import pictures
+from retrieval.models.bundle import Bundle
+from retrieval.models.installed import resolve_model
+from retrieval.recognition import votes
+from retrieval.recognition.recognizer import EmbeddedPhoto, embed_photos
 
 Rule = Callable[[Sequence[float], float, int], float]
 """One product's distances within the threshold (ascending), the threshold, its number of pictures -> score."""
@@ -58,14 +59,16 @@ RULES: dict[str, Rule] = {
     **{f"kernel sum, T={x}": kernel_sum(x) for x in (0.05, 0.1, 0.2)},
     **{f"mean of top {k} votes, T={x}": mean_of_top(k, x) for k in (3, 5) for x in (0.05, 0.1, 0.2)},
     **{f"mean of own top {k} votes, T={x}": mean_of_own(k, x) for k in (3, 5) for x in (0.05, 0.1, 0.2)},
-    "shipped (retrieval.votes)": lambda ds, t, n: votes.score([*ds, *[math.inf] * (n - len(ds))], threshold=t),
+    "shipped (retrieval.recognition.votes)": lambda ds, t, n: votes.score(
+        [*ds, *[math.inf] * (n - len(ds))], threshold=t
+    ),
 }
 
 
 def embed(folder: Path, bundle: Bundle) -> tuple[NDArray[np.float32], list[str]]:
     """Unit vectors, shape (n, d), and product ids of every readable picture of a catalog folder."""
     entries = [e for e in read_catalog(folder).entries() if not isinstance(e, Refusal)]
-    reads = [(e.product_id, (lambda e=e: images.read_file(e.file))) for e in entries]
+    reads = [(e.product_id, (lambda e=e: pictures.read_file(e.file))) for e in entries]
     photos = [p for chunk in embed_photos(reads, bundle) for p in chunk if isinstance(p, EmbeddedPhoto)]
     return np.stack([p.vector for p in photos]), [p.source for p in photos]
 
@@ -166,7 +169,7 @@ def main() -> None:
     for margin in (1.01, 0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6):
         kept_names = []
         for own, t in zip(everything, truth, strict=True):
-            order = ranked(own, RULES["shipped (retrieval.votes)"], threshold, counts)
+            order = ranked(own, RULES["shipped (retrieval.recognition.votes)"], threshold, counts)
             if order and (len(order) == 1 or order[1][0] < margin * order[0][0]):
                 kept_names.append(order[0][1] == t)
         right = np.mean(kept_names) if kept_names else math.nan

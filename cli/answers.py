@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from cli import render
-from retrieval import images
 from retrieval.errors import ImageError, UsageError
-from retrieval.recognizer import RefusedPhoto
-from retrieval.store import Index
-from retrieval.text import plural, printable
+from retrieval.images import pictures
+from retrieval.index.protocols import Index
+from retrieval.recognition.recognizer import RefusedPhoto
+from retrieval.system.text import plural, printable
 from retrieval.types import Match, Recognition, Where
 
 MANY = 8
@@ -35,14 +35,14 @@ def find_photos(photos: Sequence[str]) -> dict[str, Callable[[], bytes]]:
         elif path.is_dir():
             sources |= _photos_in(photo)
         else:
-            sources[photo] = partial(images.read_file, path)
+            sources[photo] = partial(pictures.read_file, path)
     return sources
 
 
 def _photos_in(folder: str) -> dict[str, Callable[[], bytes]]:
     """The photos below a folder, in order; a folder in it that cannot be read is refused like a photo."""
     # Not needed for a single photo, whose answer must not wait for the import.
-    from retrieval.walk import is_litter
+    from retrieval.catalog.walk import is_litter
 
     closed: list[OSError] = []
     found: dict[str, Callable[[], bytes]] = {}
@@ -51,15 +51,15 @@ def _photos_in(folder: str) -> dict[str, Callable[[], bytes]]:
         folders[:] = sorted(name for name in folders if not is_litter(name))
         for name in sorted(name for name in names if not is_litter(name)):
             file = Path(place, name)
-            if file.suffix.lower() in images.SUFFIXES:
-                found[str(file)] = partial(images.read_file, file)
+            if file.suffix.lower() in pictures.SUFFIXES:
+                found[str(file)] = partial(pictures.read_file, file)
             else:
                 skipped += 1
     found |= {str(error.filename): partial(_refuse_folder, error) for error in closed}
     if not found:
         raise UsageError(
             f"expected a folder with photos, received {printable(folder)}, which has none",
-            hint=f"Known suffixes: {' '.join(sorted(images.SUFFIXES))}",
+            hint=f"Known suffixes: {' '.join(sorted(pictures.SUFFIXES))}",
         )
     if skipped:
         render.say(f"{printable(folder)}: {plural(skipped, 'file')} left out, no photo by its suffix")
@@ -76,10 +76,10 @@ def _refuse_folder(error: OSError) -> bytes:
 
 @cache
 def _read_stdin() -> bytes:
-    data = sys.stdin.buffer.read(images.DEFAULT_LIMITS.max_bytes + 1)
-    if len(data) > images.DEFAULT_LIMITS.max_bytes:
+    data = sys.stdin.buffer.read(pictures.DEFAULT_LIMITS.max_bytes + 1)
+    if len(data) > pictures.DEFAULT_LIMITS.max_bytes:
         raise ImageError(
-            f"expected a photo of at most {images.DEFAULT_LIMITS.max_bytes:,} bytes, received more on stdin",
+            f"expected a photo of at most {pictures.DEFAULT_LIMITS.max_bytes:,} bytes, received more on stdin",
             reason="too-many-bytes",
             hint="Send a smaller picture.",
         )

@@ -10,7 +10,7 @@ import typer
 from cli import render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
 from retrieval.errors import UsageError
-from retrieval.text import plural, printable
+from retrieval.system.text import plural, printable
 
 if TYPE_CHECKING:
     from retrieval.audit import AuditReport
@@ -69,9 +69,9 @@ def audit_command(
     """
     render.configure(json=as_json, quiet=quiet)
     from retrieval.audit import audit_catalog
-    from retrieval.catalog import read_catalog
-    from retrieval.index import open_index
-    from retrieval.models import resolve_model
+    from retrieval.catalog.read import read_catalog
+    from retrieval.index.open import open_index
+    from retrieval.models.installed import resolve_model
 
     if html is not None and not html.absolute().parent.is_dir():
         # Told before the work, not after it.
@@ -105,13 +105,13 @@ def _write_html(path: Path, report: AuditReport, root: Path, top: int | None) ->
     from datetime import UTC, datetime
 
     from itemrec import __version__
-    from retrieval import images
+    from retrieval.images import pictures
     from retrieval.report.audit_page import SHOWN_FINDINGS, audit_page
     from retrieval.report.page import write_page
 
     page = audit_page(
         report,
-        lambda image: images.read_file(root / image, root=root),
+        lambda image: pictures.read_file(root / image, root=root),
         version=__version__,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         shown=top or SHOWN_FINDINGS,

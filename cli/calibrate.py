@@ -13,11 +13,11 @@ from cli.evaluate import DataOption, GalleryOption, dataset_folder, gather_galle
 from cli.evaluate_text import percent
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, rate, setting
 from retrieval.errors import UsageError
-from retrieval.text import printable
+from retrieval.system.text import printable
 
 if TYPE_CHECKING:
-    from retrieval.bundle import Bundle, Calibration
     from retrieval.evaluation import Calibrated
+    from retrieval.models.bundle import Bundle, Calibration
 
 
 def calibrate_command(
@@ -58,11 +58,11 @@ def calibrate_command(
       itemrec calibrate --data ./data --model ./bundle --out ./bundle-calibrated
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.catalog import read_catalog
+    from retrieval.catalog.read import read_catalog
     from retrieval.evaluation import Target, calibrate, gather_folder, split_folder
     from retrieval.evaluation.calibrate import DEFAULT_FAR
-    from retrieval.index import open_index
-    from retrieval.models import resolve_model
+    from retrieval.index.open import open_index
+    from retrieval.models.installed import resolve_model
 
     if far is not None and fpir is not None:
         raise UsageError("expected --far or --fpir, received both", hint="One threshold keeps one of them.")
@@ -117,8 +117,8 @@ def _place(bundle: Bundle, out: Path | None) -> Path:
     Raises:
         UsageError: something else is already there.
     """
-    from retrieval.bundle import DESCRIPTION, check_place
-    from retrieval.models import place_for, starter_path
+    from retrieval.models.bundle import DESCRIPTION, check_place
+    from retrieval.models.installed import place_for, starter_path
 
     if out is not None:
         if out.absolute() != bundle.path:
@@ -129,7 +129,7 @@ def _place(bundle: Bundle, out: Path | None) -> Path:
         return bundle.path
     copy = place_for(f"{bundle.name}-calibrated")
     if copy.exists():
-        from retrieval.bundle import peek
+        from retrieval.models.bundle import peek
 
         # The copy of an earlier run is ours to replace, as long as it is the same model.
         if peek(copy).get("fingerprint") != bundle.fingerprint:
@@ -141,8 +141,8 @@ def _place(bundle: Bundle, out: Path | None) -> Path:
 
 
 def _store(bundle: Bundle, goal: Path, calibration: Calibration) -> Bundle:
-    from retrieval.bundle import set_calibration, write_bundle
-    from retrieval.models import models_directory
+    from retrieval.models.bundle import set_calibration, write_bundle
+    from retrieval.models.installed import models_directory
 
     if goal == bundle.path:
         return set_calibration(goal, calibration)
@@ -180,7 +180,7 @@ def _with_ends(rate: float | None, ends: tuple[float, float] | None) -> str:
 
 
 def _print(found: Calibrated, written: Bundle, bundle: Bundle) -> None:
-    from retrieval.calibration import spoken
+    from retrieval.calibration.points import spoken
 
     calibration = found.calibration
     render.emit(f"Threshold {calibration.threshold:.4f} (squared L2) for {spoken(calibration.chosen)}.")
@@ -226,6 +226,6 @@ def _print(found: Calibrated, written: Bundle, bundle: Bundle) -> None:
 
 
 def _reference(bundle: Bundle) -> str:
-    from retrieval.models import models_directory
+    from retrieval.models.installed import models_directory
 
     return bundle.path.name if bundle.path.parent == models_directory() else str(bundle.path)

@@ -83,16 +83,16 @@ def _recognize_all(truth: dict[Path, str | None], location: str, model: str | No
     """
     from functools import partial
 
-    from retrieval import images
-    from retrieval.index import open_index
-    from retrieval.models import resolve_model
-    from retrieval.recognizer import EmbeddedPhoto, embed_photos, query_threshold, recognize
+    from retrieval.images import pictures
+    from retrieval.index.open import open_index
+    from retrieval.models.installed import resolve_model
+    from retrieval.recognition.recognizer import EmbeddedPhoto, embed_photos, query_threshold, recognize
 
     target = open_index(location)
     manifest = target.manifest()
     bundle = resolve_model(model, index_model=manifest.model if manifest else None)
     threshold = query_threshold(None, bundle)
-    photos = [(str(photo), partial(images.read_file, photo)) for photo in truth]
+    photos = [(str(photo), partial(pictures.read_file, photo)) for photo in truth]
     embedded = [p for chunk in embed_photos(photos, bundle) for p in chunk if isinstance(p, EmbeddedPhoto)]
     with target.reader() as (store, _):
         answers = {

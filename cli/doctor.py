@@ -8,7 +8,7 @@ import typer
 
 from cli import render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
-from retrieval.text import printable
+from retrieval.system.text import printable
 
 
 def doctor_command(
@@ -27,7 +27,7 @@ def doctor_command(
     """
     render.configure(json=as_json, quiet=quiet)
     from retrieval.doctor import Check, examine
-    from retrieval.index import open_index
+    from retrieval.index.open import open_index
 
     target = open_index(index_location(index))
     checks: list[Check] = []

@@ -10,12 +10,12 @@ import typer
 from cli import render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, rate, setting
 from retrieval.errors import UsageError
-from retrieval.text import printable
+from retrieval.system.text import printable
 
 if TYPE_CHECKING:
-    from retrieval.bundle import Bundle
     from retrieval.evaluation import EvaluationDoc, Photos
-    from retrieval.store import Index
+    from retrieval.index.protocols import Index
+    from retrieval.models.bundle import Bundle
 
 DataOption = Annotated[
     Path | None,
@@ -91,15 +91,15 @@ def evaluate_command(
     """
     render.configure(json=as_json, quiet=quiet)
     from cli.evaluate_text import print_comparison, print_document
-    from retrieval.catalog import read_catalog
-    from retrieval.compare import compare_documents, read_document
+    from retrieval.catalog.read import read_catalog
     from retrieval.evaluation import Setting, Target, calibrate, evaluate, gather_folder, split_folder
     from retrieval.evaluation.calibrate import DEFAULT_FAR
+    from retrieval.evaluation.compare import compare_documents, read_document
+    from retrieval.evaluation.requirements import check, parse_requirement
     from retrieval.evaluation.thresholds import require_threshold
-    from retrieval.gate import check, parse_requirement
-    from retrieval.index import open_index
+    from retrieval.index.open import open_index
     from retrieval.metrics import FAR_TARGETS
-    from retrieval.models import resolve_model
+    from retrieval.models.installed import resolve_model
 
     requirements = [parse_requirement(text) for text in require or []]
     earlier = read_document(compare) if compare else None
@@ -215,7 +215,7 @@ def gather_gallery(
     Raises:
         UsageError: there is no such gallery.
     """
-    from retrieval.catalog import read_catalog
+    from retrieval.catalog.read import read_catalog
     from retrieval.evaluation import gather_folder, gather_index, split_folder
 
     if which == "index" or (which is None and images is not None):
@@ -270,11 +270,11 @@ def without_shared(others: Photos, photos: Photos, name: str, split: str) -> tup
 def _write(document: EvaluationDoc, out: Path | None, html: Path | None) -> None:
     import json
 
-    from retrieval import durable
+    from retrieval.system import files
 
     if out:
         try:
-            durable.replace(out, (json.dumps(document, allow_nan=False, indent=1) + "\n").encode())
+            files.replace(out, (json.dumps(document, allow_nan=False, indent=1) + "\n").encode())
         except OSError as error:
             raise UsageError(
                 f"expected a place for the document that can be written, received {printable(str(out))}: "

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli import render
-from retrieval.text import plural, printable
+from retrieval.system.text import plural, printable
 
 if TYPE_CHECKING:
-    from retrieval.compare import Comparison
+    from retrieval.evaluation.compare import Comparison
     from retrieval.evaluation.document import AtFarDoc, EvaluationDoc, OpenSetPointDoc, RateDoc
 
 _SHOWN = 5
@@ -17,7 +17,7 @@ _TONES = {"good": "bold green", "warn": "bold yellow", "bad": "bold red"}
 
 def print_document(document: EvaluationDoc) -> None:
     """The verdict on top, then a table for each question; warnings go to stderr."""
-    from retrieval.calibration import spoken
+    from retrieval.calibration.points import spoken
 
     _verdict(document["verdict"], document["tone"])
     gallery, use = document["gallery"], document["threshold"]

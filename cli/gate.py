@@ -12,9 +12,9 @@ from cli.options import setting
 from retrieval.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
-    from retrieval.bundle import Bundle
-    from retrieval.gate import Requirement
-    from retrieval.store import Check, Manifest, VectorStore
+    from retrieval.evaluation.requirements import Requirement
+    from retrieval.index.protocols import Check, Manifest, VectorStore
+    from retrieval.models.bundle import Bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Gate:
         if not requirements:
             return None
         from retrieval.evaluation import split_folder
-        from retrieval.gate import parse_requirement
+        from retrieval.evaluation.requirements import parse_requirement
 
         if dataset is None:
             raise UsageError(
@@ -55,8 +55,8 @@ class Gate:
             CheckFailedError: a requirement does not hold.
         """
         from retrieval.evaluation import Setting, evaluate, gather_folder, gather_store, split_folder
+        from retrieval.evaluation.requirements import check
         from retrieval.evaluation.thresholds import require_threshold
-        from retrieval.gate import check
 
         threshold = setting("threshold", None)
         require_threshold(threshold, bundle.calibration)

@@ -10,7 +10,7 @@ from cli import render
 from cli.options import IndexOption, JsonOption, QuietOption, index_location
 
 if TYPE_CHECKING:
-    from retrieval.store import Generation, Manifest
+    from retrieval.index.protocols import Generation, Manifest
 
 
 def generations_command(index: IndexOption = None, as_json: JsonOption = False, quiet: QuietOption = False) -> int:
@@ -22,7 +22,7 @@ def generations_command(index: IndexOption = None, as_json: JsonOption = False, 
       itemrec generations --index ./shop --json
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.index import open_index
+    from retrieval.index.open import open_index
 
     target = open_index(index_location(index))
     found = target.generations()
@@ -70,7 +70,7 @@ def rollback_command(
       itemrec rollback --to 7
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.index import open_index
+    from retrieval.index.open import open_index
 
     target = open_index(index_location(index), notify=render.say)
     manifest = target.rollback(to)
@@ -101,7 +101,7 @@ def gc_command(
       itemrec gc --keep 1
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.index import open_index
+    from retrieval.index.open import open_index
 
     target = open_index(index_location(index), notify=render.say)
     removed = target.collect(keep=keep)
@@ -120,7 +120,7 @@ def gc_command(
 def _warn_without_model(manifest: Manifest) -> None:
     """Queries need the model of what is live now; say so before one fails."""
     from retrieval.errors import ItemrecError
-    from retrieval.models import resolve_model
+    from retrieval.models.installed import resolve_model
 
     try:
         resolve_model(None, index_model=manifest.model)

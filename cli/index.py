@@ -21,10 +21,10 @@ from cli.layout import (
 )
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
 from retrieval.errors import IndexDamagedError
-from retrieval.text import plural, printable
+from retrieval.system.text import plural, printable
 
 if TYPE_CHECKING:
-    from retrieval.indexer import IndexReport
+    from retrieval.indexing.indexer import IndexReport
 
 _SHOWN_REFUSALS = 20
 
@@ -96,11 +96,11 @@ def index_command(
     """
     render.configure(json=as_json, quiet=quiet)
     from cli.gate import Gate
-    from retrieval.catalog import read_catalog
-    from retrieval.index import open_index
-    from retrieval.indexer import index_catalog
-    from retrieval.models import resolve_model
-    from retrieval.shard import Shard
+    from retrieval.catalog.read import read_catalog
+    from retrieval.index.open import open_index
+    from retrieval.index.sharding import Shard
+    from retrieval.indexing.indexer import index_catalog
+    from retrieval.models.installed import resolve_model
 
     gate = Gate.of(require or [], setting("data", data), split)
     source = read_catalog(catalog)

@@ -10,9 +10,9 @@ import typer
 from cli import render
 
 if TYPE_CHECKING:
-    from retrieval.bundle import Bundle
-    from retrieval.sizing import Layout
-    from retrieval.store import Index
+    from retrieval.index.protocols import Index
+    from retrieval.index.server.layout import Layout
+    from retrieval.models.bundle import Bundle
 
 ExpectOption = Annotated[
     int | None,
@@ -56,7 +56,7 @@ def print_layout(
         nodes: of the cluster.
         given: fields that were given by hand.
     """
-    from retrieval.sizing import Layout
+    from retrieval.index.server.layout import Layout
 
     if nodes is None:
         nodes = target.nodes()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cli import render
-from retrieval.text import printable
+from retrieval.system.text import printable
 
 if TYPE_CHECKING:
-    from retrieval.bundle import Bundle
-    from retrieval.models import InstalledModel
+    from retrieval.models.bundle import Bundle
+    from retrieval.models.installed import InstalledModel
 
 
 COLUMNS = ["name", "vector", "input", "runtime", "threshold", "MB", "fingerprint", "note"]
@@ -85,13 +85,13 @@ def describe(bundle: Bundle, *, as_json: bool, with_card: bool) -> None:
 def _threshold(bundle: Bundle) -> str:
     if bundle.calibration is None:
         return "none; queries need --threshold, or calibrate it"
-    from retrieval.calibration import spoken
+    from retrieval.calibration.points import spoken
 
     return f"{bundle.calibration.threshold:.6g} (squared L2, {spoken(bundle.calibration.chosen)})"
 
 
 def _points(bundle: Bundle) -> None:
-    from retrieval.calibration import spoken
+    from retrieval.calibration.points import spoken
 
     assert bundle.calibration is not None
 

@@ -14,8 +14,8 @@ from cli.options import JsonOption, QuietOption
 from retrieval.errors import UsageError
 
 if TYPE_CHECKING:
-    from retrieval.bundle import Bundle
-    from retrieval.presets import Choices
+    from retrieval.models.bundle import Bundle
+    from retrieval.models.input_presets import Choices
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -86,7 +86,7 @@ def list_command(as_json: JsonOption = False, quiet: QuietOption = False) -> int
       itemrec models list --json
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.models import installed_models, models_directory
+    from retrieval.models.installed import installed_models, models_directory
 
     models = installed_models()
     if as_json:
@@ -119,7 +119,7 @@ def show_command(
       itemrec models show ./bundle --json
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.models import find_model
+    from retrieval.models.installed import find_model
 
     describe(find_model(model), as_json=as_json, with_card=True)
     return 0
@@ -162,7 +162,7 @@ def import_command(
       itemrec models import siglip.onnx --name siglip --preset siglip --output pooler_output
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.importer import import_model
+    from retrieval.models.importer import import_model
 
     choices = _choices(preset, size, fit, crop_fraction, resample, scale, mean, std, layout)
     bundle = import_model(
@@ -224,7 +224,7 @@ def pull_command(
           --preset imagenet --size 224 --pool cls
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.importer import pull_model
+    from retrieval.models.importer import pull_model
 
     choices = _choices(preset, size, fit, crop_fraction, resample, scale, mean, std, layout)
     with ExitStack() as stack:
@@ -266,7 +266,7 @@ def _choices(
     std: str | None,
     layout: Literal["NHWC", "NCHW"] | None,
 ) -> Choices:
-    from retrieval.presets import Choices
+    from retrieval.models.input_presets import Choices
 
     return Choices(
         preset=preset,
@@ -314,6 +314,6 @@ def _installed(bundle: Bundle, *, as_json: bool) -> None:
 
 
 def _reference(bundle: Bundle) -> str:
-    from retrieval.models import models_directory
+    from retrieval.models.installed import models_directory
 
     return bundle.path.name if bundle.path.parent == models_directory() else str(bundle.path)

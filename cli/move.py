@@ -12,7 +12,7 @@ from cli.options import IndexOption, JsonOption, QuietOption, index_location
 from retrieval.errors import UsageError
 
 if TYPE_CHECKING:
-    from retrieval.transfer import Source, Transferred
+    from retrieval.index.transfer import Source, Transferred
 
 
 def copy_command(
@@ -34,8 +34,8 @@ def copy_command(
       itemrec copy --from http://qdrant:6333/shop --to ./shop-index
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.index import open_index
-    from retrieval.transfer import FromIndex
+    from retrieval.index.open import open_index
+    from retrieval.index.transfer import FromIndex
 
     if not target:
         raise UsageError("expected --to, received none", hint="itemrec copy --from .itemrec --to http://HOST:6333/NAME")
@@ -59,8 +59,8 @@ def snapshot_command(
       itemrec snapshot shop.itemrec --index http://qdrant:6333/shop
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.index import open_index
-    from retrieval.transfer import FromIndex, snapshot
+    from retrieval.index.open import open_index
+    from retrieval.index.transfer import FromIndex, snapshot
 
     location = index_location(index)
     if not file.absolute().parent.is_dir() or file.is_dir():
@@ -86,14 +86,14 @@ def restore_command(
       itemrec restore shop.itemrec --index http://qdrant:6333/shop
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.transfer import FromSnapshot
+    from retrieval.index.transfer import FromSnapshot
 
     return _into(FromSnapshot(file), str(file), index_location(index), "restore", as_json=as_json)
 
 
 def _into(source: Source, origin: str, location: str, name: str, *, as_json: bool) -> int:
-    from retrieval.index import open_index
-    from retrieval.transfer import copy
+    from retrieval.index.open import open_index
+    from retrieval.index.transfer import copy
 
     with source.open() as (manifest, _):
         expected = manifest.images

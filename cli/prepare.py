@@ -11,7 +11,7 @@ import typer
 from cli import render
 from cli.options import JsonOption, QuietOption
 from retrieval.errors import UsageError
-from retrieval.text import printable
+from retrieval.system.text import printable
 
 if TYPE_CHECKING:
     from trainer.prepare import PrepareReport

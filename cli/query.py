@@ -11,11 +11,11 @@ import typer
 from cli import render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
 from retrieval.errors import ImageError
-from retrieval.text import printable
+from retrieval.system.text import printable
 
 if TYPE_CHECKING:
-    from retrieval.recognizer import RefusedPhoto
-    from retrieval.store import Manifest
+    from retrieval.index.protocols import Manifest
+    from retrieval.recognition.recognizer import RefusedPhoto
     from retrieval.types import Recognition
 
 
@@ -61,9 +61,9 @@ def query_command(
     """
     render.configure(json=as_json, quiet=quiet)
     from cli.answers import MANY, Printer, document, explain_filters, find_photos, tally
-    from retrieval.index import open_index
-    from retrieval.models import resolve_model
-    from retrieval.recognizer import (
+    from retrieval.index.open import open_index
+    from retrieval.models.installed import resolve_model
+    from retrieval.recognition.recognizer import (
         EmbeddedPhoto,
         embed_photos,
         parse_where,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from retrieval.errors import ItemrecError
-from retrieval.text import printable
+from retrieval.system.text import printable
 
 _PLAIN_INTERVAL_SECONDS = 5.0
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from retrieval import images
 from retrieval.errors import ImageError
+from retrieval.images.pictures import read_file, thumbnail
 
 _COLUMNS = 20
 _PIXELS = 256
@@ -31,7 +31,7 @@ def show(photo: Callable[[], bytes], pictures: Sequence[Path]) -> None:
     room = max(1, (console.width - 4) // (_COLUMNS + 2) - 1)
     for read in [photo, *[_reader(p) for p in pictures[:room]]]:
         try:
-            cells.append(Image(images.thumbnail(read(), _PIXELS), width=_COLUMNS, height="auto"))
+            cells.append(Image(thumbnail(read(), _PIXELS), width=_COLUMNS, height="auto"))
         except ImageError:
             continue
         if len(cells) == 1:
@@ -45,4 +45,4 @@ def show(photo: Callable[[], bytes], pictures: Sequence[Path]) -> None:
 
 
 def _reader(path: Path) -> Callable[[], bytes]:
-    return lambda: images.read_file(path)
+    return lambda: read_file(path)

@@ -11,7 +11,7 @@ import typer
 from cli import render
 from cli.options import JsonOption, QuietOption, rate
 from retrieval.errors import UsageError
-from retrieval.text import printable
+from retrieval.system.text import printable
 
 if TYPE_CHECKING:
     from trainer.presets import Plan
@@ -124,8 +124,8 @@ def train_command(
       itemrec index ./catalog --model ./model
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.bundle import check_place, valid_name
     from retrieval.evaluation import Target
+    from retrieval.models.bundle import check_place, valid_name
 
     if far is not None and fpir is not None:
         raise UsageError("expected --far or --fpir, received both", hint="One threshold keeps one of them.")
@@ -146,7 +146,7 @@ def train_command(
     import_keras()
     from cli.train_finish import finish
     from cli.train_view import TrainView
-    from trainer.applications import made_for
+    from trainer.networks.pretrained import made_for
     from trainer.presets import MEASURED_ON
     from trainer.presets import preset as named
 
@@ -170,7 +170,7 @@ def train_command(
         rest={"loss": loss, "seed": seed, "strangers": strangers},
         loss_options=loss_option or [],
     )
-    from trainer.run import Places, learn
+    from trainer.train import Places, learn
 
     places = Places(
         dataset.absolute(),
@@ -206,8 +206,8 @@ def _plan(
     def given(values: dict[str, object]) -> dict[str, object]:
         return {key: value for key, value in values.items() if value is not None}
 
-    from trainer.applications import SMALL_CNN, canonical
     from trainer.losses import LOSSES
+    from trainer.networks.pretrained import SMALL_CNN, canonical
 
     chosen = replace(plan.network, **given(network))  # type: ignore[arg-type]
     if canonical(chosen.backbone) == SMALL_CNN or chosen.weights == "none":

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli import render
-from retrieval.bundle import Bundle, write_bundle
 from retrieval.errors import UsageError
-from retrieval.text import printable
+from retrieval.models.bundle import Bundle, write_bundle
+from retrieval.system.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from retrieval.calibration import Calibration, OperatingPoint
+    from retrieval.calibration.points import Calibration, OperatingPoint
     from retrieval.evaluation import Photos, Strangers, Target
-    from trainer.run import Places, Trained
-    from trainer.strangers import Unseen
+    from trainer.held_out import Unseen
+    from trainer.train import Places, Trained
 
 FAR_TARGETS = (0.05, 0.01, 0.001)
 FPIR_TARGETS = (0.2, 0.1, 0.05, 0.01)
@@ -65,12 +65,12 @@ def finish(
 ) -> int:
     """Turn what was trained into a bundle at ``out``, and say what it is worth; returns the exit code."""
     from trainer.card import card
-    from trainer.run import forget_checkpoints
+    from trainer.train import forget_checkpoints
 
     started = time.perf_counter()
     versions: list[tuple[Path, bytes]] = [(out, trained.export.model)]
     if int8:
-        from trainer.export import quantize_int8
+        from trainer.networks.export import quantize_int8
 
         render.say("Converting to 8 bits …")
         typical = trained.pictures.pixels(trained.preprocessing, trained.pictures.spread(200))
@@ -128,9 +128,9 @@ def _judge(
     known: Mapping[str, NDArray[np.float32]],
     unseen: Unseen | None,
 ) -> Judged:
-    from retrieval.catalog import read_catalog
+    from retrieval.catalog.read import read_catalog
     from retrieval.evaluation import gather_folder
-    from retrieval.evaluation.recognize import nearest_distances
+    from retrieval.evaluation.answers import nearest_distances
     from retrieval.metrics import pair_rates
 
     val = places.dataset / "val"
@@ -215,7 +215,7 @@ def _noted(point: OperatingPoint, note: str) -> OperatingPoint:
 def _speed(bundle: Bundle) -> float:
     import numpy as np
 
-    from retrieval.encoder import load_encoder
+    from retrieval.models.encoder import load_encoder
 
     encoder = load_encoder(bundle, threads=1)
     blank = np.full((1, bundle.preprocessing.height, bundle.preprocessing.width, 3), 127, np.uint8)
@@ -228,7 +228,7 @@ def _speed(bundle: Bundle) -> float:
 
 
 def _project(bundle: Bundle, places: Places) -> None:
-    from trainer.projector import project_bundle
+    from trainer.projector.write import project_bundle
 
     folder = next((f for name in ("val", "train") if (f := places.dataset / name).is_dir()), places.dataset)
     with render.progress("Writing the projection", None) as shown:
@@ -312,7 +312,7 @@ def _print(written: list[tuple[Bundle, Judged]], trained: Trained, places: Place
 
 def _threshold(calibration: Calibration, unseen: bool) -> list[str]:
     """What queries will use, and what it does to photos of catalog products and of others."""
-    from retrieval.calibration import spoken
+    from retrieval.calibration.points import spoken
 
     point = calibration.point(calibration.chosen)
     lines = [f"Threshold {point.threshold:.3f} (squared L2): {spoken(point.name)}, chosen on val."]

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from cli import render
-from retrieval.text import printable
-from trainer.logs import EpochLog
+from retrieval.system.text import printable
+from trainer.loop.logs import EpochLog
 
 _PLAIN_INTERVAL_SECONDS = 30.0
 _WIDE = 72

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from retrieval import images
-from retrieval.bundle import Bundle
-from retrieval.checks import lost_pictures
 from retrieval.distance import squared_l2
-from retrieval.encoder import load_encoder
 from retrieval.errors import ImageError, IndexNotFoundError, ItemrecError
-from retrieval.hints import index_command
-from retrieval.models import resolve_model
-from retrieval.store import Index, Manifest, VectorStore
+from retrieval.images import pictures
+from retrieval.index.checks import lost_pictures
+from retrieval.index.commands import index_command
+from retrieval.index.protocols import Index, Manifest, VectorStore
+from retrieval.models.bundle import Bundle
+from retrieval.models.encoder import load_encoder
+from retrieval.models.installed import resolve_model
 from retrieval.types import Point
 
 PACKAGES = (
@@ -204,10 +204,10 @@ def _pictures(points: Sequence[Point], manifest: Manifest, location: str, bundle
     tried, off = 0, list[str]()
     for point in points[:: max(1, len(points) // PICTURES)][:PICTURES]:
         try:
-            data = images.read_file(root / point.record.image, root=root)
-            if images.content_hash(data) != point.record.content_hash:
+            data = pictures.read_file(root / point.record.image, root=root)
+            if pictures.content_hash(data) != point.record.content_hash:
                 continue
-            vector = encoder.encode(images.prepare(data, bundle.preprocessing)[np.newaxis])
+            vector = encoder.encode(pictures.prepare(data, bundle.preprocessing)[np.newaxis])
         except ImageError:
             continue  # The catalog may have changed or moved since; that is no fault of the index.
         tried += 1

@@ -109,7 +109,7 @@ class Match:
 
     Attributes:
         product_id: which product.
-        score: its vote in (0, 1]; the formula is in `retrieval.votes`.
+        score: its vote in (0, 1]; the formula is in `retrieval.recognition.votes`.
         votes: how many of its pictures lie within the threshold.
         share: its score over the sum of the five best scores, in (0, 1].
         best_distance: squared L2 to its nearest picture.

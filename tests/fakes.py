@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from retrieval.bundle import Bundle, Calibration, write_bundle
 from retrieval.distance import normalize
-from retrieval.preprocessing import Preprocessing
+from retrieval.images.preprocessing import Preprocessing
+from retrieval.models.bundle import Bundle, Calibration, write_bundle
 
 SIDE = 16
 DIMENSION = 48
@@ -52,7 +52,7 @@ def fake_bundle(
 def use_pixel_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make indexing and querying use `PixelEncoder` for every bundle; counts pictures from zero."""
     PixelEncoder.calls = 0
-    for module in ("indexer", "recognizer", "doctor"):
+    for module in ("indexing.indexer", "recognition.recognizer", "doctor"):
         monkeypatch.setattr(f"retrieval.{module}.load_encoder", lambda bundle, threads=1: PixelEncoder())
 
 

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 
 from retrieval.errors import ImageError
-from retrieval.images import REASONS, prepare
-from retrieval.preprocessing import Preprocessing
+from retrieval.images.pictures import REASONS, prepare
+from retrieval.images.preprocessing import Preprocessing
 from tests.pictures import box, encode, full, png, png_chunk, redeclare, samples, scene, tiff, unpack
 
 HUGE = 60_000
@@ -188,7 +188,7 @@ def make_hostile_folder(root: Path) -> dict[Path, str | None]:
     """Fill a folder with good and bad pictures.
 
     Returns:
-        What `retrieval.images` must say of each path: a reason, or None for a good picture.
+        What `retrieval.images.pictures` must say of each path: a reason, or None for a good picture.
     """
     root.mkdir(parents=True, exist_ok=True)
     expected: dict[Path, str | None] = {}

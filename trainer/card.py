@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from retrieval.calibration import Calibration, spoken
+from retrieval.calibration.points import Calibration, spoken
 
 
 def card(name: str, record: dict[str, Any], calibration: Calibration | None, warnings: Sequence[str]) -> str:
@@ -13,7 +13,7 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
 
     Args:
         name: of the bundle.
-        record: of the training, see `trainer.run.learn`.
+        record: of the training, see `trainer.train.learn`.
         calibration: its thresholds, if any.
         warnings: what could not be measured.
     """

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.catalog import Refusal
+from retrieval.catalog.read import Refusal
 from retrieval.errors import UsageError
-from retrieval.text import printable
-from trainer.dataset import Pictures, read_pictures
+from retrieval.system.text import printable
+from trainer.data.dataset import Pictures, read_pictures
+from trainer.held_out import FEWEST_PRODUCTS, left_out
 from trainer.presets import Plan
-from trainer.strangers import FEWEST_PRODUCTS, left_out
-from trainer.validate import can_validate
-from trainer.view import View
+from trainer.progress import View
+from trainer.validation import can_validate
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from retrieval.errors import UsageError
-from retrieval.text import printable
-from trainer.applications import canonical
-from trainer.augment import Views
-from trainer.loop import Schedule
+from retrieval.system.text import printable
+from trainer.data.augment import Views
+from trainer.loop.loop import Schedule
 from trainer.losses import DEFAULT_LOSS
-from trainer.network import Network
+from trainer.networks.assemble import Network
+from trainer.networks.pretrained import canonical
 
 
 @dataclass(frozen=True, slots=True)

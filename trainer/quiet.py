@@ -6,7 +6,7 @@ import logging
 import os
 from contextlib import AbstractContextManager
 
-from retrieval.stderr import held_back
+from retrieval.system.stderr import held_back
 
 
 def quiet() -> AbstractContextManager[None]:

@@ -11,16 +11,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.preprocessing import Preprocessing
-from trainer.augment import Views, make_views
-from trainer.batches import FeatureBatches, Mix, PixelBatches
-from trainer.dataset import Pictures
-from trainer.features import FeatureStore, ViewPlan, enlarged
-from trainer.loop import Batches
-from trainer.network import Parts, in_batches
+from retrieval.images.preprocessing import Preprocessing
+from trainer.data.augment import Views, make_views
+from trainer.data.batches import FeatureBatches, Mix, PixelBatches
+from trainer.data.dataset import Pictures
+from trainer.data.features import FeatureStore, ViewPlan, enlarged
+from trainer.loop.loop import Batches
+from trainer.networks.assemble import Parts, in_batches
+from trainer.networks.stem import Runner
 from trainer.presets import Plan
-from trainer.stem import Runner
-from trainer.view import View
+from trainer.progress import View
 
 Array = NDArray[Any]
 _BATCH = 64

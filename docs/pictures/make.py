@@ -11,12 +11,12 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from retrieval import images
-from retrieval.catalog import read_catalog
-from retrieval.index import open_index
-from retrieval.indexer import index_catalog
-from retrieval.models import resolve_model
-from retrieval.recognizer import EmbeddedPhoto, embed_photos, query_threshold, recognize
+from retrieval.catalog.read import read_catalog
+from retrieval.images import pictures
+from retrieval.index.open import open_index
+from retrieval.indexing.indexer import index_catalog
+from retrieval.models.installed import resolve_model
+from retrieval.recognition.recognizer import EmbeddedPhoto, embed_photos, query_threshold, recognize
 from retrieval.types import Recognition
 from trainer.synthetic import write_demo
 
@@ -32,7 +32,7 @@ def answers(folder: Path) -> tuple[Path, dict[Path, str | None], dict[Path, Reco
     bundle = resolve_model(None, index_model=None)
     index = open_index(str(folder / "index"))
     index_catalog(read_catalog(layout.catalog), index, bundle)
-    photos = [(str(p), partial(images.read_file, p)) for p in layout.truth]
+    photos = [(str(p), partial(pictures.read_file, p)) for p in layout.truth]
     found = {}
     with index.reader() as (store, _):
         for chunk in embed_photos(photos, bundle):
@@ -46,7 +46,7 @@ def answers(folder: Path) -> tuple[Path, dict[Path, str | None], dict[Path, Reco
 
 def tile(file: Path) -> Image.Image:
     """A picture in a white square."""
-    picture = images.thumbnail(file.read_bytes(), SIDE)
+    picture = pictures.thumbnail(file.read_bytes(), SIDE)
     square = Image.new("RGB", (SIDE, SIDE), "white")
     square.paste(picture, ((SIDE - picture.width) // 2, (SIDE - picture.height) // 2))
     return square

@@ -8,10 +8,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from retrieval.models import resolve_model
+from retrieval.models.installed import resolve_model
 from tests.browser.board import tensorboard
 from tests.browser.chromium import screenshot
-from trainer.projector import project_bundle
+from trainer.projector.write import project_bundle
 from trainer.synthetic import write_demo
 
 

@@ -25,13 +25,13 @@ from retrieval.audit.findings import (
 )
 from retrieval.audit.neighbors import surroundings
 from retrieval.audit.survey import Refused, Survey, Surveyed, survey
-from retrieval.bundle import Bundle
-from retrieval.catalog import Catalog
+from retrieval.catalog.read import Catalog
 from retrieval.distance import MAX_DISTANCE
-from retrieval.duplicates import near_duplicates_within
-from retrieval.encoder import load_encoder
 from retrieval.errors import UsageError
+from retrieval.images.perceptual_hash import near_duplicates_within
 from retrieval.metrics import threshold_at_far
+from retrieval.models.bundle import Bundle
+from retrieval.models.encoder import load_encoder
 
 __all__ = [
     "KINDS",
@@ -65,7 +65,7 @@ def audit_catalog(
     """Audit a catalog with a model.
 
     Args:
-        catalog: what `retrieval.catalog.read_catalog` read.
+        catalog: what `retrieval.catalog.read.read_catalog` read.
         bundle: the model that will search it.
         threshold: squared L2, in [0, 4]; default: the model's calibration, else FAR 1 % on this catalog.
         min_views: fewer readable pictures of a product are too few.

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from retrieval.distance import MAX_DISTANCE
-from retrieval.duplicates import NEAR_BITS
+from retrieval.images.perceptual_hash import NEAR_BITS
 
 Severity = Literal["error", "warning", "info"]
 Role = Literal["subject", "own", "other"]

@@ -11,7 +11,7 @@ from retrieval.audit.findings import Finding, Kind, Settings, Severity, Shown
 from retrieval.audit.neighbors import VOTERS, Surroundings, mixing, nearest_others, outlier_ratio
 from retrieval.audit.survey import Refused, Survey, Surveyed
 from retrieval.distance import squared_l2
-from retrieval.sets import Sets
+from retrieval.system.union_find import Sets
 from retrieval.types import Metadata
 
 _SHOWN = 4

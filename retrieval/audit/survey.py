@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval import images
-from retrieval.catalog import Catalog, Refusal
-from retrieval.duplicates import perceptual_hash
-from retrieval.encoder import Encoder
+from retrieval.catalog.read import Catalog, Refusal
 from retrieval.errors import EncoderError, ImageError
-from retrieval.formats import read_header
+from retrieval.images.formats import read_header
+from retrieval.images.perceptual_hash import perceptual_hash
+from retrieval.images.pictures import content_hash, prepare, read_file, thumbnail
+from retrieval.models.encoder import Encoder
+from retrieval.system.threads import default_threads, per_thread
 from retrieval.types import CatalogImage, Metadata
-from retrieval.workers import default_threads, per_thread
 
 _BATCH = 8
 _GLANCE = 64
@@ -31,7 +31,7 @@ class Surveyed:
         product_id: the product it lies in.
         image: its path relative to the catalog's root.
         content_hash: SHA-256 of the file.
-        perceptual_hash: see `retrieval.duplicates`.
+        perceptual_hash: see `retrieval.images.perceptual_hash`.
         width: pixels, as stored.
         height: pixels, as stored.
         size: bytes of the file.
@@ -95,7 +95,7 @@ def survey(
     Memory grows by the vectors and a record a picture; pixels are dropped at once.
 
     Args:
-        catalog: what `retrieval.catalog.read_catalog` read.
+        catalog: what `retrieval.catalog.read.read_catalog` read.
         make_encoder: makes an encoder; called once in every worker thread.
         threads: worker threads; default one per core.
         notify: told how many files are done.
@@ -172,16 +172,16 @@ def _results(
 
 def _look(entry: CatalogImage, catalog: Catalog, encoder: Encoder) -> _Look | ImageError:
     try:
-        data = images.read_file(entry.file, root=catalog.root)
-        pixels = images.prepare(data, encoder.preprocessing)
-        gray = np.asarray(images.thumbnail(data, _GLANCE).convert("L"), dtype=np.float32)
+        data = read_file(entry.file, root=catalog.root)
+        pixels = prepare(data, encoder.preprocessing)
+        gray = np.asarray(thumbnail(data, _GLANCE).convert("L"), dtype=np.float32)
         header = read_header(data)
         assert header is not None  # `prepare` opened it
         width, height = header.sizes[0]
         picture = Surveyed(
             product_id=entry.product_id,
             image=entry.image,
-            content_hash=images.content_hash(data),
+            content_hash=content_hash(data),
             perceptual_hash=perceptual_hash(data),
             width=width,
             height=height,

@@ -8,15 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.bundle import Calibration
-from retrieval.calibration import OperatingPoint
-from retrieval.errors import UsageError
-from retrieval.evaluation.exclude import find_twins
-from retrieval.evaluation.fit import fit_confidence
-from retrieval.evaluation.photos import Photos
-from retrieval.evaluation.recognize import answer_all, nearest_distances
-from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS
-from retrieval.threshold import (
+from retrieval.calibration.choose import (
     FarChoice,
     FpirChoice,
     OpenSetDistances,
@@ -28,6 +20,14 @@ from retrieval.threshold import (
     with_open_set,
     with_pairs,
 )
+from retrieval.calibration.points import OperatingPoint
+from retrieval.errors import UsageError
+from retrieval.evaluation.answers import answer_all, nearest_distances
+from retrieval.evaluation.fit import fit_confidence
+from retrieval.evaluation.leakage import find_twins
+from retrieval.evaluation.photos import Photos
+from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS
+from retrieval.models.bundle import Calibration
 
 DEFAULT_FAR = 0.01
 

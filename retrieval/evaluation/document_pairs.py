@@ -48,7 +48,7 @@ class HistogramDoc(TypedDict):
 
 
 class ByProductDoc(TypedDict):
-    """Same-product pairs of each product, and those accepted at each FAR target: what `retrieval.compare` resamples."""
+    """Same-product pairs of each product, and those accepted at each FAR target: what `compare` resamples."""
 
     products: list[str]
     same: list[int]
@@ -60,7 +60,7 @@ class PairsDoc(TypedDict):
 
     ``roc`` is thinned to some 300 points of the exact curve. ``at_far`` has a key for each target, such
     as ``"0.01"``. ``experiment``: highest VAL with FAR < 0.20. ``at_threshold``: the threshold in use. ``eer_ci``
-    is that of `retrieval.intervals.eer_interval`.
+    is that of `retrieval.metrics.intervals.eer_interval`.
     """
 
     same: int

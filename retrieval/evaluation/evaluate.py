@@ -11,11 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
-from retrieval.bundle import Calibration
-from retrieval.confidence import Confidence
+from retrieval.calibration.confidence import Confidence
 from retrieval.distance import MAX_DISTANCE
-from retrieval.duplicates import NEAR_BITS
 from retrieval.errors import UsageError
+from retrieval.evaluation.answers import Answer, Answers, answer_all, nearest_distances
+from retrieval.evaluation.confidence import confidence_section
 from retrieval.evaluation.document import (
     SCHEMA,
     DataDoc,
@@ -28,18 +28,18 @@ from retrieval.evaluation.document import (
     RefusedDoc,
     TwinDoc,
 )
-from retrieval.evaluation.exclude import Exclusion, Twin, find_twins
-from retrieval.evaluation.naming import categories_of, identification_section, nearest_own
+from retrieval.evaluation.identification import categories_of, identification_section, nearest_own
+from retrieval.evaluation.leakage import Exclusion, Twin, find_twins
+from retrieval.evaluation.open_set import first_is_right, fpir_thresholds, open_set_section
 from retrieval.evaluation.pairs import pairs_section
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rates import number
-from retrieval.evaluation.recognize import Answer, Answers, answer_all, nearest_distances
-from retrieval.evaluation.strangers import first_is_right, fpir_thresholds, open_set_section
 from retrieval.evaluation.summary import headline, warnings_of
 from retrieval.evaluation.thresholds import Thresholds, thresholds_for, with_chosen
-from retrieval.evaluation.trust import confidence_section
+from retrieval.images.perceptual_hash import NEAR_BITS
+from retrieval.index.protocols import ModelIdentity
 from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS, Identification
-from retrieval.store import ModelIdentity
+from retrieval.models.bundle import Calibration
 
 _EVIDENCE = 3
 
@@ -60,7 +60,7 @@ class Setting:
         far_targets: FARs to report at.
         fpir_targets: FPIRs to report at.
         category_column: the metadata column that groups products.
-        max_bits: see `retrieval.duplicates.NEAR_BITS`.
+        max_bits: see `retrieval.images.perceptual_hash.NEAR_BITS`.
     """
 
     split: str

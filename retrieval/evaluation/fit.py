@@ -10,8 +10,8 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.confidence import Confidence, Feature, feature_value
-from retrieval.evaluation.recognize import Answers
+from retrieval.calibration.confidence import Confidence, Feature, feature_value
+from retrieval.evaluation.answers import Answers
 from retrieval.metrics import ConfidenceMap, IsotonicMap, fit_isotonic, fit_logistic
 
 STRANGERS = 0.2

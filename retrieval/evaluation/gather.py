@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval import images
-from retrieval.bundle import Bundle
-from retrieval.catalog import Refusal, read_catalog
-from retrieval.duplicates import perceptual_hash
+from retrieval.catalog.read import Refusal, read_catalog
 from retrieval.errors import CatalogError, ImageError, UsageError
 from retrieval.evaluation.photos import Photos
-from retrieval.recognizer import EmbeddedPhoto, embed_photos
-from retrieval.store import Index, Manifest, VectorStore
-from retrieval.text import printable
+from retrieval.images.perceptual_hash import perceptual_hash
+from retrieval.images.pictures import content_hash, read_file
+from retrieval.index.protocols import Index, Manifest, VectorStore
+from retrieval.models.bundle import Bundle
+from retrieval.recognition.recognizer import EmbeddedPhoto, embed_photos
+from retrieval.system.text import printable
+from retrieval.system.threads import default_threads, ordered_map
 from retrieval.types import SPLITS, CatalogImage, IndexedImage, Point
-from retrieval.workers import default_threads, ordered_map
 
 Notify = Callable[[int, int], None]
 """Told how many pictures are done, and of how many."""
@@ -83,8 +83,8 @@ def gather_folder(
     vectors: dict[int, NDArray[np.float32]] = {}
 
     def bytes_of(number: int) -> bytes:
-        data = images.read_file(pictures[number].file, root=catalog.root)
-        hashes[number] = images.content_hash(data), perceptual_hash(data)
+        data = read_file(pictures[number].file, root=catalog.root)
+        hashes[number] = content_hash(data), perceptual_hash(data)
         return data
 
     def recall(number: int) -> NDArray[np.float32] | None:
@@ -178,8 +178,8 @@ def _picture_hashes(root: Path, records: Sequence[IndexedImage], notify: Notify 
 
     def work(record: IndexedImage) -> int | None:
         try:
-            data = images.read_file(root / record.image, root=root)
-            return perceptual_hash(data) if images.content_hash(data) == record.content_hash else None
+            data = read_file(root / record.image, root=root)
+            return perceptual_hash(data) if content_hash(data) == record.content_hash else None
         except ImageError:
             return None
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.calibration.choose import measure_counts
+from retrieval.calibration.support import support
 from retrieval.evaluation.document import AtFarDoc, ByProductDoc, HistogramDoc, PairsDoc, SweepDoc
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rates import number
 from retrieval.evaluation.thresholds import Chosen, Thresholds
-from retrieval.intervals import eer_interval
 from retrieval.metrics import (
     AtFar,
     Curve,
@@ -21,8 +22,7 @@ from retrieval.metrics import (
     accepted_by_product_at,
     pair_rates,
 )
-from retrieval.support import support
-from retrieval.threshold import measure_counts
+from retrieval.metrics.intervals import eer_interval
 
 _ROC_POINTS = 300
 _LEAST_FAR = 1e-6

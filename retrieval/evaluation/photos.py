@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.catalog import Refusal
+from retrieval.catalog.read import Refusal
 from retrieval.types import Metadata
 
 
@@ -24,7 +24,7 @@ class Photos:
         labels: product of each, shape (n,).
         vectors: unit vectors, float32, shape (n, d).
         content_hashes: SHA-256 of each file.
-        picture_hashes: perceptual hash of each, see `retrieval.duplicates`, shape (n,).
+        picture_hashes: perceptual hash of each, see `retrieval.images.perceptual_hash`, shape (n,).
         hashed: whether the perceptual hash is known (a gallery's pictures may be gone), shape (n,).
         metadata: what the products' table says, by product.
         refused: files that could not be read.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.evaluation.document import RateDoc
-from retrieval.intervals import by_product, rate_interval
+from retrieval.metrics.intervals import by_product, rate_interval
 
 
 def number(value: float) -> float | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from retrieval.calibration import spoken
+from retrieval.calibration.points import spoken
+from retrieval.calibration.support import LEAST_PRODUCTS, percent
 from retrieval.evaluation.document import EvaluationDoc, RateDoc
-from retrieval.support import LEAST_PRODUCTS, percent
-from retrieval.text import plural
+from retrieval.system.text import plural
 
 _GOOD = (0.8, 0.05)
 _BAD = (0.5, 0.3)

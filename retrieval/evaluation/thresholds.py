@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from retrieval.bundle import Calibration
-from retrieval.calibration import OperatingPoint
-from retrieval.confidence import Confidence
+from retrieval.calibration.confidence import Confidence
+from retrieval.calibration.points import OperatingPoint
 from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import UsageError
 from retrieval.evaluation.document import ThresholdDoc
+from retrieval.models.bundle import Calibration
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Pure metrics: arrays in, rates with their counts out. Numpy and the standard library only.
 
 * `pairs`, `curve`: VAL and FAR over all pairs, thresholds at a FAR, ROC, AUC, EER
-* `by_product`: accepted pairs by product, for the bootstrap of `retrieval.intervals`
+* `by_product`: accepted pairs by product, for the bootstrap of `retrieval.metrics.intervals`
 * `identify`: CMC over distinct products, MAP@R, the matching test, groups, confusions
 * `openset`: FPIR, FNIR, DIR; accuracy against coverage
 * `confidence`: score to probability, reliability, expected calibration error, Brier score

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from retrieval.distance import MAX_DISTANCE, is_unit
-from retrieval.workers import default_threads, ordered_map
+from retrieval.system.threads import default_threads, ordered_map
 
 LEVELS_PER_UNIT = 2**23
 LEVELS_PER_BIN = 2**10

@@ -20,7 +20,7 @@ from retrieval.report.page import (
     strip,
     table,
 )
-from retrieval.text import plural
+from retrieval.system.text import plural
 
 Read = Callable[[str], bytes]
 

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval import images
-from retrieval.calibration import spoken
+from retrieval.calibration.points import spoken
+from retrieval.calibration.support import percent
+from retrieval.images import pictures
 from retrieval.metrics import EXPERIMENT_FAR
 from retrieval.report import plots
+from retrieval.report.evaluation_open_set import chosen_on, strangers_section
 from retrieval.report.evaluation_pictures import Album, Read, confusions, failures
-from retrieval.report.evaluation_strangers import chosen_on, strangers_section
 from retrieval.report.numbers import counts, ends, in_percent, interval, number, plain_interval
 from retrieval.report.page import (
     Markup,
@@ -30,8 +31,7 @@ from retrieval.report.page import (
     wide_figure,
     write_page,
 )
-from retrieval.support import percent
-from retrieval.text import plural
+from retrieval.system.text import plural
 
 if TYPE_CHECKING:
     from retrieval.evaluation.document import (
@@ -58,8 +58,8 @@ def write_report(path: Path, document: EvaluationDoc) -> None:
         path,
         evaluation_page(
             document,
-            photo=lambda name: images.read_file(photos / name),
-            gallery=lambda name: images.read_file(gallery / name),
+            photo=lambda name: pictures.read_file(photos / name),
+            gallery=lambda name: pictures.read_file(gallery / name),
         ),
     )
 

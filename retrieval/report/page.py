@@ -23,9 +23,10 @@ from typing import Literal
 
 from markupsafe import Markup, escape
 
-from retrieval import durable, images
 from retrieval.errors import UsageError
-from retrieval.text import printable
+from retrieval.images import pictures
+from retrieval.system import files
+from retrieval.system.text import printable
 
 Tone = Literal["plain", "good", "warn", "bad"]
 
@@ -277,7 +278,7 @@ def picture(data: bytes, size: int = THUMBNAIL) -> str:
         ImageError: the bytes are not a picture we accept.
     """
     out = io.BytesIO()
-    images.thumbnail(data, size).save(out, "JPEG", quality=_QUALITY, optimize=True)
+    pictures.thumbnail(data, size).save(out, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
@@ -289,7 +290,7 @@ def write_page(path: Path, html: str) -> None:
     """
     try:
         # A file name that is not Unicode may have come in; the page must still be written.
-        durable.replace(path, html.encode("utf-8", "backslashreplace"))
+        files.replace(path, html.encode("utf-8", "backslashreplace"))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from retrieval.errors import UsageError
-from retrieval.text import plural
+from retrieval.system.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

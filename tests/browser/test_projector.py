@@ -16,8 +16,8 @@ from PIL import Image
 
 from tests.browser.board import tensorboard
 from tests.browser.chromium import needs_chromium, screenshot
-from trainer.logs import EpochLog, ScalarLog
-from trainer.projector import write_projection
+from trainer.loop.logs import EpochLog, ScalarLog
+from trainer.projector.write import write_projection
 
 # Colors that neither TensorBoard's pages nor the axes have, one a product.
 COLORS = {"Müsli\t500 g": (255, 0, 255), "00123": (0, 255, 255), "12\npack": (160, 255, 0)}

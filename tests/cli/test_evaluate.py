@@ -11,8 +11,8 @@ import pytest
 
 from cli import options
 from cli.main import invoke
-from retrieval.bundle import read_bundle
 from retrieval.evaluation import EvaluationDoc
+from retrieval.models.bundle import read_bundle
 from tests.audit_catalog import view
 from tests.fakes import fake_bundle, use_pixel_encoder
 from tests.retrieval.test_evaluation import conforms
@@ -127,7 +127,9 @@ def test_a_gate_exits_1_with_the_failing_line(capsys: pytest.CaptureFixture[str]
 def test_a_wrong_requirement_is_refused_before_any_photo_is_embedded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retrieval.recognizer.load_encoder", lambda bundle, threads=1: pytest.fail("embedded"))
+    monkeypatch.setattr(
+        "retrieval.recognition.recognizer.load_encoder", lambda bundle, threads=1: pytest.fail("embedded")
+    )
     for arguments in (
         ["--require", "top5 is fine"],
         ["--split", "holdout"],
@@ -257,7 +259,7 @@ def test_the_builtin_model_is_copied_and_never_changed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_bundle(tmp_path / "package" / "starter", name="starter", threshold=0.05)
-    monkeypatch.setattr("retrieval.models.starter_path", lambda: tmp_path / "package" / "starter")
+    monkeypatch.setattr("retrieval.models.installed.starter_path", lambda: tmp_path / "package" / "starter")
     before = (tmp_path / "package" / "starter" / "bundle.json").read_bytes()
     for _ in range(2):
         assert invoke(["calibrate", "--data", "data", "--far", "5%", "--quiet"]) == 0
@@ -273,9 +275,9 @@ def test_far_and_fpir_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_confidence_is_shown_by_query_after_calibration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from retrieval.bundle import Calibration, set_calibration
-    from retrieval.confidence import Confidence
+    from retrieval.calibration.confidence import Confidence
     from retrieval.metrics import LogisticMap
+    from retrieval.models.bundle import Calibration, set_calibration
 
     fitted = Confidence("margin", LogisticMap(4.0, -1.0), 4.0, "val", 200, 0.2)
     given = Calibration.given(4.0)

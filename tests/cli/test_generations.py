@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cli.main import invoke
-from retrieval.generations import EmbeddedIndex
-from retrieval.store import Manifest
+from retrieval.index.embedded.index import EmbeddedIndex
+from retrieval.index.protocols import Manifest
 from tests.cli.test_index_query import Run, _shop, run
 from tests.fakes import PixelEncoder, fake_bundle, write_catalog
 
@@ -109,7 +109,7 @@ def test_gates_that_cannot_be_measured_are_refused_before_any_work(run: Run, wor
 
 def test_pictures_that_do_not_find_themselves_do_not_go_live(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run("index", "catalog", "--model", "bundle")
-    monkeypatch.setattr("retrieval.checks.finds_itself", lambda store, point: point.record.product_id != "p003")
+    monkeypatch.setattr("retrieval.index.checks.finds_itself", lambda store, point: point.record.product_id != "p003")
     code, error = run("index", "catalog", "--rebuild", "--model", "bundle")
     assert (code, error["error"]) == (3, "IndexDamagedError")
     assert "p003" in error["message"]

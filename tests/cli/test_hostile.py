@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import invoke
-from retrieval.text import printable
+from retrieval.system.text import printable
 from tests.fakes import fake_bundle, use_pixel_encoder
 from tests.hostile import make_hostile_folder
 

@@ -14,7 +14,7 @@ import pytest
 from cli import options
 from cli.answers import explain_filters
 from cli.main import invoke
-from retrieval.store import ModelIdentity
+from retrieval.index.protocols import ModelIdentity
 from retrieval.types import IndexedImage, Point, image_id
 from tests.contract.reference import MemoryIndex
 from tests.fakes import PixelEncoder, fake_bundle, picture, use_pixel_encoder, write_catalog
@@ -193,7 +193,7 @@ def test_another_model_is_refused_with_the_command_that_rebuilds(run: Run, tmp_p
 
 
 def test_an_uncalibrated_model_needs_a_threshold(run: Run, tmp_path: Path) -> None:
-    from retrieval.bundle import write_bundle
+    from retrieval.models.bundle import write_bundle
 
     write_bundle(
         tmp_path / "plain",

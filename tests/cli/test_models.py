@@ -9,8 +9,8 @@ import pytest
 
 from cli import options
 from cli.main import invoke
-from retrieval import models
-from retrieval.bundle import Calibration, OperatingPoint, read_bundle, set_calibration
+from retrieval.models import installed
+from retrieval.models.bundle import Calibration, OperatingPoint, read_bundle, set_calibration
 from tests.retrieval.networks import bundle_of, needs_onnxruntime, onnx_model, tflite
 from tests.retrieval.servers import Request, serving
 
@@ -24,7 +24,7 @@ def itemrec_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     options._config.cache_clear()
     monkeypatch.setenv("ITEMREC_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(models, "starter_path", lambda: tmp_path / "starter")
+    monkeypatch.setattr(installed, "starter_path", lambda: tmp_path / "starter")
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "home"
@@ -249,7 +249,7 @@ def test_a_pull_of_something_else(said: Any, itemrec_home: Path) -> None:
 
 
 def test_an_onnx_pull_without_the_extra_fetches_nothing(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retrieval.importer.find_spec", lambda _: None)
+    monkeypatch.setattr("retrieval.models.importer.find_spec", lambda _: None)
     with serving(ok) as server:
         _, err = said("pull", server.url("/m.onnx"), "--sha256", SHA256, "--name", "x", "--allow-private", code=3)
         assert server.requests == []

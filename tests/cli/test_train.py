@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cli.main import invoke
-from retrieval.bundle import read_bundle
+from retrieval.models.bundle import read_bundle
 from tests.trainer.datasets import tiny_backbone, write_dataset, write_weights
 
 SMALL = ["--backbone", "small-cnn", "--size", "32", "--dimension", "16", "--epochs", "3", "--learning-rate", "0.003"]
@@ -82,7 +82,7 @@ def test_lines_tell_how_far_it_is_and_what_came_of_it(dataset, capsys):
 )
 def test_wrong_options_are_refused_in_one_line(dataset, tmp_path, monkeypatch, capsys, options, says, hint):
     if options[0] == "--size":
-        monkeypatch.setattr("trainer.network.backbone", tiny_backbone)
+        monkeypatch.setattr("trainer.networks.assemble.backbone", tiny_backbone)
         options = [*options, "--weights", __file__]
     assert train(dataset, *options) == 2
     err = capsys.readouterr().err
@@ -99,7 +99,7 @@ def test_a_weights_file_decides_the_backbone_where_none_is_named(dataset, tmp_pa
         built.append(name)
         return tiny_backbone(name, size=size, weights=weights)
 
-    monkeypatch.setattr("trainer.network.backbone", build)
+    monkeypatch.setattr("trainer.networks.assemble.backbone", build)
     file = write_weights(tmp_path / "net.weights.h5")
     small = ["--size", "48", "--dimension", "16", "--epochs", "1", "--weights", str(file)]
     assert train(dataset, *small) == 0

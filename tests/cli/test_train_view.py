@@ -14,7 +14,7 @@ import pytest
 
 from cli import render
 from cli.train_view import TrainView, about, estimate
-from trainer.logs import EpochLog
+from trainer.loop.logs import EpochLog
 
 
 @pytest.fixture(autouse=True)
@@ -145,7 +145,7 @@ _ON_A_TERMINAL = """
 import time
 from cli import render
 from cli.train_view import TrainView
-from trainer.logs import EpochLog
+from trainer.loop.logs import EpochLog
 with TrainView() as view:
     view.stage("Caching", 100)
     view.advance(100)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.index import open_index
-from retrieval.server import ServerIndex
-from retrieval.server.link import Link
-from retrieval.store import Index
+from retrieval.index.open import open_index
+from retrieval.index.protocols import Index
+from retrieval.index.server import ServerIndex
+from retrieval.index.server.link import Link
 from tests.contract.reference import MemoryIndex
 from tests.qdrant import double, grpc_double
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import IndexBusyError, IndexNotFoundError, StoreError, UsageError
-from retrieval.shard import Shard
-from retrieval.store import Check, Generation, Manifest, ModelIdentity, worth_keeping
+from retrieval.index.protocols import Check, Generation, Manifest, ModelIdentity, worth_keeping
+from retrieval.index.sharding import Shard
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 
 

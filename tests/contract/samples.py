@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.distance import normalize
-from retrieval.store import Index, ModelIdentity
+from retrieval.index.protocols import Index, ModelIdentity
 from retrieval.types import IndexedImage, Metadata, Point, image_id
 
 DIMENSION = 16

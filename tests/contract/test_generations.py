@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from retrieval.errors import CheckFailedError, IndexBusyError, IndexNotFoundError, UsageError
-from retrieval.store import Index, Manifest, VectorStore
+from retrieval.index.protocols import Index, Manifest, VectorStore
 from retrieval.types import Point
 from tests.contract.samples import MODEL, OTHER_MODEL, contents, fill, sample_points
 

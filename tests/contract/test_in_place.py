@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from retrieval.store import Index
+from retrieval.index.protocols import Index
 from tests.contract.samples import MODEL, OTHER_MODEL, contents, fill, sample_points
 
 KEYS = ("category", "price", "organic")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import StoreError
-from retrieval.store import Index
+from retrieval.index.protocols import Index
 from retrieval.types import IndexedImage, Point, image_id
 from tests.contract.reference import MemoryStore
 from tests.contract.samples import DIMENSION, fill, record, sample_points, unit_vectors

@@ -14,7 +14,7 @@ from retrieval.errors import (
     ModelMismatchError,
     StoreError,
 )
-from retrieval.store import Index
+from retrieval.index.protocols import Index
 from retrieval.types import Metadata, Point, image_id
 from tests.contract.samples import (
     DIMENSION,

@@ -16,7 +16,7 @@ import yaml
 
 from cli.main import COMMANDS, invoke
 from itemrec import __version__
-from retrieval.server.link import MIN_VERSION
+from retrieval.index.server.link import MIN_VERSION
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 MANIFESTS = sorted(p for p in (DEPLOY / "kubernetes").glob("*.yaml") if "values" not in p.name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.server import ServerIndex
+from retrieval.index.server import ServerIndex
 from tests.fakes import write_catalog
 from tests.qdrant import double
 

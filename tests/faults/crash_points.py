@@ -18,9 +18,9 @@ from typing import Any
 
 import qdrant_edge  # noqa: F401
 
-from retrieval.disk import copy_changed
 from retrieval.errors import IndexNotFoundError
-from retrieval.generations import EmbeddedIndex
+from retrieval.index.embedded.index import EmbeddedIndex
+from retrieval.system.disk import copy_changed
 from tests.contract.samples import MODEL, OTHER_MODEL, contents, sample_points
 
 KEYS = ("category",)

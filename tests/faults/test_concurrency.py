@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import IndexBusyError, IndexNotFoundError
-from retrieval.generations import EmbeddedIndex
-from retrieval.index import open_index
+from retrieval.index.embedded.index import EmbeddedIndex
+from retrieval.index.open import open_index
 from tests.contract.samples import MODEL, OTHER_MODEL, contents, fill, sample_points
 from tests.faults.conftest import Start
 from tests.faults.test_kill import line
@@ -128,7 +128,7 @@ def test_queries_never_fail_nor_mix_models_while_models_are_switched(workplace: 
 def test_reading_a_large_base_lets_queries_in_between(
     tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retrieval.build_store.READ_AHEAD", 10)
+    monkeypatch.setattr("retrieval.index.embedded.build_store.READ_AHEAD", 10)
     place = tmp_path / "index"
     index = open_index(str(place))
     fill(index, sample_points(50))

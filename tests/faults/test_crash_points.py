@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.index import open_index
+from retrieval.index.open import open_index
 from tests.contract.samples import OTHER_MODEL, fill
 from tests.faults.conftest import ROOT
 from tests.faults.crash_points import NEW, OLD

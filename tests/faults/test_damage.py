@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import IndexDamagedError, IndexNotFoundError, StoreError, UsageError
-from retrieval.generations import EmbeddedIndex
-from retrieval.index import open_index
+from retrieval.index.embedded.index import EmbeddedIndex
+from retrieval.index.open import open_index
 from tests.contract.samples import DIMENSION, MODEL, contents, fill, sample_points
 
 Damage = Callable[[Path], object]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import DiskFullError
-from retrieval.generations import EmbeddedIndex
-from retrieval.index import open_index
+from retrieval.index.embedded.index import EmbeddedIndex
+from retrieval.index.open import open_index
 from tests.contract.samples import MODEL, contents, fill, sample_points
 from tests.faults.conftest import Start
 

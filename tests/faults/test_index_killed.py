@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.index import open_index
+from retrieval.index.open import open_index
 from retrieval.types import Point
 from tests.fakes import picture
 

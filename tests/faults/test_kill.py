@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import IndexNotFoundError
-from retrieval.index import open_index
+from retrieval.index.open import open_index
 from tests.contract.samples import MODEL, contents, fill, sample_points
 from tests.faults.conftest import Start
 

@@ -16,7 +16,7 @@ import pytest
 from cli import options
 from cli.main import invoke
 from retrieval.errors import ServerError, ServerUnreachableError
-from retrieval.server import ServerIndex
+from retrieval.index.server import ServerIndex
 from tests.contract.samples import MODEL, OTHER_MODEL, contents, fill, sample_points
 from tests.fakes import fake_bundle, picture, use_pixel_encoder, write_catalog
 from tests.qdrant import double
@@ -28,7 +28,7 @@ POINTS = sample_points(40)
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in (("FIRST_PATIENCE", 0.5), ("READ_PATIENCE", 0.7), ("WRITE_PATIENCE", 1.0)):
-        monkeypatch.setattr(f"retrieval.server.link.{name}", seconds)
+        monkeypatch.setattr(f"retrieval.index.server.link.{name}", seconds)
     # A busy machine is no failure: only the test of a server that hangs waits for so short a time.
     monkeypatch.setenv("ITEMREC_TIMEOUT", "60")
     monkeypatch.delenv("QDRANT_API_KEY", raising=False)
@@ -337,7 +337,7 @@ def test_a_writer_that_died_elsewhere_is_forgotten_after_a_minute(
     server: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from retrieval.errors import IndexBusyError
-    from retrieval.server.lease import Note
+    from retrieval.index.server.lease import Note
 
     index = ServerIndex(server.url("/lease"))
     fill(index, POINTS)

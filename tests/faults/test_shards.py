@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from retrieval.errors import IndexBusyError, UsageError
-from retrieval.generations import EmbeddedIndex
-from retrieval.server import ServerIndex
-from retrieval.shard import Shard
+from retrieval.index.embedded.index import EmbeddedIndex
+from retrieval.index.server import ServerIndex
+from retrieval.index.sharding import Shard
 from tests.contract.samples import MODEL, contents, fill, sample_points
 from tests.fakes import write_catalog
 from tests.faults.conftest import ROOT

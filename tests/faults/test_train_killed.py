@@ -8,8 +8,8 @@ import time
 
 import numpy as np
 
-from retrieval.bundle import read_bundle
-from retrieval.encoder import load_encoder
+from retrieval.models.bundle import read_bundle
+from retrieval.models.encoder import load_encoder
 from tests.trainer.datasets import write_dataset
 
 EPOCHS = 6

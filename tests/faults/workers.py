@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from retrieval.errors import ItemrecError
-from retrieval.generations import EmbeddedIndex
+from retrieval.index.embedded.index import EmbeddedIndex
 from tests.contract.samples import MODEL, OTHER_MODEL, sample_points
 
 KEYS = ("category", "price", "organic")

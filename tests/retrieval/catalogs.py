@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.catalog import Catalog, Refusal, read_catalog
+from retrieval.catalog.read import Catalog, Refusal, read_catalog
 from retrieval.errors import CatalogError
 from retrieval.types import CatalogImage
 

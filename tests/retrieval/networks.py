@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrieval.bundle import Bundle, write_bundle
-from retrieval.preprocessing import Preprocessing
+from retrieval.images.preprocessing import Preprocessing
+from retrieval.models.bundle import Bundle, write_bundle
 
 needs_onnxruntime = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="needs the extra onnx")
 

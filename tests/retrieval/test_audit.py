@@ -13,11 +13,11 @@ from PIL import Image
 from retrieval.audit import KINDS, AuditReport, Finding, Kind, Settings, audit_catalog, find_problems, survey
 from retrieval.audit.neighbors import VOTERS, mixing, nearest_others, outlier_ratio, surroundings
 from retrieval.audit.survey import Survey, Surveyed
-from retrieval.bundle import read_bundle
-from retrieval.catalog import read_catalog
+from retrieval.catalog.read import read_catalog
 from retrieval.distance import normalize, squared_l2
-from retrieval.encoder import Encoder
 from retrieval.errors import EncoderError, UsageError
+from retrieval.models.bundle import read_bundle
+from retrieval.models.encoder import Encoder
 from tests.audit_catalog import view, write_views
 from tests.fakes import PixelEncoder, fake_bundle
 

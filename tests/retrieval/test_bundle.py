@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from retrieval import durable
-from retrieval.bundle import (
+from retrieval.errors import BundleError, ModelNotFoundError, UsageError
+from retrieval.images.preprocessing import Preprocessing
+from retrieval.models.bundle import (
     Calibration,
     OperatingPoint,
     Readout,
@@ -19,8 +20,7 @@ from retrieval.bundle import (
     set_calibration,
     write_bundle,
 )
-from retrieval.errors import BundleError, ModelNotFoundError, UsageError
-from retrieval.preprocessing import Preprocessing
+from retrieval.system import files
 from tests.retrieval.networks import PREPROCESSING, bundle_of, onnx_model, tflite
 
 ENCODER = b"not run in these tests"
@@ -278,7 +278,7 @@ def test_a_failed_write_leaves_the_old_bundle_and_no_litter(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable, broken, full)
+        patch.setattr(files, broken, full)
         with pytest.raises(BundleError, match="No space left"):
             write(tmp_path / "b", encoder=b"second", replace=True)
     assert read_bundle(tmp_path / "b") == first

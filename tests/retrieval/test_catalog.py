@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from retrieval.catalog import Refusal, read_catalog
+from retrieval.catalog.read import Refusal, read_catalog
 from retrieval.errors import ImageError
-from retrieval.images import read_file
+from retrieval.images.pictures import read_file
 from retrieval.types import CatalogImage
 from tests.hostile import make_hostile_folder
 from tests.retrieval.catalogs import PIXELS, pictures, put, refusals

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.catalog import Refusal, read_catalog
+from retrieval.catalog.read import Refusal, read_catalog
 from retrieval.errors import CatalogError
 from tests.retrieval.catalogs import fails, pictures, put, refusals
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from retrieval.checks import COPIES, finds_itself, lost_pictures, require_sound
 from retrieval.errors import IndexDamagedError
+from retrieval.index.checks import COPIES, finds_itself, lost_pictures, require_sound
 from retrieval.types import Neighbor, Point
 from tests.contract.reference import MemoryIndex, MemoryStore
 from tests.contract.samples import MODEL, fill, record, sample_points, unit_vectors

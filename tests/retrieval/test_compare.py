@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from retrieval.compare import compare_documents, read_document
 from retrieval.errors import UsageError
+from retrieval.evaluation.compare import compare_documents, read_document
 from tests.retrieval.evaluations import drawn_document
 
 ROWS = ["top1", "top5", "map_at_r", "dir", "fpir", "val@far=0.1", "val@far=0.01", "val@far=0.001"]

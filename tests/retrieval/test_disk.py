@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from retrieval import disk
 from retrieval.errors import DiskFullError, StoreError
+from retrieval.system import disk
 
 Usage = namedtuple("Usage", "total used free")
 

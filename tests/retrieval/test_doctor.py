@@ -10,12 +10,12 @@ import pytest
 
 from cli.main import invoke
 from retrieval import doctor
-from retrieval.bundle import Bundle
-from retrieval.catalog import read_catalog
+from retrieval.catalog.read import read_catalog
 from retrieval.distance import normalize
 from retrieval.doctor import Check, examine
-from retrieval.hints import index_command
-from retrieval.indexer import index_catalog
+from retrieval.index.commands import index_command
+from retrieval.indexing.indexer import index_catalog
+from retrieval.models.bundle import Bundle
 from retrieval.types import Point
 from tests.contract.reference import MemoryIndex
 from tests.fakes import fake_bundle, use_pixel_encoder, write_catalog

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from retrieval import download
-from retrieval.download import Downloaded, Patience
 from retrieval.errors import DownloadError, UsageError
+from retrieval.models.download import fetch
+from retrieval.models.download.fetch import Downloaded, Patience
 from tests.retrieval.downloads import CONTENT, QUICK, SHA256, files, get, ok, part_of
 from tests.retrieval.servers import Request, serving
 
@@ -191,7 +191,7 @@ def test_a_server_that_always_breaks_is_given_up_and_what_came_is_kept(tmp_path:
 
 
 def test_progress_earns_further_attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "_PROGRESS_THAT_COUNTS", 20_000)
+    monkeypatch.setattr(fetch, "_PROGRESS_THAT_COUNTS", 20_000)
 
     def pieces(request: Request) -> None:
         start = request.range_start() or 0
@@ -216,7 +216,7 @@ def test_passing_troubles_pass(tmp_path: Path, status: int) -> None:
 
 def test_retry_after_is_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(download.time, "sleep", slept.append)
+    monkeypatch.setattr(fetch.time, "sleep", slept.append)
 
     def busy(request: Request) -> None:
         wait = ["7", "999999999", "soon"]

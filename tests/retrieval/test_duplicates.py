@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retrieval.duplicates import (
+from retrieval.errors import ImageError
+from retrieval.images.perceptual_hash import (
     NEAR_BITS,
     block_differences,
     hamming,
@@ -17,7 +18,6 @@ from retrieval.duplicates import (
     perceptual_hash,
     same_picture,
 )
-from retrieval.errors import ImageError
 
 
 def photo(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
@@ -72,13 +72,13 @@ def test_bytes_that_are_no_picture_are_refused() -> None:
 
 
 def test_pairs_are_those_of_comparing_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    import retrieval.duplicates
+    import retrieval.images.perceptual_hash
 
     rng = np.random.default_rng(1)
     a = [int(v) for v in rng.integers(0, 2**64, 70, dtype=np.uint64)]
     b = [v ^ (1 << int(rng.integers(64))) ^ (1 << int(rng.integers(64))) for v in a[::3]] + [0, 2**64 - 1]
     for block in (1, 100, 2**22):
-        monkeypatch.setattr(retrieval.duplicates, "_BLOCK", block)
+        monkeypatch.setattr(retrieval.images.perceptual_hash, "_BLOCK", block)
         for bits in (0, 2, 24):
             expected = [
                 (i, j, hamming(x, y)) for i, x in enumerate(a) for j, y in enumerate(b) if hamming(x, y) <= bits

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrieval.bundle import Readout
-from retrieval.encoder import NetworkEncoder, load_encoder, pooled
 from retrieval.errors import EncoderError
-from retrieval.network import Tensor, open_network
-from retrieval.preprocessing import Preprocessing
+from retrieval.images.preprocessing import Preprocessing
+from retrieval.models.bundle import Readout
+from retrieval.models.encoder import NetworkEncoder, load_encoder, pooled
+from retrieval.models.runtimes.base import Tensor, open_network
 from tests.retrieval.networks import (
     DIMENSION,
     PREPROCESSING,
@@ -298,8 +298,8 @@ def test_encoding_is_silent_and_imports_no_training_library(tmp_path: Path) -> N
     code = """
 import sys
 import numpy as np
-from retrieval.encoder import load_encoder
-from retrieval.models import resolve_model
+from retrieval.models.encoder import load_encoder
+from retrieval.models.installed import resolve_model
 encoder = load_encoder(resolve_model(sys.argv[1]))
 assert encoder.encode(np.full((2, 16, 16, 3), 9, np.uint8)).shape == (2, 8)
 heavy = {"tensorflow", "keras", "torch", "jax", "onnxruntime", "PIL", "rich", "httpx"} & set(sys.modules)
@@ -315,8 +315,8 @@ def test_onnx_runtime_reports_nothing_and_leaves_nothing(tmp_path: Path) -> None
     code = """
 import sys
 import numpy as np
-from retrieval.encoder import load_encoder
-from retrieval.models import resolve_model
+from retrieval.models.encoder import load_encoder
+from retrieval.models.installed import resolve_model
 assert load_encoder(resolve_model(sys.argv[1])).encode(np.full((2, 16, 16, 3), 9, np.uint8)).shape == (2, 8)
 """
     home = tmp_path / "home"
@@ -345,7 +345,7 @@ assert not heavy, heavy
 def test_what_is_no_greeting_still_reaches_stderr(tmp_path: Path) -> None:
     code = """
 import os, sys
-from retrieval import litert
+from retrieval.models.runtimes import litert
 with litert._without_banners():
     os.write(2, b"INFO: Created a delegate\\nERROR: something real\\n")
     print("from Python", file=sys.stderr, flush=True)
@@ -367,8 +367,8 @@ def test_encoding_works_without_a_stderr(tmp_path: Path) -> None:
 import os, sys
 os.close(2)
 import numpy as np
-from retrieval.encoder import load_encoder
-from retrieval.models import resolve_model
+from retrieval.models.encoder import load_encoder
+from retrieval.models.installed import resolve_model
 print(load_encoder(resolve_model(sys.argv[1])).encode(np.full((1, 16, 16, 3), 9, np.uint8)).shape)
 """
     done = run(code, str(tmp_path / "b"))

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import qdrant_edge as edge
 
-from retrieval.engine import check_config, engine_errors, engine_name
 from retrieval.errors import DiskFullError, IndexBusyError, IndexDamagedError, StoreError
-from retrieval.index import open_index
+from retrieval.index.embedded.engine import check_config, engine_errors, engine_name
+from retrieval.index.open import open_index
 from tests.contract.samples import fill, sample_points
 
 PanicException = type("PanicException", (BaseException,), {})

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval import votes
-from retrieval.calibration import Calibration, OperatingPoint
+from retrieval.calibration.points import Calibration, OperatingPoint
 from retrieval.distance import normalize
 from retrieval.errors import UsageError
 from retrieval.evaluation import EvaluationDoc, Photos, Setting, Target, calibrate, evaluate
-from retrieval.evaluation.exclude import find_twins
-from retrieval.evaluation.recognize import answer_all, nearest_distances
-from retrieval.recognizer import find
+from retrieval.evaluation.answers import answer_all, nearest_distances
+from retrieval.evaluation.leakage import find_twins
+from retrieval.recognition import votes
+from retrieval.recognition.recognizer import find
 from retrieval.types import IndexedImage, Point
 from tests.contract.reference import MemoryStore
 from tests.evaluate_example import DIMENSION, MODEL, clusters, example_document, labeled

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.bundle import read_bundle, set_calibration
-from retrieval.calibration import Calibration, OperatingPoint
-from retrieval.confidence import Confidence, feature_value
+from retrieval.calibration.confidence import Confidence, feature_value
+from retrieval.calibration.points import Calibration, OperatingPoint
 from retrieval.distance import squared_l2
 from retrieval.errors import BundleError, UsageError
 from retrieval.evaluation import STRANGERS, Setting, Strangers, Target, calibrate, evaluate
+from retrieval.evaluation.answers import answer_all
 from retrieval.evaluation.fit import fit_confidence, tempered, trials
-from retrieval.evaluation.recognize import answer_all
 from retrieval.metrics import IsotonicMap, LogisticMap, fit_isotonic
-from retrieval.recognizer import EmbeddedPhoto, query_confidence, recognize
+from retrieval.models.bundle import read_bundle, set_calibration
+from retrieval.recognition.recognizer import EmbeddedPhoto, query_confidence, recognize
 from retrieval.types import Evidence, IndexedImage, Match, Point, image_id
 from tests.contract.reference import MemoryStore
 from tests.evaluate_example import DIMENSION, MODEL, clusters

@@ -38,7 +38,7 @@ def test_confused_pairs_are_all_counted_and_the_commonest_listed(monkeypatch: py
     gallery, test = clusters(30, 3, noise=0.4, seed=1), clusters(30, 4, noise=0.4, seed=2)
     whole = evaluate(test, gallery, setting())["identification"]
     assert whole["confused_pairs"] == len(whole["confusions"]) > 10
-    monkeypatch.setattr("retrieval.evaluation.naming._CONFUSIONS", 4)
+    monkeypatch.setattr("retrieval.evaluation.identification._CONFUSIONS", 4)
     cut = evaluate(test, gallery, setting())["identification"]
     assert cut["confused_pairs"] == whole["confused_pairs"]
     assert cut["confusions"] == whole["confusions"][:4]

@@ -6,7 +6,7 @@ import pytest
 
 from retrieval.errors import UsageError
 from retrieval.evaluation import SCHEMA as DOCUMENT_SCHEMA
-from retrieval.gate import NAMES, SCHEMA, Requirement, check, parse_requirement
+from retrieval.evaluation.requirements import NAMES, SCHEMA, Requirement, check, parse_requirement
 from tests.retrieval.evaluations import drawn_document
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.bundle import Bundle
 from retrieval.errors import CatalogError
 from retrieval.evaluation import gather as module
 from retrieval.evaluation import gather_folder
+from retrieval.models.bundle import Bundle
 from tests.audit_catalog import view
 from tests.fakes import fake_bundle, use_pixel_encoder
 

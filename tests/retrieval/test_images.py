@@ -15,8 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from retrieval.images import _placement, content_hash, decode, prepare, thumbnail
-from retrieval.preprocessing import Fit, Preprocessing, Resample
+from retrieval.images.pictures import _placement, content_hash, decode, prepare, thumbnail
+from retrieval.images.preprocessing import Fit, Preprocessing, Resample
 from tests.pictures import (
     BLUE,
     DATA,
@@ -371,7 +371,7 @@ def test_xmp_is_fine() -> None:
 
 def test_importing_images_and_catalog_is_light() -> None:
     code = (
-        "import sys, retrieval.images, retrieval.catalog;"
+        "import sys, retrieval.images.pictures, retrieval.catalog.read;"
         "print([m for m in ('PIL', 'pi_heif', 'ctypes', 'rich', 'httpx') if m in sys.modules])"
     )
     # numpy imports ctypes itself.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from retrieval import images
 from retrieval.errors import ImageError
-from retrieval.images import Limits, decode, read_file
+from retrieval.images import pictures
+from retrieval.images.pictures import Limits, decode, read_file
 from tests.pictures import samples
 
 
@@ -99,7 +99,7 @@ def test_a_failing_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     def fail(*_: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(images, "_read", fail)
+    monkeypatch.setattr(pictures, "_read", fail)
     with pytest.raises(ImageError, match="Input/output error") as caught:
         read_file(path)
     assert caught.value.reason == "unreadable"

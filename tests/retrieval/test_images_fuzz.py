@@ -13,9 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import ImageError
-from retrieval.formats import exif_orientation, read_header
-from retrieval.images import REASONS, Limits, prepare
-from retrieval.preprocessing import Preprocessing
+from retrieval.images.formats import exif_orientation, read_header
+from retrieval.images.pictures import REASONS, Limits, prepare
+from retrieval.images.preprocessing import Preprocessing
 from tests.pictures import exif, mend_png, samples
 
 # A mutated header may ask for much within the default cap, and a hundred such pictures take a while.

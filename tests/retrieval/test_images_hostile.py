@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from retrieval import images
 from retrieval.errors import ImageError
-from retrieval.images import Limits, decode, prepare, read_file, thumbnail
-from retrieval.preprocessing import Preprocessing
+from retrieval.images import pictures
+from retrieval.images.pictures import Limits, decode, prepare, read_file, thumbnail
+from retrieval.images.preprocessing import Preprocessing
 from tests.hostile import bombs, grid, inflated, make_hostile_folder, polyglots, reason, refusal, strangers
 from tests.pictures import box, encode, exif, full, png, png_chunk, samples, scene, tiff
 
@@ -38,7 +38,7 @@ _LIMITED = """
 import pickle, resource, sys
 from pathlib import Path
 from retrieval.errors import ImageError
-from retrieval.images import decode
+from retrieval.images.pictures import decode
 
 bombs, inflated, good = pickle.loads(Path(sys.argv[1]).read_bytes())
 for data in good:  # import and start everything that decoding needs
@@ -85,7 +85,7 @@ def test_no_memory_is_a_reason_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(images, "flatten", fail)
+    monkeypatch.setattr(pictures, "flatten", fail)
     assert reason(samples()["png"]) == "out-of-memory"
 
 
@@ -94,7 +94,7 @@ def test_any_error_of_a_decoder_is_mapped(error: type[Exception], monkeypatch: p
     def fail(*_: object) -> None:
         raise error("with \x1b[31mcolor\nand lines")
 
-    monkeypatch.setattr(images, "flatten", fail)
+    monkeypatch.setattr(pictures, "flatten", fail)
     for call in (lambda d: decode(d), lambda d: thumbnail(d, 50), lambda d: prepare(d, Preprocessing(8, 8))):
         with pytest.raises(ImageError) as caught:
             call(samples()["png"])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from retrieval.errors import ImageError
-from retrieval.images import decode, to_jpeg
+from retrieval.images.pictures import decode, to_jpeg
 from tests.pictures import corners, encode, exif, samples, scene
 
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrieval import inspection
-from retrieval.bundle import Readout, read_bundle
-from retrieval.encoder import load_encoder
 from retrieval.errors import EncoderError, ItemrecError, UsageError
-from retrieval.importer import import_model
-from retrieval.inspection import inspect_model, probe_pictures, sniff_runtime
-from retrieval.models import find_model
-from retrieval.network import Tensor
-from retrieval.preprocessing import Preprocessing
-from retrieval.presets import PRESETS, Choices
+from retrieval.images.preprocessing import Preprocessing
+from retrieval.models import inspection
+from retrieval.models.bundle import Readout, read_bundle
+from retrieval.models.encoder import load_encoder
+from retrieval.models.importer import import_model
+from retrieval.models.input_presets import PRESETS, Choices
+from retrieval.models.inspection import inspect_model, probe_pictures, sniff_runtime
+from retrieval.models.installed import find_model
+from retrieval.models.runtimes.base import Tensor
 from tests.retrieval.networks import DIMENSION, SIDE, needs_onnxruntime, onnx_model, pictures, tflite
 
 
@@ -368,7 +368,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from retrieval.errors import ItemrecError
-from retrieval.inspection import inspect_model
+from retrieval.models.inspection import inspect_model
 random, refused = np.random.default_rng(11), 0
 for file, runtime in ((Path(sys.argv[1]), "litert"), (Path(sys.argv[2]), "onnx")):
     content = file.read_bytes()

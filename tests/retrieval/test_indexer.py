@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.bundle import Bundle
-from retrieval.catalog import read_catalog
+from retrieval.catalog.read import read_catalog
 from retrieval.errors import CatalogError, ModelMismatchError
-from retrieval.indexer import IndexReport, index_catalog
-from retrieval.store import Index
+from retrieval.index.protocols import Index
+from retrieval.indexing.indexer import IndexReport, index_catalog
+from retrieval.models.bundle import Bundle
 from retrieval.types import Point
 from tests.contract.reference import MemoryIndex
 from tests.fakes import PixelEncoder, fake_bundle, picture, use_pixel_encoder, write_catalog
@@ -219,8 +219,8 @@ def test_another_model_is_refused_until_a_rebuild(root: Path, bundle: Bundle, tm
 def test_interrupted_run_keeps_what_was_written_and_continues(
     root: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retrieval.indexer.BATCH", 2)
-    monkeypatch.setattr("retrieval.indexer.WRITE_CHUNK", 2)
+    monkeypatch.setattr("retrieval.indexing.indexer.BATCH", 2)
+    monkeypatch.setattr("retrieval.indexing.indexer.WRITE_CHUNK", 2)
     index, whole = MemoryIndex(), MemoryIndex()
 
     def interrupt(done: int, note: str) -> None:

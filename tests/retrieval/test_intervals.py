@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from retrieval.intervals import (
+from retrieval.metrics import ProductPairCounts, accepted_by_product, pair_rates
+from retrieval.metrics.intervals import (
     Difference,
     Interval,
     by_product,
@@ -20,7 +21,6 @@ from retrieval.intervals import (
     val_interval,
     wilson,
 )
-from retrieval.metrics import ProductPairCounts, accepted_by_product, pair_rates
 from tests.retrieval.embeddings import clustered, constant, perfect
 
 counts = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -167,7 +167,7 @@ def test_the_interval_of_the_eer_at_its_ends() -> None:
 def test_far_of_many_products_is_summed_by_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = accepted_by_product(*clustered(200, 40, seed=1, noise=1.5), 1.5)
     whole = far_interval(pairs)
-    monkeypatch.setattr("retrieval.intervals._STRIP", 7)
+    monkeypatch.setattr("retrieval.metrics.intervals._STRIP", 7)
     strips = far_interval(pairs)
     assert (strips.low, strips.high) == pytest.approx((whole.low, whole.high), rel=1e-12)
 

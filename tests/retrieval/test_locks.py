@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import IndexBusyError, StoreError
-from retrieval.generations import EmbeddedIndex
-from retrieval.locks import Holder, Lock, read_holder
+from retrieval.index.embedded.index import EmbeddedIndex
+from retrieval.system.locks import Holder, Lock, read_holder
 from tests.contract.samples import fill, sample_points
 
 

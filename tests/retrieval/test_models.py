@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from retrieval import models
-from retrieval.bundle import Bundle, read_bundle
 from retrieval.errors import BundleError, ModelNotFoundError, UsageError
-from retrieval.models import find_model, home, installed_models, place_for, resolve_model
+from retrieval.models import installed
+from retrieval.models.bundle import Bundle, read_bundle
+from retrieval.models.installed import find_model, home, installed_models, place_for, resolve_model
 from tests.retrieval.networks import bundle_of, tflite
 
 
 @pytest.fixture(autouse=True)
 def itemrec_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ITEMREC_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(models, "starter_path", lambda: tmp_path / "starter")
+    monkeypatch.setattr(installed, "starter_path", lambda: tmp_path / "starter")
     return tmp_path / "home"
 
 
@@ -37,16 +37,16 @@ def test_home_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert home() == tmp_path / "home"
     monkeypatch.delenv("ITEMREC_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
-    monkeypatch.setattr(models.sys, "platform", "linux")
+    monkeypatch.setattr(installed.sys, "platform", "linux")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
     assert home() == tmp_path / "xdg" / "itemrec"
     monkeypatch.setenv("XDG_DATA_HOME", "relative")
     assert home() == tmp_path / "me" / ".local" / "share" / "itemrec"
     monkeypatch.delenv("XDG_DATA_HOME")
     assert home() == tmp_path / "me" / ".local" / "share" / "itemrec"
-    monkeypatch.setattr(models.sys, "platform", "darwin")
+    monkeypatch.setattr(installed.sys, "platform", "darwin")
     assert home() == tmp_path / "me" / "Library" / "Application Support" / "itemrec"
-    monkeypatch.setattr(models.sys, "platform", "win32")
+    monkeypatch.setattr(installed.sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
     assert home() == tmp_path / "local" / "itemrec"
     monkeypatch.delenv("LOCALAPPDATA")
@@ -59,7 +59,7 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv("ITEMREC_HOME")
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    monkeypatch.setattr(models.sys, "platform", "linux")
+    monkeypatch.setattr(installed.sys, "platform", "linux")
     monkeypatch.setattr(Path, "home", none)
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval import payload
 from retrieval.errors import IndexDamagedError, StoreError
+from retrieval.index import payload
 from retrieval.types import IndexedImage, image_id
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)

@@ -3,7 +3,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.plan import Action, Known, metadata_digest
+from retrieval.indexing.plan import Action, Known, metadata_digest
 from retrieval.types import IndexedImage, image_id
 
 

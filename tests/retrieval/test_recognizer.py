@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from retrieval import votes
 from retrieval.distance import normalize
 from retrieval.errors import UsageError
-from retrieval.recognizer import (
+from retrieval.index.protocols import Manifest, ModelIdentity
+from retrieval.recognition import votes
+from retrieval.recognition.recognizer import (
     EmbeddedPhoto,
     RefusedPhoto,
     embed_photos,
@@ -19,7 +20,6 @@ from retrieval.recognizer import (
     query_threshold,
     recognize,
 )
-from retrieval.store import Manifest, ModelIdentity
 from retrieval.types import IndexedImage, Point, image_id
 from tests.contract.reference import MemoryStore
 from tests.fakes import fake_bundle, picture, use_pixel_encoder

@@ -14,10 +14,10 @@ import pytest
 
 from retrieval.distance import normalize
 from retrieval.errors import DiskFullError, UsageError
-from retrieval.index import open_index
-from retrieval.recognizer import find
-from retrieval.server import ServerIndex
-from retrieval.server.address import Address
+from retrieval.index.open import open_index
+from retrieval.index.server import ServerIndex
+from retrieval.index.server.address import Address
+from retrieval.recognition.recognizer import find
 from tests.contract.conftest import local_index
 from tests.contract.samples import MODEL, contents, fill, sample_points, unit_vectors
 from tests.fakes import fake_bundle
@@ -65,7 +65,7 @@ def test_a_key_that_would_cross_a_network_in_the_clear_is_told(monkeypatch: pyte
     said: list[str] = []
     index = ServerIndex("http://localhost:1/x", notify=said.append)
     index.address = Address.parse("http://no-such-host.invalid/x")
-    monkeypatch.setattr("retrieval.server.link.FIRST_PATIENCE", 0.0)
+    monkeypatch.setattr("retrieval.index.server.link.FIRST_PATIENCE", 0.0)
     with pytest.raises(Exception, match="no connection"):
         index.manifest()
     assert any("unencrypted" in line and "secret" not in line for line in said)
@@ -230,7 +230,7 @@ def test_the_embedded_index_imports_no_client(tmp_path: Path) -> None:
 import sys
 from cli.main import invoke
 from tests.contract.samples import *
-from retrieval.index import open_index
+from retrieval.index.open import open_index
 index = open_index(sys.argv[1])
 fill(index, sample_points(20))
 with index.reader(index.manifest()) as (store, _):

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import UsageError
-from retrieval.shard import Shard
-from retrieval.sizing import Layout
+from retrieval.index.server.layout import Layout
+from retrieval.index.sharding import Shard
 from retrieval.types import image_id
 
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from retrieval.stderr import held_back
+from retrieval.system.stderr import held_back
 
 
 def native(text: str) -> None:

@@ -5,10 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retrieval.metrics import identification, pair_rates
-from retrieval.metrics.openset import finding_distances
-from retrieval.support import LEAST_PRODUCTS, support
-from retrieval.threshold import (
+from retrieval.calibration.choose import (
     OpenSetDistances,
     choose_by_errors,
     choose_by_far,
@@ -16,6 +13,9 @@ from retrieval.threshold import (
     measure_open_set,
     measure_pairs,
 )
+from retrieval.calibration.support import LEAST_PRODUCTS, support
+from retrieval.metrics import identification, pair_rates
+from retrieval.metrics.openset import finding_distances
 from tests.retrieval.embeddings import clustered, constant, perfect
 
 

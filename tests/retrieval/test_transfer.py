@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval import transfer
 from retrieval.errors import IndexBusyError, IndexDamagedError, IndexNotFoundError, StoreError, UsageError
-from retrieval.generations import EmbeddedIndex
-from retrieval.index import open_index
-from retrieval.server import ServerIndex
-from retrieval.store import Index
-from retrieval.transfer import Checksum, FromIndex, FromSnapshot, copy, snapshot
+from retrieval.index import transfer
+from retrieval.index.embedded.index import EmbeddedIndex
+from retrieval.index.open import open_index
+from retrieval.index.protocols import Index
+from retrieval.index.server import ServerIndex
+from retrieval.index.transfer import Checksum, FromIndex, FromSnapshot, copy, snapshot
 from retrieval.types import Point
 from tests.contract.conftest import local_index
 from tests.contract.reference import MemoryIndex

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval import votes
+from retrieval.recognition import votes
 from retrieval.types import Match, Neighbor, image_id
 
 

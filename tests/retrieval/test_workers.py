@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from retrieval.workers import ordered_map
+from retrieval.system.threads import ordered_map
 
 
 def test_results_come_in_order_from_several_threads() -> None:

@@ -5,9 +5,9 @@ import json
 import keras
 import numpy as np
 
-from trainer.backbones import small_cnn
-from trainer.loop import Schedule, compiled
+from trainer.loop.loop import Schedule, compiled
 from trainer.losses import DEFAULT_LOSS, LOSSES, build_losses, pair_metrics
+from trainer.networks.small_cnn import small_cnn
 
 PRODUCTS, VIEWS, STEPS = 6, 4, 3
 LABELS = np.repeat(np.arange(PRODUCTS), VIEWS)

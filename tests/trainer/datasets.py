@@ -46,11 +46,11 @@ def write_weights(file: Path, *, size=64) -> Path:
 
 
 def tiny_backbone(name, *, size, weights):
-    """Stands in for `trainer.applications.backbone`: five convolutions, strides 2 to 32, weights of a fixed seed."""
+    """Stands in for `pretrained.backbone`: five convolutions, strides 2 to 32, weights of a fixed seed."""
     import keras
 
-    from retrieval.preprocessing import Preprocessing
-    from trainer.applications import Backbone
+    from retrieval.images.preprocessing import Preprocessing
+    from trainer.networks.pretrained import Backbone
 
     keras.utils.set_random_seed(7)
     x = pictures = keras.Input((size, size, 3))

@@ -6,8 +6,8 @@ import pytest
 
 from retrieval.errors import UsageError
 from tests.trainer.datasets import write_weights
-from trainer import applications
-from trainer.applications import backbone, backbone_names, canonical, made_for
+from trainer.networks import pretrained
+from trainer.networks.pretrained import backbone, backbone_names, canonical, made_for
 from trainer.presets import MEASURED_ON
 
 
@@ -110,6 +110,6 @@ def test_a_size_below_the_networks_least_is_refused():
 
 
 def test_scalings_cover_names_by_their_longest_family():
-    assert applications._scaling("MobileNetV3Large") == "inside"
-    assert applications._scaling("ResNet50V2") == "minus-one-one"
-    assert applications._scaling("ResNet50") == "caffe"
+    assert pretrained._scaling("MobileNetV3Large") == "inside"
+    assert pretrained._scaling("ResNet50V2") == "minus-one-one"
+    assert pretrained._scaling("ResNet50") == "caffe"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import CollapseError
-from trainer.collapse import CollapseMonitor
+from trainer.loop.collapse import CollapseMonitor
 
 
 @dataclass(frozen=True)

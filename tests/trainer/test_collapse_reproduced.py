@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from retrieval.errors import CollapseError
-from trainer.collapse import CollapseMonitor
+from trainer.data.sampling import pk_batches, random_batches
+from trainer.loop.collapse import CollapseMonitor
 from trainer.losses import LOSSES, build_losses, cosine_classifier, pair_metrics
-from trainer.sampling import pk_batches, random_batches
 
 PRODUCTS, PHOTOS, TRAINED = 40, 12, 8  # the last 4 photos of each product are held out
 MARGIN = 0.2

@@ -5,23 +5,23 @@ from types import SimpleNamespace
 
 import pytest
 
-from trainer import duration
-from trainer.duration import Amounts, seconds_to_train
-from trainer.loop import Schedule
-from trainer.network import Network
+from trainer import estimate
+from trainer.estimate import Amounts, seconds_to_train
+from trainer.loop.loop import Schedule
+from trainer.networks.assemble import Network
 from trainer.presets import Plan
 from trainer.sources import Costs
 
 FREE = Costs(0.0, 0.0, 0.0, 0.0)
 STEPS, EPOCHS, PART, WHOLE = 10, 4, 0.2, 0.01
-FIXED = duration._SECONDS_ONCE + duration._SECONDS_EACH
-LEARN = STEPS * EPOCHS * (duration._STEP * PART + duration._SECONDS_A_STEP)
+FIXED = estimate._SECONDS_ONCE + estimate._SECONDS_EACH
+LEARN = STEPS * EPOCHS * (estimate._STEP * PART + estimate._SECONDS_A_STEP)
 PASS = 100 * WHOLE
 
 
 @pytest.fixture(autouse=True)
 def pace(monkeypatch):
-    monkeypatch.setattr(duration, "_forward_seconds", lambda parts, size: (PART, WHOLE))
+    monkeypatch.setattr(estimate, "_forward_seconds", lambda parts, size: (PART, WHOLE))
 
 
 def seconds(validation=0, *, done=0, costs=FREE, networks=1):
@@ -50,7 +50,7 @@ def test_a_resumed_training_has_less_to_learn():
 
 
 def test_every_network_learns_and_reads_out():
-    once = duration._SECONDS_ONCE
+    once = estimate._SECONDS_ONCE
     assert seconds(networks=2.8) - once == pytest.approx(2.8 * (seconds() - once))
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from retrieval.errors import UsageError
-from trainer import efficientnet_lite
-from trainer.applications import backbone
-from trainer.efficientnet_lite import build, load_imagenet
-from trainer.torch_file import read_tensors
+from trainer.networks import efficientnet_lite
+from trainer.networks.efficientnet_lite import build, load_imagenet
+from trainer.networks.pretrained import backbone
+from trainer.networks.torch_file import read_tensors
 
 
 def tensors_of(name):

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from retrieval.errors import DiskFullError
-from retrieval.preprocessing import Preprocessing
+from retrieval.images.preprocessing import Preprocessing
 from tests.trainer.datasets import write_dataset
-from trainer.augment import Views
-from trainer.batches import FeatureBatches, Mix
-from trainer.dataset import read_pictures
-from trainer.features import FeatureStore, ViewPlan
-from trainer.stem import Runner
+from trainer.data.augment import Views
+from trainer.data.batches import FeatureBatches, Mix
+from trainer.data.dataset import read_pictures
+from trainer.data.features import FeatureStore, ViewPlan
+from trainer.networks.stem import Runner
 
 PREPROCESSING = Preprocessing(32, 32)
 
@@ -62,7 +62,7 @@ def test_another_plan_keeps_its_features_elsewhere(runner, tmp_path, change):
 
 
 def test_too_little_room_is_said_before_anything_is_written(runner, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("retrieval.disk.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr("retrieval.system.disk.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     features = store(runner, tmp_path)
     with pytest.raises(DiskFullError, match="keep the features of 20 pictures"):
         features.fill(read_pictures(folder))

@@ -6,12 +6,12 @@ import pytest
 
 from retrieval.distance import is_unit
 from retrieval.errors import EncoderError
-from retrieval.preprocessing import Preprocessing
-from trainer.augment import Views, make_views
-from trainer.backbones import small_cnn
-from trainer.export import export_litert, run_litert
-from trainer.fit import Recipe, embed, fit
-from trainer.photos import PhotoSet
+from retrieval.images.preprocessing import Preprocessing
+from trainer.data.augment import Views, make_views
+from trainer.networks.export import export_litert, run_litert
+from trainer.networks.small_cnn import small_cnn
+from trainer.starter.fit import Recipe, embed, fit
+from trainer.starter.photos import PhotoSet
 
 PREPROCESSING = Preprocessing(32, 32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
@@ -91,7 +91,7 @@ def test_float16_weights_make_a_smaller_file_and_state_their_difference(encoder,
 
 
 def test_an_export_that_computes_something_else_is_refused(encoder, probes, monkeypatch):
-    monkeypatch.setattr("trainer.export.embed", lambda *a: -embed(*a))
+    monkeypatch.setattr("trainer.networks.export.embed", lambda *a: -embed(*a))
     with pytest.raises(EncoderError, match=r"agree with Keras within 0\.0001"):
         export_litert(encoder, PREPROCESSING, probes)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from retrieval import durable
 from retrieval.errors import ItemrecError, UsageError
-from trainer.logs import LOG, EpochLog, ScalarLog, read_log
+from retrieval.system import files
+from trainer.loop.logs import LOG, EpochLog, ScalarLog, read_log
 
 
 def epoch(number: int, loss: float = 1.0, **measured: float) -> EpochLog:
@@ -86,7 +86,7 @@ def test_a_new_training_in_the_same_place_begins_anew(tmp_path: Path) -> None:
 _WRITES_UNTIL_KILLED = """
 import sys
 from pathlib import Path
-from trainer.logs import EpochLog, ScalarLog
+from trainer.loop.logs import EpochLog, ScalarLog
 
 with ScalarLog(Path(sys.argv[1])) as log:
     for number in range(1, 1_000_000):
@@ -116,8 +116,8 @@ def test_neither_log_nor_projection_imports_tensorflow() -> None:
 import sys, tempfile
 from pathlib import Path
 import numpy as np
-from trainer.logs import EpochLog, ScalarLog
-from trainer.projector import write_projection
+from trainer.loop.logs import EpochLog, ScalarLog
+from trainer.projector.write import write_projection
 with tempfile.TemporaryDirectory() as folder, ScalarLog(Path(folder)) as log:
     log.epoch(EpochLog(1, 1.0, 1.0, 1.0, 1.0, 1.0))
     pictures = np.zeros((2, 8, 8, 3), np.uint8)
@@ -148,7 +148,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     with ScalarLog(tmp_path / "run") as log:
-        monkeypatch.setattr(durable, "replace", full)
+        monkeypatch.setattr(files, "replace", full)
         with pytest.raises(UsageError, match="No space left"):
             log.epoch(epoch(1))
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from retrieval.errors import CollapseError, ItemrecError, UsageError
-from trainer.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from trainer.loop import Resume, Schedule, train
+from trainer.data.sampling import pk_batches
+from trainer.loop.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from trainer.loop.loop import Resume, Schedule, train
+from trainer.loop.optimizer import LayerwiseAdamW
 from trainer.losses import build_losses
-from trainer.optimizer import LayerwiseAdamW
-from trainer.sampling import pk_batches
 
 PRODUCTS, EACH, WIDTH = 10, 8, 24
 

@@ -14,13 +14,13 @@ from google.protobuf import text_format
 from PIL import Image
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
-from retrieval import durable
-from retrieval.bundle import Bundle
 from retrieval.errors import CatalogError, ItemrecError, UsageError
+from retrieval.models.bundle import Bundle
 from tests.fakes import PixelEncoder, fake_bundle, picture, write_catalog
-from trainer import projection_files, projector
-from trainer.projection_files import columns_of, metadata_tsv
-from trainer.projector import CONFIG, THUMBNAIL, project_bundle, sample, write_projection
+from trainer.projector import files as projector_files
+from trainer.projector import write as projector
+from trainer.projector.files import columns_of, metadata_tsv
+from trainer.projector.write import CONFIG, THUMBNAIL, project_bundle, sample, write_projection
 
 
 def points(n: int, side: int = 8, d: int = 3) -> dict[str, Any]:
@@ -123,8 +123,8 @@ def test_the_limit_is_the_one_in_the_page() -> None:
     import tensorboard.plugins.projector as plugin
 
     page = Path(plugin.__file__).parent / "tf_projector_plugin" / "projector_binary.js"
-    assert f"={projection_files.MAX_SPRITE}," in page.read_text(encoding="utf-8")
-    assert projector.MAX_SPRITE == projection_files.MAX_SPRITE == 8192
+    assert f"={projector_files.MAX_SPRITE}," in page.read_text(encoding="utf-8")
+    assert projector.MAX_SPRITE == projector_files.MAX_SPRITE == 8192
 
 
 def test_sampling_is_even_over_labels_and_deterministic() -> None:
@@ -166,7 +166,7 @@ def test_a_failure_leaves_the_old_projection_whole(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable, failing, full)
+        patch.setattr(projector, failing, full)
         with pytest.raises(UsageError, match="No space left"):
             write_projection(tmp_path, **points(5))
     assert len(parts(config)[0]) == 4

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.readout import class_means, discriminant, joint, projection, whitening
+from trainer.networks.projections import class_means, discriminant, joint, projection, whitening
 
 
 def photos(products=30, each=8, width=6, seed=0):

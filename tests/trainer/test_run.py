@@ -10,12 +10,12 @@ import pytest
 from retrieval.errors import CatalogError, UsageError
 from tests.trainer.datasets import tiny_backbone, write_dataset
 from trainer.card import card
-from trainer.export import run_litert
-from trainer.loop import Schedule
-from trainer.network import Network
+from trainer.loop.loop import Schedule
+from trainer.networks.assemble import Network
+from trainer.networks.export import run_litert
 from trainer.presets import PRESETS, Plan, preset
 from trainer.quiet import import_keras
-from trainer.run import Places, forget_checkpoints, learn
+from trainer.train import Places, forget_checkpoints, learn
 
 SMALL = Plan(
     Network(size=64, cut="16", dimension=16),
@@ -63,7 +63,7 @@ class Second(Watcher):
 
 @pytest.fixture
 def weights(monkeypatch):
-    monkeypatch.setattr("trainer.network.backbone", tiny_backbone)
+    monkeypatch.setattr("trainer.networks.assemble.backbone", tiny_backbone)
     return "some.weights.h5"
 
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import UsageError
-from trainer.sampling import pk_batches, random_batches
+from trainer.data.sampling import pk_batches, random_batches
 
 
 def labels_of(counts):

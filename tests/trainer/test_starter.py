@@ -6,15 +6,15 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from retrieval.bundle import read_bundle
 from retrieval.distance import is_unit
-from retrieval.models import starter_path
-from retrieval.preprocessing import Preprocessing
-from trainer.photos import PhotoSet
+from retrieval.images.preprocessing import Preprocessing
+from retrieval.models.bundle import read_bundle
+from retrieval.models.installed import starter_path
 from trainer.starter.baselines import color_histogram
 from trainer.starter.calibrate import CHOSEN, FAR_TARGETS, FPIR_TARGETS, calibrate
 from trainer.starter.drawings import Drawings, render
 from trainer.starter.measure import drawn_trials, encoder_of, measure, with_strangers
+from trainer.starter.photos import PhotoSet
 
 FRESH = Drawings(products=36, seed=9, photos=7, studio=1, difficulty=(0.2, 0.7))
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from retrieval.errors import UsageError
-from retrieval.preprocessing import Preprocessing
+from retrieval.images.preprocessing import Preprocessing
 from tests.trainer.datasets import write_weights
-from trainer.network import Network, assemble, encoder, in_batches, readout, start_head
-from trainer.readout import discriminant, joint, whitening
-from trainer.stem import Runner, cut_points, point, taps
+from trainer.networks.assemble import Network, assemble, encoder, in_batches, readout, start_head
+from trainer.networks.projections import discriminant, joint, whitening
+from trainer.networks.stem import Runner, cut_points, point, taps
 
 PREPROCESSING = Preprocessing(64, 64, scale=1 / 127.5, mean=(1.0, 1.0, 1.0))
 

@@ -5,9 +5,9 @@ import pytest
 
 from tests.trainer.datasets import write_dataset
 from tests.trainer.test_run import Watcher, places, plan_of, weights  # noqa: F401
-from trainer.dataset import read_pictures
-from trainer.run import forget_checkpoints, learn
-from trainer.strangers import left_out
+from trainer.data.dataset import read_pictures
+from trainer.held_out import left_out
+from trainer.train import forget_checkpoints, learn
 
 NAMES = [f"p{i:02}" for i in range(24)]
 

@@ -157,7 +157,7 @@ def test_negative_draws_are_refused():
 
 
 def test_a_catalog_on_disk_can_be_read_as_one(tmp_path):
-    from retrieval.catalog import read_catalog
+    from retrieval.catalog.read import read_catalog
 
     write_catalog(tmp_path / "catalog", PRODUCTS[:5], views=2, phone=1, size=64)
     entries = list(read_catalog(tmp_path / "catalog").entries())

@@ -7,8 +7,8 @@ import pickle
 import numpy as np
 import pytest
 
-from trainer import efficientnet_lite
-from trainer.torch_file import NotTensorsError, read_tensors
+from trainer.networks import efficientnet_lite
+from trainer.networks.torch_file import NotTensorsError, read_tensors
 
 
 def saved(torch, state) -> bytes:
@@ -64,7 +64,7 @@ def test_a_file_that_is_cut_short_or_is_something_else_is_refused():
     ("shape", "strides", "offset"), [((4, 4), (4, 1), 0), ((2,), (-1,), 5), ((2,), (1,), 9), ((10**12,), (0,), 0)]
 )
 def test_a_tensor_that_reaches_beyond_its_numbers_is_refused(shape, strides, offset):
-    from trainer.torch_file import _Storage, _Tensor
+    from trainer.networks.torch_file import _Storage, _Tensor
 
     storage = _Storage(np.dtype("<f4"), 10)
     storage.numbers = np.zeros(10, np.float32)

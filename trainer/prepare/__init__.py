@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from retrieval.catalog import Refusal
-from retrieval.disk import os_errors
+from retrieval.catalog.read import Refusal
 from retrieval.errors import CatalogError, StoreError, UsageError
-from retrieval.locks import Holder, Lock
-from retrieval.text import printable
-from retrieval.workers import default_threads
+from retrieval.system.disk import os_errors
+from retrieval.system.locks import Holder, Lock
+from retrieval.system.text import printable
+from retrieval.system.threads import default_threads
 from trainer.prepare import manifest
 from trainer.prepare.apply import Changes, apply, compare, present_files, require_free, settle
 from trainer.prepare.gather import Reader
@@ -246,7 +246,7 @@ def _require_apart(raw: Path, out: Path) -> None:
 
 def _require_ours(out: Path) -> None:
     """Refuse to mix a dataset into somebody's folder."""
-    from retrieval.walk import is_litter
+    from retrieval.catalog.walk import is_litter
 
     with os_errors("write a dataset", out):
         try:

@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval.durable import sha256
 from retrieval.errors import UsageError
-from retrieval.text import printable
-from retrieval.workers import ordered_map
+from retrieval.system.files import sha256
+from retrieval.system.text import printable
+from retrieval.system.threads import ordered_map
 from trainer.prepare.staging import Staging
 from trainer.prepare.types import Plan
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval import images
-from retrieval.catalog import Refusal
-from retrieval.disk import os_errors
-from retrieval.duplicates import miniature, perceptual_hash, same_picture
+from retrieval.catalog.read import Refusal
 from retrieval.errors import ImageError
-from retrieval.formats import read_header
-from retrieval.text import printable
-from retrieval.workers import ordered_map
+from retrieval.images import pictures
+from retrieval.images.formats import read_header
+from retrieval.images.perceptual_hash import miniature, perceptual_hash, same_picture
+from retrieval.system.disk import os_errors
+from retrieval.system.text import printable
+from retrieval.system.threads import ordered_map
 from trainer.prepare.source import Found, Source
 from trainer.prepare.staging import Staging
 from trainer.prepare.types import Converted, Picture
@@ -52,8 +52,8 @@ class Reader:
 
     def _read(self, found: Found) -> Picture | Refusal:
         try:
-            data = images.read_file(found.file, root=found.root)
-            source_sha256 = images.content_hash(data)
+            data = pictures.read_file(found.file, root=found.root)
+            source_sha256 = pictures.content_hash(data)
             made = self.known.get(source_sha256) or self._convert(data, source_sha256)
         except ImageError as error:
             return Refusal(printable(found.source), error.message, error.reason)
@@ -61,11 +61,11 @@ class Reader:
 
     def _convert(self, data: bytes, source_sha256: str) -> Converted:
         waiting = self.staging.get(source_sha256) if self.staging else None
-        jpeg = images.to_jpeg(data, self.max_side) if waiting is None else waiting
+        jpeg = pictures.to_jpeg(data, self.max_side) if waiting is None else waiting
         stored, made = read_header(data), read_header(jpeg)
         assert stored is not None  # `to_jpeg` opened it
         assert made is not None
-        sha256 = images.content_hash(jpeg)
+        sha256 = pictures.content_hash(jpeg)
         # Before it waits: what is too small once reduced is refused here.
         hashed = perceptual_hash(jpeg)
         if waiting is None and self.staging:
@@ -86,7 +86,7 @@ class Reader:
         sources = sorted({picture.source for pair in pairs for picture in pair})
 
         def look(source: str) -> NDArray[np.uint8]:
-            return miniature(images.read_file(places[source].file, root=places[source].root))
+            return miniature(pictures.read_file(places[source].file, root=places[source].root))
 
         looks = dict(zip(sources, ordered_map(look, sources, self.threads), strict=True))
         return [same_picture(looks[one.source], looks[other.source]) for one, other in pairs]

@@ -3,7 +3,7 @@
 Two pictures repeat each other when their files are equal, when they are equal once prepared, or when
 their perceptual hashes are near. Near pictures of *one product* are shots of a moment apart at most. Near
 pictures of *two products* are copies, or two packs of one design: they count as repeated only when a look
-at their pixels confirms it (`Likeness.suspects`, `retrieval.duplicates.same_picture`).
+at their pixels confirms it (`Likeness.suspects`, `retrieval.images.perceptual_hash.same_picture`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from retrieval.duplicates import hamming, near_duplicates_within
-from retrieval.sets import Sets
+from retrieval.images.perceptual_hash import hamming, near_duplicates_within
+from retrieval.system.union_find import Sets
 from trainer.prepare.types import Conflict, Duplicate, Findings, Kind, LookAlike, Picture
 
 _PRECEDENCE = {"test": 0, "val": 1, "train": 2}

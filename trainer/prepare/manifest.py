@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retrieval.catalog import Refusal
-from retrieval.disk import os_errors
+from retrieval.catalog.read import Refusal
 from retrieval.errors import StoreError, UsageError
-from retrieval.images import JPEG_QUALITY
-from retrieval.text import printable
+from retrieval.images.pictures import JPEG_QUALITY
+from retrieval.system.disk import os_errors
+from retrieval.system.text import printable
 from retrieval.types import SPLITS
 from trainer.prepare.source import Source
 from trainer.prepare.staging import FOLDER, Staging

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval.catalog import Catalog, Refusal, read_catalog
+from retrieval.catalog.read import Catalog, Refusal, read_catalog
+from retrieval.catalog.walk import is_dir, is_litter, is_utf8
 from retrieval.errors import UsageError
-from retrieval.text import printable
+from retrieval.system.text import printable
 from retrieval.types import SPLITS, CatalogImage, Metadata
-from retrieval.walk import is_dir, is_litter, is_utf8
 
 _SPLIT_NAMES = {split: split for split in SPLITS} | {"valid": "val", "validation": "val"}
 _MAX_FOLDER_NAME = 255

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from retrieval.sets import Sets
+from retrieval.system.union_find import Sets
 from retrieval.types import SPLITS
 from trainer.prepare.types import Options, Picture
 

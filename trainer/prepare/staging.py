@@ -10,8 +10,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from retrieval.durable import sync_directory, write
-from retrieval.images import JPEG_QUALITY, content_hash
+from retrieval.images.pictures import JPEG_QUALITY, content_hash
+from retrieval.system.files import sync_directory, write
 
 FOLDER = ".prepare"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
-from retrieval.duplicates import NEAR_BITS
 from retrieval.errors import UsageError
+from retrieval.images.perceptual_hash import NEAR_BITS
 from retrieval.types import SPLITS
 
 By = Literal["image", "product"]
@@ -104,7 +104,7 @@ class Converted:
         sha256: of the JPEG that was made of it.
         size: width and height, pixels.
         bytes: of that JPEG.
-        perceptual_hash: of that JPEG, see `retrieval.duplicates`: what an evaluation compares.
+        perceptual_hash: of that JPEG, see `retrieval.images.perceptual_hash`: what an evaluation compares.
         source_size: width and height as stored in the source, pixels.
     """
 

@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Imported here: drawing happens in processes of its own, which need neither Keras nor the options.
-    from retrieval.bundle import read_bundle
+    from retrieval.models.bundle import read_bundle
 
     where = {"cache": given.cache, "grocery": given.grocery, "say": _say}
     try:

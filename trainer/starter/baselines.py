@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.preprocessing import Preprocessing
+from retrieval.images.preprocessing import Preprocessing
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Prepared pictures, uint8 (n, h, w, 3), to unit vectors, float32 (n, d)."""
@@ -39,7 +39,7 @@ def untrained(preprocessing: Preprocessing, *, seed: int) -> Embed:
     """The starter's network with random weights."""
     import keras
 
-    from trainer.fit import embed
+    from trainer.starter.fit import embed
     from trainer.starter.recipe import build_network
 
     keras.utils.set_random_seed(seed)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.bundle import Bundle, write_bundle
-from retrieval.calibration import Calibration
+from retrieval.calibration.points import Calibration
+from retrieval.models.bundle import Bundle, write_bundle
 from trainer.starter import recipe
 from trainer.starter.calibrate import calibrate
 from trainer.starter.card import write_card
@@ -40,9 +40,9 @@ def build(out: Path, *, cache: Path, grocery: Path | None, say: Say) -> Bundle:
     """
     import keras
 
-    from trainer.export import export_litert
-    from trainer.fit import fit
-    from trainer.logs import EpochLog
+    from trainer.loop.logs import EpochLog
+    from trainer.networks.export import export_litert
+    from trainer.starter.fit import fit
 
     clock = _Clock(say)
     train = render(recipe.TRAIN, recipe.KEPT, cache, progress=say)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from retrieval.calibration import Calibration
+from retrieval.calibration.choose import FarChoice, FpirChoice, choose_by_far, choose_by_fpir
+from retrieval.calibration.points import Calibration
 from retrieval.errors import EncoderError
-from retrieval.threshold import FarChoice, FpirChoice, choose_by_far, choose_by_fpir
-from trainer.photos import PhotoSet
 from trainer.starter.baselines import Embed
 from trainer.starter.measure import distances_of, drawn_trials, identify
+from trainer.starter.photos import PhotoSet
 
 FPIR_TARGETS = (0.05, 0.1, 0.2)
 CHOSEN = "fpir=0.2"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval.bundle import Bundle
-from retrieval.calibration import OperatingPoint
-from retrieval.encoder import load_encoder
+from retrieval.calibration.choose import OpenSetMeasurement
+from retrieval.calibration.points import OperatingPoint
 from retrieval.metrics import Rate
-from retrieval.threshold import OpenSetMeasurement
+from retrieval.models.bundle import Bundle
+from retrieval.models.encoder import load_encoder
 from trainer.starter import recipe
 from trainer.starter.baselines import Embed, color_histogram, untrained
 from trainer.starter.drawings import render

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from retrieval.errors import DiskFullError
-from retrieval.images import prepare
-from retrieval.preprocessing import Preprocessing
+from retrieval.images.pictures import prepare
+from retrieval.images.preprocessing import Preprocessing
 from trainer import synthetic
-from trainer.photos import PhotoSet
+from trainer.starter.photos import PhotoSet
 from trainer.synthetic import SyntheticProduct, draw_products, photograph, studio_picture
 
 _RENDER_SIZE = 320

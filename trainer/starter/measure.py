@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.bundle import Bundle
-from retrieval.encoder import load_encoder
+from retrieval.calibration.choose import OpenSetDistances, OpenSetMeasurement, measure_open_set
+from retrieval.images.preprocessing import Preprocessing
 from retrieval.metrics import Identification, Rate, identification, pair_rates
 from retrieval.metrics.openset import finding_distances, open_set
-from retrieval.preprocessing import Preprocessing
-from retrieval.threshold import OpenSetDistances, OpenSetMeasurement, measure_open_set
-from trainer.photos import PhotoSet, read_photos
+from retrieval.models.bundle import Bundle
+from retrieval.models.encoder import load_encoder
 from trainer.starter.baselines import Embed
+from trainer.starter.photos import PhotoSet, read_photos
 
 STRANGER_SHARE = 0.4
 GALLERY_PHOTOS = 4

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from retrieval.preprocessing import Preprocessing
-from trainer.export import Weights
-from trainer.fit import Recipe
+from retrieval.images.preprocessing import Preprocessing
+from trainer.networks.export import Weights
 from trainer.starter.drawings import Drawings
+from trainer.starter.fit import Recipe
 
 NAME = "starter"
 SEED = 1
@@ -34,6 +34,6 @@ WEIGHTS: Weights = "float16"
 
 def build_network(size: int = SIZE) -> Any:
     """The network for one input size, with weights that follow `keras.utils.set_random_seed` and fit any size."""
-    from trainer.backbones import small_cnn
+    from trainer.networks.small_cnn import small_cnn
 
     return small_cnn(size=size, dimension=DIMENSION, width=WIDTH)

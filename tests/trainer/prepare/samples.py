@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from retrieval.duplicates import hamming
+from retrieval.images.perceptual_hash import hamming
 from trainer.prepare import Options, PrepareReport, prepare
 from trainer.prepare.types import Converted, Picture
 

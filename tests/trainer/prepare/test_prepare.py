@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retrieval.catalog import read_catalog
-from retrieval.duplicates import near_duplicates_within, perceptual_hash
+from retrieval.catalog.read import read_catalog
 from retrieval.errors import CatalogError, StoreError, UsageError
-from retrieval.images import content_hash
+from retrieval.images.perceptual_hash import near_duplicates_within, perceptual_hash
+from retrieval.images.pictures import content_hash
 from tests.pictures import DATA, exif
 from tests.trainer.prepare.samples import encoded, files, manifest, photo, pictures, run, splits, write, write_raw
 from trainer.prepare.types import Ratios
@@ -145,8 +145,8 @@ def test_the_manifest_says_what_is_there(raw: Path, dataset: Path) -> None:
 
 
 def test_it_is_what_training_and_evaluation_read(dataset: Path) -> None:
-    from retrieval.preprocessing import Preprocessing
-    from trainer.photos import read_photos
+    from retrieval.images.preprocessing import Preprocessing
+    from trainer.starter.photos import read_photos
 
     train = read_catalog(dataset / "train")
     assert train.count() == manifest(dataset)["counts"]["splits"]["train"]["images"]

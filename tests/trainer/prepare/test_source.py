@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.catalog import Refusal
+from retrieval.catalog.read import Refusal
 from retrieval.errors import CatalogError, UsageError
 from tests.retrieval.catalogs import put
 from trainer.prepare.source import Found, open_source

@@ -141,7 +141,7 @@ def test_a_file_that_somebody_changed_is_not_removed(raw: Path, out: Path) -> No
 def test_a_manifest_by_hand_removes_nothing_elsewhere(raw: Path, out: Path, tmp_path: Path) -> None:
     secret = write(tmp_path, "secret.jpg", b"mine")
     document = manifest(out)
-    from retrieval.images import content_hash
+    from retrieval.images.pictures import content_hash
 
     for path in ("../secret.jpg", str(secret), "train/../../secret.jpg", "README.md"):
         document["images"].append(document["images"][0] | {"path": path, "sha256": content_hash(b"mine")})

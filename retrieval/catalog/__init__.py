@@ -1,0 +1,1 @@
+"""The catalog: its folders, its tables, its pictures."""

@@ -1,0 +1,253 @@
+"""Read a catalog: product folders with an optional table, or a table of pictures.
+
+``catalog/<product_id>/**/*.jpg`` is the folder layout; ``products.csv`` or ``products.jsonl`` at its
+root adds metadata. A table with an ``image`` column (``images.csv``, or ``products.csv`` itself)
+is the flat layout. Nothing is skipped silently: what is neither a picture nor well-known litter
+comes out of the walk as a `Refusal`.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from retrieval.catalog.tables import read_rows
+from retrieval.catalog.walk import Listed, Refusal, Walk, is_dir, is_litter, is_utf8
+from retrieval.errors import CatalogError
+from retrieval.system.text import printable
+from retrieval.types import CatalogImage, JsonScalar, Metadata, Product
+
+__all__ = ["Catalog", "Refusal", "read_catalog"]
+
+Kind = Literal["folders", "table"]
+
+_TABLE_SUFFIXES = (".csv", ".jsonl")
+_LAYOUT_HINT = (
+    "A catalog is a folder of product folders with pictures (catalog/<product_id>/*.jpg),"
+    " or a table images.csv with the columns product_id,image."
+)
+
+
+class Catalog:
+    """A catalog that can be walked any number of times; made by `read_catalog`.
+
+    Attributes:
+        root: absolute path of the folder that picture paths are relative to.
+        kind: ``folders`` or ``table``.
+        products: every product that has a folder or a row, by id.
+        metadata_keys: the columns of the table, in its order.
+        ignored: litter (hidden files, ``Thumbs.db`` and the like) seen by the last complete walk.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        kind: Kind,
+        products: Mapping[str, Product],
+        metadata_keys: tuple[str, ...],
+        tables: frozenset[str],
+        listed: tuple[Listed, ...] = (),
+        *,
+        walk_unlisted: bool = False,
+    ) -> None:
+        self.root = root
+        self.kind: Kind = kind
+        self.products: Mapping[str, Product] = MappingProxyType(dict(products))
+        self.metadata_keys = metadata_keys
+        self.ignored = 0
+        self._tables = tables
+        self._listed = listed
+        self._walk_unlisted = walk_unlisted
+        self._pictured: frozenset[str] | None = None
+
+    def metadata(self, product_id: str) -> Metadata:
+        """What the table says about a product; empty without a row."""
+        product = self.products.get(product_id)
+        return product.metadata if product else {}
+
+    def entries(self) -> Iterator[CatalogImage | Refusal]:
+        """Walk the catalog afresh, in a stable order. Holds one directory's names at a time."""
+        walk = Walk(self.root, self._tables)
+        source = walk.folders() if self.kind == "folders" else walk.listed(self._listed, unlisted=self._walk_unlisted)
+        pictured: set[str] = set()
+        for entry in source:
+            if isinstance(entry, CatalogImage):
+                pictured.add(entry.product_id)
+            yield entry
+        self.ignored = walk.ignored
+        self._pictured = frozenset(pictured)
+
+    def count(self) -> int:
+        """How many pictures a walk finds now."""
+        return sum(isinstance(entry, CatalogImage) for entry in self.entries())
+
+    def products_without_pictures(self) -> tuple[str, ...]:
+        """Products with a folder or a row but no picture, as of the last complete walk."""
+        if self._pictured is None:
+            self.count()
+        pictured = self._pictured or frozenset()
+        return tuple(product_id for product_id in self.products if product_id not in pictured)
+
+
+def read_catalog(path: Path) -> Catalog:
+    """Read a catalog's layout and table; pictures are found by `Catalog.entries`.
+
+    Args:
+        path: the folder, or a table in it.
+
+    Raises:
+        CatalogError: the path is missing, holds no catalog, or its table is wrong.
+    """
+    path = Path(os.path.abspath(path))
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise CatalogError(
+            f"expected a catalog folder or table, received nothing at {printable(path)}"
+            if isinstance(error, FileNotFoundError)
+            else f"expected a readable catalog, received {error}",
+            hint=_LAYOUT_HINT,
+        ) from error
+    if stat.S_ISDIR(mode):
+        root = path
+        images, products = _one_table(root, "images"), _one_table(root, "products")
+    elif stat.S_ISREG(mode) and path.suffix.lower() in _TABLE_SUFFIXES:
+        root, images, products = path.parent, None, path
+    else:
+        raise CatalogError(
+            f"expected a catalog folder or a .csv or .jsonl table, received {printable(path)}",
+            hint=_LAYOUT_HINT,
+        )
+    tables = tuple(table for table in (products, images) if table is not None)
+    content = _Content()
+    for table in tables:
+        content.read(table, must_list=table == images)
+    names = frozenset(table.name for table in tables)
+    keys = tuple(content.keys)
+    if content.has_images:
+        if not content.listed:
+            raise CatalogError(
+                f"expected a table that names pictures, received none in {tables[-1].name}", hint=_LAYOUT_HINT
+            )
+        return Catalog(
+            root,
+            "table",
+            content.products,
+            keys,
+            names,
+            tuple(content.listed),
+            walk_unlisted=stat.S_ISDIR(mode),
+        )
+    return Catalog(root, "folders", _with_folders(root, content.products), keys, names)
+
+
+def _one_table(root: Path, stem: str) -> Path | None:
+    found = [root / (stem + suffix) for suffix in _TABLE_SUFFIXES if (root / (stem + suffix)).is_file()]
+    if len(found) > 1:
+        raise CatalogError(
+            f"expected one table, received both {found[0].name} and {found[1].name} in {printable(root)}",
+            hint="Keep the one that is right and remove the other.",
+        )
+    return found[0] if found else None
+
+
+class _Content:
+    """What the tables say, gathered row by row."""
+
+    def __init__(self) -> None:
+        self.products: dict[str, Product] = {}
+        self.keys: dict[str, None] = {}
+        self.listed: list[Listed] = []
+        self.has_images = False
+        self._lines: dict[str, str] = {}
+        self._images: dict[tuple[str, str], int] = {}
+
+    def read(self, table: Path, *, must_list: bool) -> None:
+        """Take in a table; it lists pictures when it must, or when it has an ``image`` column."""
+        rows = list(read_rows(table))
+        lists = must_list or any("image" in row.values for row in rows)
+        for row in rows:
+            where = f"{table.name}, line {row.line}"
+            if lists:
+                if must_list and "image" not in row.values:
+                    raise CatalogError(f"{where}: expected an image, received none", hint=_LAYOUT_HINT)
+                self._list(row.product_id, row.values.pop("image", None), where, row.line)
+            elif row.product_id in self._lines:
+                raise CatalogError(
+                    f"{where}: expected every product_id once, received {printable(row.product_id)}"
+                    f" also at {self._lines[row.product_id]}",
+                    hint="Keep one of the two rows.",
+                )
+            self._merge(row.product_id, row.values, where)
+            self._lines.setdefault(row.product_id, where)
+            self.keys |= dict.fromkeys(row.values)
+        self.has_images |= lists
+
+    def _list(self, product_id: str, image: JsonScalar, where: str, line: int) -> None:
+        if image is None or image == "":
+            return
+        if not isinstance(image, str):
+            raise CatalogError(
+                f"{where}: expected the path of a picture, received {image!r}", hint="Correct that line."
+            )
+        image = posixpath.normpath(image)
+        earlier = self._images.setdefault((product_id, unicodedata.normalize("NFC", image)), line)
+        if earlier != line:
+            raise CatalogError(
+                f"{where}: expected every picture once, received {printable(image)} also at line {earlier}",
+                hint="Keep one of the two rows.",
+            )
+        self.listed.append(Listed(product_id, image, line))
+
+    def _merge(self, product_id: str, values: dict[str, JsonScalar], where: str) -> None:
+        known = self.products.get(product_id)
+        if known is None:
+            self.products[product_id] = Product(product_id, values)
+            return
+        merged = dict(known.metadata)
+        for key, value in values.items():
+            before = merged.get(key)
+            if before in (None, ""):
+                merged[key] = value
+            elif value not in (None, "") and value != before:
+                raise CatalogError(
+                    printable(
+                        f"{where}: expected one {key} for product {product_id}, received {value!r:.80}"
+                        f" and in an earlier row {before!r:.80}"
+                    ),
+                    hint="Every row of a product carries the same metadata, or none.",
+                )
+        self.products[product_id] = replace(known, metadata=merged)
+
+
+def _with_folders(root: Path, table: Mapping[str, Product]) -> dict[str, Product]:
+    """Products of the folders, matched to rows under Unicode NFC, then rows without a folder."""
+    rows = dict(table)
+    try:
+        with os.scandir(root) as found:
+            names = sorted(e.name for e in found if is_utf8(e.name) and not is_litter(e.name) and is_dir(e))
+    except OSError as error:
+        raise CatalogError(f"expected a readable catalog, received {error.strerror}: {root}") from error
+    if not names:
+        raise CatalogError(f"expected product folders in {printable(root)}, received none", hint=_LAYOUT_HINT)
+    products: dict[str, Product] = {}
+    folders: dict[str, str] = {}
+    for name in names:
+        key = unicodedata.normalize("NFC", name)
+        if key in folders:
+            raise CatalogError(
+                f"expected every product once, received two folders both named {printable(name)}"
+                " in different Unicode forms",
+                hint="Merge the two folders.",
+            )
+        folders[key] = name
+        row = rows.pop(key, None)
+        products[name] = Product(name, row.metadata if row else {})
+    return products | {product.product_id: product for product in rows.values()}

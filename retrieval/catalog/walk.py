@@ -1,0 +1,245 @@
+"""Walk a catalog's files: every one comes out as a picture or as a `Refusal`, or is counted as litter."""
+
+from __future__ import annotations
+
+import os
+import stat
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrieval.catalog.tables import MAX_PRODUCT_ID
+from retrieval.errors import ImageError
+from retrieval.images.pictures import SUFFIXES
+from retrieval.system.text import printable
+from retrieval.types import CatalogImage
+
+_MAX_DEPTH = 64
+_LITTER = frozenset({"thumbs.db", "desktop.ini", "@eadir", "__macosx"})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something in the catalog that is not indexed, and why.
+
+    Attributes:
+        path: relative to the root, escaped for printing.
+        reason: one line.
+        code: short and stable, such as ``not-a-picture`` or one of `retrieval.images.pictures`' reasons.
+    """
+
+    path: str
+    reason: str
+    code: str
+
+    @classmethod
+    def of(cls, picture: CatalogImage, error: ImageError) -> Refusal:
+        """A picture that could not be opened."""
+        return cls(printable(picture.image), error.message, error.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A picture that a table names: its path with forward slashes, relative to the table's folder."""
+
+    product_id: str
+    image: str
+    line: int
+
+
+class Walk:
+    """One walk over a catalog's files, in order of names, holding one directory's names at a time.
+
+    Attributes:
+        ignored: litter met so far.
+    """
+
+    def __init__(self, root: Path, tables: frozenset[str]) -> None:
+        self.root = root
+        self.tables = tables
+        self.ignored = 0
+        self._real_root = os.path.realpath(root)
+
+    def folders(self) -> Iterator[CatalogImage | Refusal]:
+        """The folder layout: one product a folder."""
+        for entry in self._scan(""):
+            if isinstance(entry, Refusal):
+                yield entry
+            elif is_dir(entry):
+                if len(entry.name) > MAX_PRODUCT_ID:
+                    yield self._refuse(entry.name, "bad-name", f"a product id of {len(entry.name)} characters")
+                    continue
+                home = os.path.realpath(entry.path) if entry.is_symlink() else f"{self._real_root}/{entry.name}"
+                yield from self._folder(entry, entry.name, entry.name, home, set())
+            elif entry.name in self.tables:
+                continue
+            elif _suffix(entry.name) in SUFFIXES:
+                where = "a picture in a product folder"
+                yield self._refuse(entry.name, "outside-product", "one outside", expected=where)
+            else:
+                yield self._no_picture(entry.name)
+
+    def listed(self, listed: Sequence[Listed], *, unlisted: bool) -> Iterator[CatalogImage | Refusal]:
+        """The flat layout: pictures in the table's order, then those in the folder that it does not name."""
+        seen: set[str] = set()
+        for row in listed:
+            entry = self._row(row)
+            if isinstance(entry, CatalogImage):
+                seen.add(entry.image)
+            yield entry
+        if unlisted:
+            for found in self._tree(""):
+                if isinstance(found, Refusal):
+                    yield found
+                elif found not in seen:
+                    yield self._refuse(found, "not-in-table", "another", expected="a picture that the table names")
+
+    def _row(self, row: Listed) -> CatalogImage | Refusal:
+        if os.path.isabs(row.image) or row.image.split("/", 1)[0] == "..":
+            return self._refuse(row.image, "outside-catalog", "a path that leaves the catalog")
+        spellings = [row.image, *(unicodedata.normalize(form, row.image) for form in ("NFC", "NFD"))]
+        image = next((s for s in spellings if os.path.lexists(self.root / s)), row.image)
+        return self._picture(row.product_id, image)
+
+    def _tree(self, relative: str) -> Iterator[str | Refusal]:
+        """Every picture below a folder, links to folders aside."""
+        if relative.count("/") >= _MAX_DEPTH:
+            yield self._too_deep(relative)
+            return
+        for entry in self._scan(relative):
+            if isinstance(entry, Refusal):
+                yield entry
+                continue
+            path = f"{relative}/{entry.name}" if relative else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._tree(path)
+            elif not relative and entry.name in self.tables:
+                continue
+            elif _suffix(entry.name) in SUFFIXES:
+                yield path
+            else:
+                yield self._no_picture(path)
+
+    def _folder(
+        self, entry: os.DirEntry[str], product_id: str, relative: str, home: str, visited: set[tuple[int, int]]
+    ) -> Iterator[CatalogImage | Refusal]:
+        if relative.count("/") >= _MAX_DEPTH:
+            yield self._too_deep(relative)
+            return
+        try:
+            status = os.stat(entry.path)
+        except OSError as error:
+            yield self._refuse(relative, "unreadable", f"a folder that cannot be read ({error.strerror})")
+            return
+        if entry.is_symlink() and (
+            refusal := self._link(entry, relative, home, (status.st_dev, status.st_ino) in visited)
+        ):
+            yield refusal
+            return
+        visited.add((status.st_dev, status.st_ino))
+        for child in self._scan(relative):
+            if isinstance(child, Refusal):
+                yield child
+                continue
+            path = f"{relative}/{child.name}"
+            if is_dir(child):
+                yield from self._folder(child, product_id, path, home, visited)
+            elif _suffix(child.name) not in SUFFIXES:
+                yield self._no_picture(path)
+            elif child.is_file(follow_symlinks=False):
+                yield CatalogImage(product_id, path, self.root / path)
+            else:
+                yield self._picture(product_id, path)
+
+    def _link(self, entry: os.DirEntry[str], relative: str, home: str, visited: bool) -> Refusal | None:
+        """Why a linked folder is not entered: it leaves the catalog, or its pictures are walked anyway."""
+        real = os.path.realpath(entry.path)
+        if not self._inside(real):
+            return self._refuse(relative, "outside-catalog", "a link that leaves the catalog")
+        around = "/" in relative and (_contains(real, home) or _contains(home, real))
+        if around or visited or real == self._real_root:
+            return self._refuse(relative, "link-loop", "a link to a folder that is part of this product already")
+        return None
+
+    def _picture(self, product_id: str, image: str) -> CatalogImage | Refusal:
+        file = self.root / image
+        if _suffix(image) not in SUFFIXES:
+            return self._no_picture(image)
+        try:
+            if not self._inside(os.path.realpath(file)):
+                return self._refuse(image, "outside-catalog", "a link that leaves the catalog")
+            mode = file.stat().st_mode
+        except (OSError, ValueError) as error:
+            if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                slashes = "; paths are written with forward slashes" if "\\" in image else ""
+                return self._refuse(image, "missing", f"no file of that name{slashes}")
+            why = getattr(error, "strerror", None) or error
+            return self._refuse(image, "unreadable", f"a file that cannot be read ({why})")
+        if not stat.S_ISREG(mode):
+            return self._refuse(image, "not-a-file", "something that is not a regular file")
+        return CatalogImage(product_id, image, file)
+
+    def _inside(self, real: str) -> bool:
+        return _contains(self._real_root, real)
+
+    def _scan(self, relative: str) -> Iterator[os.DirEntry[str] | Refusal]:
+        """One directory in order of names, without litter; undecodable names are refused."""
+        try:
+            with os.scandir(self.root / relative) as found:
+                entries = sorted(found, key=lambda e: e.name, reverse=True)
+        except OSError as error:
+            yield self._refuse(relative, "unreadable", f"a folder that cannot be read ({error.strerror})")
+            return
+        while entries:
+            # Entries keep what the system said of them: a folder of 100,000 products need not be held whole.
+            entry = entries.pop()
+            if is_litter(entry.name):
+                self.ignored += 1
+            elif not is_utf8(entry.name):
+                path = f"{relative}/{entry.name}" if relative else entry.name
+                yield self._refuse(path, "bad-name", "a name that is not valid UTF-8")
+            else:
+                yield entry
+
+    def _no_picture(self, path: str) -> Refusal:
+        ending = _suffix(path)
+        return self._refuse(
+            path, "not-a-picture", f"a {printable(ending)} file" if ending else "a file without an ending"
+        )
+
+    def _too_deep(self, path: str) -> Refusal:
+        return self._refuse(path, "too-deep", f"a folder more than {_MAX_DEPTH} folders deep")
+
+    def _refuse(self, relative: str, code: str, received: str, *, expected: str = "a picture") -> Refusal:
+        return Refusal(printable(relative), f"expected {expected}, received {received}", code)
+
+
+def _contains(folder: str, path: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def is_dir(entry: os.DirEntry[str]) -> bool:
+    """True for a folder or a link to one; False where the system cannot tell."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def is_litter(name: str) -> bool:
+    """True for what file managers leave behind, and for hidden files."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def is_utf8(name: str) -> bool:
+    """False for a file name whose bytes are not valid UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,266 @@
+"""Every probe answered as a query would be, once with its product in the gallery and once as a stranger.
+
+Each known probe is tried twice: against the whole gallery, and against the gallery without its own
+product (leave one product out), where any name it gets is wrong. That makes every product act as
+unknown once, in a gallery of nearly its full size, instead of holding a few products out of everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.distance import squared_l2
+from retrieval.evaluation.photos import Photos
+from retrieval.metrics import Outcomes
+from retrieval.recognition import votes
+from retrieval.types import Match, Metadata, Neighbor, Verdict
+
+TOP = votes.RIVALS
+
+_BLOCK_DISTANCES = 2**22
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What the recognizer said to one probe at the threshold in use.
+
+    Attributes:
+        verdict: as `retrieval.recognition.votes.verdict`.
+        matches: the best `TOP` products, best first.
+    """
+
+    verdict: Verdict
+    matches: tuple[Match, ...]
+
+    @property
+    def margin(self) -> float:
+        """``1 - runner-up's score / winner's score``: 1 without a runner-up, -inf without an answer."""
+        if not self.matches:
+            return -np.inf
+        return 1.0 - (self.matches[1].score / self.matches[0].score if len(self.matches) > 1 else 0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """Every probe against the gallery, n of them.
+
+    Attributes:
+        truth: product of each probe, shape (n,).
+        known: whether the gallery has its product, shape (n,).
+        own_distance: squared L2 to the nearest picture of the right product; inf where unknown, shape (n,).
+        rival_distance: squared L2 to the nearest picture of any other product; inf without one, shape (n,).
+        answers: at the threshold in use, gallery complete.
+        as_stranger: the same with the probe's product left out of the gallery; equal to ``answers`` for
+            probes that are unknown anyway.
+        outcomes: rank and first product by votes, for each threshold asked for.
+    """
+
+    truth: NDArray[np.str_]
+    known: NDArray[np.bool_]
+    own_distance: NDArray[np.float32]
+    rival_distance: NDArray[np.float32]
+    answers: tuple[Answer, ...]
+    as_stranger: tuple[Answer, ...]
+    outcomes: dict[float, Outcomes]
+
+    @property
+    def tried(self) -> NDArray[np.bool_]:
+        """Known probes that were tried as strangers: the gallery holds another product, shape (n,)."""
+        return self.known & np.isfinite(self.rival_distance)
+
+
+def answer_all(probes: Photos, gallery: Photos, threshold: float, thresholds: Sequence[float]) -> Answers:
+    """Recognize every probe, blockwise; memory grows with the probes' answers only.
+
+    Args:
+        probes: photos of known products.
+        gallery: what they are compared with.
+        threshold: the one in use, squared L2; inclusive.
+        thresholds: others at which only the ranking of products is wanted; 4.0 ranks everything.
+
+    Raises:
+        ValueError: the gallery is empty, or its vectors have another dimension.
+    """
+    _check(probes, gallery)
+    shelf = _Shelf(gallery)
+    wanted = sorted({float(t) for t in (threshold, *thresholds)})
+    ranks = {t: np.zeros(len(probes), np.int64) for t in wanted}
+    first = {t: np.full(len(probes), -1, np.int64) for t in wanted}
+    own_column = shelf.columns(probes.labels)
+    own, rival = (np.full(len(probes), np.inf, np.float32) for _ in range(2))
+    answers: list[Answer] = []
+    strangers: list[Answer] = []
+    for part, distances in _blocks(probes, shelf):
+        nearest = shelf.nearest(distances)
+        best, columns = nearest[:, :, 0], own_column[part]
+        own[part], rival[part] = _own_and_rival(best, columns)
+        given = np.exp(-nearest.astype(np.float64) / votes.TEMPERATURE)
+        for t in wanted:
+            scores = shelf.scores(given, nearest, t)
+            ranks[t][part], first[t][part] = _ranked(scores, best, columns, t)
+            if t == threshold:
+                in_use = np.where(within(best, t), scores, 0.0)
+        for row, scored, column in zip(distances, in_use, columns.tolist(), strict=True):
+            answers.append(shelf.answer(row, scored, threshold))
+            if column >= 0 and scored[column] > 0.0:
+                scored[column] = 0.0
+                strangers.append(shelf.answer(row, scored, threshold))
+            else:
+                strangers.append(answers[-1])
+    names = shelf.products.astype(object)
+    known_all = own_column >= 0
+    outcomes = {}
+    for t in wanted:
+        predicted = np.full(len(probes), None, object)
+        predicted[first[t] >= 0] = names[first[t][first[t] >= 0]]
+        outcomes[t] = Outcomes(probes.labels, predicted, ranks[t], known_all)
+    return Answers(probes.labels, known_all, own, rival, tuple(answers), tuple(strangers), outcomes)
+
+
+def within(distances: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
+    """Which distances the threshold accepts, compared as real numbers.
+
+    A Python number beside a float32 array would be rounded to float32 first, and might then accept a distance
+    that `retrieval.recognition.votes` refuses.
+    """
+    accepted: NDArray[np.bool_] = distances <= np.float64(threshold)
+    return accepted
+
+
+def nearest_distances(probes: Photos, gallery: Photos) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`Answers.own_distance` and `Answers.rival_distance` alone, without any ranking. Raises as `answer_all`."""
+    _check(probes, gallery)
+    shelf = _Shelf(gallery)
+    own_column = shelf.columns(probes.labels)
+    own, rival = (np.full(len(probes), np.inf, np.float32) for _ in range(2))
+    for part, distances in _blocks(probes, shelf):
+        own[part], rival[part] = _own_and_rival(np.minimum.reduceat(distances, shelf.starts, axis=1), own_column[part])
+    return own, rival
+
+
+def _check(probes: Photos, gallery: Photos) -> None:
+    if not len(gallery) or gallery.vectors.shape[1] != probes.vectors.shape[1]:
+        raise ValueError(
+            f"expected a gallery of dimension {probes.vectors.shape[1]} that is not empty, "
+            f"received {gallery.vectors.shape}"
+        )
+
+
+def _blocks(probes: Photos, shelf: _Shelf) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Some probes at a time, with their distances to every picture of the shelf, shape (b, m)."""
+    rows = max(1, min(1024, _BLOCK_DISTANCES // max(len(shelf.vectors), votes.VOTERS * len(shelf.products))))
+    for top in range(0, len(probes), rows):
+        part = slice(top, min(top + rows, len(probes)))
+        yield part, squared_l2(probes.vectors[part], shelf.vectors)
+
+
+def _own_and_rival(
+    best: NDArray[np.float32], own: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Distance of the right product, inf where unknown, and of the nearest other one, inf without one."""
+    rows = np.flatnonzero(own >= 0)
+    mine = np.full(len(best), np.inf, np.float32)
+    mine[rows] = best[rows, own[rows]]
+    others = best.copy()
+    others[rows, own[rows]] = np.inf
+    return mine, others.min(axis=1)
+
+
+def _ranked(
+    scores: NDArray[np.float64], best: NDArray[np.float32], own: NDArray[np.int64], threshold: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rank of the right product, 0 where it is not found, and the first product, -1 where none is.
+
+    The order is that of `retrieval.recognition.votes.rank`: score, then best distance, then product id.
+
+    Args:
+        scores: of every product, shape (b, p).
+        best: distance of its nearest picture, shape (b, p).
+        own: the right product's column, -1 for unknown, shape (b,).
+        threshold: products beyond it are not found.
+    """
+    found = within(best, threshold)
+    scores = np.where(found, scores, -np.inf)
+    winner = scores.max(axis=1, keepdims=True)
+    leading = np.where((scores == winner) & found, best, np.inf)
+    first = np.where(found.any(axis=1), leading.argmin(axis=1), -1)
+    rows = np.arange(len(own))
+    column = np.maximum(own, 0)
+    score, distance = scores[rows, column][:, None], best[rows, column][:, None]
+    before = np.arange(best.shape[1])[None, :] < own[:, None]
+    tied = (scores == score) & ((best < distance) | ((best == distance) & before))
+    rank = 1 + (found & ((scores > score) | tied)).sum(axis=1)
+    return np.where((own >= 0) & found[rows, column], rank, 0), first
+
+
+class _Shelf:
+    """A gallery in the order of its products."""
+
+    def __init__(self, gallery: Photos) -> None:
+        order = np.lexsort((np.array(gallery.sources), gallery.labels))
+        self.vectors = np.ascontiguousarray(gallery.vectors[order])
+        self.images = [gallery.sources[i] for i in order.tolist()]
+        self.labels = gallery.labels[order].tolist()
+        self.metadata: list[Metadata] = [gallery.metadata.get(label, {}) for label in self.labels]
+        self.products, self.starts, self.sizes = np.unique(gallery.labels[order], return_index=True, return_counts=True)
+
+    def columns(self, labels: NDArray[np.str_]) -> NDArray[np.int64]:
+        """The number of each product, -1 for those it does not hold, shape (n,)."""
+        place = np.searchsorted(self.products, labels)
+        held = self.products[np.minimum(place, len(self.products) - 1)] == labels
+        return np.where(held, place, -1).astype(np.int64)
+
+    def span(self, column: int) -> slice:
+        """The pictures of a product."""
+        return slice(int(self.starts[column]), int(self.starts[column] + self.sizes[column]))
+
+    def nearest(self, distances: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The nearest pictures of each product, ascending, inf where it has fewer, shape (b, p, VOTERS)."""
+        out = np.full((len(distances), len(self.products), votes.VOTERS), np.inf, np.float32)
+        for column, size in enumerate(self.sizes.tolist()):
+            own = distances[:, self.span(column)]
+            kept = min(votes.VOTERS, size)
+            if size > kept:
+                own = np.partition(own, kept - 1, axis=1)[:, :kept]
+            out[:, column, :kept] = np.sort(own, axis=1)
+        return out
+
+    def scores(self, given: NDArray[np.float64], nearest: NDArray[np.float32], threshold: float) -> NDArray[np.float64]:
+        """The score of each product, as `retrieval.recognition.votes.score` has it, shape (b, p).
+
+        Args:
+            given: the vote of each picture, whatever its distance, shape (b, p, VOTERS).
+            nearest: its distance, likewise.
+            threshold: squared L2; votes from beyond it do not count.
+        """
+        counted = np.where(within(nearest, threshold), given, 0.0)
+        mean: NDArray[np.float64] = counted.sum(axis=2) / np.minimum(self.sizes, votes.VOTERS)
+        return mean
+
+    def answer(self, distances: NDArray[np.float32], scores: NDArray[np.float64], threshold: float) -> Answer:
+        """The best `TOP` products of one probe, as `retrieval.recognition.recognizer.find` returns them.
+
+        Args:
+            distances: to every picture, shape (m,).
+            scores: of every product, 0 for those that are not found, shape (p,).
+            threshold: squared L2.
+        """
+        found = np.flatnonzero(scores > 0.0)
+        if len(found) > TOP:
+            # Whatever ties with the last place stays in, but for the last bits of a sum: `rank` settles ties.
+            last = np.partition(scores[found], -TOP)[-TOP]
+            found = found[scores[found] >= last * (1.0 - 1e-9)]
+        neighbors = [n for column in found.tolist() for n in self._neighbors(distances, column)]
+        matches = votes.rank(neighbors, threshold=threshold)
+        return Answer(votes.verdict(matches), tuple(matches[:TOP]))
+
+    def _neighbors(self, distances: NDArray[np.float32], column: int) -> Iterator[Neighbor]:
+        start = int(self.starts[column])
+        own = distances[self.span(column)]
+        for i in np.argsort(own, kind="stable")[: votes.EVIDENCE].tolist():
+            image = self.images[start + i]
+            yield Neighbor(self.labels[start + i], image, image, float(own[i]), self.metadata[start + i])

@@ -1,0 +1,103 @@
+"""From a checked header to pixels: the plugins of Pillow and pi_heif, imported when they are needed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.images.formats.base import Header, unsupported
+from retrieval.images.formats.tiff import silence_libtiff
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+WHITE = (255, 255, 255)
+_INVERT = [255 - value for value in range(256)]
+
+
+def open_header(header: Header) -> Image.Image:
+    """Open with exactly this format's plugin: Pillow's registry and global pixel cap stay out of it."""
+    file = io.BytesIO(header.data)
+    if header.format == "HEIF":
+        from pi_heif import open_heif
+
+        im: Image.Image = open_heif(file, convert_hdr_to_8bit=True).to_pillow()
+        return im
+    return _plugin_class(header.format)(file)
+
+
+@cache
+def _plugin_class(format_: str) -> Callable[[io.BytesIO], Image.Image]:
+    if format_ == "JPEG":
+        from PIL.JpegImagePlugin import JpegImageFile
+
+        class Jpeg(JpegImageFile):
+            def _read_dpi_from_exif(self) -> None:
+                """Parses all of EXIF for a resolution that nobody asks for, and warns about what is broken in it."""
+
+        return Jpeg
+    if format_ == "TIFF":
+        from PIL.ImageFile import ImageFile
+        from PIL.TiffImagePlugin import TiffImageFile
+
+        class Tiff(TiffImageFile):
+            def load_prepare(self) -> None:
+                """Without the check against Pillow's process-wide cap, which warns below ours."""
+                ImageFile.load_prepare(self)
+
+        silence_libtiff()
+        return Tiff
+    names = {"PNG": "Png", "WEBP": "WebP", "GIF": "Gif", "BMP": "Bmp", "AVIF": "Avif"}
+    module = import_module(f"PIL.{names[format_]}ImagePlugin")
+    plugin: Callable[[io.BytesIO], Image.Image] = getattr(module, f"{names[format_]}ImageFile")
+    return plugin
+
+
+def flatten(im: Image.Image, header: Header) -> Image.Image:
+    """To RGB or 8-bit gray: what is transparent over white, what is deep scaled and not clipped."""
+    from PIL import Image
+
+    key = im.info.get("transparency")
+    if im.mode.startswith("I;16"):
+        deep = np.asarray(im)
+        if isinstance(key, int):
+            deep = np.where(deep == key, 0xFFFF, deep)
+        # The high byte, as Pillow's own readers of 16-bit color take it.
+        return Image.fromarray((deep >> 8).astype(np.uint8))
+    if header.depth == 16 and isinstance(key, tuple):
+        # Pillow keeps the key at 16 bits although it reads the pixels at 8.
+        im.info["transparency"] = tuple(v >> 8 for v in key)
+    if im.mode in ("RGBA", "LA", "PA", "RGBa", "La") or key is not None:
+        clear = im if im.mode == "RGBA" else im.convert("RGBA")
+        # In place: a second canvas of the full size would double the memory.
+        clear.paste((*WHITE, 255), mask=clear.getchannel("A").point(_INVERT))
+        return clear.convert("RGB")
+    if im.mode in ("RGB", "L"):
+        return im
+    if im.mode in ("1", "P", "CMYK", "RGBX", "YCbCr"):
+        return im.convert("L" if im.mode == "1" else "RGB")
+    raise unsupported(f"pixels of mode {im.mode}")
+
+
+def upright(im: Image.Image, orientation: int) -> Image.Image:
+    """Turn and flip as an EXIF orientation, 1 to 8, says."""
+    if orientation == 1:
+        return im
+    from PIL.Image import Transpose
+
+    return im.transpose(
+        {
+            2: Transpose.FLIP_LEFT_RIGHT,
+            3: Transpose.ROTATE_180,
+            4: Transpose.FLIP_TOP_BOTTOM,
+            5: Transpose.TRANSPOSE,
+            6: Transpose.ROTATE_270,
+            7: Transpose.TRANSVERSE,
+            8: Transpose.ROTATE_90,
+        }[orientation]
+    )

@@ -1,0 +1,261 @@
+"""Headers of JPEG, PNG, GIF, WebP and BMP."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from retrieval.images.formats.base import MAX_PARTS, Header, damaged, exif_orientation, truncated, unsupported
+
+_MAX_SCANS = 64
+"""Most scans of a JPEG. Encoders write 1 to about 10; each costs a pass over the whole picture."""
+
+_JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
+"""Version 1.1, square pixels, no thumbnail."""
+
+_PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+
+
+def read_jpeg(data: bytes) -> Header:
+    """Size and orientation from the segments before the first scan; the number of scans is capped."""
+    at, turn, size, kind, channels = 2, 1, None, 0, 0
+    for _ in range(MAX_PARTS):
+        if at + 4 > len(data):
+            raise truncated("no picture data after the JPEG header")
+        if data[at] != 0xFF:
+            raise damaged("a JPEG marker is missing")
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        if marker == 0x01 or 0xD0 <= marker <= 0xD9:
+            raise damaged("a JPEG marker out of place")
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xDA:
+            break
+        if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\x00\x00":
+            turn = exif_orientation(data[at + 10 : at + 2 + length])
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            if size is not None:
+                raise damaged("a JPEG with two frame headers")
+            height, width, channels = struct.unpack_from(">HHB", data, at + 5)
+            kind, size = marker, (width, height)
+        at += 2 + length
+    else:
+        raise damaged("too many JPEG segments")
+    if size is None:
+        raise damaged("a JPEG without a frame header")
+    if data.rfind(b"\xff\xd9", at) < 0:
+        raise truncated("a JPEG without its end marker")
+    # A sequential JPEG whose first scan has all channels ends with it. Elsewhere the marker's bytes also
+    # occur in thumbnails and trailers: scans are counted only when there may be too many.
+    one = kind in (0xC0, 0xC1) and data[at + 4] == channels
+    if not one and data.count(b"\xff\xda", at) > _MAX_SCANS and _scans(data, at) > _MAX_SCANS:
+        raise damaged(f"more than {_MAX_SCANS} JPEG scans")
+    return Header("JPEG", (size,), turn, data, streamed=one)
+
+
+def _scans(data: bytes, at: int) -> int:
+    """Scans from the first start-of-scan marker to the end of the picture, counted up to the cap."""
+    scans = 0
+    while scans <= _MAX_SCANS and (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
+        marker = data[at + 1]
+        if marker == 0xD9:
+            break
+        if marker in (0x00, 0xFF) or 0xD0 <= marker <= 0xD7:
+            at += 1 if marker == 0xFF else 2
+            continue
+        scans += marker == 0xDA
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return scans
+
+
+def bare_jpeg(data: bytes) -> bytes:
+    """The same JPEG, not decoded: without EXIF, profiles, comments, thumbnails and whatever follows its end.
+
+    What decides about colors stays: that there is a JFIF segment, and the Adobe segment.
+
+    Args:
+        data: a JPEG that `read_jpeg` and a decoder accepted.
+
+    Raises:
+        ImageError: its segments do not lead to its end.
+    """
+    kept: list[bytes] = [data[:2]]
+    at = 2
+    while at + 2 <= len(data):
+        marker = data[at + 1]
+        if data[at] != 0xFF:
+            raise damaged("a JPEG marker is missing")
+        if marker == 0xFF:
+            at += 1
+        elif marker == 0xD9:
+            return b"".join([*kept, b"\xff\xd9"])
+        else:
+            end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+            if marker == 0xE0 and data[at + 4 : at + 9] == b"JFIF\x00":
+                if len(kept) == 1:
+                    kept.append(_JFIF)
+            elif (marker == 0xEE and data[at + 4 : at + 9] == b"Adobe") or not (
+                0xE0 <= marker <= 0xEF or marker == 0xFE
+            ):
+                kept.append(data[at:end])
+            at = end
+            if marker == 0xDA:
+                end = _end_of_scan(data, at)
+                kept.append(data[at:end])
+                at = end
+    raise truncated("a JPEG without its end marker")
+
+
+def _end_of_scan(data: bytes, at: int) -> int:
+    """Where the next marker is that is neither a stuffed byte nor a restart."""
+    while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
+        if data[at + 1] and not 0xD0 <= data[at + 1] <= 0xD7:
+            return at
+        at += 2
+    return len(data)
+
+
+def read_png(data: bytes) -> Header:
+    """Checks every chunk's extent and the checksums of those with pixels, and keeps only the latter.
+
+    Text, color profiles and animation frames are never handed on: they can be decompression bombs,
+    and nothing here needs them.
+    """
+    kept: list[bytes | memoryview] = [data[:8]]
+    view, turn, size, depth = memoryview(data), 1, (0, 0), 0
+    for number, (name, at, length) in enumerate(_png_chunks(data)):
+        if (number == 0) != (name == b"IHDR"):
+            raise damaged("a PNG that does not start with its one header")
+        if name == b"eXIf":
+            turn = exif_orientation(data[at + 8 : at + 8 + length])
+        if name not in _PNG_PIXELS:
+            continue
+        end = at + 8 + length
+        if zlib.crc32(view[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise damaged(f"a wrong checksum of PNG chunk {name.decode()}")
+        if name == b"IHDR":
+            width, height, depth = struct.unpack_from(">IIB", data, at + 8)
+            size = (width, height)
+        kept.append(view[at : end + 4])
+    return Header("PNG", (size,), turn, b"".join(kept), depth)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(name, offset, length of the body) of every chunk up to the end chunk."""
+    at = 8
+    for _ in range(MAX_PARTS):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if at + 12 + length > len(data):
+            raise truncated("no end chunk in the PNG")
+        name = data[at + 4 : at + 8]
+        yield name, at, length
+        if name == b"IEND":
+            return
+        at += 12 + length
+    raise damaged("too many PNG chunks")
+
+
+def read_gif(data: bytes) -> Header:
+    """Walks all blocks to the trailer, and keeps only what the first frame needs.
+
+    Comments and later frames are not handed on.
+    """
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = start = 13 + _color_table(flags)
+    control, frame, size = b"", b"", (width, height)
+    for _ in range(MAX_PARTS):
+        kind = data[at : at + 1]
+        if kind == b";":
+            break
+        if kind == b"!":
+            end = _gif_blocks(data, at + 2)
+            if data[at + 1] == 0xF9 and not frame:
+                control = data[at:end]
+        elif kind == b",":
+            left, top, columns, rows, flags = struct.unpack_from("<HHHHB", data, at + 1)
+            end = _gif_blocks(data, at + 11 + _color_table(flags))
+            if not frame:
+                frame = data[at:end]
+                # A frame that sticks out enlarges the canvas.
+                size = (max(width, left + columns), max(height, top + rows))
+        elif not kind:
+            raise truncated("no trailer in the GIF")
+        else:
+            raise damaged("an unknown GIF block")
+        at = end
+    else:
+        raise damaged("too many GIF blocks")
+    if not frame:
+        raise damaged("a GIF without a picture")
+    return Header("GIF", (size,), 1, data[:start] + control + frame + b";")
+
+
+def _color_table(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _gif_blocks(data: bytes, at: int) -> int:
+    """The offset after a run of sub-blocks that starts at ``at``."""
+    for _ in range(10 * MAX_PARTS):
+        if at >= len(data):
+            raise truncated("a GIF block ends after the file")
+        if data[at] == 0:
+            return at + 1
+        at += 1 + data[at]
+    raise damaged("too many GIF blocks")
+
+
+def read_webp(data: bytes) -> Header:
+    """The canvas from VP8X, else the size in the bitstream's own header; EXIF where there is a chunk of it."""
+    end = int.from_bytes(data[4:8], "little") + 8
+    if end > len(data):
+        raise truncated("a RIFF container shorter than it says")
+    turn, at, sizes = 1, 12, []
+    for _ in range(MAX_PARTS):
+        if at + 8 > end:
+            break
+        name, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        body = at + 8
+        if body + length > end:
+            raise truncated("a WebP chunk ends after its container")
+        if name == b"VP8X":
+            sizes.append((1 + _u24(data, body + 4), 1 + _u24(data, body + 7)))
+        elif name == b"ANMF":
+            sizes.append((1 + _u24(data, body + 6), 1 + _u24(data, body + 9)))
+        elif name == b"VP8 ":
+            width, height = struct.unpack_from("<HH", data, body + 6)
+            sizes.append((width & 0x3FFF, height & 0x3FFF))
+        elif name == b"VP8L":
+            bits = int.from_bytes(data[body + 1 : body + 5], "little")
+            sizes.append(((bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1))
+        elif name == b"EXIF":
+            turn = exif_orientation(data[body : body + length])
+        at = body + length + (length & 1)
+    else:
+        raise damaged("too many WebP chunks")
+    if not sizes:
+        raise damaged("a WebP without a picture")
+    largest = max(sizes, key=lambda size: size[0] * size[1])
+    return Header("WEBP", (sizes[0], largest), turn, data)
+
+
+def _u24(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 3], "little")
+
+
+def read_bmp(data: bytes) -> Header:
+    """Uncompressed bitmaps only: run-length ones are extinct, and Pillow expands them in a Python loop."""
+    header = int.from_bytes(data[14:18], "little")
+    if header == 12:
+        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
+        compression = 0
+    else:
+        width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
+    if compression not in (0, 3):
+        raise unsupported(f"a compressed BMP (method {compression})")
+    if width <= 0 or bits not in (1, 4, 8, 16, 24, 32):
+        raise damaged("a BMP header that makes no sense")
+    return Header("BMP", ((width, abs(height)),), 1, data)

@@ -1,0 +1,1 @@
+"""The index in a directory: Qdrant's engine in this process."""

@@ -1,0 +1,348 @@
+"""`EmbeddedBuild`: the next generation of an embedded index, begun on the first write, committed in one switch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from retrieval.errors import IndexDamagedError, StoreError
+from retrieval.index.embedded import optimize_child
+from retrieval.index.embedded.build_store import BuildStore
+from retrieval.index.embedded.engine import REBUILD_HINT, engine_name
+from retrieval.index.embedded.store import RESERVE_BYTES, EmbeddedStore
+from retrieval.index.protocols import Check, Manifest, ModelIdentity
+from retrieval.system.disk import (
+    BUILD_FILE,
+    allocated,
+    copy_changed,
+    os_errors,
+    remove_tree,
+    replace_file,
+    require_space,
+    sync_directory,
+    sync_tree,
+)
+from retrieval.system.locks import Holder, Lock
+
+if TYPE_CHECKING:
+    from retrieval.index.embedded.index import EmbeddedIndex
+
+_SCHEMA = "itemrec.build/1"
+VACUUM_FROM = 1_000
+"""The engine compacts segments of at least this many points once a fifth of them is deleted."""
+_NEVER_KB = 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRecord:
+    """What decides whether an interrupted build can be continued; lies beside its shard.
+
+    Attributes:
+        generation: the number that it will have.
+        base: the generation that it was seeded from, with the time of its commit; empty for none.
+        model: the model that makes its vectors.
+        seeded: the copy of the base is complete.
+    """
+
+    generation: int
+    base: str
+    model: ModelIdentity
+    seeded: bool = False
+    schema: str = _SCHEMA
+
+    @classmethod
+    def start(cls, generation: int, base: Manifest | None, model: ModelIdentity) -> Self:
+        """The record of a build that begins now."""
+        return cls(generation, f"{base.generation} of {base.created}" if base else "", model)
+
+    def continues(self, wanted: BuildRecord) -> bool:
+        """True when this interrupted build is what ``wanted`` would begin anew."""
+        return (
+            self.seeded
+            and self.base == wanted.base
+            and self.generation == wanted.generation
+            and self.model.fingerprint == wanted.model.fingerprint
+            and self.model.dimension == wanted.model.dimension
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """The record in a file; None where there is no legible one."""
+        try:
+            data = json.loads(path.read_bytes())
+            record = cls(**(data | {"model": ModelIdentity(**data["model"])}))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return record if record.schema == _SCHEMA else None
+
+    def write(self, path: Path) -> None:
+        """Make it durable."""
+        replace_file(path, json.dumps(asdict(self), indent=2))
+
+
+class EmbeddedBuild:
+    """See `retrieval.index.protocols.Build`. The committed generation is copied on the first write, not before."""
+
+    waiting = 0
+
+    def __init__(
+        self,
+        index: EmbeddedIndex,
+        lock: Lock,
+        me: Holder,
+        *,
+        committed: Manifest | None,
+        base: Manifest | None,
+        record: BuildRecord,
+    ) -> None:
+        self._index = index
+        self._lock = lock
+        self._me = me
+        self._committed = committed
+        self._base = base
+        self._record = record
+        self._folder = index.generation_path(record.generation)
+        self._shard_path = index.shard_path(record.generation)
+        self._shard: EmbeddedStore | None = None
+        self._resumed = False
+        self._changed = False
+        self._finished = False
+        self._store = BuildStore(self)
+
+    @property
+    def store(self) -> BuildStore:
+        """The generation, open for writing."""
+        return self._store
+
+    @property
+    def resumed(self) -> bool:
+        """True when an interrupted build was found and is continued."""
+        return self._resumed
+
+    @property
+    def changed(self) -> bool:
+        """True when there is anything to commit that the committed generation does not hold."""
+        return self._changed
+
+    @property
+    def dimension(self) -> int:
+        """Length d of its vectors."""
+        return self._record.model.dimension
+
+    def report(self, done: int, total: int) -> None:
+        """Record progress for whoever asks what holds the index."""
+        self._me = replace(self._me, done=done, total=total, phase="indexing")
+        self._lock.update(self._me)
+
+    def resume(self) -> None:
+        """Open an interrupted build; one that the engine cannot open is dropped with a notice."""
+        with os_errors("resume", self._folder):
+            clear_leftovers(self._shard_path)
+        try:
+            self._shard = EmbeddedStore.open(self._shard_path, self._record.model.dimension)
+        except IndexDamagedError as error:
+            self._index.notify(f"Dropping an interrupted build that cannot be opened: {error.message}")
+            with os_errors("clear", self._folder):
+                remove_tree(self._folder, first=BUILD_FILE)
+            return
+        self._record = replace(self._record, seeded=True)
+        self._resumed = self._changed = True
+        self._index.notify(f"Continuing an interrupted build that holds {self._shard.count():,} pictures")
+
+    def begin(self) -> EmbeddedStore:
+        """The open shard of this build; seeds it on the first call."""
+        if self._finished:
+            raise StoreError("expected a build that is under way, received one that was committed or discarded")
+        if self._shard is None:
+            try:
+                self._shard = self._start()
+            except BaseException:
+                with suppress(OSError):
+                    remove_tree(self._folder, first=BUILD_FILE)
+                raise
+            self._changed = True
+        return self._shard
+
+    def _start(self) -> EmbeddedStore:
+        dimension = self._record.model.dimension
+        with os_errors("begin a build", self._folder):
+            self._folder.mkdir()
+            self._record.write(self._folder / BUILD_FILE)
+            if self._base is None:
+                EmbeddedStore.create(self._shard_path, dimension).close()
+            else:
+                self._seed(self._base)
+            sync_tree(self._shard_path)
+            sync_directory(self._folder.parent)
+            self._record = replace(self._record, seeded=True)
+            self._record.write(self._folder / BUILD_FILE)
+        shard = EmbeddedStore.open(self._shard_path, dimension)
+        if shard.count() != self.base_images:
+            received = shard.count()
+            shard.close()
+            raise IndexDamagedError(
+                f"expected {self.base_images:,} pictures in the copy of the index, received {received:,}",
+                hint=REBUILD_HINT,
+            )
+        return shard
+
+    def _seed(self, base: Manifest) -> None:
+        source = self._index.shard_path(base.generation)
+        require_space(self._folder, allocated(source) + RESERVE_BYTES, "copy the index before changing it")
+        first = copy_changed(source, self._shard_path, None)
+        # Opening a shard touches some of its files; under the lock nobody does.
+        with self._index.read_lock(self._index.patience, "copying"):
+            copy_changed(source, self._shard_path, first)
+
+    @contextmanager
+    def committed_store(self) -> Iterator[EmbeddedStore | None]:
+        """The base generation, open for as long as the context; None where there is none."""
+        if self._base is None:
+            yield None
+            return
+        with (
+            self._index.read_lock(self._index.patience, "reading"),
+            self._index.open_generation(self._base) as store,
+        ):
+            yield store
+
+    def opened(self) -> EmbeddedStore | None:
+        """The shard of this build if anything was written, else None."""
+        return self._shard
+
+    @property
+    def base_images(self) -> int:
+        """How many pictures the base generation holds."""
+        return self._base.images if self._base else 0
+
+    def commit(self, *, catalog: str, metadata_keys: Sequence[str], check: Check | None = None) -> Manifest:
+        """See `retrieval.index.protocols.Build.commit`. Without any change the committed generation stays.
+
+        Raises:
+            IndexBusyError: readers kept the index for longer than a minute; the build can be continued.
+            IndexDamagedError: the optimizer lost pictures; the committed generation stays.
+            DiskFullError: there is no room to optimize; the build can be continued.
+        """
+        if self._finished:
+            raise StoreError("expected a build that is under way, received one that was committed or discarded")
+        if self._shard is None and self._base is not None:
+            return self._touch(self._base, catalog, metadata_keys)
+        shard = self.begin()
+        self._phase("committing")
+        images, products = shard.count(), shard.products()
+        self._finished = True
+        self.close()
+        try:
+            self._optimize(images)
+        except BaseException:
+            clear_leftovers(self._shard_path)
+            raise
+        with EmbeddedStore.open(self._shard_path, self._record.model.dimension) as checked:
+            found = (checked.count(), checked.products())
+            if found != (images, products):
+                raise IndexDamagedError(
+                    f"expected {images:,} pictures of {products:,} products after optimizing, "
+                    f"received {found[0]:,} of {found[1]:,}",
+                    hint="Run the same command again with --rebuild; the last complete index is still in place",
+                )
+            manifest = self._manifest(images, products, catalog, metadata_keys, hnsw=checked.has_graph())
+            if check is not None:
+                self._phase("checking")
+                check(checked, manifest)
+        with os_errors("commit", self._folder):
+            sync_tree(self._folder)
+            self._index.write_manifest(manifest)
+        self._index.switch(manifest)
+        return manifest
+
+    def _manifest(
+        self, images: int, products: int, catalog: str, metadata_keys: Sequence[str], *, hnsw: bool
+    ) -> Manifest:
+        from importlib.metadata import version
+
+        return Manifest(
+            generation=self._record.generation,
+            model=self._record.model,
+            images=images,
+            products=products,
+            catalog=catalog,
+            metadata_keys=tuple(metadata_keys),
+            itemrec_version=version("itemrec"),
+            engine=engine_name(),
+            created=datetime.now(UTC).isoformat(timespec="microseconds"),
+            hnsw=hnsw,
+        )
+
+    def _touch(self, committed: Manifest, catalog: str, metadata_keys: Sequence[str]) -> Manifest:
+        manifest = replace(committed, catalog=catalog, metadata_keys=tuple(metadata_keys))
+        if manifest != committed:
+            with os_errors("commit", self._folder.parent):
+                self._index.write_manifest(manifest)
+        self._finished = True
+        return manifest
+
+    def _optimize(self, images: int) -> None:
+        """Build the graph of a large index, compact a small one, in a child process."""
+        dimension = self._record.model.dimension
+        graph = images * dimension >= self._index.hnsw_from
+        if not graph and (images < VACUUM_FROM or (self._base is None and not self._resumed)):
+            return
+        if graph:
+            self._phase("building the search graph")
+            self._index.notify(f"Building the search graph of {images:,} pictures")
+        occupied = allocated(self._shard_path)
+        require_space(self._folder, occupied + images * 1024 + RESERVE_BYTES, "optimize the index")
+        command = [sys.executable, "-P", optimize_child.__file__, str(self._shard_path), str(dimension)]
+        command += [str(1 if graph else _NEVER_KB), str(os.getpid())]
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            _, errors = child.communicate()
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+        if child.returncode != 0:
+            text = " ".join(errors.decode(errors="replace").split())[-300:]
+            raise StoreError(
+                f"expected the engine to optimize {self._shard_path}, received exit code {child.returncode}: {text}",
+                hint="Run the same command again; it continues here",
+            )
+        with os_errors("clear", self._shard_path):
+            clear_leftovers(self._shard_path)
+
+    def _phase(self, phase: str) -> None:
+        self._me = replace(self._me, phase=phase)
+        self._lock.update(self._me, force=True)
+
+    def discard(self) -> None:
+        """Drop the build; the committed generation stays as it is."""
+        self.close()
+        self._finished = True
+        if self._folder.exists():
+            with os_errors("clear", self._folder):
+                self._index.remove_generation(self._folder)
+
+    def close(self) -> None:
+        """Let go of the shard; what was acknowledged is kept for the next writer."""
+        shard, self._shard = self._shard, None
+        if shard is not None:
+            shard.close()
+
+
+def clear_leftovers(shard_path: Path) -> None:
+    """Remove what an interrupted optimizer leaves behind; the shard must be closed."""
+    temporary = shard_path / "temp_segments"
+    if temporary.is_dir():
+        for entry in temporary.iterdir():
+            if entry.is_dir():
+                remove_tree(entry)
+            else:
+                entry.unlink(missing_ok=True)

@@ -1,0 +1,126 @@
+"""A build as a `WritableStore`: reads go to the committed generation until something is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.index import payload as codec
+from retrieval.index.embedded.store import EmbeddedStore
+from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
+
+if TYPE_CHECKING:
+    from retrieval.index.embedded.build import EmbeddedBuild
+
+READ_AHEAD = 10_000
+"""Records read from the committed generation per opening: about 0.1 s in which queries wait."""
+POINTS_AHEAD = 2_000
+
+T = TypeVar("T")
+
+
+class BuildStore:
+    """A build as a `retrieval.index.protocols.WritableStore`: reads go to the base until something is written."""
+
+    def __init__(self, build: EmbeddedBuild) -> None:
+        self._build = build
+
+    def count(self) -> int:
+        """Number of points."""
+        shard = self._build.opened()
+        return self._build.base_images if shard is None else shard.count()
+
+    def search(
+        self,
+        vector: NDArray[np.float32],
+        *,
+        limit: int,
+        max_distance: float,
+        where: Where | None = None,
+        product_id: str | None = None,
+        exact: bool = False,
+    ) -> list[Neighbor]:
+        """See `retrieval.index.protocols.VectorStore.search`."""
+
+        def ask(store: EmbeddedStore) -> list[Neighbor]:
+            return store.search(
+                vector,
+                limit=limit,
+                max_distance=max_distance,
+                where=where,
+                product_id=product_id,
+                exact=exact,
+            )
+
+        return self._ask(ask, [])
+
+    def nearest_of(
+        self, vector: NDArray[np.float32], product_ids: Sequence[str], *, limit: int, exact: bool = False
+    ) -> list[list[Neighbor]]:
+        """See `retrieval.index.protocols.Searchable.nearest_of`."""
+        return self._ask(lambda store: store.nearest_of(vector, product_ids, limit=limit, exact=exact), [])
+
+    def values(self, key: str, *, limit: int = 20) -> list[tuple[JsonScalar, int]]:
+        """See `retrieval.index.protocols.VectorStore.values`."""
+        return self._ask(lambda store: store.values(key, limit=limit), [])
+
+    def _ask(self, question: Callable[[EmbeddedStore], T], empty: T) -> T:
+        shard = self._build.opened()
+        if shard is not None:
+            return question(shard)
+        with self._build.committed_store() as store:
+            return empty if store is None else question(store)
+
+    def records(self) -> Iterator[IndexedImage]:
+        """Every record, by image id. The committed generation is opened for one long page at a time."""
+        for page in self._pages(lambda store, at: store.page(at, READ_AHEAD)):
+            yield from page
+
+    def points(self, *, batch: int = 1000, after: str | None = None) -> Iterator[list[Point]]:
+        """See `retrieval.index.protocols.VectorStore.points`."""
+        first = codec.next_id(after)
+        for page in self._pages(lambda store, at: store.point_page(at or first, max(batch, POINTS_AHEAD))):
+            for start in range(0, len(page), batch):
+                yield page[start : start + batch]
+
+    def sample(self, count: int) -> list[Point]:
+        """See `retrieval.index.protocols.VectorStore.sample`."""
+        return self._ask(lambda store: store.sample(count), [])
+
+    def _pages(self, read: Callable[[EmbeddedStore, UUID | None], tuple[list[T], UUID | None]]) -> Iterator[list[T]]:
+        nothing: tuple[list[T], UUID | None] = ([], None)
+        offset: UUID | None = None
+        while True:
+
+            def ask(store: EmbeddedStore, at: UUID | None = offset) -> tuple[list[T], UUID | None]:
+                return read(store, at)
+
+            page, offset = self._ask(ask, nothing)
+            if page:
+                yield page
+            if offset is None:
+                return
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """See `retrieval.index.protocols.WritableStore.upsert`."""
+        if points:
+            codec.check_points(points, self._build.dimension)
+            self._build.begin().upsert(points)
+
+    def set_metadata(self, updates: Mapping[str, Metadata]) -> None:
+        """See `retrieval.index.protocols.WritableStore.set_metadata`."""
+        if updates:
+            for image_id, metadata in updates.items():
+                codec.check_metadata(metadata, codec.check_id(image_id))
+            self._build.begin().set_metadata(updates)
+
+    def delete(self, image_ids: Sequence[str]) -> None:
+        """See `retrieval.index.protocols.WritableStore.delete`."""
+        if image_ids:
+            for image_id in image_ids:
+                codec.check_id(image_id)
+            self._build.begin().delete(image_ids)

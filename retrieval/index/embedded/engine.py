@@ -1,0 +1,83 @@
+"""What the embedded engine raises, and what it says about itself, in our terms."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from retrieval.errors import DiskFullError, IndexBusyError, IndexDamagedError, ItemrecError, StoreError
+from retrieval.system.stderr import held_back
+
+REBUILD_HINT = "Rebuild the index from its catalog: itemrec index CATALOG --rebuild"
+
+
+def engine_name() -> str:
+    """The engine and its version, for the manifest."""
+    from importlib.metadata import version
+
+    return f"qdrant-edge {version('qdrant-edge-py')}"
+
+
+@contextlib.contextmanager
+def engine_errors(action: str, path: Path) -> Iterator[None]:
+    """Map everything the engine raises: bare Exception, ValueError, TypeError, and a BaseException.
+
+    What a panic also prints to stderr, with a stack where RUST_BACKTRACE is set, is kept off it. Not to be
+    entered within itself.
+    """
+    try:
+        with held_back(drop_on_error=True):
+            yield
+    except ItemrecError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise _translate(error, action, path) from error
+
+
+def _translate(error: BaseException, action: str, path: Path) -> StoreError:
+    text = " ".join(str(error).split())
+    if "WouldBlock" in text:
+        return IndexBusyError(
+            f"expected to {action} {path}, received: another process has it open",
+            hint="Try again when it is done; one process at a time can use an embedded index",
+        )
+    if "No space left" in text or "os error 28" in text or "StorageFull" in text:
+        return DiskFullError(
+            f"expected to {action} {path}, received: no space left on the disk",
+            hint="Free some space and run the same command again; what was acknowledged is kept",
+        )
+    if any(sign in text for sign in ("Permission denied", "Read-only file system", "PermissionDenied")):
+        return StoreError(
+            f"expected to {action} {path}, received: {text:.200}",
+            hint="The engine needs to write to an index to open it; copy it to a place that you may write",
+        )
+    if action == "open" or type(error).__name__ == "PanicException":
+        return IndexDamagedError(
+            f"expected to {action} {path}, received from the engine: {text:.300}", hint=REBUILD_HINT
+        )
+    return StoreError(
+        f"expected to {action} {path}, received from the engine: {text:.300}",
+        hint="itemrec doctor examines the index",
+    )
+
+
+def check_config(path: Path, dimension: int) -> None:
+    """The engine's own configuration must agree with our manifest before the engine is trusted with it."""
+    try:
+        config = json.loads((path / "edge_config.json").read_bytes())["vectors"][""]
+        found = (config["size"], config["distance"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IndexDamagedError(
+            f"expected the configuration of a shard in {path}, received {type(error).__name__}: {error}",
+            hint=REBUILD_HINT,
+        ) from error
+    if found != (dimension, "Euclid"):
+        raise IndexDamagedError(
+            f"expected vectors of dimension {dimension} and Euclid distance in {path}, "
+            f"received {found[0]} and {found[1]}",
+            hint=REBUILD_HINT,
+        )

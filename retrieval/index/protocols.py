@@ -1,0 +1,400 @@
+"""What every index offers, whatever engine keeps it.
+
+An `Index` is a place (a directory or a server) with at most one *committed generation*
+that queries read, and at most one generation being *built* beside it. A build becomes
+the committed generation in one atomic switch, so that a query sees the state before or
+after an index run and never a mixture. A build that was interrupted is found again and
+continued. Generations that were live before are kept to go back to: the last one, and the
+last one of another model. A `VectorStore` is one open generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import IndexDamagedError, ModelMismatchError, UsageError
+from retrieval.index.sharding import Shard
+from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
+
+MANIFEST_SCHEMA = "itemrec.generation/1"
+DISTANCE_NAME = "squared_l2"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which model made the vectors: its fingerprint decides, the rest helps people find it again."""
+
+    fingerprint: str
+    dimension: int
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a committed generation holds, written at its commit and checked when it is opened.
+
+    Attributes:
+        generation: counts up from 1 with every commit.
+        model: the model that made the vectors.
+        images: number of points.
+        products: number of distinct products.
+        catalog: the catalog's root at the last index run; pictures are shown from there.
+        metadata_keys: the columns that ``--where`` may name.
+        itemrec_version: the release that wrote it.
+        engine: the engine and its version.
+        created: when it was committed, ISO 8601 in UTC.
+        hnsw: whether an HNSW graph serves searches (exact scan otherwise).
+    """
+
+    generation: int
+    model: ModelIdentity
+    images: int
+    products: int
+    catalog: str
+    metadata_keys: tuple[str, ...]
+    itemrec_version: str
+    engine: str
+    created: str
+    hnsw: bool = False
+    distance: str = DISTANCE_NAME
+    schema: str = field(default=MANIFEST_SCHEMA)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
+        return asdict(self) | {"metadata_keys": list(self.metadata_keys)}
+
+    def require(self, model: ModelIdentity, location: str) -> None:
+        """Refuse a model that did not build this generation.
+
+        Args:
+            model: the one in use.
+            location: where the index is, for the command that rebuilds it.
+
+        Raises:
+            ModelMismatchError: names both models and the command that rebuilds.
+        """
+        if self.model.fingerprint != model.fingerprint:
+            # Only for the message: what it needs would cost every query its import.
+            from retrieval.index.commands import index_command
+
+            raise ModelMismatchError(
+                f"expected the model that built this index, {self.model.name} "
+                f"({self.model.fingerprint[:12]}), received {model.name} ({model.fingerprint[:12]})",
+                hint=f"Use --model {self.model.path}, or rebuild with the other one: "
+                + index_command(self.catalog, location, model=model.path),
+            )
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Manifest:
+        """Read what `to_json` wrote.
+
+        Raises:
+            IndexDamagedError: a field is missing or the schema is not this one.
+        """
+        if data.get("schema") != MANIFEST_SCHEMA:
+            raise IndexDamagedError(
+                f"expected an index manifest of schema {MANIFEST_SCHEMA}, received {data.get('schema')!r}",
+                hint="Rebuild the index from its catalog: itemrec index CATALOG --rebuild",
+            )
+        try:
+            values = dict(data)
+            values["model"] = ModelIdentity(**values["model"])
+            values["metadata_keys"] = tuple(values["metadata_keys"])
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise IndexDamagedError(
+                f"expected a complete index manifest, received one that cannot be read: {error}",
+                hint="Rebuild the index from its catalog: itemrec index CATALOG --rebuild",
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One generation of an index, as `itemrec generations` lists it.
+
+    Attributes:
+        number: counts up; the live one need not be the largest after a rollback.
+        state: ``live`` answers queries, ``kept`` can be rolled back to, ``building`` is not complete.
+        model: the model that makes its vectors.
+        images: number of points; None while it is built.
+        products: number of distinct products; None while it is built.
+        created: when it was committed, ISO 8601 in UTC; None while it is built.
+        size: bytes that it occupies; None where the engine does not say.
+    """
+
+    number: int
+    state: Literal["live", "kept", "building"]
+    model: ModelIdentity
+    images: int | None
+    products: int | None
+    created: str | None
+    size: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``generations`` in ``itemrec.generations/1``."""
+        return {
+            "generation": self.number,
+            "state": self.state,
+            "model": self.model.name,
+            "fingerprint": self.model.fingerprint,
+            "images": self.images,
+            "products": self.products,
+            "created": self.created,
+            "bytes": self.size,
+        }
+
+
+def worth_keeping(live: Manifest, replaced: int | None, others: Iterable[Manifest]) -> set[int]:
+    """Numbers of the generations to keep beside a new live one: what it replaced, and the last of another model.
+
+    An index that is updated every night would otherwise lose the way back to the model before.
+    """
+    kept = {m.generation: m for m in others if m.generation != live.generation}
+    another = [m for m in kept.values() if m.model.fingerprint != live.model.fingerprint]
+    last = max(another, key=lambda m: m.created, default=None)
+    return {n for n in (replaced, last and last.generation) if n in kept}
+
+
+def choose_kept(live: int | None, whole: Mapping[int, Manifest], number: int | None) -> Manifest:
+    """The generation to go back to.
+
+    Args:
+        live: the live one; None where none is, although some are complete.
+        whole: every complete generation by number, the live one included.
+        number: the one that was asked for; None for the newest before the live one.
+
+    Raises:
+        UsageError: there is none of that number, or none before the live one.
+    """
+    others = sorted(n for n in whole if n != live)
+    listed = ", ".join(map(str, others)) or "none"
+    if number is None:
+        older = [n for n in others if live is None or n < live]
+        if not older:
+            raise UsageError(
+                f"expected a kept generation before the live one, {live}, received none",
+                hint=f"Kept generations: {listed}" + ("; choose one with --to N" if others else ""),
+            )
+        number = older[-1]
+    if number not in whole:
+        raise UsageError(
+            f"expected a generation that is kept, received {number}",
+            hint=f"The live one is {live or 'none'}; kept generations: {listed}",
+        )
+    return whole[number]
+
+
+Check = Callable[["VectorStore", Manifest], None]
+"""Looks at a complete generation before it goes live; raises to keep the old one."""
+
+
+class Searchable(Protocol):
+    """Anything that finds the nearest points of a vector."""
+
+    def search(
+        self,
+        vector: NDArray[np.float32],
+        *,
+        limit: int,
+        max_distance: float,
+        where: Where | None = None,
+        product_id: str | None = None,
+        exact: bool = False,
+    ) -> list[Neighbor]:
+        """The nearest points with ``distance <= max_distance``, nearest first, at most ``limit``.
+
+        Args:
+            vector: unit vector, shape (d,).
+            limit: how many at most.
+            max_distance: squared L2, in [0, 4]; inclusive.
+            where: keep only products whose metadata match.
+            product_id: keep only this product's pictures.
+            exact: scan every vector even where an HNSW graph exists.
+        """
+        ...
+
+    def nearest_of(
+        self, vector: NDArray[np.float32], product_ids: Sequence[str], *, limit: int, exact: bool = False
+    ) -> list[list[Neighbor]]:
+        """For each product its own nearest points, whatever their distance; in one round trip where there is one."""
+        ...
+
+
+class VectorStore(Searchable, Protocol):
+    """One open generation: unit vectors with their records."""
+
+    def count(self) -> int:
+        """Number of points."""
+        ...
+
+    def records(self) -> Iterator[IndexedImage]:
+        """Every record, in a stable order, without vectors; memory stays flat."""
+        ...
+
+    def points(self, *, batch: int = 1000, after: str | None = None) -> Iterator[list[Point]]:
+        """Every point with its vector, by image id, in batches; memory stays flat.
+
+        Args:
+            batch: points at a time.
+            after: only those whose image id is greater.
+        """
+        ...
+
+    def sample(self, count: int) -> list[Point]:
+        """At most ``count`` points with their vectors, spread evenly over all; the same ones every time."""
+        ...
+
+    def values(self, key: str, *, limit: int = 20) -> list[tuple[JsonScalar, int]]:
+        """The commonest values of a metadata column with the number of pictures that carry each."""
+        ...
+
+
+class WritableStore(VectorStore, Protocol):
+    """A generation being built. Every write is durable when the call returns."""
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write points, replacing those of the same id. Validated whole before anything is written."""
+        ...
+
+    def set_metadata(self, updates: Mapping[str, Metadata]) -> None:
+        """Replace the product metadata of points, by image id; vectors stay."""
+        ...
+
+    def delete(self, image_ids: Sequence[str]) -> None:
+        """Remove points; ids that are not there are no error."""
+        ...
+
+
+class Build(Protocol):
+    """A generation being built, seeded from the committed one (or empty for a rebuild)."""
+
+    @property
+    def store(self) -> WritableStore:
+        """The generation, open for writing."""
+        ...
+
+    @property
+    def resumed(self) -> bool:
+        """True when an interrupted build was found and is continued."""
+        ...
+
+    @property
+    def changed(self) -> bool:
+        """True when something was written, now or before an interruption; a commit without changes is free."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """After a commit: how many other workers the switch waits for."""
+        ...
+
+    def report(self, done: int, total: int) -> None:
+        """Record progress for whoever asks what holds the index."""
+        ...
+
+    def commit(self, *, catalog: str, metadata_keys: Sequence[str], check: Check | None = None) -> Manifest:
+        """Optimize, check, write the manifest, make it durable and switch to it atomically.
+
+        Args:
+            catalog: where the pictures are shown from.
+            metadata_keys: the columns that ``--where`` may name.
+            check: looks at the complete generation before the switch. If it raises, the committed
+                generation stays live and the build can be continued. Not called without changes.
+        """
+        ...
+
+    def discard(self) -> None:
+        """Drop the build; the committed generation stays as it is."""
+        ...
+
+
+class Index(Protocol):
+    """A place that holds an index.
+
+    Attributes:
+        staged: True when an index run of the same model is seen at its commit only; False when its pictures
+            are findable as they are written. A rebuild is seen at its commit only, everywhere.
+    """
+
+    staged: bool
+
+    @property
+    def location(self) -> str:
+        """The path or URL as given."""
+        ...
+
+    def nodes(self) -> int:
+        """How many machines it is spread over."""
+        ...
+
+    def manifest(self) -> Manifest | None:
+        """The committed generation's manifest, without opening the engine; None if there is none."""
+        ...
+
+    def reader(self, pinned: Manifest | None = None) -> AbstractContextManager[tuple[VectorStore, Manifest]]:
+        """The committed generation, open for searching. Hold it briefly.
+
+        Args:
+            pinned: prefer this generation for as long as it is kept, so that vectors made by its model
+                find their neighbors also when another model went live meanwhile.
+
+        Raises:
+            IndexNotFoundError: nothing was committed here yet (says so if a build is under way).
+            IndexBusyError: another process held it for longer than the patience of a query.
+            IndexDamagedError: what is on disk is not what the manifest says.
+        """
+        ...
+
+    def writer(
+        self, model: ModelIdentity, *, rebuild: bool = False, shard: Shard | None = None
+    ) -> AbstractContextManager[Build]:
+        """Start or continue a build. Leaving the context without `Build.commit` keeps it for resuming.
+
+        Args:
+            model: makes the vectors.
+            rebuild: begin with an empty generation.
+            shard: this is one of several workers at the same build, each with a part of the pictures; whoever
+                commits last makes it live. On a server only.
+
+        Raises:
+            UsageError: ``shard`` was given for a directory, which one process at a time can write to.
+            IndexBusyError: another process is writing; names it.
+            ModelMismatchError: the index was built by another model and ``rebuild`` is false.
+            DiskFullError: there is not enough room.
+        """
+        ...
+
+    def generations(self) -> list[Generation]:
+        """All generations, oldest number first."""
+        ...
+
+    def rollback(self, generation: int | None = None) -> Manifest:
+        """Make a kept generation the live one again, in one atomic switch; what was live is kept.
+
+        Args:
+            generation: its number; None for the newest before the live one.
+
+        Raises:
+            UsageError: there is no such generation.
+            IndexDamagedError: it is not what was committed.
+            IndexBusyError: somebody is writing.
+        """
+        ...
+
+    def collect(self, *, keep: int = 0) -> list[Generation]:
+        """Remove kept generations, all but the newest ``keep``, and unfinished builds.
+
+        Returns:
+            What was removed.
+
+        Raises:
+            IndexBusyError: somebody is writing.
+        """
+        ...

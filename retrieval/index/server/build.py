@@ -1,0 +1,176 @@
+"""`ServerBuild`: an index run on a server.
+
+The model stays the same: pictures are written into the live collection, findable at once. An interrupted run
+leaves what it wrote, and the next one completes it. Copying a collection for every run, as the embedded index
+does, would cost a marketplace hours.
+
+A rebuild, or the first build, goes into a collection of its own, which becomes the live one by moving the alias.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from retrieval.errors import ServerError, StoreError
+from retrieval.index.protocols import Check, Manifest, ModelIdentity
+from retrieval.index.server.collections import INDEXING_KB, shard_key, shards_out
+from retrieval.index.server.store import ServerStore
+from retrieval.index.sharding import Shard
+
+if TYPE_CHECKING:
+    from retrieval.index.server.index import ServerIndex
+
+_POLL_SECONDS = 0.2
+_LONGEST_POLL = 5.0
+
+
+class ServerBuild:
+    """See `retrieval.index.protocols.Build`.
+
+    Attributes:
+        waiting: after a commit, how many other workers the switch waits for.
+    """
+
+    def __init__(
+        self,
+        index: ServerIndex,
+        model: ModelIdentity,
+        *,
+        generation: int,
+        live: Manifest | None,
+        in_place: bool,
+        resumed: bool,
+        shard: Shard | None,
+        report: Callable[..., None],
+    ) -> None:
+        self._index = index
+        self._model = model
+        self._generation = generation
+        self._live = live
+        self._in_place = in_place
+        self._resumed = resumed
+        self._report = report
+        self._shard = shard
+        self._finished = False
+        self.waiting = 0
+        images = live.images if live is not None and in_place else 0
+        self._store = ServerStore(index.link, index.collection(generation), model.dimension, images=images)
+        if shard is not None and not in_place:
+            self._mark("working")
+
+    def _mark(self, state: str) -> None:
+        """Say how far this worker's part of a build is: whoever finishes last makes it live."""
+        if self._shard is not None:
+            link, metadata = self._index.link, {shard_key(self._shard): state}
+            link.write("note what is done", link.client.update_collection, self._store.collection, metadata=metadata)
+
+    @property
+    def store(self) -> ServerStore:
+        """The collection, open for writing."""
+        return self._store
+
+    @property
+    def resumed(self) -> bool:
+        """True when an interrupted rebuild was found and is continued."""
+        return self._resumed
+
+    @property
+    def changed(self) -> bool:
+        """True when something was written, now or before an interruption."""
+        return self._resumed or self._store.changed
+
+    def report(self, done: int, total: int) -> None:
+        """Record progress for whoever asks what holds the index."""
+        self._report(done=done, total=total, phase="indexing")
+
+    def commit(self, *, catalog: str, metadata_keys: Sequence[str], check: Check | None = None) -> Manifest:
+        """See `retrieval.index.protocols.Build.commit`.
+
+        Raises:
+            StoreError: the server failed, or what it holds is not what was written; the live generation stays.
+        """
+        if self._finished:
+            raise StoreError("expected a build that is under way, received one that was committed or discarded")
+        keys = tuple(metadata_keys)
+        if self._in_place and self._live is not None:
+            return self._commit_in_place(self._live, catalog, keys, check)
+        if self._shard is not None:
+            self._mark("done")
+            self.waiting = shards_out(self._index.link, self._store.collection, self._shard)
+            if self.waiting:
+                self._finished = True
+                return self._manifest(self._store.count(), catalog, keys, False)
+        self._report(phase="building the search graph")
+        graph = self._finish_loading()
+        manifest = self._manifest(self._store.count(), catalog, keys, graph)
+        if check is not None:
+            self._report(phase="checking")
+            check(self._store, manifest)
+        self._index.describe_as(manifest)
+        self._index.switch(manifest)
+        self._finished = True
+        return manifest
+
+    def _commit_in_place(self, live: Manifest, catalog: str, keys: tuple[str, ...], check: Check | None) -> Manifest:
+        images = self._store.count()
+        if not self.changed and images == live.images:
+            manifest = replace(live, catalog=catalog, metadata_keys=keys)
+        else:
+            products = self._store.products()
+            manifest = replace(live, images=images, products=products, catalog=catalog, metadata_keys=keys)
+            if check is not None:
+                check(self._store, manifest)
+        if manifest != live:
+            self._index.describe_as(manifest)
+        self._finished = True
+        return manifest
+
+    def _manifest(self, images: int, catalog: str, keys: tuple[str, ...], graph: bool) -> Manifest:
+        from importlib.metadata import version
+
+        return Manifest(
+            generation=self._generation,
+            model=self._model,
+            images=images,
+            products=self._store.products(),
+            catalog=catalog,
+            metadata_keys=keys,
+            itemrec_version=version("itemrec"),
+            engine=self._index.engine,
+            created=datetime.now(UTC).isoformat(timespec="microseconds"),
+            hnsw=graph,
+        )
+
+    def _finish_loading(self) -> bool:
+        """Have the graph built if loading left it out, and wait for it; True if there is one."""
+        from qdrant_client import models
+
+        link, name = self._index.link, self._store.collection
+        settled = models.OptimizersConfigDiff(indexing_threshold=INDEXING_KB)
+        link.write("have the graph built", link.client.update_collection, name, optimizers_config=settled)
+        pause, told = _POLL_SECONDS, False
+        while True:
+            info = link.read("wait for the graph", link.client.get_collection, name)
+            trouble = getattr(info.optimizer_status, "error", None)
+            if trouble or info.status == models.CollectionStatus.RED:
+                raise ServerError(
+                    f"expected the server to build the search graph of {name}, received: {trouble or 'status red'}",
+                    hint="See the server's log, then run the same command again; it continues here",
+                )
+            if info.status == models.CollectionStatus.GREEN:
+                return int(info.indexed_vectors_count or 0) > 0
+            if not told:
+                self._index.notify(f"The server builds the search graph of {name}")
+                told = True
+            time.sleep(pause)
+            pause = min(_LONGEST_POLL, 1.5 * pause)
+
+    def discard(self) -> None:
+        """Drop a rebuild; what was written in place stays."""
+        self._finished = True
+        if not self._in_place and self._shard is None:
+            self._index.drop(self._generation)

@@ -1,0 +1,339 @@
+"""`ServerStore`: one collection of a Qdrant server as a `retrieval.index.protocols.WritableStore`.
+
+Distances come from the server's Euclid metric and payloads from the same codec as in the embedded
+index, so that both answer alike. Every write waits until it is applied on the replicas that the collection's
+write consistency asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.distance import MAX_DISTANCE, from_euclid, is_unit, to_euclid_bound
+from retrieval.errors import IndexDamagedError
+from retrieval.index import payload as codec
+from retrieval.index.embedded.store import HNSW_EF, HNSW_EF_WIDE, WIDE_FROM
+from retrieval.index.server.link import Link
+from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
+
+if TYPE_CHECKING:
+    from qdrant_client import models
+
+CHUNK = 256
+"""Points in one request."""
+CHUNK_BYTES = 8 * 2**20
+"""Bytes in one request at most; the server refuses bodies from 32 MiB on."""
+PAGE = 1000
+MOST_NEIGHBORS = 1_000_000
+MOST_VALUES = 10_000_000
+"""Distinct products that a facet may return."""
+OVERSAMPLING = 2.0
+"""Quantized vectors are first ranked by their bytes; twice as many as wanted are ranked again by their floats."""
+_REBUILD_HINT = "Rebuild the index from its catalog: itemrec index CATALOG --rebuild"
+
+
+class ServerStore:
+    """One collection, to read and write."""
+
+    def __init__(self, link: Link, collection: str, dimension: int, *, images: int = 0) -> None:
+        """Name a collection; nothing is asked.
+
+        Args:
+            link: the server.
+            collection: its name, not an alias: another generation may go live meanwhile.
+            dimension: length d of its vectors.
+            images: about how many points it holds, which decides how wide the graph is searched.
+        """
+        self._link = link
+        self.collection = collection
+        self._dimension = dimension
+        self._width = HNSW_EF if images < WIDE_FROM else HNSW_EF_WIDE
+        self.changed = False
+
+    def count(self) -> int:
+        """Number of points."""
+        return int(self._link.read("count", self._link.data.count, self.collection, exact=True).count)
+
+    def products(self) -> int:
+        """Number of distinct products."""
+        return len(self._facet(codec.PRODUCT, MOST_VALUES))
+
+    def search(
+        self,
+        vector: NDArray[np.float32],
+        *,
+        limit: int,
+        max_distance: float,
+        where: Where | None = None,
+        product_id: str | None = None,
+        exact: bool = False,
+    ) -> list[Neighbor]:
+        """See `retrieval.index.protocols.VectorStore.search`. Equal distances are ordered by image id.
+
+        Raises:
+            StoreError: the vector is not a unit vector of this index's dimension, or the server failed.
+        """
+        codec.check_vector(vector, self._dimension)
+        if limit <= 0 or not max_distance >= 0.0:
+            return []
+        response = self._link.read(
+            "search",
+            self._link.data.query_points,
+            self.collection,
+            query=vector.tolist(),
+            limit=min(limit, MOST_NEIGHBORS),
+            query_filter=_filter(where, product_id),
+            search_params=self._params(limit, exact),
+            score_threshold=to_euclid_bound(min(max_distance, MAX_DISTANCE)),
+            with_payload=True,
+            with_vectors=False,
+        )
+        return _neighbors(response.points, max_distance)
+
+    def nearest_of(
+        self, vector: NDArray[np.float32], product_ids: Sequence[str], *, limit: int, exact: bool = False
+    ) -> list[list[Neighbor]]:
+        """See `retrieval.index.protocols.Searchable.nearest_of`; one request whatever the number of products."""
+        from qdrant_client import models
+
+        codec.check_vector(vector, self._dimension)
+        if not product_ids:
+            return []
+        query = vector.tolist()
+        requests = [
+            models.QueryRequest(
+                query=query,
+                limit=limit,
+                filter=_filter(None, product_id),
+                params=self._params(limit, exact),
+                with_payload=True,
+            )
+            for product_id in product_ids
+        ]
+        responses = self._link.read("search", self._link.data.query_batch_points, self.collection, requests=requests)
+        return [_neighbors(response.points, MAX_DISTANCE) for response in responses]
+
+    def _params(self, limit: int, exact: bool) -> models.SearchParams:
+        from qdrant_client import models
+
+        return models.SearchParams(
+            hnsw_ef=max(self._width, min(limit, 4 * HNSW_EF)),
+            exact=exact,
+            quantization=models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+        )
+
+    def records(self) -> Iterator[IndexedImage]:
+        """Every record, by image id; one page in memory at a time."""
+        for page in self._pages(PAGE, vectors=False):
+            for found in page:
+                yield codec.decode(str(found.id), found.payload)
+
+    def points(self, *, batch: int = 1000, after: str | None = None) -> Iterator[list[Point]]:
+        """See `retrieval.index.protocols.VectorStore.points`."""
+        for page in self._pages(batch, vectors=True, after=after):
+            yield [self._point(found) for found in page]
+
+    def _pages(self, size: int, *, vectors: bool, after: str | None = None) -> Iterator[list[Any]]:
+        start = codec.next_id(after)
+        offset: Any = None if start is None else str(start)
+        while True:
+            found, offset = self._scroll(offset, size, vectors=vectors)
+            if found:
+                yield found
+            if offset is None:
+                return
+
+    def _scroll(self, offset: Any, size: int, *, vectors: bool) -> tuple[list[Any], Any]:
+        return self._link.read(
+            "read",
+            self._link.data.scroll,
+            self.collection,
+            limit=size,
+            offset=offset,
+            with_payload=True,
+            with_vectors=vectors,
+        )
+
+    def _point(self, found: Any) -> Point:
+        stored = found.vector if isinstance(found.vector, list) else []
+        vector = np.asarray(stored, dtype=np.float32)
+        if vector.shape != (self._dimension,) or not is_unit(vector):
+            raise IndexDamagedError(
+                f"expected a unit vector of dimension {self._dimension} at point {found.id}, received another",
+                hint=_REBUILD_HINT,
+            )
+        return Point(codec.decode(str(found.id), found.payload), vector)
+
+    def sample(self, count: int) -> list[Point]:
+        """See `retrieval.index.protocols.VectorStore.sample`."""
+        found: dict[str, Point] = {}
+        for start in codec.id_steps(count):
+            page, _ = self._scroll(str(start), 1, vectors=True)
+            found.update((p.record.image_id, p) for p in map(self._point, page))
+        return list(found.values())
+
+    def values(self, key: str, *, limit: int = 20) -> list[tuple[JsonScalar, int]]:
+        """The commonest values of a column with their counts, commonest first, then by value."""
+        found: list[tuple[JsonScalar, int]] = []
+        head = codec.tag_head(key)
+        for text, count in self._facet(codec.TAGS, MOST_VALUES).items():
+            if text.startswith(head):
+                read = codec.read_tag(text)
+                if read is None:
+                    found += self._long_value(key, text, count)
+                elif read[0] == key:
+                    found.append((read[1], count))
+        found.sort(key=lambda pair: (-pair[1], str(pair[0])))
+        return found[:limit]
+
+    def _long_value(self, key: str, text: str, count: int) -> list[tuple[JsonScalar, int]]:
+        """The value behind a hashed keyword, from one of its pictures."""
+        found, _ = self._link.read(
+            "read",
+            self._link.data.scroll,
+            self.collection,
+            limit=1,
+            scroll_filter=_matching(codec.TAGS, [text]),
+            with_payload=True,
+        )
+        metadata = codec.decode(str(found[0].id), found[0].payload).metadata if found else {}
+        return [(metadata[key], count)] if key in metadata and codec.tag(key, metadata[key]) == text else []
+
+    def _facet(self, field: str, limit: int) -> dict[str, int]:
+        response = self._link.read(
+            "count values", self._link.data.facet, self.collection, key=field, limit=limit, exact=True
+        )
+        return {str(hit.value): int(hit.count) for hit in response.hits if hit.count > 0}
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write points, replacing those of the same id; of two with one id the last counts.
+
+        Raises:
+            StoreError: a point is not valid, and nothing was written; or the server failed for longer than
+                the patience of a write, and the same call again completes it.
+        """
+        from qdrant_client import models
+
+        latest = list({p.record.image_id: p for p in points}.values())
+        if not latest:
+            return
+        vectors = codec.check_points(latest, self._dimension)
+        payloads = [codec.encode(p.record) for p in latest]
+
+        def send(start: int, end: int) -> None:
+            batch = models.Batch(
+                ids=[p.record.image_id for p in latest[start:end]],
+                vectors=vectors[start:end].tolist(),
+                payloads=payloads[start:end],
+            )
+            self._link.data.upsert(self.collection, batch, wait=True)
+
+        self._write("write pictures", [partial(send, *span) for span in self._spans(payloads)])
+
+    def _spans(self, payloads: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, int]]:
+        """Runs of points that fit into one request: a float takes at most 13 bytes of JSON."""
+        start, size = 0, 0
+        for i, payload in enumerate(payloads):
+            bytes_ = codec.size(payload) + 13 * self._dimension + 200
+            if i > start and (i - start >= CHUNK or size + bytes_ > CHUNK_BYTES):
+                yield start, i
+                start, size = i, 0
+            size += bytes_
+        yield start, len(payloads)
+
+    def set_metadata(self, updates: Mapping[str, Metadata]) -> None:
+        """Replace the metadata of points, by image id; ids that are not there are no error.
+
+        Raises:
+            StoreError: metadata or an id is not valid, and nothing was written; or the server failed.
+        """
+        from qdrant_client import models
+
+        for image_id, metadata in updates.items():
+            codec.check_metadata(metadata, codec.check_id(image_id))
+        if not updates:
+            return
+        known = self._existing(list(updates))
+        grouped: dict[str, tuple[dict[str, Any], list[Any]]] = {}
+        for image_id, metadata in updates.items():
+            if image_id in known:
+                fields = codec.encode_metadata(metadata)
+                grouped.setdefault(fields[codec.META], (fields, []))[1].append(image_id)
+        operations = [
+            models.SetPayloadOperation(set_payload=models.SetPayload(payload=fields, points=ids))
+            for fields, ids in grouped.values()
+        ]
+
+        def send(start: int) -> None:
+            self._link.data.batch_update_points(self.collection, operations[start : start + CHUNK], wait=True)
+
+        self._write("update metadata", [partial(send, start) for start in range(0, len(operations), CHUNK)])
+
+    def _existing(self, image_ids: list[Any]) -> set[str]:
+        found: set[str] = set()
+        for start in range(0, len(image_ids), PAGE):
+            page = self._link.read(
+                "read",
+                self._link.data.retrieve,
+                self.collection,
+                ids=image_ids[start : start + PAGE],
+                with_payload=False,
+                with_vectors=False,
+            )
+            found.update(str(r.id) for r in page)
+        return found
+
+    def delete(self, image_ids: Sequence[str]) -> None:
+        """Remove points; ids that are not there are no error.
+
+        Raises:
+            StoreError: an id is not a UUID, and nothing was removed; or the server failed.
+        """
+        from qdrant_client import models
+
+        ids: list[Any] = [codec.check_id(image_id) for image_id in image_ids]
+
+        def send(start: int) -> None:
+            selector = models.PointIdsList(points=ids[start : start + PAGE])
+            self._link.data.delete(self.collection, selector, wait=True)
+
+        self._write("remove pictures", [partial(send, start) for start in range(0, len(ids), PAGE)])
+
+    def _write(self, action: str, requests: list[Callable[[], Any]]) -> None:
+        if requests:
+            self.changed = True
+            self._link.write_all(action, requests)
+
+
+def _neighbors(hits: Sequence[Any], max_distance: float) -> list[Neighbor]:
+    neighbors: list[Neighbor] = []
+    for hit in hits:
+        distance = from_euclid(hit.score)
+        if distance <= max_distance:
+            record = codec.decode(str(hit.id), hit.payload)
+            neighbors.append(Neighbor(record.product_id, record.image_id, record.image, distance, record.metadata))
+    neighbors.sort(key=lambda n: (n.distance, n.image_id))
+    return neighbors
+
+
+def _matching(field: str, values: list[str]) -> models.Filter:
+    from qdrant_client import models
+
+    return models.Filter(must=[models.FieldCondition(key=field, match=models.MatchAny(any=values))])
+
+
+def _filter(where: Where | None, product_id: str | None) -> models.Filter | None:
+    from qdrant_client import models
+
+    conditions: list[Any] = [
+        models.FieldCondition(key=codec.TAGS, match=models.MatchAny(any=codec.wanted_tags(key, values)))
+        for key, values in (where or {}).items()
+    ]
+    if product_id is not None:
+        conditions.append(models.FieldCondition(key=codec.PRODUCT, match=models.MatchValue(value=product_id)))
+    return models.Filter(must=conditions) if conditions else None

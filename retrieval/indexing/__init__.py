@@ -1,0 +1,1 @@
+"""A catalog becomes an index: plan what changed, embed it, write it."""

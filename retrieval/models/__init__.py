@@ -1,0 +1,1 @@
+"""Models: bundles on disk, the encoders they hold, and where they come from."""

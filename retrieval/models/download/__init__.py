@@ -1,0 +1,1 @@
+"""Models from http(s) addresses, fetched with care."""

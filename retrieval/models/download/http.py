@@ -1,0 +1,209 @@
+"""An HTTP GET that goes only where it may, one redirect at a time."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+
+from retrieval.errors import DownloadError, UsageError
+from retrieval.models.download import addresses
+
+MAX_REDIRECTS: Final = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where a request may go, and how long it waits.
+
+    Attributes:
+        allow_private: also to private, loopback and link-local addresses.
+        allow_http: also without encryption (always allowed to this machine).
+        connect: seconds for a connection.
+        read: seconds for the next bytes.
+    """
+
+    allow_private: bool = False
+    allow_http: bool = False
+    connect: float = 10.0
+    read: float = 30.0
+
+
+class TransientError(Exception):
+    """Worth another attempt; ``wait`` holds seconds when it is known how long to wait."""
+
+    def __init__(self, message: str, *, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+def parse_url(url: str) -> httpx.URL:
+    """Parse a URL; raises UsageError when it is none, or neither http nor https."""
+    try:
+        parsed = httpx.URL(url)
+        _check_authority(parsed)
+    except (httpx.InvalidURL, ValueError, TypeError) as error:
+        raise UsageError(
+            "expected a URL such as https://host/model.tflite, received something that is none",
+            hint="Check the address.",
+        ) from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise UsageError(
+            f"expected an https URL, received {shown(parsed)}",
+            hint="For a file on this machine: itemrec models import FILE --name NAME",
+        )
+    return parsed
+
+
+def shown(url: httpx.URL) -> str:
+    """A URL for messages: without user, password, query and fragment, which may be secrets."""
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    port = "" if url.port is None else f":{url.port}"
+    return f"{url.scheme}://{host}{port}{url.path}" + ("?…" if url.query else "")
+
+
+def _check_authority(url: httpx.URL) -> None:
+    if url.port is not None and not 1 <= url.port <= 65_535:
+        raise ValueError("no such port")
+    if "%" in url.host:  # httpx escapes what no host name may hold, instead of refusing it
+        raise ValueError("no host name")
+
+
+@contextmanager
+def get(url: httpx.URL, headers: Mapping[str, str], access: Access) -> Iterator[httpx.Response]:
+    """The first answer that is no redirect, its body not yet read.
+
+    Every hop is looked up and judged anew, and the connection goes to the address that was judged;
+    the host's name still stands in the Host header and is what its certificate must prove.
+    Credentials in the URL are sent to their own origin only.
+
+    Raises:
+        DownloadError: a hop is not allowed, or cannot be trusted.
+        TransientError: the connection failed, also later while the body is read.
+        NameNotResolvedError: a host has no address.
+    """
+    first, auth = url, _credentials(url)
+    for _ in range(MAX_REDIRECTS + 1):
+        with _exchange(url, headers, auth, access) as response:
+            if response.status_code not in _REDIRECTS:
+                yield response
+                return
+            target = _redirect(url, response)
+        if (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
+            auth = None
+        url = target.copy_with(userinfo=b"")
+    raise DownloadError(f"expected at most {MAX_REDIRECTS} redirects from {shown(first)}, received more")
+
+
+def _redirect(url: httpx.URL, response: httpx.Response) -> httpx.URL:
+    location = response.headers.get("location", "")
+    try:
+        target = url.join(location)
+        _check_authority(target)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise DownloadError(f"expected a redirect to a URL from {shown(url)}, received a broken one") from error
+    if not location or target.scheme not in ("http", "https") or not target.host:
+        raise DownloadError(f"expected a redirect to an https URL from {shown(url)}, received another one")
+    if url.scheme == "https" and target.scheme == "http":
+        raise DownloadError(
+            f"expected {shown(url)} to stay encrypted, received a redirect to {shown(target)}",
+            hint="Name the final address yourself if you trust it.",
+        )
+    return target
+
+
+@contextmanager
+def _exchange(url: httpx.URL, headers: Mapping[str, str], auth: str | None, access: Access) -> Iterator[httpx.Response]:
+    host = url.raw_host.decode("ascii")
+    proxy = _proxy_for(url)
+    targets = _judged(url, host, access, proxied=proxy is not None)
+    extensions: dict[str, object] = {"timeout": httpx.Timeout(access.read, connect=access.connect).as_dict()}
+    if url.scheme == "https":
+        extensions["sni_hostname"] = host
+    problem: Exception | None = None
+    # A bare transport and no client: a client also reads redirects, cookies and the environment.
+    with _transport(proxy) as transport:
+        for target in targets:
+            request = httpx.Request(
+                "GET",
+                url.copy_with(host=target, userinfo=b"", fragment=None),
+                headers={**headers, "Host": url.netloc.decode("ascii")},
+                extensions=extensions,
+            )
+            if auth is not None:
+                request.headers["Authorization"] = auth
+            try:
+                response = transport.handle_request(request)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                problem = error
+                continue
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise _foreign(url, error) from error
+            try:
+                yield response
+            except (httpx.HTTPError, httpx.StreamError) as error:
+                raise _foreign(url, error) from error
+            finally:
+                response.close()
+            return
+    raise _foreign(url, problem) from problem
+
+
+def _judged(url: httpx.URL, host: str, access: Access, *, proxied: bool) -> list[str]:
+    port = url.port or (443 if url.scheme == "https" else 80)
+    if not proxied or addresses.is_literal(host):
+        targets = addresses.checked_addresses(host, port, allow_private=access.allow_private)
+    else:
+        targets = [host]  # the proxy resolves the name, and judges what it may reach
+    if url.scheme == "http" and not access.allow_http and not all(map(addresses.is_loopback, targets)):
+        raise DownloadError(
+            f"expected an encrypted connection, received {shown(url)}",
+            hint="Use https, or say --allow-http: the hash still decides what is accepted.",
+        )
+    return targets
+
+
+def _transport(proxy: str | None) -> httpx.HTTPTransport:
+    try:
+        return httpx.HTTPTransport(proxy=proxy)
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+        raise DownloadError(
+            f"expected usable proxy and certificate settings in the environment, received: {type(error).__name__}",
+            hint="Check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
+        ) from error
+
+
+def _foreign(url: httpx.URL, error: Exception | None) -> Exception:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return DownloadError(
+                f"expected a certificate for {url.host} that can be trusted, received: {cause.verify_message}",
+                hint="Check the address; SSL_CERT_FILE names further authorities to trust.",
+            )
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx.TransportError):
+        # The text of these errors is about sockets and protocol, never about the URL.
+        return TransientError(str(error) or type(error).__name__)
+    return DownloadError(f"expected an answer from {shown(url)}, received: {type(error).__name__}")
+
+
+def _credentials(url: httpx.URL) -> str | None:
+    if not (url.username or url.password):
+        return None
+    return "Basic " + base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
+
+
+def _proxy_for(url: httpx.URL) -> str | None:
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(url.host):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"

@@ -1,0 +1,250 @@
+"""Photo -> Recognition: embed, find the neighbors within the threshold, let them vote."""
+
+from __future__ import annotations
+
+import time
+from bisect import insort
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.distance import MAX_DISTANCE
+from retrieval.errors import ImageError, UsageError
+from retrieval.images import pictures
+from retrieval.index.protocols import Manifest, Searchable
+from retrieval.models.bundle import Bundle
+from retrieval.models.encoder import Encoder, load_encoder
+from retrieval.recognition import votes
+from retrieval.system.threads import default_threads, per_thread
+from retrieval.types import JsonScalar, Match, Neighbor, Recognition, Where
+
+if TYPE_CHECKING:
+    from retrieval.calibration.confidence import Confidence
+
+FIRST_LIMIT = 64
+WIDEN = 4
+LAST_LIMIT = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedPhoto:
+    """A photo after the network: its unit vector, shape (d,), and what it took, in ms."""
+
+    source: str
+    vector: NDArray[np.float32]
+    decode_ms: float
+    embed_ms: float
+
+
+def embed_photo(data: bytes, source: str, encoder: Encoder) -> EmbeddedPhoto:
+    """Decode and embed one photo.
+
+    Raises:
+        ImageError: the bytes are not a picture we accept.
+        EncoderError: the network failed on it.
+    """
+    start = time.perf_counter()
+    pixels = pictures.prepare(data, encoder.preprocessing)
+    decoded = time.perf_counter()
+    vector = encoder.encode(pixels[np.newaxis])[0]
+    done = time.perf_counter()
+    return EmbeddedPhoto(source, vector, (decoded - start) * 1e3, (done - decoded) * 1e3)
+
+
+def find(
+    store: Searchable,
+    vector: NDArray[np.float32],
+    *,
+    threshold: float,
+    products: int,
+    where: Where | None = None,
+    exact: bool = False,
+) -> list[Match]:
+    """The best products within the threshold, each scored by its own pictures whatever else is near.
+
+    Many pictures of one product must not crowd out the others, so the list of neighbors widens
+    until the ranking cannot change any more: a product whose further pictures lie outside the
+    list has its own nearest ones fetched, in the order of the best score it could have, until
+    ``products`` complete scores beat whatever any other product, seen or unseen, could reach.
+    Only past `LAST_LIMIT` neighbors is the search ended with what it has.
+
+    Args:
+        store: the gallery.
+        vector: unit vector of the photo, shape (d,).
+        threshold: squared L2; inclusive.
+        products: how many products to rank.
+        where: keep only products whose metadata match.
+        exact: scan every vector even where an HNSW graph exists.
+
+    Returns:
+        At most ``products`` matches, best first.
+    """
+    complete: dict[str, list[Neighbor]] = {}
+    fetched: dict[str, list[Neighbor]] = {}
+    scores: list[float] = []
+    limit = FIRST_LIMIT
+    while True:
+        neighbors = store.search(vector, limit=limit, max_distance=threshold, where=where, exact=exact)
+        cut = len(neighbors) == limit
+        seen: dict[str, list[Neighbor]] = {}
+        for neighbor in neighbors:
+            seen.setdefault(neighbor.product_id, []).append(neighbor)
+        # With fewer of its pictures seen, a product's mean can only fall: this ranking is optimistic.
+        hopes = [hope for hope in votes.rank(neighbors, threshold=threshold) if hope.product_id not in complete]
+        for place, hope in enumerate(hopes):
+            if len(scores) >= products and scores[-products] > hope.score:
+                break
+            if len(seen[hope.product_id]) < votes.EVIDENCE and hope.product_id not in fetched:
+                # Of those that come next most will be wanted, too: on a server one request for all.
+                wanted = [h.product_id for h in hopes[place : place + products]]
+                wanted = [p for p in wanted if len(seen[p]) < votes.EVIDENCE and p not in fetched]
+                own_of = store.nearest_of(vector, wanted, limit=votes.EVIDENCE, exact=exact)
+                fetched.update(zip(wanted, own_of, strict=True))
+            own = fetched.get(hope.product_id) or seen[hope.product_id]
+            complete[hope.product_id] = own
+            insort(scores, votes.score([n.distance for n in own], threshold=threshold))
+        unseen = votes.vote(neighbors[-1].distance) if cut else 0.0
+        settled = len(scores) >= products and scores[-products] >= unseen
+        if not cut or settled or limit >= LAST_LIMIT:
+            return votes.rank((n for ns in complete.values() for n in ns), threshold=threshold)[:products]
+        limit *= WIDEN
+
+
+def recognize(
+    photo: EmbeddedPhoto,
+    store: Searchable,
+    *,
+    threshold: float,
+    top: int = 5,
+    where: Where | None = None,
+    fingerprint: str,
+    confidence: Confidence | None = None,
+) -> Recognition:
+    """Answer one photo.
+
+    Args:
+        photo: what `embed_photo` made.
+        store: the gallery, built by the same model.
+        threshold: squared L2, in [0, 4]; inclusive.
+        top: how many products to return at most; at least `votes.RIVALS` are compared for verdict and shares.
+        where: keep only products whose metadata match.
+        fingerprint: the model's, for the record.
+        confidence: how sure answers at this threshold are; see `query_confidence`.
+    """
+    start = time.perf_counter()
+    matches = find(store, photo.vector, threshold=threshold, products=max(top, votes.RIVALS), where=where)
+    search_ms = (time.perf_counter() - start) * 1e3
+    shown = matches[:top]
+    if confidence is not None and shown:
+        shown[0] = replace(shown[0], confidence=confidence.of(matches))
+    return Recognition(
+        source=photo.source,
+        verdict=votes.verdict(matches),
+        matches=tuple(shown),
+        threshold=threshold,
+        fingerprint=fingerprint,
+        timings_ms={
+            "decode": round(photo.decode_ms, 3),
+            "embed": round(photo.embed_ms, 3),
+            "search": round(search_ms, 3),
+        },
+    )
+
+
+def parse_where(terms: list[str], manifest: Manifest) -> Where | None:
+    """Read ``key=value`` filters; several values of a key are alternatives, several keys must all hold.
+
+    Args:
+        terms: as typed: ``category=Milk`` or ``category=Milk,Juice``… one term per entry.
+        manifest: names the columns that exist.
+
+    Raises:
+        UsageError: a term has no ``=``, or names a column that the catalog does not have.
+    """
+    wanted: dict[str, tuple[JsonScalar, ...]] = {}
+    for term in terms:
+        key, equals, value = term.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise UsageError(
+                f"expected --where KEY=VALUE, received {term!r}", hint="For example: --where category=Milk"
+            )
+        if key not in manifest.metadata_keys:
+            columns = ", ".join(manifest.metadata_keys) or "none: the catalog has no products table"
+            raise UsageError(
+                f"expected a metadata column of the catalog in --where, received {key!r}",
+                hint=f"The columns are: {columns}",
+            )
+        wanted[key] = (*wanted.get(key, ()), value)
+    return wanted or None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedPhoto:
+    """A photo that could not be read, and why."""
+
+    source: str
+    error: ImageError
+
+
+Read = Callable[[], bytes]
+
+
+def embed_photos(
+    photos: Sequence[tuple[str, Read]], bundle: Bundle, *, threads: int | None = None, chunk: int = 64
+) -> Iterator[list[EmbeddedPhoto | RefusedPhoto]]:
+    """Embed many photos, in order, a chunk at a time; decoding and inference overlap across threads.
+
+    Args:
+        photos: a name for each photo and a function that reads its bytes.
+        bundle: the model.
+        threads: worker threads; default one per core. A single photo gets them all inside the network.
+        chunk: how many photos are yielded together.
+    """
+    cores = threads or default_threads()
+    workers = min(cores, len(photos))
+    encoders = per_thread(lambda: load_encoder(bundle, threads=cores if workers == 1 else 1))
+
+    def work(photo: tuple[str, Read]) -> EmbeddedPhoto | RefusedPhoto:
+        source, read = photo
+        try:
+            return embed_photo(read(), source, encoders())
+        except ImageError as error:
+            return RefusedPhoto(source, error)
+
+    if workers == 1:
+        for photo in photos:
+            yield [work(photo)]
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="itemrec-query") as pool:
+        for start in range(0, len(photos), chunk):
+            yield list(pool.map(work, photos[start : start + chunk]))
+
+
+def query_threshold(given: float | None, bundle: Bundle) -> float:
+    """The threshold for queries: what the user gave, else what the bundle was calibrated to.
+
+    Raises:
+        UsageError: neither exists: without a threshold every photo would "match" something.
+    """
+    if given is not None:
+        if not 0.0 <= given <= MAX_DISTANCE:
+            raise UsageError(f"expected a threshold in [0, 4] (squared L2), received {given}")
+        return float(given)
+    if bundle.calibration is None:
+        raise UsageError(
+            f"expected a calibrated model, received {bundle.name}, which does not say when a photo is unknown",
+            hint="Give --threshold D (squared L2 in [0, 4]; often 0.5 to 1.2), or import the model with one.",
+        )
+    return bundle.calibration.threshold
+
+
+def query_confidence(threshold: float, bundle: Bundle) -> Confidence | None:
+    """The bundle's confidence, if it has one and it was fitted at this threshold: it holds for no other."""
+    fitted = bundle.calibration.confidence if bundle.calibration else None
+    return fitted if fitted is not None and fitted.threshold == threshold else None

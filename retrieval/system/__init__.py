@@ -1,0 +1,1 @@
+"""Files, locks, threads and text: what the machine offers, wrapped once."""

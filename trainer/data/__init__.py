@@ -1,0 +1,1 @@
+"""What a training reads: datasets, augmentations, batches, cached features."""

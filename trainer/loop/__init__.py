@@ -1,0 +1,1 @@
+"""The training loop: steps, optimizer, checkpoints, logs, and when to stop."""

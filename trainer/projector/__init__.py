@@ -1,0 +1,1 @@
+"""The embeddings as TensorBoard's Embedding Projector shows them."""
