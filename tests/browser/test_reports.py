@@ -16,7 +16,7 @@ from retrieval.report.audit_page import audit_page
 from retrieval.report.evaluation import evaluation_page
 from tests.browser.chromium import measured, needs_chromium
 from tests.evaluate_example import clusters, example_document
-from tests.retrieval.test_evaluation import setting
+from tests.retrieval.evaluation.test_evaluate import setting
 
 pytestmark = needs_chromium
 

@@ -15,7 +15,7 @@ from retrieval.evaluation import EvaluationDoc
 from retrieval.models.bundle import read_bundle
 from tests.audit_catalog import view
 from tests.fakes import fake_bundle, use_pixel_encoder
-from tests.retrieval.test_evaluation import conforms
+from tests.retrieval.evaluation.test_evaluate import conforms
 
 PRODUCTS = 12
 VIEWS = {"train": 4, "val": 5, "test": 5}

@@ -10,6 +10,7 @@ from cli import options, render
 from cli.main import COMMANDS, invoke
 from retrieval.errors import ItemrecError
 from tests.fakes import write_catalog
+from tests.places import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +145,7 @@ def test_a_closed_pipe_is_no_failure() -> None:
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=ROOT,
     )
     assert "Traceback" not in done.stderr
 
@@ -176,7 +177,7 @@ def test_indexing_and_querying_import_nothing_that_trains(tmp_path: Path) -> Non
         "heavy = {'tensorflow', 'keras', 'torch', 'jax', 'qdrant_client', 'httpx', 'matplotlib'}; "
         "print(codes, sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
-    root = Path(__file__).resolve().parents[2]
+    root = ROOT
     environment = {**os.environ, "PYTHONPATH": str(root), "ITEMREC_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
@@ -187,7 +188,7 @@ def test_indexing_and_querying_import_nothing_that_trains(tmp_path: Path) -> Non
 def test_an_interrupt_during_the_imports_is_silent(tmp_path: Path) -> None:
     # A stand-in for typer, in front of it on the path, that is interrupted while it is imported.
     (tmp_path / "typer.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)\n")
-    root = Path(__file__).resolve().parents[2]
+    root = ROOT
     # Shells start background jobs with this signal ignored, and Python leaves it so.
     listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     done = subprocess.run(

@@ -17,8 +17,9 @@ import yaml
 from cli.main import COMMANDS, invoke
 from itemrec import __version__
 from retrieval.index.server.link import MIN_VERSION
+from tests.places import ROOT
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+DEPLOY = ROOT / "deploy"
 MANIFESTS = sorted(p for p in (DEPLOY / "kubernetes").glob("*.yaml") if "values" not in p.name)
 KUBERNETES = "1.31"
 

@@ -12,9 +12,8 @@ import pytest
 
 from retrieval.index.server import ServerIndex
 from tests.fakes import write_catalog
+from tests.places import ROOT
 from tests.qdrant import double
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_dask_recipe_indexes_a_catalog(tmp_path: Path) -> None:

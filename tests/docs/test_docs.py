@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cli.main import GROUPS, invoke
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("itemrec", "retrieval", "trainer", "cli", "benchmarks")
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 MAX_LINES = 400

@@ -3,15 +3,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.contract.conftest import workplace
+from tests.places import ROOT
 
 __all__ = ["start", "workplace"]
 
-ROOT = Path(__file__).resolve().parents[2]
 Start = Callable[..., "subprocess.Popen[str]"]
 
 

@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.places import ROOT
 from trainer.losses import LOSSES
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # each backend compiles eleven small trainings
 
 MODULES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}

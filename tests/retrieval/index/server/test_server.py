@@ -21,9 +21,8 @@ from retrieval.recognition.recognizer import find
 from tests.contract.conftest import local_index
 from tests.contract.samples import MODEL, contents, fill, sample_points, unit_vectors
 from tests.fakes import fake_bundle
+from tests.places import ROOT
 from tests.qdrant import double, grpc_double
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(

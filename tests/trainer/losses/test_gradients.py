@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.trainer import loss_oracles as oracle
-from tests.trainer.loss_oracles import batch
+from tests.trainer.losses import oracles as oracle
+from tests.trainer.losses.oracles import batch
 from trainer import losses
 
 tf = pytest.importorskip("tensorflow")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.datasets import write_dataset
-from tests.trainer.test_run import Watcher, places, plan_of, weights  # noqa: F401
+from tests.trainer.test_train import Watcher, places, plan_of, weights  # noqa: F401
 from trainer.data.dataset import read_pictures
 from trainer.held_out import left_out
 from trainer.train import forget_checkpoints, learn

@@ -19,6 +19,7 @@ from retrieval.models.input_presets import PRESETS, Choices
 from retrieval.models.inspection import inspect_model, probe_pictures, sniff_runtime
 from retrieval.models.installed import find_model
 from retrieval.models.runtimes.base import Tensor
+from tests.places import ROOT
 from tests.retrieval.networks import DIMENSION, SIDE, needs_onnxruntime, onnx_model, pictures, tflite
 
 
@@ -387,7 +388,7 @@ print(refused)
 """
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "m.tflite"), str(tmp_path / "m.onnx")],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

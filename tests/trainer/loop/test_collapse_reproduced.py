@@ -177,7 +177,7 @@ def report(name, run):
     print(f"| {name} | {told} | {log.loss:.3f} | {distances} | {log.spread:.3f} | {recall_at_1(run.embeddings):.3f} |")
 
 
-if __name__ == "__main__":  # python -m tests.trainer.test_collapse_reproduced
+if __name__ == "__main__":  # python -m tests.trainer.loop.test_collapse_reproduced
     for number in range(3):
         print(f"\nseed {number}: the features alone find {recall_at_1(features(number)[0]):.3f}")
         print("| recipe | alarm | loss | within | between | spread | R@1 at the end |")

@@ -7,7 +7,7 @@ import pytest
 from retrieval.evaluation import evaluate
 from retrieval.evaluation.summary import of_hundred
 from tests.evaluate_example import clusters, example_document
-from tests.retrieval.test_evaluation import setting
+from tests.retrieval.evaluation.test_evaluate import setting
 
 
 def test_a_rate_in_words_is_rounded_to_neither_none_nor_all() -> None:

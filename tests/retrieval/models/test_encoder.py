@@ -16,6 +16,7 @@ from retrieval.images.preprocessing import Preprocessing
 from retrieval.models.bundle import Readout
 from retrieval.models.encoder import NetworkEncoder, load_encoder, pooled
 from retrieval.models.runtimes.base import Tensor, open_network
+from tests.places import ROOT
 from tests.retrieval.networks import (
     DIMENSION,
     PREPROCESSING,
@@ -26,7 +27,6 @@ from tests.retrieval.networks import (
     tflite,
 )
 
-ROOT = Path(__file__).parents[2]
 NCHW = replace(PREPROCESSING, layout="NCHW")
 
 

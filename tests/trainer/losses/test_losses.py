@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from tests.trainer import loss_oracles as oracle
-from tests.trainer.loss_oracles import batch, distance, negatives, positives, triplets
+from tests.trainer.losses import oracles as oracle
+from tests.trainer.losses.oracles import batch, distance, negatives, positives, triplets
 from trainer import losses
 
 # name: (loss, oracle)
