@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from retrieval.audit.findings import KINDS, AuditReport, Finding, Kind, Severity, Shown, ThresholdSource
 from retrieval.errors import ImageError
+from retrieval.images.inline import data_uri
 from retrieval.report.page import (
     Markup,
     Section,
@@ -16,7 +17,6 @@ from retrieval.report.page import (
     figure,
     groups,
     page,
-    picture,
     strip,
     table,
 )
@@ -171,7 +171,7 @@ class _Album:
     def draw(self, shown: Shown, caption: str, *, alt: str = "", mark: bool = False) -> Markup:
         if shown.image not in self._uris:
             try:
-                self._uris[shown.image] = picture(self._read(shown.image))
+                self._uris[shown.image] = data_uri(self._read(shown.image))
             except ImageError:
                 self._uris[shown.image] = None
         return figure(self._uris[shown.image], caption, alt=alt or f"{shown.image} of {shown.product_id}", mark=mark)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from retrieval.errors import ImageError
-from retrieval.report.page import Markup, Section, card, cards, figure, groups, picture, strip
+from retrieval.images.inline import data_uri
+from retrieval.report.page import Markup, Section, card, cards, figure, groups, strip
 
 if TYPE_CHECKING:
     from retrieval.evaluation.document import ConfusionDoc, EvaluationDoc, MatchDoc, ProbeDoc
@@ -31,7 +32,7 @@ class Album:
         """A thumbnail, or a frame where the picture cannot be read any more."""
         if name not in self._drawn:
             try:
-                self._drawn[name] = picture(self._read(name))
+                self._drawn[name] = data_uri(self._read(name))
             except ImageError:
                 self._drawn[name] = None
         return figure(self._drawn[name], caption, alt=name, mark=mark)

@@ -12,29 +12,21 @@ forbids all of it, should a mistake slip in.
 
 from __future__ import annotations
 
-import base64
-import io
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from retrieval.errors import UsageError
-from retrieval.images import pictures
 from retrieval.system import files
+from retrieval.system.html import visible
 from retrieval.system.text import printable
 
 Tone = Literal["plain", "good", "warn", "bad"]
 
-THUMBNAIL = 224
-"""Longer side of a thumbnail, pixels: sharp on a phone at the width that the style gives it."""
-
-_QUALITY = 74
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
@@ -107,8 +99,7 @@ def page(
             footer=Markup("<footer>{}</footer>").format(footer) if footer else Markup(""),
         )
     )
-    # A name must not turn the text around it: control and bidirectional characters are shown by their number.
-    return _UNSEEN.sub(lambda found: printable(found[0]), html)
+    return visible(html)
 
 
 _DOCUMENT = Markup(
@@ -180,7 +171,7 @@ def figure(uri: str | None, caption: str, *, alt: str, missing: str = "cannot be
     """A thumbnail with its caption.
 
     Args:
-        uri: what `picture` returned; None draws a frame that says ``missing``.
+        uri: what `retrieval.images.inline.data_uri` returned; None draws a frame that says ``missing``.
         caption: under the picture.
         alt: what a reader who cannot see it is told.
         missing: why there is no picture.
@@ -267,21 +258,6 @@ def details(summary: str, body: Markup, *, unfolded: bool = False) -> Markup:
     return opening + Markup("<summary>{}</summary>{}</details>").format(summary, body)
 
 
-def picture(data: bytes, size: int = THUMBNAIL) -> str:
-    """A thumbnail as a ``data:`` URI of a JPEG, whatever the format of the file.
-
-    Args:
-        data: the bytes of an untrusted picture.
-        size: its longer side at most, pixels.
-
-    Raises:
-        ImageError: the bytes are not a picture we accept.
-    """
-    out = io.BytesIO()
-    pictures.thumbnail(data, size).save(out, "JPEG", quality=_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
-
-
 def write_page(path: Path, html: str) -> None:
     """Write the file, whole or not at all.
 
@@ -322,7 +298,6 @@ def _style() -> Markup:
 
 
 __all__ = [
-    "THUMBNAIL",
     "Markup",
     "Section",
     "Tile",
@@ -331,11 +306,9 @@ __all__ = [
     "card",
     "cards",
     "details",
-    "escape",
     "figure",
     "groups",
     "page",
-    "picture",
     "plot_row",
     "strip",
     "table",

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.errors import ImageError, UsageError
+from retrieval.errors import UsageError
+from retrieval.images.inline import data_uri
 from retrieval.report.page import (
     Markup,
     Section,
@@ -16,7 +17,6 @@ from retrieval.report.page import (
     figure,
     groups,
     page,
-    picture,
     strip,
     table,
     wide_figure,
@@ -50,7 +50,7 @@ class Checker(HTMLParser):
 
 
 def everything(text: str) -> str:
-    shown = figure(picture(samples()["jpeg"]), text, alt=text, mark=True)
+    shown = figure(data_uri(samples()["jpeg"]), text, alt=text, mark=True)
     body = cards(
         [
             card(
@@ -105,16 +105,6 @@ def test_a_reader_without_eyes_finds_the_way() -> None:
     assert all(a.get("alt") for tag, a in elements if tag == "img")
     assert [a.get("lang") for tag, a in elements if tag == "html"] == ["en"]
     assert [tag for tag, _ in elements if tag == "h1"] == ["h1"]
-
-
-@pytest.mark.parametrize("kind", ["jpeg", "png-alpha", "gif-animated", "webp", "heic"])
-def test_a_picture_of_any_format_becomes_a_small_jpeg(kind: str) -> None:
-    assert picture(samples()[kind], 32).startswith("data:image/jpeg;base64,/9j/")
-
-
-def test_a_broken_picture_is_refused() -> None:
-    with pytest.raises(ImageError):
-        picture(b"nothing")
 
 
 def test_a_page_is_written_whole_even_with_broken_names(tmp_path: Path) -> None:
