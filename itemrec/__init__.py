@@ -3,15 +3,15 @@
 The public API, re-exported; no logic lives here. `__all__` is pinned by a test.
 """
 
-from pathlib import Path as _Path
+import sys as _sys
+from os.path import basename as _basename
 
-import retrieval as _retrieval
+from itemrec import _siblings
 
-if _Path(_retrieval.__file__).resolve().parent.parent != _Path(__file__).resolve().parent.parent:
-    raise ImportError(
-        f"itemrec expected its own package `retrieval` beside {_Path(__file__).parent}, "
-        f"but Python found another one at {_retrieval.__file__}. "
-        "Remove or rename that package, or put itemrec's folder first on the path."
-    )
+# `retrieval` is all that a library needs at once; `trainer` is asked for by what trains, `cli` by the command, so that
+# a program with a `trainer/` or `cli/` of its own can recognize photos. The command comes through here before it could
+# catch an error; it asks for all three by itself (itemrec.__main__) and answers without a traceback.
+if _basename("".join(_sys.argv[:1])) not in ("-m", "itemrec", "itemrec.exe"):
+    _siblings.require("retrieval")
 
 __version__ = "0.1.0"

@@ -192,7 +192,7 @@ def test_an_interrupt_during_the_imports_is_silent(tmp_path: Path) -> None:
     # Shells start background jobs with this signal ignored, and Python leaves it so.
     listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     done = subprocess.run(
-        [sys.executable, "-c", f"{listening}from cli.entry import run; run()", "--help"],
+        [sys.executable, "-c", f"{listening}from itemrec.__main__ import main; main()", "--help"],
         capture_output=True,
         text=True,
         check=False,
