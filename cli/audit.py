@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import render
+from cli import progress, render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
 from retrieval.errors import UsageError
 from retrieval.system.text import plural, printable
@@ -83,14 +83,15 @@ def audit_command(
     chosen = setting("model", model)
     manifest = open_index(index_location(index)).manifest() if chosen is None else None
     bundle = resolve_model(chosen, index_model=manifest.model if manifest else None)
-    with render.progress("Auditing", source.count()) as shown:
+    with progress.shown() as view:
+        view.stage("Auditing", source.count())
         report = audit_catalog(
             source,
             bundle,
             threshold=setting("threshold", threshold),
             min_views=min_views,
             threads=threads,
-            notify=shown.update,
+            notify=view.reached,
         )
     if html is not None:
         _write_html(html, report, source.root, top)

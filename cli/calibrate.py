@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import render
+from cli import progress, render
 from cli.evaluate import DataOption, GalleryOption, dataset_folder, gather_gallery, learned_strangers
 from cli.evaluate_text import percent
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, rate, setting
@@ -85,8 +85,9 @@ def calibrate_command(
         source, _, against = gather_gallery(
             gallery, dataset, place, bundle, images=manifest.images if manifest else None
         )
-    with render.progress(f"Embedding {split}", read_catalog(folder).count()) as shown:
-        photos = gather_folder(folder, bundle, notify=lambda done, _: shown.update(done))
+    with progress.shown() as view:
+        view.stage(f"Embedding {split}", read_catalog(folder).count())
+        photos = gather_folder(folder, bundle, notify=lambda done, _: view.reached(done))
     found = calibrate(
         photos,
         against,

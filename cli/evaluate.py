@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import render
+from cli import progress, render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, rate, setting
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
@@ -130,12 +130,14 @@ def evaluate_command(
     source, location, against = gather_gallery(
         gallery, dataset, place, bundle, images=manifest.images if manifest else None
     )
-    with render.progress(f"Embedding {split}", read_catalog(folder).count()) as shown:
-        photos = gather_folder(folder, bundle, notify=lambda done, _: shown.update(done))
+    with progress.shown() as view:
+        view.stage(f"Embedding {split}", read_catalog(folder).count())
+        photos = gather_folder(folder, bundle, notify=lambda done, _: view.reached(done))
     calibration, origin = bundle.calibration, "model"
     if calibrate_on and calibration_folder:
-        with render.progress(f"Embedding {calibrate_on}", read_catalog(calibration_folder).count()) as shown:
-            others = gather_folder(calibration_folder, bundle, notify=lambda done, _: shown.update(done))
+        with progress.shown() as view:
+            view.stage(f"Embedding {calibrate_on}", read_catalog(calibration_folder).count())
+            others = gather_folder(calibration_folder, bundle, notify=lambda done, _: view.reached(done))
         others, note = without_shared(others, photos, calibrate_on, split)
         notes += note
         render.say("Choosing thresholds …")
@@ -219,8 +221,9 @@ def gather_gallery(
     from retrieval.evaluation import gather_folder, gather_index, split_folder
 
     if which == "index" or (which is None and images is not None):
-        with render.progress("Reading the index", images) as shown:
-            return "index", place.location, gather_index(place, bundle, notify=lambda done, _: shown.update(done))
+        with progress.shown() as view:
+            view.stage("Reading the index", images)
+            return "index", place.location, gather_index(place, bundle, notify=lambda done, _: view.reached(done))
     if which in (None, "train"):
         kind, folder = "train", split_folder(dataset, "train")
     elif which == "catalog" and (dataset / "catalog").is_dir():
@@ -233,8 +236,9 @@ def gather_gallery(
                 f"which is neither there nor in {printable(str(dataset))}",
                 hint="Name a folder of product folders: --gallery ./catalog",
             )
-    with render.progress("Embedding the gallery", read_catalog(folder).count()) as shown:
-        return kind, str(folder), gather_folder(folder, bundle, notify=lambda done, _: shown.update(done))
+    with progress.shown() as view:
+        view.stage("Embedding the gallery", read_catalog(folder).count())
+        return kind, str(folder), gather_folder(folder, bundle, notify=lambda done, _: view.reached(done))
 
 
 def learned_strangers(bundle: Bundle) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import render
+from cli import progress, render
 from cli.layout import (
     BulkOption,
     ExpectOption,
@@ -127,7 +127,8 @@ def index_command(
         return print_layout(target, bundle, expect or total, nodes, layout, as_json=as_json)
     label = "Planning" if dry_run else "Indexing"
     try:
-        with render.progress(label, total // part.count if part else total) as shown:
+        with progress.shown() as view:
+            view.stage(label, total // part.count if part else total)
             report = index_catalog(
                 source,
                 target,
@@ -138,7 +139,7 @@ def index_command(
                 threads=threads,
                 check=gate.check(bundle) if gate else None,
                 shard=part,
-                notify=lambda done, note: shown.update(done, note=note),
+                notify=lambda done, note: view.reached(done, note=note),
             )
     except KeyboardInterrupt:
         render.say("Interrupted. What was indexed is safe: run the same command to continue.")

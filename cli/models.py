@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli import render
+from cli import progress, render
 from cli.model_view import COLUMNS, describe, listed, row
 from cli.options import JsonOption, QuietOption
 from retrieval.errors import UsageError
@@ -227,13 +226,13 @@ def pull_command(
     from retrieval.models.importer import pull_model
 
     choices = _choices(preset, size, fit, crop_fraction, resample, scale, mean, std, layout)
-    with ExitStack() as stack:
-        shown: list[render.Progress] = []
+    with progress.shown() as view:
+        view.stage("Downloading", None, "bytes")
 
         def update(done: int, total: int | None) -> None:
-            if not shown:
-                shown.append(stack.enter_context(render.progress("Downloading", total, unit="bytes")))
-            shown[0].update(done)
+            if total is not None:
+                view.known(total)
+            view.reached(done)
 
         bundle = pull_model(
             url,

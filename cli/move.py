@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import render
+from cli import progress, render
 from cli.options import IndexOption, JsonOption, QuietOption, index_location
 from retrieval.errors import UsageError
 
@@ -67,8 +67,9 @@ def snapshot_command(
         raise UsageError(f"expected a file in a directory that exists, received {file}", hint="Make it first.")
     target = open_index(location, notify=render.say)
     manifest = target.manifest()
-    with render.progress("Saving", manifest.images if manifest else None) as shown:
-        done = snapshot(FromIndex(target), file, notify=shown.update)
+    with progress.shown() as view:
+        view.stage("Saving", manifest.images if manifest else None)
+        done = snapshot(FromIndex(target), file, notify=view.reached)
     return _tell(done, "snapshot", location, str(file), as_json=as_json)
 
 
@@ -98,8 +99,9 @@ def _into(source: Source, origin: str, location: str, name: str, *, as_json: boo
     with source.open() as (manifest, _):
         expected = manifest.images
     target = open_index(location, notify=render.say, expected=expected)
-    with render.progress("Copying", expected) as shown:
-        done = copy(source, target, notify=shown.update)
+    with progress.shown() as view:
+        view.stage("Copying", expected)
+        done = copy(source, target, notify=view.reached)
     return _tell(done, name, origin, location, as_json=as_json)
 
 

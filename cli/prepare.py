@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import render
+from cli import progress, render
 from cli.options import JsonOption, QuietOption
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
@@ -100,7 +100,8 @@ def prepare_command(
         min_views=min_views,
     )
     try:
-        report = prepare(raw, out, options, dry_run=dry_run, threads=threads, show=render.progress)
+        with progress.shown() as view:
+            report = prepare(raw, out, options, dry_run=dry_run, threads=threads, progress=view)
     except KeyboardInterrupt:
         render.say("Interrupted. What was done is kept: run the same command to continue.")
         return 130

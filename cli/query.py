@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import render
+from cli import progress, render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
 from retrieval.errors import ImageError
 from retrieval.system.text import printable
@@ -91,7 +90,9 @@ def query_command(
         answers: list[Recognition] = []
         refused: list[RefusedPhoto] = []
         replaced: Manifest | None = None
-        with render.progress("Recognizing", len(sources)) if len(sources) > MANY else nullcontext() as shown:
+        with progress.shown() as view:
+            if len(sources) > MANY:
+                view.stage("Recognizing", len(sources))
             for chunk in embed_photos(list(sources.items()), bundle):
                 embedded = [photo for photo in chunk if isinstance(photo, EmbeddedPhoto)]
                 refused += [photo for photo in chunk if not isinstance(photo, EmbeddedPhoto)]
@@ -115,8 +116,7 @@ def query_command(
                 answers += found
                 for answer in found if not as_json else ():
                     show(answer, Path(manifest.catalog))
-                if shown:
-                    shown.update(len(answers) + len(refused))
+                view.reached(len(answers) + len(refused))
         if replaced is None:
             break
         # Two other models went live since this query began, so that its own is gone: ask the newest.

@@ -8,16 +8,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from retrieval.errors import ItemrecError
 from retrieval.system.text import printable
-
-_PLAIN_INTERVAL_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -133,114 +129,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
         emit("  ".join(padded).rstrip())
 
 
-class Progress(Protocol):
-    """Something that shows how far a long job is."""
-
-    def update(self, done: int, *, note: str = "") -> None:
-        """Show that ``done`` units are finished."""
-        ...
-
-
-@contextmanager
-def progress(label: str, total: int | None, *, unit: str = "images") -> Iterator[Progress]:
-    """Show progress on stderr: a bar in a terminal, a plain line every few seconds elsewhere.
-
-    Args:
-        label: what is being done.
-        total: how many units there are; None when unknown.
-        unit: the name of a unit; ``bytes`` is shown as MB.
-    """
-    if _voice.quiet:
-        yield _Silent()
-    elif on_terminal(stderr=True):
-        with _bar(label, total, unit) as shown:
-            yield shown
-    else:
-        plain = _Plain(label, total, unit)
-        yield plain
-        plain.finish()
-
-
-class _Silent:
-    def update(self, done: int, *, note: str = "") -> None:
-        pass
-
-
-class _Plain:
-    def __init__(self, label: str, total: int | None, unit: str) -> None:
-        self._label, self._total, self._unit = label, total, unit
-        self._start = self._shown = time.monotonic()
-        self._done = 0
-
-    def update(self, done: int, *, note: str = "") -> None:
-        self._done = done
-        if time.monotonic() - self._shown >= _PLAIN_INTERVAL_SECONDS:
-            self._shown = time.monotonic()
-            self._line(note)
-
-    def finish(self) -> None:
-        if self._shown != self._start:
-            self._line("")
-
-    def _line(self, note: str) -> None:
-        elapsed = max(time.monotonic() - self._start, 1e-9)
-        rate = self._done / elapsed
-        of = f"/{_amount(self._total, self._unit)}" if self._total else ""
-        done, speed = _amount(self._done, self._unit), _amount(rate, self._unit)
-        text = f"{self._label}: {done}{of} {self._plural()}, {speed}/s"
-        if self._total and 0 < self._done < self._total:
-            text += f", {clock((self._total - self._done) / rate)} left"
-        say(text + (f", {note}" if note else ""))
-
-    def _plural(self) -> str:
-        return "MB" if self._unit == "bytes" else self._unit
-
-
-def _amount(value: float | None, unit: str) -> str:
-    number = value or 0
-    return f"{number / 1e6:.1f}" if unit == "bytes" else f"{number:,.0f}"
-
-
 def clock(seconds: float) -> str:
     """A duration as a clock shows it: ``0:07``, ``12:30``, ``1:02:03``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-@contextmanager
-def _bar(label: str, total: int | None, unit: str) -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            word = "MB" if unit == "bytes" else unit
-            return Text(f"{_amount(speed, unit)} {word}/s" if speed else f"… {word}/s", style="cyan")
-
-    class Count(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            of = f"/{_amount(task.total, unit)}" if task.total else ""
-            return Text(f"{_amount(task.completed, unit)}{of}")
-
-    bar = RichProgress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        Count(),
-        Rate(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task(label, total=total, note="")
-
-        class Shown:
-            def update(self, done: int, *, note: str = "") -> None:
-                bar.update(task, completed=done, note=note)
-
-        yield Shown()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import render
+from cli import progress, render
 from cli.options import JsonOption, QuietOption, rate
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
@@ -145,7 +145,6 @@ def train_command(
 
     import_keras()
     from cli.train_finish import finish
-    from cli.train_view import TrainView
     from trainer.networks.pretrained import made_for
     from trainer.presets import MEASURED_ON
     from trainer.presets import preset as named
@@ -178,7 +177,7 @@ def train_command(
         out.with_name(f"{out.name}.run"),
         cache.absolute() if cache else cache_home("features"),
     )
-    with TrainView() as view:
+    with progress.shown(training=True) as view:
         trained = learn(places, plan, view, resume=resume)
     return finish(
         trained,

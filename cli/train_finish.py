@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli import render
+from cli import progress, render
 from retrieval.errors import UsageError
 from retrieval.models.bundle import Bundle, write_bundle
 from retrieval.system.text import printable
@@ -139,8 +139,9 @@ def _judge(
         return Judged(None, None, None, None, (reason,), _speed(bundle))
 
     def gather(folder: Path, name: str, known: Mapping[str, NDArray[np.float32]] | None = None) -> Photos:
-        with render.progress(f"Embedding {name}", read_catalog(folder).count()) as shown:
-            return gather_folder(folder, bundle, known=known, notify=lambda done, _: shown.update(done))
+        with progress.shown() as view:
+            view.stage(f"Embedding {name}", read_catalog(folder).count())
+            return gather_folder(folder, bundle, known=known, notify=lambda done, _: view.reached(done))
 
     photos, gallery = gather(val, "val"), gather(places.dataset / "train", "train", known)
     own, rival = nearest_distances(photos, gallery)
@@ -231,14 +232,14 @@ def _project(bundle: Bundle, places: Places) -> None:
     from trainer.projector.write import project_bundle
 
     folder = next((f for name in ("val", "train") if (f := places.dataset / name).is_dir()), places.dataset)
-    with render.progress("Writing the projection", None) as shown:
-        project_bundle(
-            bundle,
-            folder,
-            places.run,
-            notify=lambda done, _: shown.update(done),
-            say=render.say,
-        )
+    with progress.shown() as view:
+        view.stage("Writing the projection")
+
+        def update(done: int, total: int) -> None:
+            view.known(total)
+            view.reached(done)
+
+        project_bundle(bundle, folder, places.run, notify=update, say=render.say)
 
 
 def _report(written: list[tuple[Bundle, Judged]], trained: Trained, places: Places, *, as_json: bool) -> None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from retrieval.catalog.read import Refusal
 from retrieval.errors import CatalogError, StoreError, UsageError
 from retrieval.system.disk import os_errors
 from retrieval.system.locks import Holder, Lock
+from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
 from retrieval.system.threads import default_threads
 from trainer.prepare import manifest
@@ -34,23 +34,6 @@ __all__ = ["Options", "PrepareReport", "Ratios", "prepare"]
 
 SCHEMA = "itemrec.prepare/1"
 _AT_ONCE = 0.0
-
-
-class Progress(Protocol):
-    """Something that shows how far a step is."""
-
-    def update(self, done: int) -> None:
-        """Show that ``done`` pictures are finished."""
-        ...
-
-
-Show = Callable[[str, int], AbstractContextManager[Progress]]
-"""Shows a step: its name, and how many pictures there are."""
-
-
-class _Silent:
-    def update(self, done: int) -> None:
-        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +106,7 @@ def prepare(
     *,
     dry_run: bool = False,
     threads: int | None = None,
-    show: Show = lambda label, total: nullcontext(_Silent()),
+    progress: Progress = Silent(),
 ) -> PrepareReport:
     """Make the folder ``out`` the dataset of the pictures in ``raw``, or bring it up to date.
 
@@ -136,7 +119,7 @@ def prepare(
         options: how.
         dry_run: decide everything, write nothing.
         threads: worker threads; default one per core.
-        show: shows how far it is.
+        progress: told how far it is.
 
     Raises:
         UsageError: an option, or one of the two folders, cannot be used.
@@ -160,11 +143,12 @@ def prepare(
                 staging.open()
         state = manifest.read_state(out)
         workers = threads or default_threads()
-        with os_errors("read a dataset", out), show("Checking", len(state.owned)) as shown:
-            present = present_files(out, state.owned, workers, shown.update)
+        progress.stage("Checking", len(state.owned))
+        with os_errors("read a dataset", out):
+            present = present_files(out, state.owned, workers, progress)
         found, dropped = _entries(source)
         reader = Reader(source, options.max_side, state.converted(options, present), staging, workers)
-        pictures = _read(reader, found, dropped, show)
+        pictures = _read(reader, found, dropped, progress)
         _require_some(pictures, dropped, source)
         findings = _findings(reader, pictures, found, options)
         plan = make_plan(findings, options, source.metadata())
@@ -175,6 +159,7 @@ def prepare(
         require_free(out, (*changes.added, *changes.moved))
         rewritten = state.manifest is None or manifest.encoded(new) != manifest.encoded(state.manifest)
         if staging is not None:
+            progress.stage("Writing")
             with os_errors("write a dataset", out):
                 if rewritten or not changes.none or state.pending:
                     manifest.write_pending(out, new, state.owned, staging)
@@ -212,15 +197,15 @@ def _entries(source: Source) -> tuple[list[Found], list[Refusal]]:
     return found, dropped
 
 
-def _read(reader: Reader, found: list[Found], dropped: list[Refusal], show: Show) -> list[Picture]:
+def _read(reader: Reader, found: list[Found], dropped: list[Refusal], progress: Progress) -> list[Picture]:
     pictures: list[Picture] = []
-    with show("Preparing", len(found)) as shown:
-        for done, result in enumerate(reader.read(found), start=1):
-            if isinstance(result, Picture):
-                pictures.append(result)
-            else:
-                dropped.append(result)
-            shown.update(done)
+    progress.stage("Preparing", len(found))
+    for result in reader.read(found):
+        if isinstance(result, Picture):
+            pictures.append(result)
+        else:
+            dropped.append(result)
+        progress.advance(note=f"{len(dropped):,} dropped" if dropped else "")
     dropped.sort(key=lambda refusal: (refusal.path, refusal.code))
     return pictures
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.errors import UsageError
 from retrieval.system.files import sha256
+from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
 from retrieval.system.threads import ordered_map
 from trainer.prepare.staging import Staging
@@ -43,16 +44,14 @@ class Changes:
         return not (self.added or self.moved or self.replaced or self.removed)
 
 
-def present_files(
-    dataset: Path, paths: Iterable[str], threads: int, notify: Callable[[int], None] = lambda done: None
-) -> dict[str, str]:
+def present_files(dataset: Path, paths: Iterable[str], threads: int, progress: Progress = Silent()) -> dict[str, str]:
     """The hash of each of these files that is there; raises OSError.
 
     Args:
         dataset: its folder.
         paths: relative to it.
         threads: worker threads.
-        notify: told how many files are done.
+        progress: told of each file.
     """
 
     def look(path: str) -> tuple[str, str | None]:
@@ -63,10 +62,10 @@ def present_files(
             return path, None
 
     present: dict[str, str] = {}
-    for done, (path, found) in enumerate(ordered_map(look, sorted(paths), threads), start=1):
+    for path, found in ordered_map(look, sorted(paths), threads):
         if found is not None:
             present[path] = found
-        notify(done)
+        progress.advance()
     return present
 
 

@@ -1,4 +1,4 @@
-"""What a training shows: plain lines off a terminal, one live line on it, nothing when quiet."""
+"""What long jobs show: plain lines off a terminal, one live line on it, nothing when quiet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from cli import render
-from cli.train_view import TrainView, about, estimate
+from cli.progress import about, estimate, shown
 from trainer.loop.logs import EpochLog
 
 
@@ -62,7 +62,7 @@ def test_estimates_are_as_exact_as_estimates_are(seconds: float, words: str) -> 
 
 
 def test_off_a_terminal_stages_and_epochs_are_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with TrainView() as view:
+    with shown(training=True) as view:
         view.stage("Caching features", 2640)
         clock.now += 12
         view.advance(2640)
@@ -86,7 +86,7 @@ def test_off_a_terminal_stages_and_epochs_are_lines(clock: Clock, capsys: pytest
 
 
 def test_a_long_stage_shows_signs_of_life(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with TrainView() as view:
+    with shown(training=True) as view:
         view.stage("Caching", 100, "views")
         for _ in range(100):
             clock.now += 1
@@ -102,7 +102,7 @@ def test_a_long_stage_shows_signs_of_life(clock: Clock, capsys: pytest.CaptureFi
 
 
 def test_a_resumed_stage_counts_only_its_own_pace(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with TrainView() as view:
+    with shown(training=True) as view:
         view.stage("Training", 20, "epochs", done=15)
         clock.now += 3
         view.epoch(epoch(16, 0.5))
@@ -113,7 +113,7 @@ def test_a_resumed_stage_counts_only_its_own_pace(clock: Clock, capsys: pytest.C
 
 
 def test_stages_of_unknown_length_and_calls_between_stages(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with TrainView() as view:
+    with shown(training=True) as view:
         view.advance()
         view.epoch(epoch(1, 1.0))
         view.stage("Exporting", None, "checks")
@@ -123,7 +123,7 @@ def test_stages_of_unknown_length_and_calls_between_stages(clock: Clock, capsys:
 
 def test_an_error_ends_the_view_without_a_word_of_success(capsys: pytest.CaptureFixture[str]) -> None:
     def breaks() -> None:
-        with TrainView() as view:
+        with shown(training=True) as view:
             view.stage("Caching", 10)
             view.advance(2)
             raise RuntimeError("no")
@@ -135,7 +135,7 @@ def test_an_error_ends_the_view_without_a_word_of_success(capsys: pytest.Capture
 
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     render.configure(quiet=True)
-    with TrainView() as view:
+    with shown(training=True) as view:
         view.stage("Training", 1, "epochs")
         view.epoch(epoch(1, 1.0))
     assert capsys.readouterr().err == ""
@@ -144,9 +144,9 @@ def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
 _ON_A_TERMINAL = """
 import time
 from cli import render
-from cli.train_view import TrainView
+from cli.progress import shown
 from trainer.loop.logs import EpochLog
-with TrainView() as view:
+with shown(training=True) as view:
     view.stage("Caching", 100)
     view.advance(100)
     view.stage("Fine-tuning", 4, "epochs")
@@ -158,14 +158,14 @@ with TrainView() as view:
 """
 
 
-def on_a_terminal(columns: int, **environment: str) -> str:
+def on_a_terminal(columns: int, script: str = _ON_A_TERMINAL, **environment: str) -> str:
     """What a terminal of so many columns receives."""
     import pty
 
     host, device = pty.openpty()
     given = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), **environment}
     given = {k: v for k, v in given.items() if v != "" and (k != "NO_COLOR" or k in environment)}
-    child = subprocess.Popen([sys.executable, "-c", _ON_A_TERMINAL], stderr=device, stdout=device, env=given)
+    child = subprocess.Popen([sys.executable, "-c", script], stderr=device, stdout=device, env=given)
     os.close(device)
     received = b""
     while select.select([host], [], [], 60)[0]:
@@ -205,3 +205,75 @@ def test_no_color_is_respected() -> None:
     text = on_a_terminal(100, NO_COLOR="1")
     assert "VAL@FAR 1 % 0.750" in text
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]", text)
+
+
+def test_a_short_job_says_nothing_off_a_terminal(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with shown() as view:
+        view.stage("Indexing", 10)
+        for _ in range(10):
+            clock.now += 0.4
+            view.advance(note="1 refused")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_long_job_says_how_far_it_is_every_few_seconds(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with shown() as view:
+        view.stage("Indexing", 3000)
+        for done in range(12):
+            clock.now += 1
+            view.advance(250, note="1 refused" if done == 2 else "")
+    assert capsys.readouterr().err.splitlines() == [
+        "Indexing: 1,250/3,000 images, 250 images/s, 0:07 left, 1 refused",
+        "Indexing: 2,500/3,000 images, 250 images/s, 0:02 left, 1 refused",
+        "Indexing: 3,000/3,000 images, 250 images/s",
+    ]
+
+
+def test_a_total_that_is_known_late_is_shown_from_then_on(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with shown() as view:
+        view.stage("Downloading", None, "bytes")
+        clock.now += 5
+        view.reached(2_500_000)
+        view.known(10_000_000)
+        clock.now += 5
+        view.reached(5_000_000)
+        view.stage("Checking")
+    assert capsys.readouterr().err.splitlines() == [
+        "Downloading: 2.5 MB, 0.5 MB/s",
+        "Downloading: 5.0/10.0 MB, 0.5 MB/s, 0:10 left",
+        "Downloading: 5.0/10.0 MB, 0.5 MB/s",
+    ]
+
+
+def test_notes_are_lines_of_their_own_even_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    render.configure(quiet=True)
+    with shown() as view:
+        view.stage("Indexing", 2)
+        view.note("two\nlines")
+    assert capsys.readouterr().err.splitlines() == ["itemrec: warning: two\\nlines"]
+
+
+_UNKNOWN_AT_FIRST = """
+import sys, time
+from cli.progress import shown
+with shown() as view:
+    assert not any(name.partition(".")[0] == "rich" for name in sys.modules)
+    view.stage("Indexing")
+    for _ in range(3):
+        view.advance(20, note="2 refused")
+        time.sleep(0.2)
+    print("[then]", flush=True)
+    view.known(100)
+    for _ in range(2):
+        view.advance(20)
+        time.sleep(0.2)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are of Unix")
+def test_on_a_terminal_the_bar_comes_when_the_total_does() -> None:
+    before, after = without_escapes(on_a_terminal(100, _UNKNOWN_AT_FIRST)).split("[then]", 1)
+    assert re.search(r"Indexing +\d+ images .*2 refused", before)
+    assert "━" not in before
+    assert re.search(r"Indexing ━+.* \d+/100 images .*2 refused", after)
+    assert "Indexing: " not in after
