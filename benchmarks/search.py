@@ -30,7 +30,7 @@ from retrieval.distance import normalize
 from retrieval.index.embedded import store as embedded
 from retrieval.index.embedded.index import EmbeddedIndex
 from retrieval.index.protocols import ModelIdentity
-from retrieval.system.disk import allocated
+from retrieval.system.files import allocated
 from retrieval.types import IndexedImage, Point, image_id
 
 DIMENSION = 128

@@ -274,11 +274,11 @@ def without_shared(others: Photos, photos: Photos, name: str, split: str) -> tup
 def _write(document: EvaluationDoc, out: Path | None, html: Path | None) -> None:
     import json
 
-    from retrieval.system import files
+    from retrieval.system.files import replace_file
 
     if out:
         try:
-            files.replace(out, (json.dumps(document, allow_nan=False, indent=1) + "\n").encode())
+            replace_file(out, (json.dumps(document, allow_nan=False, indent=1) + "\n").encode())
         except OSError as error:
             raise UsageError(
                 f"expected a place for the document that can be written, received {printable(str(out))}: "

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from retrieval.catalog.read import Refusal
 from retrieval.images.preprocessing import Preprocessing
-from retrieval.system.disk import os_errors
+from retrieval.system.files import os_errors
 from retrieval.system.text import printable
 from trainer.data.dataset import Pictures
 from trainer.estimate import Amounts, seconds_to_train

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,8 +24,7 @@ import numpy as np
 from retrieval.errors import IndexBusyError, IndexDamagedError, UsageError
 from retrieval.index.checks import require_sound
 from retrieval.index.protocols import Index, Manifest, VectorStore
-from retrieval.system import files
-from retrieval.system.disk import os_errors
+from retrieval.system.files import os_errors, replacing
 from retrieval.types import IndexedImage, Point
 
 BATCH = 1000
@@ -233,33 +231,27 @@ def snapshot(source: Source, path: Path, *, notify: Notify = lambda done: None) 
         StoreError: the file cannot be written.
         IndexDamagedError: what was read back is not what was written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     wanted, number = Checksum(), 0
-    with os_errors("write a snapshot", path.parent):
-        try:
-            with (
-                source.open() as (manifest, batches),
-                zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
-            ):
-                for batch in batches:
-                    number += 1
-                    _write_batch(archive, number, batch)
-                    for point in batch:
-                        wanted.add(point)
-                    notify(wanted.count)
-                described = {"schema": SNAPSHOT_SCHEMA, "images": wanted.count, "batches": number}
-                described["checksum"] = wanted.hex()
-                _write(archive, "manifest.json", json.dumps(manifest.to_json(), indent=1).encode())
-                _write(archive, "checksum.json", json.dumps(described, indent=1).encode())
-            with FromSnapshot(temporary).open() as (_, batches):
-                for _ in batches:
-                    pass
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            files.sync_directory(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+    # A fixed name: what a killed process leaves is as large as the index, and the next one overwrites it.
+    staging = path.with_name(f".{path.name}.tmp")
+    with os_errors("write a snapshot", path.parent), replacing(path, staging=staging) as new:
+        with (
+            source.open() as (manifest, batches),
+            zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        ):
+            for batch in batches:
+                number += 1
+                _write_batch(archive, number, batch)
+                for point in batch:
+                    wanted.add(point)
+                notify(wanted.count)
+            described = {"schema": SNAPSHOT_SCHEMA, "images": wanted.count, "batches": number}
+            described["checksum"] = wanted.hex()
+            _write(archive, "manifest.json", json.dumps(manifest.to_json(), indent=1).encode())
+            _write(archive, "checksum.json", json.dumps(described, indent=1).encode())
+        with FromSnapshot(new).open() as (_, batches):
+            for _ in batches:
+                pass
     return Transferred(wanted.count, wanted.count, wanted.hex(), manifest.model.name, 0)
 
 

@@ -28,7 +28,7 @@ from retrieval.images.preprocessing import Preprocessing
 from retrieval.index.protocols import ModelIdentity
 from retrieval.models.bundle_json import DAMAGED_HINT, DESCRIPTION, SCHEMA, dump, peek, refuse_strangers, verify_file
 from retrieval.models.runtimes.base import Runtime
-from retrieval.system import files
+from retrieval.system.files import beside, copy_synced, file_sha256, move_directory, replace_file, write_synced
 
 __all__ = [
     "DESCRIPTION",
@@ -284,22 +284,22 @@ def write_bundle(
     valid_name(name)
     if not 1 <= dimension <= _MAX_DIMENSION:
         raise BundleError(f"expected a dimension from 1 to {_MAX_DIMENSION}, received {dimension}")
-    staging = files.beside(path, "new")
+    staging = beside(path, "new")
     try:
         check_place(path, replace=replace)
         path.parent.mkdir(parents=True, exist_ok=True)
         staging.mkdir()
         encoder_name = _ENCODER_NAMES[runtime]
         if isinstance(encoder, bytes):
-            files.write(staging / encoder_name, encoder)
+            write_synced(staging / encoder_name, encoder)
         else:
-            files.copy(encoder, staging / encoder_name)
+            copy_synced(encoder, staging / encoder_name)
         names = [encoder_name]
         if card:
-            files.write(staging / CARD, card.encode())
+            write_synced(staging / CARD, card.encode())
             names.append(CARD)
         listed = {
-            entry: {"bytes": (staging / entry).stat().st_size, "sha256": files.sha256(staging / entry)}
+            entry: {"bytes": (staging / entry).stat().st_size, "sha256": file_sha256(staging / entry)}
             for entry in names
         }
         description = {
@@ -324,10 +324,10 @@ def write_bundle(
             "license": license,
             "files": listed,
         }
-        files.write(staging / DESCRIPTION, dump(description))
+        write_synced(staging / DESCRIPTION, dump(description))
         read_bundle(staging)
         check_place(path, replace=replace)
-        files.move_directory(staging, path)
+        move_directory(staging, path)
     except (OSError, TypeError, ValueError, RecursionError) as error:
         raise BundleError(
             f"expected to write a bundle to {path}, received: {error}",
@@ -351,7 +351,7 @@ def set_calibration(path: Path, calibration: Calibration) -> Bundle:
     data["calibration"] = calibration.to_json()
     target = bundle.path / DESCRIPTION
     try:
-        files.replace(target, dump(data))
+        replace_file(target, dump(data))
     except OSError as error:
         raise BundleError(
             f"expected to write the calibration into {target}, received: {error}",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.errors import BundleError, ModelNotFoundError
-from retrieval.system import files
+from retrieval.system.files import file_sha256
 
 SCHEMA = "itemrec.bundle/1"
 DESCRIPTION = "bundle.json"
@@ -104,7 +104,7 @@ def verify_file(root: Path, name: str, size: object, sha256: object) -> None:
                 f"expected {size} bytes in {file}, received {received}: the bundle is damaged",
                 hint=DAMAGED_HINT,
             )
-        digest = files.sha256(file)
+        digest = file_sha256(file)
     except OSError as error:
         raise BundleError(
             f"expected the file {name!r} in the bundle {root}, received: {error}", hint=DAMAGED_HINT

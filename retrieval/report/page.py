@@ -21,7 +21,7 @@ from typing import Literal
 from markupsafe import Markup
 
 from retrieval.errors import UsageError
-from retrieval.system import files
+from retrieval.system.files import replace_file
 from retrieval.system.html import visible
 from retrieval.system.text import printable
 
@@ -266,7 +266,7 @@ def write_page(path: Path, html: str) -> None:
     """
     try:
         # A file name that is not Unicode may have come in; the page must still be written.
-        files.replace(path, html.encode("utf-8", "backslashreplace"))
+        replace_file(path, html.encode("utf-8", "backslashreplace"))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from retrieval.errors import StoreError
-from retrieval.system.disk import os_errors
+from retrieval.system.files import os_errors
 
 fcntl: ModuleType | None
 try:

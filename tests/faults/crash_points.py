@@ -19,8 +19,8 @@ from typing import Any
 import qdrant_edge  # noqa: F401
 
 from retrieval.errors import IndexNotFoundError
+from retrieval.index.embedded.copy import copy_changed
 from retrieval.index.embedded.index import EmbeddedIndex
-from retrieval.system.disk import copy_changed
 from tests.contract.samples import MODEL, OTHER_MODEL, contents, sample_points
 
 KEYS = ("category",)

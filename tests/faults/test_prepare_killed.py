@@ -139,7 +139,7 @@ def test_a_full_disk_is_one_error_and_the_next_run_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", write_bytes)
-        with pytest.raises(DiskFullError, match=r"expected room to write pictures in .*No space left"):
+        with pytest.raises(DiskFullError, match=r"cannot write pictures in .*No space left"):
             run(raw, tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.tmp"))
     assert run(raw, tmp_path / "out").resumed == (at > 1)
@@ -158,5 +158,5 @@ def test_a_really_full_disk_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert done.stdout == ""
     error, hint = done.stderr.splitlines()
-    assert error.startswith("itemrec: error: expected room to write ")
+    assert error.startswith("itemrec: error: Disk full: cannot write ")
     assert "run the same command again" in hint

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.images.preprocessing import Preprocessing
-from retrieval.system.disk import os_errors, require_space
+from retrieval.system.files import os_errors, replacing, require_space
 from trainer.data.augment import Views, make_views
 from trainer.data.dataset import Pictures
 from trainer.networks.stem import Runner
@@ -93,10 +93,12 @@ class FeatureStore:
         for i, features in zip(missing, self._runner.run(self._jobs(pictures, missing)), strict=True):
             file = self._file(pictures.hashes[i])
             staging = file.with_suffix(f".{os.getpid()}.part")
-            with os_errors("keep features", self.folder):
-                with staging.open("wb") as stream:
-                    np.save(stream, features.astype(np.float16))
-                os.replace(staging, file)
+            with (
+                os_errors("keep features", self.folder),
+                replacing(file, staging=staging, durable=False) as new,
+                new.open("wb") as stream,
+            ):
+                np.save(stream, features.astype(np.float16))
             if advance:
                 advance(1)
         return len(missing)

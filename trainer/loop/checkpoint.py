@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import ItemrecError, UsageError
-from retrieval.system import files
-from retrieval.system.disk import os_errors
+from retrieval.system.files import os_errors, replace_file
 from retrieval.system.text import printable
 
 _FILE = "checkpoint.npz"
@@ -52,7 +51,7 @@ def write_checkpoint(folder: Path, identity: str, checkpoint: Checkpoint) -> Non
     np.savez(buffer, allow_pickle=False, about=text, **dict(checkpoint.arrays))
     with os_errors("keep a checkpoint", folder):
         folder.mkdir(parents=True, exist_ok=True)
-        files.replace(folder / _FILE, buffer.getvalue())
+        replace_file(folder / _FILE, buffer.getvalue())
 
 
 def read_checkpoint(folder: Path, identity: str) -> Checkpoint | None:

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from retrieval.errors import ItemrecError, UsageError
-from retrieval.system import files
+from retrieval.system.files import replace_file
 from retrieval.system.text import printable
 
 LOG = "log.jsonl"
@@ -91,7 +91,7 @@ class ScalarLog:
         with writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._lines = [_line(log) for log in read_log(folder) if log.epoch <= after]
-            files.replace(folder / LOG, "".join(self._lines).encode())
+            replace_file(folder / LOG, "".join(self._lines).encode())
             self._records = RecordWriter((folder / _next_name(folder)).open("xb"))
             self._event(file_version="brain.Event:2")
             # TensorBoard's word for "whatever earlier files say of this step and later ones no longer holds".
@@ -114,7 +114,7 @@ class ScalarLog:
         ]
         self._lines.append(_line(log))
         with writable(self.folder):
-            files.replace(self.folder / LOG, "".join(self._lines).encode())
+            replace_file(self.folder / LOG, "".join(self._lines).encode())
             self._event(step=log.epoch, summary=summary_pb2.Summary(value=values))
             self._records.flush()
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from retrieval.catalog.read import Refusal
 from retrieval.errors import CatalogError, StoreError, UsageError
-from retrieval.system.disk import os_errors
+from retrieval.system.files import os_errors
 from retrieval.system.locks import Holder, Lock
 from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.errors import UsageError
-from retrieval.system.files import sha256
+from retrieval.system.files import file_sha256
 from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
 from retrieval.system.threads import ordered_map
@@ -57,7 +57,7 @@ def present_files(dataset: Path, paths: Iterable[str], threads: int, progress: P
     def look(path: str) -> tuple[str, str | None]:
         file = dataset / path
         try:
-            return path, sha256(file) if file.is_file() and not file.is_symlink() else None
+            return path, file_sha256(file) if file.is_file() and not file.is_symlink() else None
         except (FileNotFoundError, NotADirectoryError):
             return path, None
 

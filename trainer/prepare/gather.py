@@ -13,7 +13,7 @@ from retrieval.errors import ImageError
 from retrieval.images import pictures
 from retrieval.images.formats import read_header
 from retrieval.images.perceptual_hash import miniature, perceptual_hash, same_picture
-from retrieval.system.disk import os_errors
+from retrieval.system.files import os_errors
 from retrieval.system.text import printable
 from retrieval.system.threads import ordered_map
 from trainer.prepare.source import Found, Source

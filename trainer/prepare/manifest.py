@@ -18,7 +18,7 @@ from typing import Any
 from retrieval.catalog.read import Refusal
 from retrieval.errors import StoreError, UsageError
 from retrieval.images.pictures import JPEG_QUALITY
-from retrieval.system.disk import os_errors
+from retrieval.system.files import os_errors
 from retrieval.system.text import printable
 from retrieval.types import SPLITS
 from trainer.prepare.source import Source

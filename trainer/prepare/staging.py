@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from retrieval.images.pictures import JPEG_QUALITY, content_hash
-from retrieval.system.files import sync_directory, write
+from retrieval.system.files import move_file, replacing
 
 FOLDER = ".prepare"
 
@@ -68,21 +68,13 @@ class Staging:
         """
         # Here, where `clear` finds what a kill leaves behind.
         temporary = self.folder / f"{os.urandom(8).hex()}.tmp"
-        try:
-            if durable:
-                write(temporary, data)
-            else:
-                temporary.write_bytes(data)
-            os.replace(temporary, file)
-            if durable:
-                sync_directory(file.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(file, staging=temporary, durable=durable) as new:
+            new.write_bytes(data)
 
     def bring(self, source: Path, target: Path, *, move: bool) -> None:
         """Move or copy a file, whole or not at all; raises OSError."""
         if move:
-            os.replace(source, target)
+            move_file(source, target, durable=False)
         else:
             self.write(target, source.read_bytes())
 

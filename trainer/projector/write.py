@@ -28,7 +28,7 @@ from retrieval.errors import CatalogError, ImageError, UsageError
 from retrieval.images.pictures import prepare, read_file, thumbnail
 from retrieval.models.bundle import Bundle
 from retrieval.models.encoder import load_encoder
-from retrieval.system.files import beside, move_directory, replace, write
+from retrieval.system.files import beside, move_directory, replace_file, write_synced
 from retrieval.system.text import printable
 from retrieval.system.threads import default_threads, per_thread
 from retrieval.types import CatalogImage, JsonScalar
@@ -128,7 +128,7 @@ def write_projection(
         entry.metadata_path = f"{_FOLDER}/{folder}/metadata.tsv"
         entry.sprite.image_path = f"{_FOLDER}/{folder}/sprite.png"
         entry.sprite.single_image_dim.extend([side, side])
-        replace(logdir / CONFIG, messages.MessageToString(merged).encode())
+        replace_file(logdir / CONFIG, messages.MessageToString(merged).encode())
         for old in (logdir / _FOLDER).iterdir():
             if old.name != folder and re.fullmatch(rf"\.?{re.escape(name)}-[0-9a-f]{{12}}(\..*)?", old.name):
                 shutil.rmtree(old, ignore_errors=True)
@@ -344,9 +344,9 @@ def _write_folder(folder: Path, content: _Content) -> None:
     staging = beside(folder, "new")
     staging.mkdir()
     try:
-        write(staging / "vectors.tsv", content.vectors)
-        write(staging / "metadata.tsv", content.metadata)
-        write(staging / "sprite.png", content.sprite)
+        write_synced(staging / "vectors.tsv", content.vectors)
+        write_synced(staging / "metadata.tsv", content.metadata)
+        write_synced(staging / "sprite.png", content.sprite)
         move_directory(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -16,20 +16,11 @@ from typing import TYPE_CHECKING, Self
 from retrieval.errors import IndexDamagedError, StoreError
 from retrieval.index.embedded import optimize_child
 from retrieval.index.embedded.build_store import BuildStore
+from retrieval.index.embedded.copy import BUILD_FILE, copy_changed, replace_alone, sync_tree
 from retrieval.index.embedded.engine import REBUILD_HINT, engine_name
 from retrieval.index.embedded.store import RESERVE_BYTES, EmbeddedStore
 from retrieval.index.protocols import Check, Manifest, ModelIdentity
-from retrieval.system.disk import (
-    BUILD_FILE,
-    allocated,
-    copy_changed,
-    os_errors,
-    remove_tree,
-    replace_file,
-    require_space,
-    sync_directory,
-    sync_tree,
-)
+from retrieval.system.files import allocated, os_errors, remove_tree, require_space, sync_directory
 from retrieval.system.locks import Holder, Lock
 
 if TYPE_CHECKING:
@@ -85,7 +76,7 @@ class BuildRecord:
 
     def write(self, path: Path) -> None:
         """Make it durable."""
-        replace_file(path, json.dumps(asdict(self), indent=2))
+        replace_alone(path, json.dumps(asdict(self), indent=2))
 
 
 class EmbeddedBuild:

@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.errors import IndexBusyError, IndexDamagedError, IndexNotFoundError, UsageError
+from retrieval.index.embedded.copy import BUILD_FILE, TEMPORARY, replace_alone
 from retrieval.index.embedded.engine import REBUILD_HINT
 from retrieval.index.embedded.store import HNSW_FROM, EmbeddedStore
 from retrieval.index.protocols import Generation, Manifest, ModelIdentity, worth_keeping
 from retrieval.index.sharding import Shard
-from retrieval.system.disk import BUILD_FILE, TEMPORARY, os_errors, remove_tree, replace_file
+from retrieval.system.files import os_errors, remove_tree
 from retrieval.system.locks import Holder, Lock
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ class EmbeddedIndex:
         with self.writing("starting") as me:
             with os_errors("create an index", self.path):
                 if not (self.path / "FORMAT").exists():
-                    replace_file(self.path / "FORMAT", FORMAT + "\n")
+                    replace_alone(self.path / "FORMAT", FORMAT + "\n")
                 (self.path / "generations").mkdir(exist_ok=True)
             base = self._base(model, rebuild=rebuild)
             build = self._open_build(base, model, me, rebuild=rebuild)
@@ -353,7 +354,7 @@ class EmbeddedIndex:
     def write_manifest(self, manifest: Manifest) -> None:
         """Write a generation's manifest so that it is there whole or not at all."""
         path = self.generation_path(manifest.generation) / _MANIFEST
-        replace_file(path, json.dumps(manifest.to_json(), indent=2, ensure_ascii=False) + "\n")
+        replace_alone(path, json.dumps(manifest.to_json(), indent=2, ensure_ascii=False) + "\n")
 
     def switch(self, manifest: Manifest) -> None:
         """Make a new complete generation the committed one; drop those that are not worth keeping."""
@@ -374,7 +375,7 @@ class EmbeddedIndex:
     def make_current(self, manifest: Manifest) -> None:
         """Answer queries from a complete generation from now on: the one commit point."""
         with self.read_lock(COMMIT_PATIENCE, "committing"), os_errors("commit", self.path):
-            replace_file(self.path / "CURRENT", self.generation_path(manifest.generation).name + "\n")
+            replace_alone(self.path / "CURRENT", self.generation_path(manifest.generation).name + "\n")
 
     def remove_generation(self, folder: Path) -> None:
         """Delete a generation; cut off at any moment, what is left of it counts as nothing."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from retrieval.errors import IndexDamagedError
 from retrieval.index.checks import require_sound
 from retrieval.index.embedded.build import BuildRecord
+from retrieval.index.embedded.copy import BUILD_FILE
 from retrieval.index.protocols import Generation, Manifest, choose_kept
-from retrieval.system.disk import BUILD_FILE, allocated, os_errors
+from retrieval.system.files import allocated, os_errors
 
 if TYPE_CHECKING:
     from retrieval.index.embedded.index import EmbeddedIndex

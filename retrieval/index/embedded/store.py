@@ -21,7 +21,7 @@ from retrieval.distance import MAX_DISTANCE, from_euclid, is_unit, to_euclid_bou
 from retrieval.errors import IndexDamagedError
 from retrieval.index import payload as codec
 from retrieval.index.embedded.engine import REBUILD_HINT, check_config, engine_errors
-from retrieval.system.disk import require_space
+from retrieval.system.files import require_space
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ import httpx
 from retrieval.errors import DownloadError, UsageError
 from retrieval.models.download import addresses
 from retrieval.models.download.http import Access, TransientError, get, parse_url, shown
-from retrieval.system import files
+from retrieval.system.files import file_sha256, move_file
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes in all (None while unknown)."""
@@ -119,13 +119,12 @@ def fetch(
     lock = FileLock(f"{part}.lock")
     try:
         dest.parent.mkdir(parents=True, exist_ok=True)
-        if dest.is_file() and files.sha256(dest) == digest:
+        if dest.is_file() and file_sha256(dest) == digest:
             return Downloaded(dest, dest.stat().st_size, 0)
         with lock.acquire(timeout=0):
             try:
                 fetched = job.run()
-                part.replace(dest)
-                files.sync_directory(dest.parent)
+                move_file(part, dest)
             finally:
                 with suppress(OSError):
                     if part.exists() and not part.stat().st_size:
@@ -174,7 +173,7 @@ class _Job:
         while True:
             self._pieced = False
             self._complete()
-            received = files.sha256(self._part)
+            received = file_sha256(self._part)
             if received == self._digest:
                 return self._fetched
             self._part.unlink()

@@ -11,6 +11,7 @@ import pytest
 
 from retrieval.errors import BundleError, ModelNotFoundError, UsageError
 from retrieval.images.preprocessing import Preprocessing
+from retrieval.models import bundle
 from retrieval.models.bundle import (
     Calibration,
     OperatingPoint,
@@ -20,7 +21,6 @@ from retrieval.models.bundle import (
     set_calibration,
     write_bundle,
 )
-from retrieval.system import files
 from tests.retrieval.networks import PREPROCESSING, bundle_of, onnx_model, tflite
 
 ENCODER = b"not run in these tests"
@@ -268,7 +268,7 @@ def test_a_taken_place_is_refused_unless_it_is_a_bundle_to_replace(tmp_path: Pat
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b", "photos"]
 
 
-@pytest.mark.parametrize("broken", ["write", "move_directory", "sha256"])
+@pytest.mark.parametrize("broken", ["write_synced", "move_directory", "file_sha256"])
 def test_a_failed_write_leaves_the_old_bundle_and_no_litter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -278,7 +278,7 @@ def test_a_failed_write_leaves_the_old_bundle_and_no_litter(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, broken, full)
+        patch.setattr(bundle, broken, full)
         with pytest.raises(BundleError, match="No space left"):
             write(tmp_path / "b", encoder=b"second", replace=True)
     assert read_bundle(tmp_path / "b") == first

@@ -62,7 +62,7 @@ def test_another_plan_keeps_its_features_elsewhere(runner, tmp_path, change):
 
 
 def test_too_little_room_is_said_before_anything_is_written(runner, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("retrieval.system.disk.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     features = store(runner, tmp_path)
     with pytest.raises(DiskFullError, match="keep the features of 20 pictures"):
         features.fill(read_pictures(folder))

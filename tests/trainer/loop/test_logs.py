@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import ItemrecError, UsageError
-from retrieval.system import files
+from trainer.loop import logs
 from trainer.loop.logs import LOG, EpochLog, ScalarLog, read_log
 
 
@@ -148,7 +148,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     with ScalarLog(tmp_path / "run") as log:
-        monkeypatch.setattr(files, "replace", full)
+        monkeypatch.setattr(logs, "replace_file", full)
         with pytest.raises(UsageError, match="No space left"):
             log.epoch(epoch(1))
 

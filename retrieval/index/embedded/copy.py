@@ -1,107 +1,33 @@
-"""Directories on disk: atomic replacement, durable trees, sparse copies, room to write."""
+"""How an embedded index copies a generation before it changes it: what changed since, sparse files, shared blocks."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from retrieval.errors import DiskFullError, StoreError
+from retrieval.system.files import replace_file, sync_directory, sync_file
 
 BUILD_FILE = "build.json"
 """Marks a generation that is still being built."""
-
 TEMPORARY = ".tmp"
+
 _COPY_BLOCK = 1 << 20
 
 
-@contextlib.contextmanager
-def os_errors(action: str, path: Path) -> Iterator[None]:
-    """Map what the operating system refuses to `StoreError` or `DiskFullError`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"expected room to {action} in {path}, received: {error.strerror}",
-                hint="Free some space and run the same command again; what was acknowledged is kept",
-            ) from error
-        raise StoreError(
-            f"expected to {action} in {path}, received: {error.strerror or error}",
-            hint="Check that the folder exists, is a folder, and may be written by you",
-        ) from error
-
-
-def require_space(path: Path, needed: int, action: str) -> None:
-    """Refuse to go on when the disk under ``path`` has less than ``needed`` bytes free.
-
-    The engine writes through memory maps, where a full disk is a fatal signal instead of an
-    error; so room is checked before.
-
-    Raises:
-        DiskFullError: with both numbers.
-    """
-    free = shutil.disk_usage(path).free
-    if free < needed:
-        raise DiskFullError(
-            f"expected {_mib(needed)} free to {action} in {path}, received {_mib(free)}",
-            hint="Free some space and run the same command again; what was acknowledged is kept",
-        )
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.1f} MiB"
-
-
-def allocated(path: Path) -> int:
-    """Bytes that a tree occupies on disk; holes do not count."""
-    total = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                status = os.stat(os.path.join(folder, name))
-                total += getattr(status, "st_blocks", -(-status.st_size // 512)) * 512
-    return total
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a small file durably; a reader, or a crash, sees the old text or the new one whole.
-
-    One writer at a time: the temporary file has a fixed name, so that a crash leaves at most one.
-    """
-    temporary = path.with_name(f".{path.name}{TEMPORARY}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    if os.name == "nt":  # directories cannot be opened there; NTFS journals its names
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def replace_alone(path: Path, text: str) -> None:
+    """Replace a file that only the holder of the writer's lock writes: a crash leaves one other file at most."""
+    replace_file(path, text, staging=path.with_name(f".{path.name}{TEMPORARY}"))
 
 
 def sync_tree(path: Path) -> None:
     """Make every file below ``path``, and every name, durable."""
     for folder, _, names in os.walk(path):
         for name in names:
-            descriptor = os.open(os.path.join(folder, name), os.O_RDWR)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        sync_directory(Path(folder))
+            sync_file(os.path.join(folder, name))
+        sync_directory(folder)
 
 
 Stamp = dict[str, tuple[int, int]]
@@ -196,11 +122,3 @@ def _copy_range(source: int, target: int, start: int, end: int) -> None:
         view = memoryview(block)
         while view:
             view = view[os.write(target, view) :]
-
-
-def remove_tree(path: Path, *, first: str | None = None) -> None:
-    """Delete a tree; ``first`` names the file that marks it as usable and so must go before all else."""
-    if first is not None:
-        (path / first).unlink(missing_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path)
