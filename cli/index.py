@@ -20,11 +20,10 @@ from cli.layout import (
     print_layout,
 )
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
-from retrieval.errors import IndexDamagedError
 from retrieval.system.text import plural, printable
 
 if TYPE_CHECKING:
-    from retrieval.indexing.indexer import IndexReport
+    from retrieval.indexing.report import IndexReport
 
 _SHOWN_REFUSALS = 20
 
@@ -96,16 +95,13 @@ def index_command(
     """
     render.configure(json=as_json, quiet=quiet)
     from cli.gate import Gate
-    from retrieval.catalog.read import read_catalog
-    from retrieval.index.open import open_index
     from retrieval.index.sharding import Shard
-    from retrieval.indexing.indexer import index_catalog
-    from retrieval.models.installed import resolve_model
+    from retrieval.indexing.run import index as index_catalog
+    from retrieval.indexing.run import plan_layout
 
     gate = Gate.of(require or [], setting("data", data), split)
-    source = read_catalog(catalog)
     part = Shard.parse(shard) if shard else None
-    total = source.count()
+    place, chosen = index_location(index), setting("model", model)
     layout = {
         "shards": shards,
         "replicas": replicas,
@@ -114,32 +110,26 @@ def index_command(
         "quantized": quantized,
         "bulk": bulk,
     }
-    target = open_index(index_location(index), notify=render.say, expected=expect or total, layout=layout, nodes=nodes)
-    try:
-        manifest = target.manifest()
-    except IndexDamagedError:
-        # A rebuild must work on an index whose manifest cannot be read any more.
-        if not rebuild:
-            raise
-        manifest = None
-    bundle = resolve_model(setting("model", model), index_model=manifest.model if manifest else None)
     if explain:
-        return print_layout(target, bundle, expect or total, nodes, layout, as_json=as_json)
-    label = "Planning" if dry_run else "Indexing"
+        plan = plan_layout(catalog, place, model=chosen, expect=expect, nodes=nodes, layout=layout)
+        return print_layout(plan, place, layout, as_json=as_json)
     try:
         with progress.shown() as view:
-            view.stage(label, total // part.count if part else total)
             report = index_catalog(
-                source,
-                target,
-                bundle,
+                catalog,
+                place,
+                model=chosen,
                 prune=prune,
                 rebuild=rebuild,
                 dry_run=dry_run,
-                threads=threads,
-                check=gate.check(bundle) if gate else None,
+                check=gate.check if gate else None,
                 shard=part,
-                notify=lambda done, note: view.reached(done, note=note),
+                expect=expect,
+                nodes=nodes,
+                layout=layout,
+                threads=threads,
+                progress=view,
+                notify=render.say,
             )
     except KeyboardInterrupt:
         render.say("Interrupted. What was indexed is safe: run the same command to continue.")
@@ -147,11 +137,11 @@ def index_command(
     if as_json:
         render.emit_json(report.to_json())
         return 0
-    _print(report, catalog, target.location, bundle.name)
+    _print(report, catalog)
     return 0
 
 
-def _print(report: IndexReport, catalog: Path, location: str, model: str) -> None:
+def _print(report: IndexReport, catalog: Path) -> None:
     if report.dry_run:
         for action, image in report.planned:
             render.emit(f"{action:9} {printable(image)}")
@@ -165,7 +155,8 @@ def _print(report: IndexReport, catalog: Path, location: str, model: str) -> Non
     ]
     # The summary of a dry run is talk: its data are the lines of the plan.
     out = render.say if report.dry_run else render.emit
-    out(f"{verb} {printable(str(catalog))} into {printable(location)} with model {model}: {', '.join(counts)}.")
+    made = f"{printable(str(catalog))} into {printable(report.index)} with model {report.model}"
+    out(f"{verb} {made}: {', '.join(counts)}.")
     if not report.dry_run:
         done = report.added + report.replaced
         rate = f" ({done / report.seconds:,.0f} images/s)" if done and report.seconds > 0 else ""

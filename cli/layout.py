@@ -10,9 +10,7 @@ import typer
 from cli import render
 
 if TYPE_CHECKING:
-    from retrieval.index.protocols import Index
     from retrieval.index.server.layout import Layout
-    from retrieval.models.bundle import Bundle
 
 ExpectOption = Annotated[
     int | None,
@@ -38,31 +36,16 @@ BulkOption = Annotated[
 ]
 
 
-def print_layout(
-    target: Index,
-    bundle: Bundle,
-    images: int,
-    nodes: int | None,
-    given: Mapping[str, int | bool | None],
-    *,
-    as_json: bool,
-) -> int:
+def print_layout(layout: Layout, location: str, given: Mapping[str, int | bool | None], *, as_json: bool) -> int:
     """Print the layout of a new collection and what it takes; the exit code.
 
     Args:
-        target: asked for its nodes if it is a server and ``nodes`` is None.
-        bundle: its dimension counts.
-        images: expected number of pictures.
-        nodes: of the cluster.
+        layout: what was chosen.
+        location: where the index would lie.
         given: fields that were given by hand.
     """
-    from retrieval.index.server.layout import Layout
-
-    if nodes is None:
-        nodes = target.nodes()
-    layout = Layout.choose(images, bundle.dimension, nodes, given)
     if as_json:
-        render.emit_json({"schema": "itemrec.explain/1", "index": target.location, "layout": layout.to_json()})
+        render.emit_json({"schema": "itemrec.explain/1", "index": location, "layout": layout.to_json()})
         return 0
     render.emit(
         f"{layout.images:,} images of {layout.dimension} dimensions on {layout.nodes} node{'s' * (layout.nodes > 1)}:"

@@ -13,7 +13,7 @@ def open_index(
     location: str,
     *,
     notify: Callable[[str], None] | None = None,
-    expected: int = 0,
+    expected: int | Callable[[], int] = 0,
     layout: Mapping[str, int | bool | None] | None = None,
     nodes: int | None = None,
 ) -> Index:
@@ -23,7 +23,7 @@ def open_index(
         location: a directory (need not exist), or the URL of a Qdrant server, ``http://HOST:6333/NAME``.
         notify: called with one line whenever the index has something to say that is no error,
             such as an interrupted build that it dropped; by default such lines are logged.
-        expected: about how many pictures it will hold; decides how a server lays out a new collection.
+        expected: about how many pictures it will hold, or what tells so when a server lays out a new collection.
         nodes: nodes of the cluster, where it shall not be asked.
         layout: fields of `retrieval.index.server.layout.Layout` that are given by hand, for a server.
 

@@ -1,34 +1,30 @@
 """Catalog -> plan -> decode -> embed -> upsert: resumable, idempotent, flat in memory.
 
-Worker threads each take a small batch of pictures through reading, hashing, decoding and
-the network (all of which release the GIL), while the main thread writes finished vectors.
-Only a bounded number of batches is in flight, whatever the size of the catalog.
+The catalog is listed once, by a thread that runs ahead; worker threads take small batches of pictures through
+reading, hashing, decoding and the network, while the main thread writes finished vectors. Only a bounded number
+of batches is in flight, whatever the size of the catalog.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import PurePosixPath
 
-import numpy as np
-from numpy.typing import NDArray
-
+from retrieval.catalog.listing import Listing
 from retrieval.catalog.read import Catalog, Refusal
 from retrieval.errors import CatalogError, ImageError, IndexDamagedError
 from retrieval.images import pictures
 from retrieval.index.checks import require_sound
 from retrieval.index.protocols import Build, Check, Index, Manifest, VectorStore
 from retrieval.index.sharding import Shard
-from retrieval.indexing.plan import Action, Known, metadata_digest
+from retrieval.indexing.plan import Action, IndexSnapshot, metadata_digest
 from retrieval.indexing.report import IndexReport
 from retrieval.models.bundle import Bundle
-from retrieval.models.encoder import Encoder, load_encoder
+from retrieval.models.embedding import Embedded, Look, Refused, embed_pictures
+from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
-from retrieval.system.threads import default_threads, per_thread
 from retrieval.types import CatalogImage, IndexedImage, Metadata, Point
 
 BATCH = 8
@@ -36,20 +32,12 @@ WRITE_CHUNK = 512
 WRITE_SECONDS = 1.0
 """However slow the network, a killed run loses no more work than this."""
 
-__all__ = ["IndexReport", "index_catalog", "process"]
+__all__ = ["IndexReport", "index_catalog"]
 
-Notify = Callable[[int, str], None]
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """One picture after its worker is done with it."""
-
-    image: CatalogImage
-    action: Action | None
-    content_hash: str = ""
-    vector: NDArray[np.float32] | None = None
-    refusal: Refusal | None = None
+_Job = tuple[CatalogImage, bytes]
+"""A picture, and the digest of what the catalog says about its product."""
+_Plan = tuple[Action, str]
+"""What is to be done with a picture, and its content hash."""
 
 
 def index_catalog(
@@ -63,7 +51,8 @@ def index_catalog(
     threads: int | None = None,
     check: Check | None = None,
     shard: Shard | None = None,
-    notify: Notify = lambda done, note: None,
+    listing: Listing | None = None,
+    progress: Progress | None = None,
 ) -> IndexReport:
     """Bring an index up to date with a catalog.
 
@@ -79,7 +68,8 @@ def index_catalog(
         check: looks at the complete generation before it goes live, after the checks made here: its count
             is what the catalog says, and sampled pictures find themselves. Raises to keep the old one.
         shard: the part of the catalog that this worker takes; None for all of it.
-        notify: called with the number of pictures done and a short note.
+        listing: the catalog's entries where somebody lists them already; by default it is listed here, once.
+        progress: told how far it is. How many pictures there are is known when the catalog has been listed.
 
     Raises:
         ModelMismatchError, IndexBusyError, DiskFullError, StoreError: see `retrieval.index.protocols.Index.writer`.
@@ -87,27 +77,35 @@ def index_catalog(
         IndexDamagedError: the generation did not pass its checks; the old one stays live.
     """
     start = time.perf_counter()
-    report = IndexReport(fingerprint=bundle.fingerprint, dry_run=dry_run)
-    if dry_run:
-        _plan_only(
-            catalog, index, bundle, report, prune=prune, rebuild=rebuild, threads=threads, shard=shard, notify=notify
-        )
-    else:
-        with index.writer(bundle.identity, rebuild=rebuild, shard=shard) as build:
-            report.resumed = build.resumed
-            known = Known(build.store.records(), shard)
-            _run(catalog, bundle, known, build, report, threads=threads, notify=notify)
-            departed = _departed(known, build.store, report.refused)
-            report.departed = len(departed)
-            if prune:
-                for chunk in _chunks(departed, WRITE_CHUNK):
-                    build.store.delete(chunk)
-                report.removed, report.departed = len(departed), 0
-            notify(report.done, "committing")
-            expected = len(known) + report.added - report.removed
-            manifest = _commit(build, catalog, report, _checks(expected, check, shard), shard)
-            report.shard, report.waiting = str(shard) if shard else "", build.waiting
-            report.images, report.products = manifest.images, manifest.products
+    report = IndexReport(
+        fingerprint=bundle.fingerprint,
+        dry_run=dry_run,
+        catalog=str(catalog.root),
+        index=index.location,
+        model=bundle.name,
+    )
+    shown = progress or Silent()
+    with nullcontext(listing) if listing is not None else Listing(catalog) as entries:
+        if dry_run:
+            _plan_only(
+                entries, index, bundle, report, prune=prune, rebuild=rebuild, threads=threads, shard=shard, shown=shown
+            )
+        else:
+            with index.writer(bundle.identity, rebuild=rebuild, shard=shard) as build:
+                report.resumed = build.resumed
+                known = IndexSnapshot(build.store.records(), shard)
+                _run(entries, bundle, known, build, report, threads=threads, shown=shown)
+                departed = _departed(known, build.store, report.refused)
+                report.departed = len(departed)
+                if prune:
+                    for chunk in _chunks(departed, WRITE_CHUNK):
+                        build.store.delete(chunk)
+                    report.removed, report.departed = len(departed), 0
+                shown.advance(0, note="committing")
+                expected = len(known) + report.added - report.removed
+                manifest = _commit(build, catalog, report, _checks(expected, check, shard), shard)
+                report.shard, report.waiting = str(shard) if shard else "", build.waiting
+                report.images, report.products = manifest.images, manifest.products
     report.refused.sort(key=lambda refusal: refusal.path)
     report.ignored = catalog.ignored
     report.products_without_pictures = tuple(catalog.products_without_pictures())
@@ -116,7 +114,7 @@ def index_catalog(
 
 
 def _plan_only(
-    catalog: Catalog,
+    entries: Listing,
     index: Index,
     bundle: Bundle,
     report: IndexReport,
@@ -125,15 +123,15 @@ def _plan_only(
     rebuild: bool,
     threads: int | None,
     shard: Shard | None,
-    notify: Notify,
+    shown: Progress,
 ) -> None:
     manifest = None if rebuild else index.manifest()
-    known, products, gone = Known(shard=shard), set[str](), list[str]()
+    known, products, gone = IndexSnapshot(shard=shard), set[str](), list[str]()
     if manifest is not None:
         manifest.require(bundle.identity, index.location)
         with index.reader() as (store, _):
-            known = Known(store.records(), shard)
-    _run(catalog, bundle, known, None, report, threads=threads, notify=notify, products=products)
+            known = IndexSnapshot(store.records(), shard)
+    _run(entries, bundle, known, None, report, threads=threads, shown=shown, products=products)
     if manifest is not None:
         with index.reader() as (store, _):
             departed = set(_departed(known, store, report.refused))
@@ -149,14 +147,14 @@ def _plan_only(
 
 
 def _run(
-    catalog: Catalog,
+    entries: Listing,
     bundle: Bundle,
-    known: Known,
+    known: IndexSnapshot,
     build: Build | None,
     report: IndexReport,
     *,
     threads: int | None,
-    notify: Notify,
+    shown: Progress,
     products: set[str] | None = None,
 ) -> None:
     """Take every picture of the catalog through its workers; write results unless ``build`` is None.
@@ -164,11 +162,11 @@ def _run(
     Args:
         products: gathers the products that have a picture to index; None does not.
     """
-    digests: dict[str, bytes] = {}
+    catalog = entries.catalog
     points: list[Point] = []
     metadata: dict[str, Metadata] = {}
-    total = catalog.count() if build is not None else 0
-
+    total: int | None = None
+    shown.stage("Planning" if build is None else "Indexing")
     written = time.monotonic()
 
     def write() -> None:
@@ -182,46 +180,36 @@ def _run(
             build.store.set_metadata(metadata)
         points.clear()
         metadata.clear()
-        build.report(report.done, total)
+        build.report(report.done, total or 0)
 
-    def digest(product_id: str) -> bytes:
-        if product_id not in digests:
-            digests.clear()
-            digests[product_id] = metadata_digest(catalog.metadata(product_id))
-        return digests[product_id]
+    def look(job: _Job) -> Look[_Plan]:
+        picture, digest = job
+        data = pictures.read_file(picture.file, root=catalog.root)
+        content_hash = pictures.content_hash(data)
+        action = known.action(picture.image_id, content_hash, digest)
+        if action not in (Action.ADD, Action.REPLACE):
+            return Look((action, content_hash), None)
+        if build is None:
+            pictures.check(data)
+            return Look((action, content_hash), None)
+        return Look((action, content_hash), pictures.prepare(data, bundle.preprocessing))
 
     try:
-        for outcome in _outcomes(catalog, bundle, known, digest, report, embed=build is not None, threads=threads):
-            picture = outcome.image
+        for result in embed_pictures(_jobs(entries, known, report), bundle, look, threads=threads, batch=BATCH):
+            picture = result.item[0]
             report.done += 1
-            if outcome.refusal is not None:
-                report.refused.append(outcome.refusal)
-            elif outcome.action is Action.KEEP:
-                report.unchanged += 1
-            elif outcome.action is Action.METADATA:
-                report.metadata_updated += 1
-                metadata[picture.image_id] = catalog.metadata(picture.product_id)
+            if isinstance(result, Refused):
+                report.refused.append(_refusal(picture, result))
             else:
-                if outcome.action is Action.ADD:
-                    report.added += 1
-                else:
-                    report.replaced += 1
-                if outcome.vector is not None:
-                    record = IndexedImage(
-                        image_id=picture.image_id,
-                        product_id=picture.product_id,
-                        image=picture.image,
-                        content_hash=outcome.content_hash,
-                        metadata=catalog.metadata(picture.product_id),
-                    )
-                    points.append(Point(record, outcome.vector))
-            if products is not None and outcome.refusal is None:
-                products.add(picture.product_id)
-            if report.dry_run and outcome.action not in (None, Action.KEEP):
-                report.planned.append((outcome.action.value if outcome.action else "", picture.image))
+                _take(picture, result, catalog, report, points, metadata)
+                if products is not None:
+                    products.add(picture.product_id)
             if max(len(points), len(metadata)) >= WRITE_CHUNK or time.monotonic() - written >= WRITE_SECONDS:
                 write()
-            notify(report.done, "")
+            if total is None and entries.total is not None:
+                total = known.share(entries.total)
+                shown.known(total)
+            shown.advance()
     except KeyboardInterrupt:
         # What the network has finished is worth keeping: the next run need not repeat it.
         write()
@@ -229,38 +217,44 @@ def _run(
     write()
 
 
-def _outcomes(
+def _take(
+    picture: CatalogImage,
+    result: Embedded[_Job, _Plan],
     catalog: Catalog,
-    bundle: Bundle,
-    known: Known,
-    digest: Callable[[str], bytes],
     report: IndexReport,
-    *,
-    embed: bool,
-    threads: int | None,
-) -> Iterator[_Outcome]:
-    """Outcomes in the catalog's order. Refusals of the walk itself go to the report directly."""
-    workers = threads or default_threads()
-    encoder = per_thread(lambda: load_encoder(bundle, threads=1))
+    points: list[Point],
+    metadata: dict[str, Metadata],
+) -> None:
+    """Count what is done with a picture, and put what is to be written where it is written from."""
+    action, content_hash = result.facts
+    if action is Action.KEEP:
+        report.unchanged += 1
+    elif action is Action.METADATA:
+        report.metadata_updated += 1
+        metadata[picture.image_id] = catalog.metadata(picture.product_id)
+    elif action is Action.ADD:
+        report.added += 1
+    else:
+        report.replaced += 1
+    if result.vector is not None:
+        record = IndexedImage(
+            image_id=picture.image_id,
+            product_id=picture.product_id,
+            image=picture.image,
+            content_hash=content_hash,
+            metadata=catalog.metadata(picture.product_id),
+        )
+        points.append(Point(record, result.vector))
+    if report.dry_run and action is not Action.KEEP:
+        report.planned.append((action.value, picture.image))
 
-    def work(batch: Sequence[tuple[CatalogImage, bytes]]) -> list[_Outcome]:
-        return process(batch, catalog, known, encoder if embed else None, bundle)
 
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="itemrec-index") as pool:
-        pending: deque[Future[list[_Outcome]]] = deque()
-        try:
-            for batch in _batches(catalog, known, digest, report):
-                pending.append(pool.submit(work, batch))
-                if len(pending) >= 4 * workers:
-                    yield from pending.popleft().result()
-            while pending:
-                yield from pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+def _refusal(picture: CatalogImage, refused: Refused[_Job]) -> Refusal:
+    assert isinstance(refused.error, ImageError)  # the network's failures end the run
+    return Refusal.of(picture, refused.error)
 
 
-def _departed(known: Known, store: VectorStore, refused: Sequence[Refusal]) -> list[str]:
+def _departed(known: IndexSnapshot, store: VectorStore, refused: Sequence[Refusal]) -> list[str]:
     """Ids of pictures that left the catalog; what lies in a refused folder may still be there.
 
     A folder that cannot be read, a share that dropped out for a moment, say, must not cost its
@@ -278,62 +272,19 @@ def _departed(known: Known, store: VectorStore, refused: Sequence[Refusal]) -> l
     return [image_id for image_id in departed if image_id in gone]
 
 
-def _batches(
-    catalog: Catalog, known: Known, digest: Callable[[str], bytes], report: IndexReport
-) -> Iterator[list[tuple[CatalogImage, bytes]]]:
-    batch: list[tuple[CatalogImage, bytes]] = []
-    for entry in catalog.entries():
+def _jobs(entries: Listing, known: IndexSnapshot, report: IndexReport) -> Iterator[_Job]:
+    """The pictures that this run deals with. Refusals of the listing itself go to the report directly."""
+    product, digest = "", b""
+    for entry in entries:
         if isinstance(entry, Refusal):
             report.refused.append(entry)
             continue
         if not known.takes(entry.image_id):
             continue
         known.see(entry.image_id)
-        batch.append((entry, digest(entry.product_id)))
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def process(
-    batch: Sequence[tuple[CatalogImage, bytes]],
-    catalog: Catalog,
-    known: Known,
-    encoder: Callable[[], Encoder] | None,
-    bundle: Bundle,
-) -> list[_Outcome]:
-    """Read, hash, and where the picture is new or changed, decode and embed one batch. Runs in a worker.
-
-    Args:
-        batch: pictures with the digest of their product's metadata.
-        encoder: gives this thread's encoder; None plans: headers are checked, nothing is decoded.
-    """
-    outcomes: list[_Outcome] = []
-    waiting: list[_Outcome] = []
-    pixels: list[NDArray[np.uint8]] = []
-    for picture, digest in batch:
-        outcome = _Outcome(picture, None)
-        outcomes.append(outcome)
-        try:
-            data = pictures.read_file(picture.file, root=catalog.root)
-            outcome.content_hash = pictures.content_hash(data)
-            action = known.action(picture.image_id, outcome.content_hash, digest)
-            if action in (Action.ADD, Action.REPLACE):
-                if encoder is None:
-                    pictures.check(data)
-                else:
-                    pixels.append(pictures.prepare(data, bundle.preprocessing))
-                    waiting.append(outcome)
-            outcome.action = action
-        except ImageError as error:
-            outcome.refusal = Refusal.of(picture, error)
-    if waiting and encoder is not None:
-        vectors = encoder().encode(np.stack(pixels))
-        for outcome, vector in zip(waiting, vectors, strict=True):
-            outcome.vector = vector
-    return outcomes
+        if entry.product_id != product or not digest:
+            product, digest = entry.product_id, metadata_digest(entries.catalog.metadata(entry.product_id))
+        yield entry, digest
 
 
 def _checks(expected: int, further: Check | None, shard: Shard | None) -> Check:

@@ -27,7 +27,7 @@ def metadata_digest(metadata: Metadata) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
-class Known:
+class IndexSnapshot:
     """What the index held when the run began, compactly: about 200 bytes a picture.
 
     Content hashes are shortened to 16 bytes, which two pictures share by chance
@@ -55,6 +55,10 @@ class Known:
     def takes(self, image_id: str) -> bool:
         """True for pictures that this worker is to deal with."""
         return self._shard is None or self._shard.takes(image_id)
+
+    def share(self, total: int) -> int:
+        """About how many of so many pictures this worker is to deal with."""
+        return total if self._shard is None else total // self._shard.count
 
     def see(self, image_id: str) -> None:
         """Note that the catalog still has this picture, so that it does not count as departed."""

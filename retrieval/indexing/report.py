@@ -6,11 +6,34 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from retrieval.catalog.read import Refusal
+from retrieval.system import html
+
+_SHOWN = 20
 
 
 @dataclass(slots=True)
 class IndexReport:
-    """What an index run did. ``updated`` counts replaced pictures and changed metadata together."""
+    """What an index run did. ``updated`` counts replaced pictures and changed metadata together.
+
+    Attributes:
+        catalog: the folder that picture paths are relative to.
+        index: where the index lies.
+        model: the name of the model that made the vectors.
+        fingerprint: and its fingerprint.
+        added: pictures that were new.
+        replaced: pictures whose content changed.
+        metadata_updated: pictures whose product's metadata changed, and nothing else.
+        unchanged: pictures for which there was nothing to do.
+        removed: pictures that left the catalog and were removed.
+        departed: pictures that left the catalog and are still in the index.
+        refused: files that cannot be indexed, each with its reason, by path.
+        ignored: files that are no part of a catalog, such as ``Thumbs.db``.
+        images: pictures that the index holds now.
+        products: products that the index holds now.
+        waiting: how many other workers of a sharded run the index waits for.
+        planned: of a dry run: what would be done, and with which picture.
+        done: pictures dealt with so far.
+    """
 
     added: int = 0
     replaced: int = 0
@@ -31,7 +54,9 @@ class IndexReport:
     waiting: int = 0
     planned: list[tuple[str, str]] = field(default_factory=list)
     done: int = 0
-    """Pictures dealt with so far, of as many as `retrieval.catalog.read.Catalog.count` says."""
+    catalog: str = ""
+    index: str = ""
+    model: str = ""
 
     @property
     def updated(self) -> int:
@@ -63,3 +88,13 @@ class IndexReport:
         if self.dry_run:
             document["plan"] = [{"action": action, "image": image} for action, image in self.planned]
         return document
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the counts, and what was refused."""
+        counts = ("added", "updated", "unchanged", "removed", "departed")
+        return html.fragment(
+            f"{self.images:,} pictures of {self.products:,} products in {self.index}",
+            html.table(counts, [[f"{getattr(self, name):,}" for name in counts]], numeric=range(len(counts))),
+            html.table(("refused", "why"), [(r.path, r.reason) for r in self.refused[:_SHOWN]]) if self.refused else "",
+            f"and {len(self.refused) - _SHOWN:,} more" if len(self.refused) > _SHOWN else "",
+        )

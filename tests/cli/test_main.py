@@ -75,7 +75,7 @@ def test_a_bug_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("retrieval.catalog.read.read_catalog", broken)
+    monkeypatch.setattr("retrieval.indexing.run.read_catalog", broken)
     assert invoke(["index", "."]) == 3
     error = capsys.readouterr().err
     assert "ZeroDivisionError" in error
@@ -89,7 +89,7 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("retrieval.catalog.read.read_catalog", interrupted)
+    monkeypatch.setattr("retrieval.indexing.run.read_catalog", interrupted)
     assert invoke(["index", "."]) == 130
 
 

@@ -47,7 +47,7 @@ class ServerIndex:
         *,
         notify: Callable[[str], None] | None = None,
         overrides: dict[str, int | bool | None] | None = None,
-        expected: int = 0,
+        expected: int | Callable[[], int] = 0,
         nodes: int | None = None,
         link: Link | None = None,
     ) -> None:
@@ -57,7 +57,7 @@ class ServerIndex:
             url: see `Address.parse`.
             notify: called with lines that are no error.
             overrides: fields of a new collection's `Layout` that are given by hand.
-            expected: about how many pictures a new collection will hold.
+            expected: about how many pictures a new collection will hold, or what tells so when one is made.
             nodes: nodes of the cluster; None to ask it.
             link: the connection, if there is one already.
 
@@ -265,7 +265,8 @@ class ServerIndex:
             self.drop(number)
         number = max(shelf.complete, default=0) + 1
         record = BuildRecord(number, base, model)
-        layout = Layout.choose(self.expected, model.dimension, self.nodes(), self.overrides)
+        expected = self.expected() if callable(self.expected) else self.expected
+        layout = Layout.choose(expected, model.dimension, self.nodes(), self.overrides)
         create(self.link, self.collection(number), layout, {KEY: json.dumps(asdict(record))})
         return number, False
 

@@ -1,17 +1,18 @@
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from retrieval.catalog.read import read_catalog
+from retrieval.catalog.read import Catalog, Refusal, read_catalog
 from retrieval.errors import CatalogError, ModelMismatchError
 from retrieval.index.protocols import Index
 from retrieval.indexing.indexer import IndexReport, index_catalog
 from retrieval.models.bundle import Bundle
-from retrieval.types import Point
+from retrieval.types import CatalogImage, Point
 from tests.contract.reference import MemoryIndex
-from tests.fakes import PixelEncoder, fake_bundle, picture, use_pixel_encoder, write_catalog
+from tests.fakes import PixelEncoder, Recorder, fake_bundle, picture, use_pixel_encoder, write_catalog
 
 
 @pytest.fixture(autouse=True)
@@ -155,10 +156,27 @@ def test_progress_counts_pictures_and_ends_at_their_number(root: Path, bundle: B
     (root / "p000" / "empty.jpg").write_bytes(b"")
     for n in range(5):
         (root / f"note-{n}.txt").write_text("not a picture, and no part of the total either")
-    catalog, seen = read_catalog(root), list[int]()
-    index_catalog(catalog, MemoryIndex(), bundle, threads=2, notify=lambda done, _: seen.append(done))
-    assert seen == [*range(1, 22), 21]
+    catalog, seen = read_catalog(root), Recorder()
+    index_catalog(catalog, MemoryIndex(), bundle, threads=2, progress=seen)
+    assert seen.done == [*range(1, 22), 21]
+    assert seen.stages == [("Indexing", 21, "images")]
+    assert seen.notes == ["committing"]
     assert catalog.count() == 21
+
+
+def test_the_catalog_is_listed_once(root: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    walks = []
+    entries = Catalog.entries
+
+    def counted(self: Catalog) -> Iterator[CatalogImage | Refusal]:
+        walks.append(self)
+        return entries(self)
+
+    monkeypatch.setattr(Catalog, "entries", counted)
+    run(root, MemoryIndex(), bundle)
+    assert len(walks) == 1
+    run(root, MemoryIndex(), bundle, dry_run=True)
+    assert len(walks) == 2
 
 
 def test_a_picture_that_breaks_later_keeps_its_point(root: Path, bundle: Bundle) -> None:
@@ -223,12 +241,12 @@ def test_interrupted_run_keeps_what_was_written_and_continues(
     monkeypatch.setattr("retrieval.indexing.indexer.WRITE_CHUNK", 2)
     index, whole = MemoryIndex(), MemoryIndex()
 
-    def interrupt(done: int, note: str) -> None:
+    def interrupt(done: int) -> None:
         if done == 9:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        index_catalog(read_catalog(root), index, bundle, threads=1, notify=interrupt)
+        index_catalog(read_catalog(root), index, bundle, threads=1, progress=Recorder(at=interrupt))
     assert index.manifest() is None
     PixelEncoder.calls = 0
     report = run(root, index, bundle)

@@ -3,7 +3,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.indexing.plan import Action, Known, metadata_digest
+from retrieval.indexing.plan import Action, IndexSnapshot, metadata_digest
 from retrieval.types import IndexedImage, image_id
 
 
@@ -14,7 +14,7 @@ def record(name: str, content: str = "x", metadata: dict[str, str] | None = None
 
 def test_every_action() -> None:
     old = record("a.jpg", "x", {"price": "1"})
-    known = Known([old])
+    known = IndexSnapshot([old])
     digest = metadata_digest({"price": "1"})
     assert known.action(old.image_id, old.content_hash, digest) is Action.KEEP
     assert known.action(old.image_id, old.content_hash, metadata_digest({"price": "2"})) is Action.METADATA
@@ -30,7 +30,7 @@ def test_the_same_picture_under_two_products_is_two_points() -> None:
 
 def test_departed_are_those_never_seen() -> None:
     records = [record(f"{n}.jpg") for n in range(5)]
-    known = Known(records)
+    known = IndexSnapshot(records)
     for r in records[:3]:
         known.see(r.image_id)
     known.see(image_id("p", "new.jpg"))
