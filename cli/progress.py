@@ -15,7 +15,7 @@ from cli import render
 from retrieval.system.text import printable
 
 if TYPE_CHECKING:
-    from trainer.loop.logs import EpochLog
+    from trainer.progress import EpochLog
 
 _INTERVAL_SECONDS = 5.0
 _TRAINING_INTERVAL_SECONDS = 30.0

@@ -14,7 +14,7 @@ from retrieval.system.text import printable
 from trainer.data.dataset import Pictures, read_pictures
 from trainer.held_out import FEWEST_PRODUCTS, left_out
 from trainer.presets import Plan
-from trainer.progress import View
+from trainer.progress import TrainingProgress
 from trainer.validation import can_validate
 
 
@@ -52,7 +52,7 @@ class Material:
         )
 
 
-def read_material(dataset: Path, catalog: Path | None, plan: Plan, view: View) -> Material:
+def read_material(dataset: Path, catalog: Path | None, plan: Plan, view: TrainingProgress) -> Material:
     """Read everything once, and say what is missing.
 
     Args:
@@ -108,7 +108,7 @@ def read_material(dataset: Path, catalog: Path | None, plan: Plan, view: View) -
     return Material(pictures, repeats, validation, strangers, refused)
 
 
-def _pictures(folder: Path, stage: str, view: View) -> Pictures:
+def _pictures(folder: Path, stage: str, view: TrainingProgress) -> Pictures:
     view.stage(stage, None)
     last = 0
 

@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 
 from retrieval.images.preprocessing import Preprocessing
 from trainer.data.augment import Views, make_views
-from trainer.data.batches import FeatureBatches, Mix, PixelBatches
+from trainer.data.batches import Array, Batches, FeatureBatches, Mix, PixelBatches
 from trainer.data.dataset import Pictures
 from trainer.data.features import FeatureStore, ViewPlan, enlarged
-from trainer.loop.loop import Batches
 from trainer.networks.assemble import Parts, in_batches
 from trainer.networks.stem import Runner
 from trainer.presets import Plan
-from trainer.progress import View
+from trainer.progress import TrainingProgress
 
-Array = NDArray[Any]
 _BATCH = 64
 _SAMPLE = 16
 
@@ -61,7 +59,7 @@ class Source(Protocol):
     def batches(self) -> LabeledBatches:
         """What is learned from."""
 
-    def fill(self, view: View) -> None:
+    def fill(self, view: TrainingProgress) -> None:
         """Compute what has to be there first."""
 
     def plain(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
@@ -72,7 +70,7 @@ class Source(Protocol):
             pictures: that this source, or one of the same plan before it, was filled with; its own by default.
         """
 
-    def inputs(self, pictures: Pictures, view: View) -> Array:
+    def inputs(self, pictures: Pictures, view: TrainingProgress) -> Array:
         """The network's input for other pictures, shape (m, ...)."""
 
     def costs(self) -> Costs:
@@ -98,7 +96,7 @@ class _Features:
         self._store = self._open(ViewPlan(plan.kept_views, plan.augmentation, plan.seed))
         self.batches = FeatureBatches(self._store, pictures, mix, repeats=repeats, shape=parts.shape)
 
-    def fill(self, view: View) -> None:
+    def fill(self, view: TrainingProgress) -> None:
         missing = self._store.missing(self._pictures)
         if missing:
             view.stage(f"Looking at pictures in {1 + self._store.count} views", len(missing))
@@ -107,7 +105,7 @@ class _Features:
     def plain(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
         return in_batches(model, self._store.batches(self._pictures if pictures is None else pictures))
 
-    def inputs(self, pictures: Pictures, view: View) -> Array:
+    def inputs(self, pictures: Pictures, view: TrainingProgress) -> Array:
         store = self._open(ViewPlan(0, Views(), 0))
         missing = store.missing(pictures)
         if missing:
@@ -140,13 +138,13 @@ class _Pixels:
 
         self.batches = PixelBatches(draw, parts.preprocessing.tensor, pictures.labels[rows], mix)
 
-    def fill(self, view: View) -> None:
+    def fill(self, view: TrainingProgress) -> None:
         pass
 
     def plain(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
         return in_batches(model, self._tensors(self._pictures if pictures is None else pictures))
 
-    def inputs(self, pictures: Pictures, view: View) -> Array:
+    def inputs(self, pictures: Pictures, view: TrainingProgress) -> Array:
         view.stage("Reading val", None)
         return np.concatenate(list(self._tensors(pictures)))
 

@@ -25,7 +25,7 @@ from trainer.data.dataset import Pictures
 from trainer.estimate import Amounts, seconds_to_train
 from trainer.held_out import Unseen
 from trainer.loop.checkpoint import read_checkpoint, remove_checkpoint
-from trainer.loop.logs import EpochLog, ScalarLog
+from trainer.loop.logs import ScalarLog
 from trainer.loop.loop import Resume, train
 from trainer.losses import build_losses
 from trainer.material import Material, read_material
@@ -33,7 +33,7 @@ from trainer.networks.assemble import Parts, assemble, encoder, readout, start_h
 from trainer.networks.export import Export, export_litert
 from trainer.networks.projections import class_means, joint, unit_rows
 from trainer.presets import Plan
-from trainer.progress import View
+from trainer.progress import EpochLog, TrainingProgress
 from trainer.sources import Source, open_source
 from trainer.validation import validator
 
@@ -109,7 +109,7 @@ class _Turn:
     material: Material
 
 
-def learn(places: Places, plan: Plan, view: View, *, resume: bool = False) -> Trained:
+def learn(places: Places, plan: Plan, view: TrainingProgress, *, resume: bool = False) -> Trained:
     """Train an encoder on a dataset.
 
     Args:
@@ -192,7 +192,7 @@ def _turns(run: Path, plan: Plan, material: Material) -> list[_Turn]:
 
 
 def _unseen(
-    turns: Sequence[_Turn], material: Material, places: Places, plan: Plan, view: View, *, resume: bool
+    turns: Sequence[_Turn], material: Material, places: Places, plan: Plan, view: TrainingProgress, *, resume: bool
 ) -> Unseen:
     """Train as many networks as are served without some products, and see what they make of all pictures."""
     members: list[Parts] = []
@@ -212,7 +212,7 @@ def _network(
     turn: _Turn,
     places: Places,
     plan: Plan,
-    view: View,
+    view: TrainingProgress,
     *,
     resume: bool,
     amounts: Amounts | None = None,
@@ -299,7 +299,7 @@ def _start(parts: Parts, source: Source, material: Material, plan: Plan) -> NDAr
     return unit_rows(class_means(first, labels[rows])) if plan.network.unit else None
 
 
-def _settle(run: Path, identity: str, resume: bool, view: View) -> int:
+def _settle(run: Path, identity: str, resume: bool, view: TrainingProgress) -> int:
     """How many epochs are done already; an old checkpoint is forgotten where nothing is resumed."""
     if not resume:
         remove_checkpoint(run)

@@ -16,7 +16,8 @@ from PIL import Image
 
 from tests.browser.board import tensorboard
 from tests.browser.chromium import needs_chromium, screenshot
-from trainer.loop.logs import EpochLog, ScalarLog
+from trainer.loop.logs import ScalarLog
+from trainer.progress import EpochLog
 from trainer.projector.write import write_projection
 
 # Colors that neither TensorBoard's pages nor the axes have, one a product.

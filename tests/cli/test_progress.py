@@ -14,7 +14,7 @@ import pytest
 
 from cli import render
 from cli.progress import about, estimate, shown
-from trainer.loop.logs import EpochLog
+from trainer.progress import EpochLog
 
 
 @pytest.fixture(autouse=True)
@@ -145,7 +145,7 @@ _ON_A_TERMINAL = """
 import time
 from cli import render
 from cli.progress import shown
-from trainer.loop.logs import EpochLog
+from trainer.progress import EpochLog
 with shown(training=True) as view:
     view.stage("Caching", 100)
     view.advance(100)

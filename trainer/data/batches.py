@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,16 @@ from trainer.data.sampling import pk_batches, random_batches
 
 Array = NDArray[Any]
 _AHEAD = 3
+
+
+class Batches(Protocol):
+    """Where a training gets its pictures from; a function of the epoch, so that a resumed run sees the same."""
+
+    def steps(self, epoch: int) -> int:
+        """How many batches an epoch (from 0) has."""
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Array, NDArray[np.int64]]]:
+        """The batches: network inputs (n, ...) and the product of each, shape (n,)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

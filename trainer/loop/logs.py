@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,38 +22,10 @@ from typing import Any, Self
 from retrieval.errors import ItemrecError, UsageError
 from retrieval.system.files import replace_file
 from retrieval.system.text import printable
+from trainer.progress import EpochLog
 
 LOG = "log.jsonl"
 _EVENTS = "events.out.tfevents."
-
-
-@dataclass(frozen=True, slots=True)
-class EpochLog:
-    """What an epoch looked like: means over its batches, and what was measured behind it.
-
-    Attributes:
-        epoch: from 1, counted on through all stages of a training.
-        loss: the weighted sum.
-        anchor_positive: mean squared L2 between pictures of one product, in [0, 4].
-        anchor_negative: mean squared L2 between pictures of different products, in [0, 4].
-        spread: total variance of a batch's embeddings, in [0, 1]; toward 0 is a collapse.
-        seconds: wall time.
-        active_triplets: share of triplets that still violate the margin, in [0, 1]; None where the loss has none.
-        val_at_far: VAL at FAR 1 % on the validation split, in [0, 1]; None where it was not measured.
-        r_at_1: share of validation photos whose nearest neighbor is of their product; None likewise.
-        learning_rate: of the head, behind the epoch's last step; None where it was not asked.
-    """
-
-    epoch: int
-    loss: float
-    anchor_positive: float
-    anchor_negative: float
-    spread: float
-    seconds: float
-    active_triplets: float | None = None
-    val_at_far: float | None = None
-    r_at_1: float | None = None
-    learning_rate: float | None = None
 
 
 _VALIDATION = frozenset({"val_at_far", "r_at_1"})

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import ItemrecError
+from trainer.data.batches import Array, Batches
 from trainer.loop.checkpoint import Checkpoint, pack, read_checkpoint, unpack, write_checkpoint
 from trainer.loop.collapse import CollapseMonitor
-from trainer.loop.logs import EpochLog
 from trainer.loop.optimizer import LayerwiseAdamW
 from trainer.losses import BuiltLosses, cosine_classifier, pair_metrics
 from trainer.losses.registry import Head
+from trainer.progress import EpochLog
 
 Tensor = Any
-Array = NDArray[Any]
 
 Validate = Callable[[Any], tuple[float, float]]
 """Measures the network on photos that it does not learn from: (VAL at FAR 1 %, R@1)."""
-
-
-class Batches(Protocol):
-    """Where a training gets its pictures from; a function of the epoch, so that a resumed run sees the same."""
-
-    def steps(self, epoch: int) -> int:
-        """How many batches an epoch (from 0) has."""
-
-    def epoch(self, epoch: int) -> Iterator[tuple[Array, NDArray[np.int64]]]:
-        """The batches: network inputs (n, ...) and the product of each, shape (n,)."""
 
 
 @dataclass(frozen=True, slots=True)

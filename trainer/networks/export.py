@@ -19,7 +19,6 @@ from retrieval.distance import is_unit
 from retrieval.errors import EncoderError
 from retrieval.images.preprocessing import Preprocessing
 from trainer.quiet import quiet
-from trainer.starter.fit import embed
 
 Weights = Literal["float32", "float16"]
 
@@ -77,6 +76,17 @@ def export_litert(
         )
     cosines = np.sum(expected * received, axis=1)
     return Export(model, weights, difference, float(cosines.min()), len(probes))
+
+
+def embed(encoder: Any, pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Embeddings of prepared pictures by the Keras model: uint8 (n, h, w, 3) -> float32 (n, d)."""
+    import keras
+
+    rows = [
+        keras.ops.convert_to_numpy(encoder(preprocessing.tensor(pixels[i : i + 64]), training=False))
+        for i in range(0, len(pixels), 64)
+    ]
+    return np.concatenate(rows).astype(np.float32, copy=False)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def untrained(preprocessing: Preprocessing, *, seed: int) -> Embed:
     """The starter's network with random weights."""
     import keras
 
-    from trainer.starter.fit import embed
+    from trainer.networks.export import embed
     from trainer.starter.recipe import build_network
 
     keras.utils.set_random_seed(seed)

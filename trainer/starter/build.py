@@ -40,8 +40,8 @@ def build(out: Path, *, cache: Path, grocery: Path | None, say: Say) -> Bundle:
     """
     import keras
 
-    from trainer.loop.logs import EpochLog
     from trainer.networks.export import export_litert
+    from trainer.progress import EpochLog
     from trainer.starter.fit import fit
 
     clock = _Clock(say)

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.images.preprocessing import Preprocessing
 from trainer.data.augment import Views, make_views
 from trainer.data.batches import Mix, PixelBatches
-from trainer.loop.logs import EpochLog
 from trainer.loop.loop import Schedule, train
 from trainer.losses import build_losses
+from trainer.progress import EpochLog
 from trainer.starter.photos import PhotoSet
 
 
@@ -102,12 +101,3 @@ def fit(
     )
     batches = PixelBatches(draw, preprocessing.tensor, photos.labels, mix)
     return train(encoder, batches, losses, schedule, products=len(photos.products), on_epoch=on_epoch)
-
-
-def embed(encoder: Any, pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Embeddings of prepared pictures by the Keras model: uint8 (n, h, w, 3) -> float32 (n, d)."""
-    rows = [
-        keras.ops.convert_to_numpy(encoder(preprocessing.tensor(pixels[i : i + 64]), training=False))
-        for i in range(0, len(pixels), 64)
-    ]
-    return np.concatenate(rows).astype(np.float32, copy=False)

@@ -13,7 +13,8 @@ import pytest
 
 from retrieval.errors import ItemrecError, UsageError
 from trainer.loop import logs
-from trainer.loop.logs import LOG, EpochLog, ScalarLog, read_log
+from trainer.loop.logs import LOG, ScalarLog, read_log
+from trainer.progress import EpochLog
 
 
 def epoch(number: int, loss: float = 1.0, **measured: float) -> EpochLog:
@@ -86,7 +87,8 @@ def test_a_new_training_in_the_same_place_begins_anew(tmp_path: Path) -> None:
 _WRITES_UNTIL_KILLED = """
 import sys
 from pathlib import Path
-from trainer.loop.logs import EpochLog, ScalarLog
+from trainer.loop.logs import ScalarLog
+from trainer.progress import EpochLog
 
 with ScalarLog(Path(sys.argv[1])) as log:
     for number in range(1, 1_000_000):
@@ -116,7 +118,8 @@ def test_neither_log_nor_projection_imports_tensorflow() -> None:
 import sys, tempfile
 from pathlib import Path
 import numpy as np
-from trainer.loop.logs import EpochLog, ScalarLog
+from trainer.loop.logs import ScalarLog
+from trainer.progress import EpochLog
 from trainer.projector.write import write_projection
 with tempfile.TemporaryDirectory() as folder, ScalarLog(Path(folder)) as log:
     log.epoch(EpochLog(1, 1.0, 1.0, 1.0, 1.0, 1.0))

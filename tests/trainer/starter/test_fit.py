@@ -8,9 +8,9 @@ from retrieval.distance import is_unit
 from retrieval.errors import EncoderError
 from retrieval.images.preprocessing import Preprocessing
 from trainer.data.augment import Views, make_views
-from trainer.networks.export import export_litert, run_litert
+from trainer.networks.export import embed, export_litert, run_litert
 from trainer.networks.small_cnn import small_cnn
-from trainer.starter.fit import Recipe, embed, fit
+from trainer.starter.fit import Recipe, fit
 from trainer.starter.photos import PhotoSet
 
 PREPROCESSING = Preprocessing(32, 32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
