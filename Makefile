@@ -48,12 +48,12 @@ starter-model: $(VENV)/.dev ## make the built-in model again: draw, train, expor
 	$(BIN)/python -m trainer.starter --out retrieval/starter
 
 bench: $(VENV)/.bench ## measure indexing, cold start, search and metrics beside their peers
-	$(BIN)/python benchmarks/index.py
+	$(BIN)/python benchmarks/indexing.py
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/encoder.py
 	$(BIN)/python benchmarks/cold.py
 	$(BIN)/python benchmarks/search.py --sizes 1000,20000,200000
-	$(BIN)/python benchmarks/evaluate.py
+	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/switch.py
 	PYTHONPATH=. $(BIN)/python benchmarks/server.py
 

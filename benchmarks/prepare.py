@@ -3,7 +3,7 @@
     python benchmarks/prepare.py PHOTOS           a folder of product folders
     python benchmarks/prepare.py --drawn 200      phone photos of 12 megapixels, drawn
 
-Prints wall and processor time, since a busy machine tells lies by the clock.
+Prints wall and processor time: on a busy machine only the second says what the work takes.
 """
 
 from __future__ import annotations

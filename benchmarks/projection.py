@@ -1,10 +1,10 @@
-"""What the served features are worth, by how they are projected: one training a fold, read out in several ways.
+"""What the feature branch is worth, by how it is projected: one training a fold, read out in several ways.
 
     python benchmarks/projection.py GROCERY --preset fast --folds 0,1
 
-GROCERY is as in `recipes.py`, and so are the columns. Every training leaves out a fifth of the products, so that known
-ones are those of ``photos/val`` that it learned. ``discriminant 0.15`` is what is served; the number is the part of the
-spread of all pictures in what directions are divided by, beside that within products.
+GROCERY is as in `recipes.py`, and so are the columns. Every training holds out a fifth of the products, so the first
+columns are of the photos of ``photos/val`` whose products it learned. ``discriminant 0.15`` is what is served; the
+number is the part of the spread of all pictures in what directions are divided by, beside that within products.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from recipes import PARTS, Photos, fifth, known, means, new, print_table, without
+from recipes import PARTS, Photos, fifth, held_out_rates, known, means, print_table, without
 
 from trainer.data.dataset import Pictures, read_pictures
 from trainer.networks.projections import Projection, discriminant, unit_rows, whitening
@@ -99,7 +99,7 @@ def main() -> None:
                     for (f, e), of in zip(both, names, strict=True)
                 )
                 old = (photos.only(~np.isin(photos.labels, held_out)) for photos in (train, val, studio))
-                rows[way].append(known(*old) | new(train, val, held_out))
+                rows[way].append(known(*old) | held_out_rates(train, val, held_out))
     print_table([{"projection": way} | means(results) for way, results in rows.items()])
 
 

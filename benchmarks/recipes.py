@@ -1,22 +1,23 @@
-"""What each training recipe is worth, and what it costs: one table, printed from real photos.
+"""What each training recipe is worth, and what it costs: the tables of docs/measurements/training.md, from real photos.
 
     python benchmarks/recipes.py GROCERY --weights FILE.weights.h5 --recipes head,fast,best
 
-GROCERY holds ``photos/train``, ``photos/val`` and ``catalog``, folders of product folders. Every recipe is trained
-twice with `itemrec train`: on all products, and without a fifth of them, which are then new to it. Measured on
-``photos/val``, which no recipe learns from:
+GROCERY holds ``photos/train``, ``photos/val`` and ``catalog``, folders of product folders. A recipe is a preset, with
+options of `itemrec train` after it: ``fast:epochs=4:seed=1``. Each is trained with `itemrec train` on all products, and
+once more for every fold without a fifth of them, the held-out products. Measured on ``photos/val``, which no recipe
+learns from:
 
-    R@1       photos whose nearest picture of photos/train shows their product
-    MAP@R     mean average precision at R
-    VAL 1 %   same-product pairs accepted where one in a hundred others is; VAL .1 %, EER likewise
-    studio    R@1 with the catalog pictures as the only gallery
-    new@5     new products, five photos of each in a gallery with all photos of the others: nearest is right
-    new@5:5   the same with five photos of every product
-    new VAL   VAL at FAR 1 % among all photos of the new products
-    DIR       photos of trained products found first at the threshold that names one in a hundred photos of new ones
-    said      photos of strangers that get a name at the model's own threshold, as its calibration has it
-    named     photos of new products that do, where the gallery holds all others
-    found     photos of trained products that are found first at that threshold
+    R@1               probes whose nearest picture of photos/train shows their product
+    MAP@R             mean average precision at R
+    VAL 1 %           genuine pairs accepted at FAR 1 %; VAL .1 % likewise, and the EER
+    studio            R@1 with the catalog pictures as the only gallery
+    held-out@5        R@1 of held-out products, five photos of each in a gallery with all photos of the others
+    held-out@5:5      the same with five photos of every product
+    held-out VAL      VAL at FAR 1 % among all photos of the held-out products
+    DIR at FPIR 1 %   probes of trained products ranked first where 1 % of the held-out photos are accepted
+    claimed FPIR      FPIR of the model's own threshold, as its calibration has it
+    measured FPIR     photos of held-out products accepted at that threshold, with all others as the gallery
+    DIR at threshold  probes of trained products ranked first within that threshold
 """
 
 from __future__ import annotations
@@ -85,8 +86,10 @@ def known(train: Photos, val: Photos, studio: Photos) -> dict[str, float]:
     }
 
 
-def new(train: Photos, val: Photos, held_out: list[str], point: OperatingPoint | None = None) -> dict[str, float]:
-    is_new, asked = np.isin(train.labels, held_out), np.isin(val.labels, held_out)
+def held_out_rates(
+    train: Photos, val: Photos, held_out: list[str], point: OperatingPoint | None = None
+) -> dict[str, float]:
+    is_held_out, asked = np.isin(train.labels, held_out), np.isin(val.labels, held_out)
     probes = val.only(asked)
     crowded, even = [], []
     for draw in range(DRAWS):
@@ -94,31 +97,31 @@ def new(train: Photos, val: Photos, held_out: list[str], point: OperatingPoint |
         five = np.zeros(len(train.labels), bool)
         for product in np.unique(train.labels):
             five[rng.permutation(np.flatnonzero(train.labels == product))[:SHOTS]] = True
-        for gallery, results in ((five | ~is_new, crowded), (five, even)):
+        for gallery, results in ((five | ~is_held_out, crowded), (five, even)):
             results.append(nearest_is_right(probes, train.only(gallery)))
-    vectors = np.concatenate([train.vectors[is_new], probes.vectors])
-    labels = np.concatenate([train.labels[is_new], probes.labels])
+    vectors = np.concatenate([train.vectors[is_held_out], probes.vectors])
+    labels = np.concatenate([train.labels[is_held_out], probes.labels])
     at = pair_rates(vectors, labels, thresholds=(), far_targets=(0.01,)).at_far[0]
-    gallery = train.only(~is_new)
+    gallery = train.only(~is_held_out)
     best = np.sort((vectors @ gallery.vectors.T).max(axis=1))[::-1]
     threshold = best[int(0.01 * len(best))]
     similar = val.vectors[~asked] @ gallery.vectors.T
     right = gallery.labels[similar.argmax(axis=1)] == val.labels[~asked]
-    kept: dict[str, float] = {}
+    at_own: dict[str, float] = {}
     if point is not None and point.fpir is not None:
         least = 1.0 - point.threshold / 2.0  # of a similarity, for a squared L2 of unit vectors
-        kept = {
-            "said": point.fpir,
-            "named": float((best >= least).mean()),
-            "found": float((right & (similar.max(axis=1) >= least)).mean()),
+        at_own = {
+            "claimed FPIR": point.fpir,
+            "measured FPIR": float((best >= least).mean()),
+            "DIR at threshold": float((right & (similar.max(axis=1) >= least)).mean()),
         }
     rates = {
-        "new@5": float(np.mean(crowded)),
-        "new@5:5": float(np.mean(even)),
-        "new VAL": at.accepted_same / at.same,
-        "DIR": float((right & (similar.max(axis=1) > threshold)).mean()),
+        "held-out@5": float(np.mean(crowded)),
+        "held-out@5:5": float(np.mean(even)),
+        "held-out VAL": at.accepted_same / at.same,
+        "DIR at FPIR 1 %": float((right & (similar.max(axis=1) > threshold)).mean()),
     }
-    return rates | kept
+    return rates | at_own
 
 
 def train(dataset: Path, out: Path, options: list[str], cache: Path) -> float:
@@ -198,9 +201,9 @@ def main() -> None:
             for fold in folds:
                 held_out = fifth(given.data, fold)
                 dataset = without(given.data, held_out, Path(folder) / f"{name}-{fold}-data")
-                train(dataset, place / f"{name}-new-{fold}", extra, given.cache)
-                train_photos, val = (embed(place / f"{name}-new-{fold}", given.data / part) for part in PARTS[:2])
-                results.append(new(train_photos, val, held_out, chosen(place / f"{name}-new-{fold}")))
+                train(dataset, place / f"{name}-held-out-{fold}", extra, given.cache)
+                train_photos, val = (embed(place / f"{name}-held-out-{fold}", given.data / part) for part in PARTS[:2])
+                results.append(held_out_rates(train_photos, val, held_out, chosen(place / f"{name}-held-out-{fold}")))
             row |= means(results)
             rows.append(row)
             print(json.dumps(row), file=sys.stderr, flush=True)

@@ -70,11 +70,11 @@ class Check:
 def check_pairs(check: Check, doc: dict, products: list[str], vectors: np.ndarray) -> None:
     d = distances(vectors, vectors).astype(float)
     n = len(products)
-    same, different = [], []
+    genuine, impostor = [], []
     for i in range(n):
         for j in range(i + 1, n):
-            (same if products[i] == products[j] else different).append(d[i, j])
-    s, x = np.array(same), np.array(different)
+            (genuine if products[i] == products[j] else impostor).append(d[i, j])
+    s, x = np.array(genuine), np.array(impostor)
     check("pairs.same", len(s), doc["same"])
     check("pairs.different", len(x), doc["different"])
     points = {f"sweep {p['threshold']}": p for p in doc["sweep"]}
@@ -109,7 +109,7 @@ def answer(row: np.ndarray, by_product: dict[str, list[int]], threshold: float) 
     return sorted(found)
 
 
-def check_naming(
+def check_identification(
     check: Check, doc: dict, probes: list[str], vectors: np.ndarray, gallery: list[str], others: np.ndarray
 ) -> None:
     by_product: dict[str, list[int]] = defaultdict(list)
@@ -120,7 +120,7 @@ def check_naming(
     known = [i for i, product in enumerate(probes) if product in by_product]
     top = {1: 0, 5: 0}
     within = {1: 0, 5: 0}
-    named = doubtless = nearest = 0
+    accepted = matched = nearest = 0
     precision = []
     for i in known:
         truth = probes[i]
@@ -130,11 +130,11 @@ def check_naming(
             top[k] += truth in everything[:k]
             within[k] += truth in here[:k]
         without = {p: m for p, m in by_product.items() if p != truth}
-        stranger = answer(d[i], without, use)
-        named += bool(stranger)
-        doubtless += len(stranger) == 1 or (len(stranger) > 1 and stranger[1][0] > 0.9 * stranger[0][0])
-        own = min(d[i][by_product[truth]])
-        nearest += all(own < min(d[i][m]) for p, m in without.items())
+        unknown = answer(d[i], without, use)
+        accepted += bool(unknown)
+        matched += len(unknown) == 1 or (len(unknown) > 1 and unknown[1][0] > 0.9 * unknown[0][0])
+        genuine = min(d[i][by_product[truth]])
+        nearest += all(genuine < min(d[i][m]) for p, m in without.items())
         r = len(by_product[truth])
         # Ties go against the probe: a wrong picture as near as a right one comes first.
         ranked = sorted(range(len(gallery)), key=lambda j: (d[i][j], gallery[j] == truth))[:r]
@@ -153,8 +153,8 @@ def check_naming(
     check("top5 within the threshold", within[5], section["at_threshold"]["top5"]["part"])
     check("knn_top1", nearest / n, section["knn_top1"])
     check("map_at_r", float(np.mean(precision)), section["map_at_r"])
-    check("fpir", named / n, open_set["fpir"])
-    check("fpir, verdict match", doubtless, open_set["rates"]["fpir_match"]["part"])
+    check("fpir", accepted / n, open_set["fpir"])
+    check("fpir, verdict match", matched, open_set["rates"]["fpir_match"]["part"])
     check("fnir", (n - within[1]) / n, open_set["fnir"])
 
 
@@ -174,10 +174,10 @@ def check_matching(check: Check, doc: dict, products: list[str], vectors: np.nda
     for i, product in enumerate(products):
         if medoid[product] == i:
             continue
-        own = d[i, medoid[product]]
-        rivals = sum(d[i, m] <= own for p, m in medoid.items() if p != product)
+        genuine = d[i, medoid[product]]
+        closer = sum(d[i, m] <= genuine for p, m in medoid.items() if p != product)
         total += 1
-        passed += rivals < 5 and own <= use
+        passed += closer < 5 and genuine <= use
     check("matching test, passed", passed, doc["identification"]["rates"]["matching_test_top5"]["part"])
     check("matching test, photos", total, doc["identification"]["rates"]["matching_test_top5"]["whole"])
 
@@ -206,7 +206,7 @@ def main() -> None:
     check("gallery pictures", len(gallery), doc["gallery"]["images"])
     check_pairs(check, doc["pairs"], probes, vectors)
     check_matching(check, doc, probes, vectors)
-    check_naming(check, doc, probes, vectors, gallery, others)
+    check_identification(check, doc, probes, vectors, gallery, others)
     print(f"{check.done - check.failed} of {check.done} figures agree")
     sys.exit(1 if check.failed else 0)
 

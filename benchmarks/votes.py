@@ -1,15 +1,15 @@
-"""Which voting rule? The table behind docs/decisions/0006-votes.md.
+"""Which voting rule? The tables of docs/measurements/votes.md.
 
     python benchmarks/votes.py --gallery PHOTOS/train --probes PHOTOS/val [--model NAME_OR_PATH]
 
 Each rule ranks products from the same neighbors. Top-1 and top-5 are over distinct products.
 *mixed* keeps one picture of every other product, as when products are new: top-1 of all probes,
-and of the probes of those products. *unseen* leaves every fourth product out of the gallery, so
-that its probes are strangers: DIR at FPIR 10 % is the part of known probes ranked first whose
-score also beats nine in ten strangers' scores.
+and of the probes of those single-picture products. *unknown products* leaves every fourth product
+out of the gallery, so that its probes are out-of-gallery: DIR at FPIR 10 % is the part of the other
+probes ranked first whose score also beats nine in ten of theirs.
 
 The last table varies the margin of *ambiguous* for the shipped rule: which part of the answered
-known probes keeps one name (coverage), and how often it is right.
+probes keeps one match (coverage), and how often it is right.
 """
 
 from __future__ import annotations
@@ -87,15 +87,15 @@ def neighborhoods(
     return out
 
 
-def newcomers(labels: Sequence[str]) -> set[str]:
-    """Every other product, which the mixed gallery shows with one picture only."""
+def single_picture_products(labels: Sequence[str]) -> set[str]:
+    """Every other product: the mixed gallery holds a single picture of it."""
     return set(sorted(set(labels))[::2])
 
 
 def thinned(labels: Sequence[str]) -> NDArray[np.bool_]:
     """Which pictures the mixed gallery keeps, shape (n,)."""
     seen: set[str] = set()
-    few = newcomers(labels)
+    few = single_picture_products(labels)
     keep = []
     for label in labels:
         keep.append(label not in few or label not in seen)
@@ -108,9 +108,9 @@ def ranked(own: dict[str, list[float]], rule: Rule, threshold: float, counts: Co
     return sorted(scored, key=lambda x: (-x[0], x[1]))
 
 
-def dir_at_fpir(known: list[tuple[float, bool]], strangers: list[float], fpir: float) -> float:
-    """Known probes named right whose score exceeds all but ``fpir`` of the strangers' scores."""
-    order = sorted(strangers, reverse=True)
+def dir_at_fpir(known: list[tuple[float, bool]], unknown: list[float], fpir: float) -> float:
+    """Probes ranked right whose score exceeds all but ``fpir`` of the scores of out-of-gallery probes."""
+    order = sorted(unknown, reverse=True)
     bar = order[min(int(fpir * len(order)), len(order) - 1)]
     return float(np.mean([right and score > bar for score, right in known]))
 
@@ -143,8 +143,8 @@ def main() -> None:
     )
     print(f"{bundle.name}: {len(probes)} probes, {len(gallery)} pictures of {len(set(labels))} products,")
     print(f"threshold {threshold:.3f}: {answered} probes have a neighbor within it\n")
-    print(f"| {'rule':32} | top 1 | top 5 | mixed: top 1 | of few | unseen: DIR at FPIR 10 % |")
-    print(f"|{'-' * 34}|-------|-------|--------------|--------|--------------------------|")
+    columns = ("top 1", "top 5", "mixed: top 1", "of single-picture products", "unknown products: DIR at FPIR 10 %")
+    print(f"| {'rule':32} | {' | '.join(columns)} |\n|{'-' * 34}|{'---|' * len(columns)}")
     for name, rule in RULES.items():
         ranks = [[p for _, p in ranked(own, rule, threshold, counts)] for own in everything]
         top1 = np.mean([r[:1] == [t] for r, t in zip(ranks, truth, strict=True)])
@@ -153,27 +153,27 @@ def main() -> None:
             [p for _, p in ranked(own, rule, threshold, mixed_counts)[:1]] == [t]
             for own, t in zip(mixed, truth, strict=True)
         ]
-        of_few = np.mean([h for h, t in zip(hits, truth, strict=True) if t in newcomers(labels)])
-        known, strangers = [], []
+        of_single = np.mean([h for h, t in zip(hits, truth, strict=True) if t in single_picture_products(labels)])
+        known, unknown = [], []
         for own, t in zip(without, truth, strict=True):
             best = ranked(own, rule, threshold, counts)[:1]
             score = best[0][0] if best else -math.inf
             if t in left_out:
-                strangers.append(score)
+                unknown.append(score)
             else:
                 known.append((score, bool(best) and best[0][1] == t))
-        unseen = dir_at_fpir(known, strangers, 0.1)
-        print(f"| {name:32} | {top1:.3f} | {top5:.3f} | {np.mean(hits):.3f} | {of_few:.3f} | {unseen:.3f} |")
-    print("\n| ambiguous from a ratio of | coverage | right when it keeps one name |")
-    print("|---------------------------|----------|------------------------------|")
+        rejected = dir_at_fpir(known, unknown, 0.1)
+        print(f"| {name:32} | {top1:.3f} | {top5:.3f} | {np.mean(hits):.3f} | {of_single:.3f} | {rejected:.3f} |")
+    print("\n| ambiguous from a ratio of | coverage | right when it keeps one match |")
+    print("|---------------------------|----------|-------------------------------|")
     for margin in (1.01, 0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6):
-        kept_names = []
+        alone = []
         for own, t in zip(everything, truth, strict=True):
             order = ranked(own, RULES["shipped (retrieval.recognition.votes)"], threshold, counts)
             if order and (len(order) == 1 or order[1][0] < margin * order[0][0]):
-                kept_names.append(order[0][1] == t)
-        right = np.mean(kept_names) if kept_names else math.nan
-        print(f"| {margin:25} | {len(kept_names) / max(answered, 1):.3f} | {right:.3f} |")
+                alone.append(order[0][1] == t)
+        right = np.mean(alone) if alone else math.nan
+        print(f"| {margin:25} | {len(alone) / max(answered, 1):.3f} | {right:.3f} |")
 
 
 if __name__ == "__main__":

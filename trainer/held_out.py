@@ -1,8 +1,8 @@
 """Strangers that no training saw: which products a training without some of them leaves out.
 
 A product that was trained on, left out of the gallery, is refused far more often than one that training never saw:
-the network has been told how it differs from all others (docs/decisions/0016-strangers.md). What users photograph
-that is not in the catalog was not in training either.
+the network has been told how it differs from all others (docs/decisions/0016-held-out-products.md). What users
+photograph that is not in the catalog was not in training either.
 """
 
 from __future__ import annotations

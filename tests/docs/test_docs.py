@@ -1,4 +1,4 @@
-"""The documents say what is: links lead somewhere, named commands and options exist, rooms stay small."""
+"""The documents say what is: links lead somewhere, commands and options exist, tables stand under what printed them."""
 
 import re
 import shlex
@@ -13,6 +13,7 @@ from tests.places import ROOT
 PACKAGES = ("itemrec", "retrieval", "trainer", "cli", "benchmarks")
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 MAX_LINES = 400
+MAX_WORDS = 700
 
 
 def tracked_python() -> list[Path]:
@@ -53,8 +54,49 @@ def test_documented_commands_exist_with_their_options(
 
 
 def test_decisions_are_numbered_without_gaps() -> None:
-    numbers = sorted(int(p.name[:4]) for p in (ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = sorted(int(p.name[:4]) for p in (ROOT / "docs" / "decisions").glob("0*.md"))
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("document", sorted((ROOT / "docs" / "decisions").glob("0*.md")), ids=lambda p: p.stem)
+def test_a_decision_is_one_page_and_says_when_to_revisit_it(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert len(text.split()) <= MAX_WORDS
+    assert text.count("**Revisit when**") == 1
+    assert f"({document.name})" in (document.parent / "README.md").read_text(encoding="utf-8")
+
+
+def measured_tables(document: Path) -> list[tuple[str, list[str]]]:
+    """The first line of every table, with the commands of the block that stands before it in the same section."""
+    found: list[tuple[str, list[str]]] = []
+    for section in re.split(r"^#+ ", document.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        commands: list[str] = []
+        for block in re.split(r"\n\n+", section):
+            if block.startswith("```console\n"):
+                commands = [line.removeprefix("$ ") for line in block.splitlines()[1:-1]]
+            elif block.startswith("|"):
+                found.append((block.splitlines()[0], commands))
+    return found
+
+
+@pytest.mark.parametrize("document", sorted((ROOT / "docs" / "measurements").glob("*.md")), ids=lambda p: p.stem)
+def test_every_measured_table_stands_under_a_command_that_exists(document: Path) -> None:
+    tables = measured_tables(document)
+    if document.name == "README.md":
+        listed = set(re.findall(r"\]\(([a-z-]+\.md)\)", document.read_text(encoding="utf-8")))
+        assert listed == {p.name for p in document.parent.glob("*.md")} - {"README.md"}
+        return
+    assert tables
+    for head, commands in tables:
+        assert commands, f"no command above {head}"
+        for command in commands:
+            words = shlex.split(command)
+            assert words[0] == "python", command
+            module = words[2].replace(".", "/") + ".py" if words[1] == "-m" else words[1]
+            assert (ROOT / module).is_file(), command
+            source = (ROOT / module).read_text(encoding="utf-8")
+            for option in (w.split("=")[0] for w in words if w.startswith("--")):
+                assert f'"{option}"' in source, f"{command}: no {option}"
 
 
 @pytest.mark.parametrize("path", tracked_python(), ids=lambda p: str(p.relative_to(ROOT)))

@@ -102,7 +102,7 @@ def _cut_out(picture: NDArray[np.uint8], size: int, rng: np.random.Generator, vi
 def _relight(pixels: NDArray[np.uint8], rng: np.random.Generator, views: Views) -> NDArray[np.uint8]:
     """Light, color and noise in whole numbers: one color matrix and one addition a picture.
 
-    Beside the affine map they cost next to nothing (`benchmarks/views.py`).
+    Beside the affine map they cost next to nothing (`benchmarks/augment.py`).
     """
     from PIL import Image
 

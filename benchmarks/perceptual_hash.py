@@ -1,6 +1,6 @@
-"""How far do copies of a photo differ in perceptual hash bits, and how near do different photos come?
+"""In how many bits of the perceptual hash do copies of a photo differ, and how near do different photos come?
 
-    python benchmarks/duplicates.py PHOTOS        a folder of product folders
+    python benchmarks/perceptual_hash.py PHOTOS        a folder of product folders
 
 Also prints how well a closer look tells copies from packs that differ in a word or in color, the rate of
 hashing, and of comparing 10,000 with 10,000 hashes.

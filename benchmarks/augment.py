@@ -1,8 +1,8 @@
-"""What making a view costs, beside decoding and beside the frozen part of a network.
+"""What augmenting a picture costs, beside decoding it and beside the frozen part of a network.
 
-    python benchmarks/views.py [--weights FILE.weights.h5]
+    python benchmarks/augment.py [--weights FILE.weights.h5]
 
-Milliseconds a picture on one thread: the view of a picture in memory, its geometry alone, the decoding of a JPEG of
+Milliseconds a picture on one thread: augmenting a picture in memory, its affine map alone, decoding a JPEG of
 348 x 348 pixels, and MobileNetV2 at 224 pixels up to stride 16 in LiteRT.
 """
 
@@ -54,10 +54,10 @@ def main() -> None:
         return make_views(source, size=224, rng=np.random.default_rng(i), views=views)
 
     rows = {
-        "a view": milliseconds(lambda i: view(i, Views())),
-        "  its geometry alone": milliseconds(lambda i: view(i, STILL)),
+        "an augmentation": milliseconds(lambda i: view(i, Views())),
+        "  its affine map alone": milliseconds(lambda i: view(i, STILL)),
         "decoding": milliseconds(lambda i: prepare(buffer.getvalue(), base.preprocessing)),
-        "the stem": milliseconds(lambda i: list(runner.run([lambda: pixels])), times=2) / 100,
+        "the frozen part": milliseconds(lambda i: list(runner.run([lambda: pixels])), times=2) / 100,
     }
     for name, value in rows.items():
         print(f"{name:22s} {value:6.2f} ms")

@@ -1,6 +1,6 @@
 """All-pairs VAL/FAR and identification: ours against the bare matrix product and the usual libraries.
 
-    python benchmarks/evaluate.py [--images 12070] [--products 706] [--rounds 9] [--large]
+    python benchmarks/metrics.py [--images 12070] [--products 706] [--rounds 9] [--large]
 
 The embeddings are drawn (clusters of unlike width on the sphere), as many as in the experiment by
 default. Every contestant runs in its own process, so that peak memory is its own; the bare

@@ -1,6 +1,6 @@
-"""Indexing: end to end against its own stages, against the naive Keras loop, and its memory.
+"""`itemrec index`: end to end against its own stages, against the naive Keras loop, and its memory.
 
-    python benchmarks/index.py [--photos DIR] [--count 600] [--memory 1000,10000,100000]
+    python benchmarks/indexing.py [--photos DIR] [--count 600] [--memory 1000,10000,100000]
 
 The stages are measured on the same pictures with the same network. Two comparisons:
 
