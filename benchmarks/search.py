@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from process_memory import kilobytes
 
 from retrieval.distance import normalize
+from retrieval.index import hnsw
 from retrieval.index.embedded import store as embedded
 from retrieval.index.embedded.index import EmbeddedIndex
-from retrieval.index.protocols import ModelIdentity
 from retrieval.system.files import allocated
-from retrieval.types import IndexedImage, Point, image_id
+from retrieval.types import IndexedImage, ModelIdentity, Point, image_id
 
 DIMENSION = 128
 PER_PRODUCT = 20
@@ -152,14 +152,14 @@ def beside_faiss(
     flat.add(gallery)
     scan = timed(lambda q: flat.search(q[np.newaxis], K)[1][0].tolist(), queries, truth)
     yield from report("faiss flat", scan)
-    graph = faiss.IndexHNSWFlat(DIMENSION, embedded.HNSW_M)
-    graph.hnsw.efConstruction = embedded.HNSW_EF_CONSTRUCT
+    graph = faiss.IndexHNSWFlat(DIMENSION, hnsw.M)
+    graph.hnsw.efConstruction = hnsw.EF_CONSTRUCT
     faiss.omp_set_num_threads(os.cpu_count() or 1)
     began = time.perf_counter()
     graph.add(gallery)
     yield "faiss HNSW build, s", f"{time.perf_counter() - began:.1f}"
     faiss.omp_set_num_threads(1)
-    for width in (256, embedded.HNSW_EF if len(gallery) < embedded.WIDE_FROM else embedded.HNSW_EF_WIDE):
+    for width in (256, hnsw.EF if len(gallery) < hnsw.WIDE_FROM else hnsw.EF_WIDE):
         graph.hnsw.efSearch = width
         found = timed(lambda q: graph.search(q[np.newaxis], K)[1][0].tolist(), queries, truth)
         yield from report(f"faiss HNSW ef {width}", found)
@@ -189,17 +189,17 @@ def main() -> None:
     parser.add_argument("--dir", help="where the indexes are made; default: the temporary directory")
     parser.add_argument("--groups", action="store_true", help="products in groups of similar ones")
     parser.add_argument("--graph-from", type=int, default=embedded.HNSW_FROM // DIMENSION, metavar="IMAGES")
-    parser.add_argument("--m", type=int, default=embedded.HNSW_M)
-    parser.add_argument("--ef-construct", type=int, default=embedded.HNSW_EF_CONSTRUCT)
+    parser.add_argument("--m", type=int, default=hnsw.M)
+    parser.add_argument("--ef-construct", type=int, default=hnsw.EF_CONSTRUCT)
     parser.add_argument("--ef", type=int, help="search width; default: the index's own")
     parser.add_argument("--probe", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.probe:
         probe(options.probe)
         return
-    embedded.HNSW_M, embedded.HNSW_EF_CONSTRUCT = options.m, options.ef_construct
+    hnsw.M, hnsw.EF_CONSTRUCT = options.m, options.ef_construct
     if options.ef:
-        embedded.HNSW_EF = embedded.HNSW_EF_WIDE = options.ef
+        hnsw.EF = hnsw.EF_WIDE = options.ef
     sizes = [int(s) for s in options.sizes.split(",")]
     table: dict[str, list[str]] = {}
     for column, size in enumerate(sizes):
@@ -208,7 +208,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=options.dir) as folder:
             place = Path(folder) / "index"
             for name, value in ours(gallery, queries, truth, place, options.graph_from * DIMENSION):
-                name = name.replace(str(embedded.HNSW_EF_WIDE), "same").replace(str(embedded.HNSW_EF), "same")
+                name = name.replace(str(hnsw.EF_WIDE), "same").replace(str(hnsw.EF), "same")
                 print(f"{size:,}: {name}: {value}", file=sys.stderr)
                 table.setdefault(name, [""] * len(sizes))[column] = value
     print(

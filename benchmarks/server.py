@@ -28,10 +28,9 @@ import numpy as np
 from qdrant_client import models
 
 from retrieval.index import payload as codec
-from retrieval.index.protocols import ModelIdentity
 from retrieval.index.server import ServerIndex
 from retrieval.index.server.store import CHUNK, ServerStore
-from retrieval.types import Point
+from retrieval.types import ModelIdentity, Point
 from tests.contract.samples import sample_points
 from tests.qdrant import double
 

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from retrieval.distance import normalize
 from retrieval.errors import IndexNotFoundError, ItemrecError
 from retrieval.index.open import open_index
-from retrieval.index.protocols import ModelIdentity
-from retrieval.types import IndexedImage, Point, image_id
+from retrieval.types import IndexedImage, ModelIdentity, Point, image_id
 
 DIMENSION = 64
 MODELS = {letter: ModelIdentity(letter * 64, DIMENSION, f"model-{letter}", f"/models/{letter}") for letter in "ab"}

@@ -13,7 +13,8 @@ from retrieval.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
     from retrieval.evaluation.requirements import Requirement
-    from retrieval.index.protocols import Check, Manifest, VectorStore
+    from retrieval.index.manifest import Manifest
+    from retrieval.index.protocols import Check, VectorStore
     from retrieval.models.bundle import Bundle
 
 

@@ -10,7 +10,7 @@ from cli import render
 from cli.options import IndexOption, JsonOption, QuietOption, index_location
 
 if TYPE_CHECKING:
-    from retrieval.index.protocols import Generation, Manifest
+    from retrieval.index.manifest import Generation, Manifest
 
 
 def generations_command(index: IndexOption = None, as_json: JsonOption = False, quiet: QuietOption = False) -> int:

@@ -13,7 +13,7 @@ from retrieval.errors import ImageError
 from retrieval.system.text import printable
 
 if TYPE_CHECKING:
-    from retrieval.index.protocols import Manifest
+    from retrieval.index.manifest import Manifest
     from retrieval.recognition.recognizer import RefusedPhoto
     from retrieval.types import Recognition
 

@@ -19,7 +19,8 @@ from retrieval.errors import ImageError, IndexNotFoundError, ItemrecError
 from retrieval.images import pictures
 from retrieval.index.checks import lost_pictures
 from retrieval.index.commands import index_command
-from retrieval.index.protocols import Index, Manifest, VectorStore
+from retrieval.index.manifest import Manifest
+from retrieval.index.protocols import Index, VectorStore
 from retrieval.models.bundle import Bundle
 from retrieval.models.encoder import load_encoder
 from retrieval.models.installed import resolve_model

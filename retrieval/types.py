@@ -20,6 +20,11 @@ Where = Mapping[str, tuple[JsonScalar, ...]]
 SPLITS = ("train", "val", "test")
 """The folders of a dataset, in this order."""
 
+MAX_COLUMNS = 256
+"""Most metadata columns of one product."""
+MAX_VALUE_BYTES = 65_536
+"""Longest metadata string, in UTF-8."""
+
 Verdict = Literal["match", "ambiguous", "unknown"]
 
 _NAMESPACE = "6f1c1d0e-3c57-5d0a-9d7a-1f4b7c1e7a10"
@@ -78,6 +83,16 @@ class Point:
 
     record: IndexedImage
     vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which model made the vectors: its fingerprint decides, the rest helps people find it again."""
+
+    fingerprint: str
+    dimension: int
+    name: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)

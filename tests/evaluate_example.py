@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from retrieval.distance import normalize
 from retrieval.evaluation import EvaluationDoc, Photos, Setting, Target, calibrate, evaluate
-from retrieval.index.protocols import ModelIdentity
+from retrieval.types import ModelIdentity
 
 DIMENSION = 24
 MODEL = ModelIdentity("e" * 64, DIMENSION, "clusters", "/models/clusters")

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from retrieval.errors import CatalogError
-from retrieval.index.payload import MAX_COLUMNS, MAX_VALUE_BYTES
 from retrieval.system.text import printable
-from retrieval.types import JsonScalar
+from retrieval.types import MAX_COLUMNS, MAX_VALUE_BYTES, JsonScalar
 
 MAX_PRODUCT_ID = 256
 _MAX_INTEGER = 2**63 - 1

@@ -37,9 +37,9 @@ from retrieval.evaluation.rates import number
 from retrieval.evaluation.summary import headline, warnings_of
 from retrieval.evaluation.thresholds import Thresholds, thresholds_for, with_chosen
 from retrieval.images.perceptual_hash import NEAR_BITS
-from retrieval.index.protocols import ModelIdentity
 from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS, Identification
 from retrieval.models.bundle import Calibration
+from retrieval.types import ModelIdentity
 
 _EVIDENCE = 3
 

@@ -15,7 +15,8 @@ from retrieval.errors import CatalogError, ImageError, UsageError
 from retrieval.evaluation.photos import Photos
 from retrieval.images.perceptual_hash import perceptual_hash
 from retrieval.images.pictures import content_hash, read_file
-from retrieval.index.protocols import Index, Manifest, VectorStore
+from retrieval.index.manifest import Manifest
+from retrieval.index.protocols import Index, VectorStore
 from retrieval.models.bundle import Bundle
 from retrieval.recognition.recognizer import EmbeddedPhoto, embed_photos
 from retrieval.system.text import printable

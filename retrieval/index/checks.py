@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from retrieval.errors import IndexDamagedError
-from retrieval.index.protocols import Manifest, VectorStore
+from retrieval.index.manifest import Manifest
+from retrieval.index.protocols import VectorStore
 from retrieval.types import Point
 
 SELF_DISTANCE = 1e-4

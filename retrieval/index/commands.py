@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 
 def index_command(catalog: str, location: str, *, model: str | None = None, rebuild: bool = True) -> str:
     """The command that makes an index anew, or finishes it, ready for a shell.
@@ -14,5 +12,7 @@ def index_command(catalog: str, location: str, *, model: str | None = None, rebu
         model: a name or a path; None for the index's own.
         rebuild: anew.
     """
+    import shlex  # only messages need it, and every query imports this module
+
     chosen = ["--model", model] if model is not None else []
     return shlex.join(["itemrec", "index", catalog, "--index", location, *chosen, *(["--rebuild"] if rebuild else [])])

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from retrieval.distance import is_unit
 from retrieval.errors import IndexDamagedError, StoreError
-from retrieval.types import IndexedImage, JsonScalar, Metadata, Point
+from retrieval.types import MAX_COLUMNS, MAX_VALUE_BYTES, IndexedImage, JsonScalar, Metadata, Point
 
 PRODUCT = "product_id"
 IMAGE = "image"
@@ -34,10 +34,6 @@ TAGS = "tags"
 
 MAX_NAME_BYTES = 4096
 """Longest product id, image path or column name, in UTF-8: the longest path Linux opens."""
-MAX_VALUE_BYTES = 65_536
-"""Longest metadata string, in UTF-8."""
-MAX_COLUMNS = 256
-"""Most metadata columns of one product."""
 MAX_TAG_BYTES = 200
 """A longer keyword is indexed by its hash, so that descriptions do not swell the index."""
 

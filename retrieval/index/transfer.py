@@ -23,7 +23,8 @@ import numpy as np
 
 from retrieval.errors import IndexBusyError, IndexDamagedError, UsageError
 from retrieval.index.checks import require_sound
-from retrieval.index.protocols import Index, Manifest, VectorStore
+from retrieval.index.manifest import Manifest
+from retrieval.index.protocols import Index, VectorStore
 from retrieval.system.files import os_errors, replacing
 from retrieval.types import IndexedImage, Point
 

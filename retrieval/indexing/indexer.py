@@ -17,7 +17,8 @@ from retrieval.catalog.read import Catalog, Refusal
 from retrieval.errors import CatalogError, ImageError, IndexDamagedError
 from retrieval.images import pictures
 from retrieval.index.checks import require_sound
-from retrieval.index.protocols import Build, Check, Index, Manifest, VectorStore
+from retrieval.index.manifest import Manifest
+from retrieval.index.protocols import Build, Check, Index, VectorStore
 from retrieval.index.sharding import Shard
 from retrieval.indexing.plan import Action, IndexSnapshot, metadata_digest
 from retrieval.indexing.report import IndexReport

@@ -25,10 +25,10 @@ from typing import Any, Literal, get_args
 from retrieval.calibration.points import Calibration, OperatingPoint
 from retrieval.errors import BundleError, UsageError
 from retrieval.images.preprocessing import Preprocessing
-from retrieval.index.protocols import ModelIdentity
 from retrieval.models.bundle_json import DAMAGED_HINT, DESCRIPTION, SCHEMA, dump, peek, refuse_strangers, verify_file
 from retrieval.models.runtimes.base import Runtime
 from retrieval.system.files import beside, copy_synced, file_sha256, move_directory, replace_file, write_synced
+from retrieval.types import ModelIdentity
 
 __all__ = [
     "DESCRIPTION",

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.errors import BundleError, ItemrecError, ModelNotFoundError, UsageError
-from retrieval.index.protocols import ModelIdentity
 from retrieval.models.bundle import DESCRIPTION, Bundle, peek, read_bundle, valid_name
+from retrieval.types import ModelIdentity
 
 STARTER = "starter"
 

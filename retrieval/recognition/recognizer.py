@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import ImageError, UsageError
 from retrieval.images import pictures
-from retrieval.index.protocols import Manifest, Searchable
+from retrieval.index.manifest import Manifest
+from retrieval.index.protocols import Searchable
 from retrieval.models.bundle import Bundle
 from retrieval.models.encoder import Encoder, load_encoder
 from retrieval.recognition import votes

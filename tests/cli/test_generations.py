@@ -9,7 +9,7 @@ import pytest
 
 from cli.main import invoke
 from retrieval.index.embedded.index import EmbeddedIndex
-from retrieval.index.protocols import Manifest
+from retrieval.index.manifest import Manifest
 from tests.cli.test_index_query import Run, _shop, run
 from tests.fakes import PixelEncoder, fake_bundle, write_catalog
 

@@ -14,8 +14,7 @@ import pytest
 from cli import options
 from cli.answers import explain_filters
 from cli.main import invoke
-from retrieval.index.protocols import ModelIdentity
-from retrieval.types import IndexedImage, Point, image_id
+from retrieval.types import IndexedImage, ModelIdentity, Point, image_id
 from tests.contract.reference import MemoryIndex
 from tests.fakes import PixelEncoder, fake_bundle, picture, use_pixel_encoder, write_catalog
 

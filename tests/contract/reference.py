@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import IndexBusyError, IndexNotFoundError, StoreError, UsageError
-from retrieval.index.protocols import Check, Generation, Manifest, ModelIdentity, worth_keeping
+from retrieval.index.manifest import Generation, Manifest, worth_keeping
+from retrieval.index.protocols import Check
 from retrieval.index.sharding import Shard
-from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
+from retrieval.types import IndexedImage, JsonScalar, Metadata, ModelIdentity, Neighbor, Point, Where
 
 
 def accepts(wanted: JsonScalar, value: JsonScalar) -> bool:

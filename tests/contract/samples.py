@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.distance import normalize
-from retrieval.index.protocols import Index, ModelIdentity
-from retrieval.types import IndexedImage, Metadata, Point, image_id
+from retrieval.index.protocols import Index
+from retrieval.types import IndexedImage, Metadata, ModelIdentity, Point, image_id
 
 DIMENSION = 16
 MODEL = ModelIdentity("a" * 64, DIMENSION, "tiny", "/models/tiny")

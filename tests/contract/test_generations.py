@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from retrieval.errors import CheckFailedError, IndexBusyError, IndexNotFoundError, UsageError
-from retrieval.index.protocols import Index, Manifest, VectorStore
+from retrieval.index.manifest import Manifest
+from retrieval.index.protocols import Index, VectorStore
 from retrieval.types import Point
 from tests.contract.samples import MODEL, OTHER_MODEL, contents, fill, sample_points
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from retrieval.evaluation import Photos, Setting, evaluate
-from retrieval.index.protocols import ModelIdentity
+from retrieval.types import ModelIdentity
 from tests.retrieval.embeddings import clustered
 
 

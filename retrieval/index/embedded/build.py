@@ -19,9 +19,11 @@ from retrieval.index.embedded.build_store import BuildStore
 from retrieval.index.embedded.copy import BUILD_FILE, copy_changed, replace_alone, sync_tree
 from retrieval.index.embedded.engine import REBUILD_HINT, engine_name
 from retrieval.index.embedded.store import RESERVE_BYTES, EmbeddedStore
-from retrieval.index.protocols import Check, Manifest, ModelIdentity
+from retrieval.index.manifest import Manifest
+from retrieval.index.protocols import Check
 from retrieval.system.files import allocated, os_errors, remove_tree, require_space, sync_directory
 from retrieval.system.locks import Holder, Lock
+from retrieval.types import ModelIdentity
 
 if TYPE_CHECKING:
     from retrieval.index.embedded.index import EmbeddedIndex

@@ -27,10 +27,11 @@ from retrieval.errors import IndexBusyError, IndexDamagedError, IndexNotFoundErr
 from retrieval.index.embedded.copy import BUILD_FILE, TEMPORARY, replace_alone
 from retrieval.index.embedded.engine import REBUILD_HINT
 from retrieval.index.embedded.store import HNSW_FROM, EmbeddedStore
-from retrieval.index.protocols import Generation, Manifest, ModelIdentity, worth_keeping
+from retrieval.index.manifest import Generation, Manifest, worth_keeping
 from retrieval.index.sharding import Shard
 from retrieval.system.files import os_errors, remove_tree
 from retrieval.system.locks import Holder, Lock
+from retrieval.types import ModelIdentity
 
 if TYPE_CHECKING:
     from retrieval.index.embedded.build import EmbeddedBuild

@@ -13,7 +13,7 @@ from retrieval.errors import IndexDamagedError
 from retrieval.index.checks import require_sound
 from retrieval.index.embedded.build import BuildRecord
 from retrieval.index.embedded.copy import BUILD_FILE
-from retrieval.index.protocols import Generation, Manifest, choose_kept
+from retrieval.index.manifest import Generation, Manifest, choose_kept
 from retrieval.system.files import allocated, os_errors
 
 if TYPE_CHECKING:

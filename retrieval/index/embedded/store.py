@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from retrieval.distance import MAX_DISTANCE, from_euclid, is_unit, to_euclid_bound
 from retrieval.errors import IndexDamagedError
+from retrieval.index import hnsw
 from retrieval.index import payload as codec
 from retrieval.index.embedded.engine import REBUILD_HINT, check_config, engine_errors
 from retrieval.system.files import require_space
@@ -36,14 +37,6 @@ HNSW_FROM = 100_000 * 128
 Below, a scan of all vectors takes less time than embedding the photo did, never misses a
 neighbor, and an index run ends without minutes of building. Figures: docs/decisions/0004-embedded-index.md.
 """
-HNSW_M = 16
-HNSW_EF_CONSTRUCT = 200
-"""At 100, a fiftieth of a catalog whose products lie in tight groups became unreachable at any search width."""
-HNSW_EF = 768
-"""Search width that keeps recall@50 at 0.99 for 200,000 images of products without any order among them."""
-HNSW_EF_WIDE = 1536
-WIDE_FROM = 400_000
-"""From this many images on the wider search is used."""
 FULL_SCAN_KB = 10_000
 RESERVE_BYTES = 96 * 2**20
 """Kept free beyond the batch itself: the log and the vector files grow in blocks of 32 MiB."""
@@ -79,7 +72,7 @@ class EmbeddedStore:
         config = edge.EdgeConfig(
             vectors=edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Euclid),
             hnsw_config=edge.HnswIndexConfig(
-                m=HNSW_M, ef_construct=HNSW_EF_CONSTRUCT, full_scan_threshold=FULL_SCAN_KB
+                m=hnsw.M, ef_construct=hnsw.EF_CONSTRUCT, full_scan_threshold=FULL_SCAN_KB
             ),
         )
         with engine_errors("create", path):
@@ -162,12 +155,11 @@ class EmbeddedStore:
         codec.check_vector(vector, self._dimension)
         if limit <= 0 or not max_distance >= 0.0:
             return []
-        width = HNSW_EF if self.count() < WIDE_FROM else HNSW_EF_WIDE
         request = edge.QueryRequest(
             limit=min(limit, max(self.count(), 1)),
             query=edge.Query.Nearest(vector.tolist()),
             filter=_filter(where, product_id),
-            params=edge.SearchParams(hnsw_ef=max(width, min(limit, 4 * HNSW_EF)), exact=exact),
+            params=edge.SearchParams(hnsw_ef=hnsw.search_width(self.count(), limit), exact=exact),
             score_threshold=to_euclid_bound(min(max_distance, MAX_DISTANCE)),
             with_payload=True,
             with_vector=False,

@@ -16,10 +16,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from retrieval.errors import ServerError, StoreError
-from retrieval.index.protocols import Check, Manifest, ModelIdentity
+from retrieval.index.manifest import Manifest
+from retrieval.index.protocols import Check
 from retrieval.index.server.collections import INDEXING_KB, shard_key, shards_out
 from retrieval.index.server.store import ServerStore
 from retrieval.index.sharding import Shard
+from retrieval.types import ModelIdentity
 
 if TYPE_CHECKING:
     from retrieval.index.server.index import ServerIndex

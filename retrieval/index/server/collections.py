@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from retrieval.errors import ServerError, UsageError
+from retrieval.index import hnsw
 from retrieval.index import payload as codec
-from retrieval.index.protocols import Manifest, ModelIdentity
-from retrieval.index.server.layout import HNSW_EF_CONSTRUCT, HNSW_M, Layout
+from retrieval.index.manifest import Manifest
+from retrieval.index.server.layout import Layout
 from retrieval.index.server.lease import Note
 from retrieval.index.server.link import Link
 from retrieval.index.sharding import Shard
+from retrieval.types import ModelIdentity
 
 KEY = "itemrec"
 BUILD_SCHEMA = "itemrec.build/1"
@@ -86,7 +88,7 @@ def create(link: Link, name: str, layout: Layout, metadata: dict[str, str]) -> N
                     size=layout.dimension, distance=models.Distance.EUCLID, on_disk=layout.on_disk
                 ),
                 hnsw_config=models.HnswConfigDiff(
-                    m=HNSW_M, ef_construct=HNSW_EF_CONSTRUCT, on_disk=layout.graph_on_disk
+                    m=hnsw.M, ef_construct=hnsw.EF_CONSTRUCT, on_disk=layout.graph_on_disk
                 ),
                 optimizers_config=models.OptimizersConfigDiff(indexing_threshold=0 if layout.bulk else INDEXING_KB),
                 quantization_config=quantization if layout.quantized else None,

@@ -21,7 +21,7 @@ from retrieval.errors import (
     IndexNotFoundError,
     UsageError,
 )
-from retrieval.index.protocols import Generation, Manifest, ModelIdentity, choose_kept, worth_keeping
+from retrieval.index.manifest import Generation, Manifest, choose_kept, worth_keeping
 from retrieval.index.server.address import Address
 from retrieval.index.server.build import ServerBuild
 from retrieval.index.server.collections import BUILD_SCHEMA, KEY, BuildRecord, Shelf, create, nodes, read_metadata
@@ -32,6 +32,7 @@ from retrieval.index.server.link import FIRST_TIMEOUT, Link, connect
 from retrieval.index.server.store import ServerStore
 from retrieval.index.sharding import Shard
 from retrieval.system.locks import Holder
+from retrieval.types import ModelIdentity
 
 _REBUILD_HINT = "Rebuild the index from its catalog: itemrec index CATALOG --rebuild"
 

@@ -19,18 +19,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from retrieval.errors import UsageError
+from retrieval.index import hnsw
 
 BULK_FROM = 100_000
 QUANTIZED_FROM = 1_000_000
 GRAPH_ON_DISK_FROM = 20_000_000
 TWO_SHARDS_FROM = 10_000_000
-HNSW_M = 16
-HNSW_EF_CONSTRUCT = 200
 RECORD_BYTES = 700
 """Product id, path, hash and six columns of metadata, twice (text and keywords)."""
 POINT_BYTES = 120
 """Id tracker and keyword index of one point, in memory."""
-GRAPH_BYTES = HNSW_M * 2 * 4 * 5 // 4
+GRAPH_BYTES = hnsw.M * 2 * 4 * 5 // 4
 """Links of one point: 2 m on the lowest level, a quarter more for the levels above and the lists' heads."""
 REWRITE = 1.5
 """The optimizer writes a new segment before it drops the old one."""

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from retrieval.distance import MAX_DISTANCE, from_euclid, is_unit, to_euclid_bound
 from retrieval.errors import IndexDamagedError
+from retrieval.index import hnsw
 from retrieval.index import payload as codec
-from retrieval.index.embedded.store import HNSW_EF, HNSW_EF_WIDE, WIDE_FROM
 from retrieval.index.server.link import Link
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 
@@ -52,7 +52,7 @@ class ServerStore:
         self._link = link
         self.collection = collection
         self._dimension = dimension
-        self._width = HNSW_EF if images < WIDE_FROM else HNSW_EF_WIDE
+        self._images = images
         self.changed = False
 
     def count(self) -> int:
@@ -122,7 +122,7 @@ class ServerStore:
         from qdrant_client import models
 
         return models.SearchParams(
-            hnsw_ef=max(self._width, min(limit, 4 * HNSW_EF)),
+            hnsw_ef=hnsw.search_width(self._images, limit),
             exact=exact,
             quantization=models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
         )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from retrieval.distance import normalize
 from retrieval.errors import UsageError
-from retrieval.index.protocols import Manifest, ModelIdentity
+from retrieval.index.manifest import Manifest
 from retrieval.recognition import votes
 from retrieval.recognition.recognizer import (
     EmbeddedPhoto,
@@ -20,7 +20,7 @@ from retrieval.recognition.recognizer import (
     query_threshold,
     recognize,
 )
-from retrieval.types import IndexedImage, Point, image_id
+from retrieval.types import IndexedImage, ModelIdentity, Point, image_id
 from tests.contract.reference import MemoryStore
 from tests.fakes import fake_bundle, picture, use_pixel_encoder
 

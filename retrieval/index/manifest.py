@@ -1,0 +1,166 @@
+"""What a generation says about itself, and which generations are kept beside the live one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from retrieval.errors import IndexDamagedError, ModelMismatchError, UsageError
+from retrieval.index.commands import index_command
+from retrieval.types import ModelIdentity
+
+MANIFEST_SCHEMA = "itemrec.generation/1"
+DISTANCE_NAME = "squared_l2"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a committed generation holds, written at its commit and checked when it is opened.
+
+    Attributes:
+        generation: counts up from 1 with every commit.
+        model: the model that made the vectors.
+        images: number of points.
+        products: number of distinct products.
+        catalog: the catalog's root at the last index run; pictures are shown from there.
+        metadata_keys: the columns that ``--where`` may name.
+        itemrec_version: the release that wrote it.
+        engine: the engine and its version.
+        created: when it was committed, ISO 8601 in UTC.
+        hnsw: whether an HNSW graph serves searches (exact scan otherwise).
+    """
+
+    generation: int
+    model: ModelIdentity
+    images: int
+    products: int
+    catalog: str
+    metadata_keys: tuple[str, ...]
+    itemrec_version: str
+    engine: str
+    created: str
+    hnsw: bool = False
+    distance: str = DISTANCE_NAME
+    schema: str = field(default=MANIFEST_SCHEMA)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
+        return asdict(self) | {"metadata_keys": list(self.metadata_keys)}
+
+    def require(self, model: ModelIdentity, location: str) -> None:
+        """Refuse a model that did not build this generation.
+
+        Args:
+            model: the one in use.
+            location: where the index is, for the command that rebuilds it.
+
+        Raises:
+            ModelMismatchError: names both models and the command that rebuilds.
+        """
+        if self.model.fingerprint != model.fingerprint:
+            raise ModelMismatchError(
+                f"expected the model that built this index, {self.model.name} "
+                f"({self.model.fingerprint[:12]}), received {model.name} ({model.fingerprint[:12]})",
+                hint=f"Use --model {self.model.path}, or rebuild with the other one: "
+                + index_command(self.catalog, location, model=model.path),
+            )
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Manifest:
+        """Read what `to_json` wrote.
+
+        Raises:
+            IndexDamagedError: a field is missing or the schema is not this one.
+        """
+        if data.get("schema") != MANIFEST_SCHEMA:
+            raise IndexDamagedError(
+                f"expected an index manifest of schema {MANIFEST_SCHEMA}, received {data.get('schema')!r}",
+                hint="Rebuild the index from its catalog: itemrec index CATALOG --rebuild",
+            )
+        try:
+            values = dict(data)
+            values["model"] = ModelIdentity(**values["model"])
+            values["metadata_keys"] = tuple(values["metadata_keys"])
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise IndexDamagedError(
+                f"expected a complete index manifest, received one that cannot be read: {error}",
+                hint="Rebuild the index from its catalog: itemrec index CATALOG --rebuild",
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One generation of an index, as `itemrec generations` lists it.
+
+    Attributes:
+        number: counts up; the live one need not be the largest after a rollback.
+        state: ``live`` answers queries, ``kept`` can be rolled back to, ``building`` is not complete.
+        model: the model that makes its vectors.
+        images: number of points; None while it is built.
+        products: number of distinct products; None while it is built.
+        created: when it was committed, ISO 8601 in UTC; None while it is built.
+        size: bytes that it occupies; None where the engine does not say.
+    """
+
+    number: int
+    state: Literal["live", "kept", "building"]
+    model: ModelIdentity
+    images: int | None
+    products: int | None
+    created: str | None
+    size: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``generations`` in ``itemrec.generations/1``."""
+        return {
+            "generation": self.number,
+            "state": self.state,
+            "model": self.model.name,
+            "fingerprint": self.model.fingerprint,
+            "images": self.images,
+            "products": self.products,
+            "created": self.created,
+            "bytes": self.size,
+        }
+
+
+def worth_keeping(live: Manifest, replaced: int | None, others: Iterable[Manifest]) -> set[int]:
+    """Numbers of the generations to keep beside a new live one: what it replaced, and the last of another model.
+
+    An index that is updated every night would otherwise lose the way back to the model before.
+    """
+    kept = {m.generation: m for m in others if m.generation != live.generation}
+    another = [m for m in kept.values() if m.model.fingerprint != live.model.fingerprint]
+    last = max(another, key=lambda m: m.created, default=None)
+    return {n for n in (replaced, last and last.generation) if n in kept}
+
+
+def choose_kept(live: int | None, whole: Mapping[int, Manifest], number: int | None) -> Manifest:
+    """The generation to go back to.
+
+    Args:
+        live: the live one; None where none is, although some are complete.
+        whole: every complete generation by number, the live one included.
+        number: the one that was asked for; None for the newest before the live one.
+
+    Raises:
+        UsageError: there is none of that number, or none before the live one.
+    """
+    others = sorted(n for n in whole if n != live)
+    listed = ", ".join(map(str, others)) or "none"
+    if number is None:
+        older = [n for n in others if live is None or n < live]
+        if not older:
+            raise UsageError(
+                f"expected a kept generation before the live one, {live}, received none",
+                hint=f"Kept generations: {listed}" + ("; choose one with --to N" if others else ""),
+            )
+        number = older[-1]
+    if number not in whole:
+        raise UsageError(
+            f"expected a generation that is kept, received {number}",
+            hint=f"The live one is {live or 'none'}; kept generations: {listed}",
+        )
+    return whole[number]
