@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,12 @@ class Printer:
     def __init__(self, sources: Mapping[str, Callable[[], bytes]], thumbnails: bool | None) -> None:
         self._sources = sources
         self._pictures = thumbnails if thumbnails is not None else len(sources) <= MANY and render.in_color()
+        if self._pictures and find_spec("textual_image") is None:
+            self._pictures = False
+            if thumbnails:
+                from retrieval.system.installation import install_hint, missing
+
+                render.warn(f"{missing('textual-image', '--thumbnails')}. {install_hint('thumbnails')}")
 
     def __call__(self, answer: Recognition, catalog: Path) -> None:
         """Print one answer, with pictures from the catalog that was indexed."""

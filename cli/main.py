@@ -140,12 +140,22 @@ def invoke(arguments: list[str]) -> int:
     except Exception as error:
         if os.environ.get("ITEMREC_DEBUG"):
             raise
-        unexpected = ItemrecError(
-            f"something unexpected broke: {type(error).__name__}: {error}",
-            hint="Please report it with the output of the same command under ITEMREC_DEBUG=1.",
-        )
+        unexpected = _unexpected(error)
         render.report_error(unexpected, as_json=as_json)
-        return 3
+        return unexpected.exit_code
+
+
+def _unexpected(error: Exception) -> ItemrecError:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        if package not in {"itemrec", "retrieval", "trainer", "cli"}:
+            from retrieval.system.installation import install_hint, missing
+
+            return ItemrecError(missing(f"The Python package {package}", "this command"), hint=install_hint())
+    return ItemrecError(
+        f"something unexpected broke: {type(error).__name__}: {error}",
+        hint="Please report it with the output of the same command under ITEMREC_DEBUG=1.",
+    )
 
 
 def _command_words(arguments: Sequence[str]) -> list[str]:

@@ -41,7 +41,9 @@ def query_command(
     model: ModelOption = None,
     thumbnails: Annotated[
         bool | None,
-        typer.Option("--thumbnails/--no-thumbnails", help="Show pictures. Default: where the terminal can."),
+        typer.Option(
+            "--thumbnails/--no-thumbnails", help="Show pictures (extra: thumbnails). Default: where the terminal can."
+        ),
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -79,7 +81,7 @@ def query_command(
             pass
     named = setting("model", model)
     sources = find_photos(photos)
-    show = Printer(sources, thumbnails)
+    show = Printer(sources, thumbnails and not as_json)
     while True:
         bundle = resolve_model(named, index_model=manifest.model)
         manifest.require(bundle.identity, target.location)

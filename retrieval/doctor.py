@@ -24,6 +24,7 @@ from retrieval.index.protocols import Index, VectorStore
 from retrieval.models.bundle import Bundle
 from retrieval.models.encoder import load_encoder
 from retrieval.models.installed import resolve_model
+from retrieval.system.installation import install_hint
 from retrieval.types import Point
 
 PACKAGES = (
@@ -104,7 +105,7 @@ def _versions() -> Check:
         "versions",
         not missing and sys.version_info >= (3, 11),
         f"Python {python}, " + ", ".join(f"{p} {v}" for p, v in found.items()),
-        "Install what is missing: pip install itemrec" if missing else "",
+        install_hint() if missing else "",
         {"python": python, "platform": platform.platform(), **found},
     )
 

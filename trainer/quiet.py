@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 
 from retrieval.system.stderr import held_back
 
+_PACKAGES = {"keras": "Keras", "tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+
 
 def quiet() -> AbstractContextManager[None]:
     """Drop whatever is written to stderr meanwhile; Python's own errors still travel as exceptions."""
@@ -21,6 +23,7 @@ def import_keras() -> None:
         ItemrecError: they are not installed.
     """
     from retrieval.errors import ItemrecError
+    from retrieval.system.installation import install_hint, missing
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # On by itself only where the CPU has instructions for neural networks; without them it still takes a quarter off a
@@ -35,6 +38,6 @@ def import_keras() -> None:
                 logging.getLogger("tensorflow").setLevel(logging.ERROR)
     except ImportError as error:
         raise ItemrecError(
-            f"expected Keras and its backend, which training needs, received: {error}",
-            hint="Install them: pip install 'itemrec[train]'",
+            missing(_PACKAGES.get(error.name or "", error.name or "Keras"), "training", error),
+            hint=install_hint("train"),
         ) from error

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import ImageError
+from retrieval.errors import ImageError, ItemrecError
 from retrieval.images.formats import (
     Header,
     bare_jpeg,
@@ -372,7 +372,7 @@ def _foreign() -> Iterator[None]:
     """Map every foreign error to `ImageError`, here and nowhere else."""
     try:
         yield
-    except ImageError:
+    except ItemrecError:
         raise
     except MemoryError as error:
         raise ImageError(

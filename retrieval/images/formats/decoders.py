@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.errors import ItemrecError
 from retrieval.images.formats.base import Header, unsupported
 from retrieval.images.formats.tiff import silence_libtiff
 
@@ -24,8 +25,12 @@ def open_header(header: Header) -> Image.Image:
     """Open with exactly this format's plugin: Pillow's registry and global pixel cap stay out of it."""
     file = io.BytesIO(header.data)
     if header.format == "HEIF":
-        from pi_heif import open_heif
+        try:
+            from pi_heif import open_heif
+        except ImportError as error:
+            from retrieval.system.installation import install_hint, missing
 
+            raise ItemrecError(missing("pi-heif", "a HEIC picture", error), hint=install_hint()) from error
         im: Image.Image = open_heif(file, convert_hdr_to_8bit=True).to_pillow()
         return im
     return _plugin_class(header.format)(file)

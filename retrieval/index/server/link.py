@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from retrieval.errors import ServerUnsuitableError, UsageError
 from retrieval.index.server.errors import Failure, translate
+from retrieval.system.installation import install_hint, missing
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -161,8 +162,8 @@ def connect(address: Address, notify: Callable[[str], None], *, timeout: int = 0
         from qdrant_client import QdrantClient
     except ImportError as error:
         raise UsageError(
-            f"expected qdrant-client for the index at {address.url}, received: {error}",
-            hint="Install it: pip install 'itemrec[server]'",
+            missing("qdrant-client", f"the index at {address.url}", error),
+            hint=install_hint("server"),
         ) from error
 
     def client(grpc_port: int | None) -> QdrantClient:

@@ -40,9 +40,13 @@ class LiteRtNetwork:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
+            # Here, because every query passes this file.
+            from retrieval.system.installation import install_hint, missing
+            from retrieval.system.text import printable
+
             raise EncoderError(
-                f"expected the LiteRT runtime, received: {error}",
-                hint="Install itemrec again: pip install --force-reinstall itemrec",
+                missing("LiteRT (ai-edge-litert)", printable(file), error),
+                hint=f"{install_hint()} (for which systems there is LiteRT: docs/guides/install.md)",
             ) from error
         try:
             with _without_banners():

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from retrieval.errors import EncoderError
 from retrieval.models.runtimes.base import Tensor
+from retrieval.system.installation import install_hint, missing
+from retrieval.system.text import printable
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -40,8 +42,8 @@ class OrtNetwork:
             from onnxruntime.capi import onnxruntime_pybind11_state as state
         except ImportError as error:
             raise EncoderError(
-                f"expected ONNX Runtime for {file}, received: {error}",
-                hint="Install it: pip install 'itemrec[onnx]'",
+                missing("ONNX Runtime", printable(file), error),
+                hint=install_hint("onnx"),
             ) from error
         self._errors: tuple[type[Exception], ...] = (
             ValueError,

@@ -160,4 +160,5 @@ def test_without_tensorboard_the_error_names_the_extra(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)
     with pytest.raises(ItemrecError) as caught:
         ScalarLog(tmp_path)
-    assert "itemrec[train]" in caught.value.hint
+    assert caught.value.message == "TensorBoard is not installed; the log of a training needs it"
+    assert "[train]" in caught.value.hint
