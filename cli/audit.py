@@ -69,9 +69,6 @@ def audit_command(
     """
     render.configure(json=as_json, quiet=quiet)
     from retrieval.audit import audit_catalog
-    from retrieval.catalog.read import read_catalog
-    from retrieval.index.open import open_index
-    from retrieval.models.installed import resolve_model
 
     if html is not None and not html.absolute().parent.is_dir():
         # Told before the work, not after it.
@@ -79,46 +76,26 @@ def audit_command(
             f"expected --html in a directory that exists, received {printable(html)}",
             hint="Make the directory first, or name a file elsewhere.",
         )
-    source = read_catalog(catalog)
-    chosen = setting("model", model)
-    manifest = open_index(index_location(index)).manifest() if chosen is None else None
-    bundle = resolve_model(chosen, index_model=manifest.model if manifest else None)
     with progress.shown() as view:
-        view.stage("Auditing", source.count())
         report = audit_catalog(
-            source,
-            bundle,
+            catalog,
+            setting("model", model),
+            index=index_location(index),
             threshold=setting("threshold", threshold),
             min_views=min_views,
             threads=threads,
-            notify=view.reached,
+            progress=view,
         )
     if html is not None:
-        _write_html(html, report, source.root, top)
+        from retrieval.report.audit_page import SHOWN_FINDINGS, write_audit
+
+        write_audit(html, report, shown=top or SHOWN_FINDINGS)
+        render.say(f"Wrote {printable(str(html))}")
     if as_json:
         render.emit_json(report.to_json())
     else:
         _print(report, top or _SHOWN)
     return 0 if report.clean else 1
-
-
-def _write_html(path: Path, report: AuditReport, root: Path, top: int | None) -> None:
-    from datetime import UTC, datetime
-
-    from itemrec import __version__
-    from retrieval.images import pictures
-    from retrieval.report.audit_page import SHOWN_FINDINGS, audit_page
-    from retrieval.report.page import write_page
-
-    page = audit_page(
-        report,
-        lambda image: pictures.read_file(root / image, root=root),
-        version=__version__,
-        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        shown=top or SHOWN_FINDINGS,
-    )
-    write_page(path, page)
-    render.say(f"Wrote {printable(str(path))}")
 
 
 def _print(report: AuditReport, shown: int) -> None:

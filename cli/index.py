@@ -94,12 +94,13 @@ def index_command(
       itemrec index ./catalog --explain --expect 100000000 --nodes 6
     """
     render.configure(json=as_json, quiet=quiet)
-    from cli.gate import Gate
+    from cli.evaluate import say_checked
+    from retrieval.evaluation.gate import Gate
     from retrieval.index.sharding import Shard
     from retrieval.indexing.run import index as index_catalog
     from retrieval.indexing.run import plan_layout
 
-    gate = Gate.of(require or [], setting("data", data), split)
+    gate = Gate.of(require or [], setting("data", data), split, threshold=setting("threshold", None))
     part = Shard.parse(shard) if shard else None
     place, chosen = index_location(index), setting("model", model)
     layout = {
@@ -122,7 +123,7 @@ def index_command(
                 prune=prune,
                 rebuild=rebuild,
                 dry_run=dry_run,
-                check=gate.check if gate else None,
+                check=(lambda bundle: gate.check(bundle, found=say_checked, progress=view)) if gate else None,
                 shard=part,
                 expect=expect,
                 nodes=nodes,

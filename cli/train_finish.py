@@ -128,7 +128,6 @@ def _judge(
     known: Mapping[str, NDArray[np.float32]],
     unseen: Unseen | None,
 ) -> Judged:
-    from retrieval.catalog.read import read_catalog
     from retrieval.evaluation import gather_folder
     from retrieval.evaluation.answers import nearest_distances
     from retrieval.metrics import pair_rates
@@ -140,8 +139,7 @@ def _judge(
 
     def gather(folder: Path, name: str, known: Mapping[str, NDArray[np.float32]] | None = None) -> Photos:
         with progress.shown() as view:
-            view.stage(f"Embedding {name}", read_catalog(folder).count())
-            return gather_folder(folder, bundle, known=known, notify=lambda done, _: view.reached(done))
+            return gather_folder(folder, bundle, known=known, progress=view, stage=f"Embedding {name}")
 
     photos, gallery = gather(val, "val"), gather(places.dataset / "train", "train", known)
     own, rival = nearest_distances(photos, gallery)

@@ -7,7 +7,7 @@ turns that into ranked findings (`rules`, pure). How to show them is not decided
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -25,13 +25,16 @@ from retrieval.audit.findings import (
 )
 from retrieval.audit.neighbors import surroundings
 from retrieval.audit.survey import Refused, Survey, Surveyed, survey
-from retrieval.catalog.read import Catalog
+from retrieval.catalog.read import Catalog, read_catalog
 from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import UsageError
 from retrieval.images.perceptual_hash import near_duplicates_within
+from retrieval.index.open import open_index
 from retrieval.metrics import threshold_at_far
 from retrieval.models.bundle import Bundle
 from retrieval.models.encoder import load_encoder
+from retrieval.models.installed import resolve_model
+from retrieval.system.progress import Progress, Silent
 
 __all__ = [
     "KINDS",
@@ -54,26 +57,31 @@ CATALOG_FAR = 0.01
 
 
 def audit_catalog(
-    catalog: Catalog,
-    bundle: Bundle,
+    catalog: Catalog | str | Path,
+    model: Bundle | str | Path | None = None,
     *,
+    index: str | Path | None = None,
     threshold: float | None = None,
     min_views: int = 2,
     threads: int | None = None,
-    notify: Callable[[int], None] = lambda done: None,
+    progress: Progress = Silent(),
 ) -> AuditReport:
     """Audit a catalog with a model.
 
     Args:
-        catalog: what `retrieval.catalog.read.read_catalog` read.
-        bundle: the model that will search it.
+        catalog: a folder of product folders, a table, or what `retrieval.catalog.read.read_catalog` read.
+        model: the model that will search it: a bundle, its path, or an installed model's name; by default that of the
+            index, else the built-in starter.
+        index: a directory, or the URL of a collection on a Qdrant server; only asked which model built it.
         threshold: squared L2, in [0, 4]; default: the model's calibration, else FAR 1 % on this catalog.
         min_views: fewer readable pictures of a product are too few.
         threads: worker threads; default one per core.
-        notify: told how many files are done.
+        progress: told how far it is.
 
     Raises:
         UsageError: the threshold or ``min_views`` is out of range.
+        CatalogError: there is no catalog.
+        ModelNotFoundError, BundleError: the model is not there, or damaged.
         EncoderError: the model cannot embed a single picture.
     """
     start = time.perf_counter()
@@ -81,7 +89,10 @@ def audit_catalog(
         raise UsageError(f"expected a threshold in [0, 4] (squared L2), received {threshold}")
     if min_views < 1:
         raise UsageError(f"expected at least 1 view, received {min_views}")
-    seen = survey(catalog, lambda: load_encoder(bundle, threads=1), threads=threads, notify=notify)
+    if not isinstance(catalog, Catalog):
+        catalog = read_catalog(Path(catalog))
+    bundle = model if isinstance(model, Bundle) else _resolve(model, index)
+    seen = survey(catalog, lambda: load_encoder(bundle, threads=1), threads=threads, progress=progress)
     chosen, source = _threshold(threshold, bundle, seen)
     settings = Settings(
         threshold=chosen,
@@ -99,6 +110,13 @@ def audit_catalog(
         findings=find_problems(seen, settings),
         seconds=time.perf_counter() - start,
     )
+
+
+def _resolve(model: str | Path | None, index: str | Path | None) -> Bundle:
+    if model is not None:
+        return resolve_model(str(model))
+    manifest = None if index is None else open_index(str(index)).manifest()
+    return resolve_model(None, index_model=manifest.model if manifest else None)
 
 
 def find_problems(seen: Survey, settings: Settings) -> tuple[Finding, ...]:

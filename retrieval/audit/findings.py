@@ -1,13 +1,19 @@
-"""What an audit says: findings, kinds, settings and the report, without any I/O."""
+"""What an audit says: findings, kinds, settings and the report. Only a notebook's thumbnails are read from disk."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from markupsafe import Markup
+
 from retrieval.distance import MAX_DISTANCE
+from retrieval.images.inline import figure
 from retrieval.images.perceptual_hash import NEAR_BITS
+from retrieval.system.html import fragment, paragraph, row
+from retrieval.system.text import plural
 
 Severity = Literal["error", "warning", "info"]
 Role = Literal["subject", "own", "other"]
@@ -28,6 +34,9 @@ Kind = Literal[
 ]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+
+_DRAWN = 6
+"""Pictures of a finding that a notebook shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +252,20 @@ class AuditReport:
             "seconds": round(self.seconds, 3),
             "findings": [finding.to_json() for finding in self.findings],
         }
+
+    def _repr_html_(self) -> str:
+        root, counts = Path(self.catalog), self.counts()
+        parts: list[Markup] = []
+        for kind, found in self.by_kind().items():
+            shown = (figure(root / p.image, p.image, root=root) for p in found[0].pictures[:_DRAWN])
+            parts += [paragraph(f"{KINDS[kind].title} ({len(found):,}): {found[0].message}"), row(shown)]
+        return fragment(
+            f"{plural(counts['error'], 'error')}, {plural(counts['warning'], 'warning')}, "
+            f"{plural(counts['info'], 'note')} in {self.catalog}",
+            f"{plural(self.pictures, 'picture')} of {plural(self.products, 'product')}, model {self.model}. "
+            "The clearest finding of each kind:",
+            *parts,
+        )
 
 
 def ranked(findings: list[Finding]) -> tuple[Finding, ...]:

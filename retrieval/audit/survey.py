@@ -16,6 +16,7 @@ from retrieval.images.formats import read_header
 from retrieval.images.perceptual_hash import perceptual_hash
 from retrieval.images.pictures import content_hash, prepare, read_file, thumbnail
 from retrieval.models.encoder import Encoder
+from retrieval.system.progress import Progress, Silent
 from retrieval.system.threads import default_threads, per_thread
 from retrieval.types import CatalogImage, Metadata
 
@@ -88,7 +89,7 @@ def survey(
     make_encoder: Callable[[], Encoder],
     *,
     threads: int | None = None,
-    notify: Callable[[int], None] = lambda done: None,
+    progress: Progress = Silent(),
 ) -> Survey:
     """Read, measure and embed every picture.
 
@@ -98,11 +99,13 @@ def survey(
         catalog: what `retrieval.catalog.read.read_catalog` read.
         make_encoder: makes an encoder; called once in every worker thread.
         threads: worker threads; default one per core.
-        notify: told how many files are done.
+        progress: told how far it is.
 
     Raises:
         EncoderError: the model cannot embed a single picture.
     """
+    # Until the catalog is listed nobody knows how many pictures there are.
+    progress.stage("Auditing")
     refused: list[Refused] = []
     found: list[CatalogImage] = []
     for entry in catalog.entries():
@@ -110,12 +113,13 @@ def survey(
             refused.append(Refused(entry.path, "", entry.code, entry.reason))
         else:
             found.append(entry)
+    progress.known(len(found))
     workers = threads or default_threads()
     encoder = per_thread(make_encoder)
     pictures: list[Surveyed] = []
     vectors: NDArray[np.float32] | None = None
     failure: EncoderError | None = None
-    for done, (entry, result) in enumerate(_results(found, catalog, encoder, workers), start=1):
+    for entry, result in _results(found, catalog, encoder, workers):
         if isinstance(result, ImageError):
             refused.append(Refused(entry.image, entry.product_id, result.reason, result.message))
         elif isinstance(result, EncoderError):
@@ -127,7 +131,7 @@ def survey(
                 vectors = np.empty((len(found), len(vector)), np.float32)
             vectors[len(pictures)] = vector
             pictures.append(picture)
-        notify(done)
+        progress.advance()
     if failure is not None and not pictures:
         raise failure
     products: dict[str, Metadata] = {p: catalog.metadata(p) for p in catalog.products}

@@ -1,15 +1,23 @@
 """Evaluation: gather photos, measure, one document.
 
+    report = evaluate_dataset("data", gallery="train", calibrate_on="val")
+
+or, step by step:
+
     photos = gather_folder(split_folder(data, "test"), bundle)
     gallery = gather_index(open_index(".itemrec"), bundle)
     document = evaluate(photos, gallery, Setting("test", str(data), "index", ".itemrec", bundle.identity,
                                                  calibration=bundle.calibration))
 
+run         whole jobs in one call                        results     what they return
 photos      what is measured, with vectors and hashes     gather      from folders and indexes
-exclude     probes that would flatter                     recognize   every probe answered, also as a stranger
-thresholds  which thresholds, chosen on what              calibrate   choose them on another split
-pairs, naming, strangers, trust                           the sections of the document
+gallery     what photos are compared with                 leakage     probes that the gallery holds too
+answers     every probe answered, also as out-of-gallery  thresholds  which thresholds, chosen on what
+calibrate   choose them on another split                  fit         how sure answers are
+pairs, identification, open_set, confidence               the sections of the document
 document    its shape, ``itemrec.evaluate/1``             summary     the sentence on top, the warnings
+requirements  what must hold                              gate        before a generation goes live
+compare     is the new model better                       numbers     how reports write them
 """
 
 from retrieval.evaluation.calibrate import Calibrated, Strangers, Target, calibrate
@@ -18,6 +26,8 @@ from retrieval.evaluation.evaluate import Setting, evaluate
 from retrieval.evaluation.fit import STRANGERS
 from retrieval.evaluation.gather import gather_folder, gather_index, gather_store, split_folder
 from retrieval.evaluation.photos import Photos
+from retrieval.evaluation.results import CalibrationReport, EvaluationReport
+from retrieval.evaluation.run import calibrate_model, evaluate_dataset
 from retrieval.types import SPLITS
 
 __all__ = [
@@ -25,13 +35,17 @@ __all__ = [
     "SPLITS",
     "STRANGERS",
     "Calibrated",
+    "CalibrationReport",
     "EvaluationDoc",
+    "EvaluationReport",
     "Photos",
     "Setting",
     "Strangers",
     "Target",
     "calibrate",
+    "calibrate_model",
     "evaluate",
+    "evaluate_dataset",
     "gather_folder",
     "gather_index",
     "gather_store",

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
@@ -39,6 +38,7 @@ from retrieval.evaluation.thresholds import Thresholds, thresholds_for, with_cho
 from retrieval.images.perceptual_hash import NEAR_BITS
 from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS, Identification
 from retrieval.models.bundle import Calibration
+from retrieval.system.version import release
 from retrieval.types import ModelIdentity
 
 _EVIDENCE = 3
@@ -110,6 +110,7 @@ def evaluate(found: Photos, gallery: Photos, setting: Setting, *, notes: Sequenc
         setting.calibration,
         given=setting.threshold,
         source=setting.calibration_source,
+        model=setting.model.name,
         digest=found.digest(),
         split=setting.split,
         far_targets=far_targets,
@@ -128,7 +129,7 @@ def evaluate(found: Photos, gallery: Photos, setting: Setting, *, notes: Sequenc
     )
     document = EvaluationDoc(
         schema=SCHEMA,
-        itemrec=_version(),
+        itemrec=release(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=0.0,
         split=setting.split,
@@ -254,10 +255,3 @@ def _matches(answer: Answer, confidence: Confidence | None) -> list[MatchDoc]:
         )
         for place, match in enumerate(answer.matches)
     ]
-
-
-def _version() -> str:
-    try:
-        return version("itemrec")
-    except PackageNotFoundError:
-        return ""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,12 +18,10 @@ from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Index, VectorStore
 from retrieval.models.bundle import Bundle
 from retrieval.recognition.recognizer import EmbeddedPhoto, embed_photos
+from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
 from retrieval.system.threads import default_threads, ordered_map
 from retrieval.types import SPLITS, CatalogImage, IndexedImage, Point
-
-Notify = Callable[[int, int], None]
-"""Told how many pictures are done, and of how many."""
 
 
 def split_folder(data: Path, split: str) -> Path:
@@ -58,7 +55,8 @@ def gather_folder(
     bundle: Bundle,
     *,
     known: Mapping[str, NDArray[np.float32]] | None = None,
-    notify: Notify | None = None,
+    progress: Progress = Silent(),
+    stage: str = "Embedding",
 ) -> Photos:
     """Embed every photo of a folder of product folders (or of a table, as `read_catalog` reads them).
 
@@ -66,12 +64,15 @@ def gather_folder(
         folder: a split, or a catalog.
         bundle: the model.
         known: embeddings (d,) that the model is known to give, by the SHA-256 of the file; the rest is embedded.
-        notify: told how far it is.
+        progress: told how far it is.
+        stage: what the progress calls it.
 
     Raises:
         CatalogError: it holds no catalog, or no readable photo.
         EncoderError: the model failed.
     """
+    # Until the folder is listed nobody knows how many photos there are.
+    progress.stage(stage)
     catalog = read_catalog(folder)
     pictures: list[CatalogImage] = []
     refused: list[Refusal] = []
@@ -80,6 +81,7 @@ def gather_folder(
             refused.append(entry)
         else:
             pictures.append(entry)
+    progress.known(len(pictures))
     hashes: dict[int, tuple[str, int]] = {}
     vectors: dict[int, NDArray[np.float32]] = {}
 
@@ -108,13 +110,12 @@ def gather_folder(
             for result, number in zip(chunk, numbers, strict=False):
                 yield number, result.vector if isinstance(result, EmbeddedPhoto) else result.error
 
-    for done, (number, result) in enumerate(embedded(), start=1):
+    for number, result in embedded():
         if isinstance(result, ImageError):
             refused.append(Refusal.of(pictures[number], result))
         else:
             vectors[number] = result
-        if notify and (done % 64 == 0 or done == len(pictures)):
-            notify(done, len(pictures))
+        progress.advance()
     kept = sorted(vectors)
     if not kept:
         raise CatalogError(
@@ -135,7 +136,7 @@ def gather_folder(
     )
 
 
-def gather_index(index: Index, bundle: Bundle, *, notify: Notify | None = None) -> Photos:
+def gather_index(index: Index, bundle: Bundle, *, progress: Progress = Silent()) -> Photos:
     """The gallery that an index holds, from its own vectors; opened once, read, and closed.
 
     Its pictures are read again for their perceptual hashes only. Those that are gone or have changed
@@ -145,23 +146,25 @@ def gather_index(index: Index, bundle: Bundle, *, notify: Notify | None = None) 
         IndexNotFoundError, IndexBusyError, IndexDamagedError: as `Index.reader`.
         ModelMismatchError: another model built it.
     """
+    progress.stage("Reading the index")
     with index.reader() as (store, manifest):
         manifest.require(bundle.identity, index.location)
         points = [point for batch in store.points() for point in batch]
-    return _gallery(points, manifest, notify)
+    return _gallery(points, manifest, progress)
 
 
 def gather_store(store: VectorStore, manifest: Manifest) -> Photos:
     """As `gather_index`, from a generation that is open already: one that is not live yet, say."""
-    return _gallery([point for batch in store.points() for point in batch], manifest, None)
+    return _gallery([point for batch in store.points() for point in batch], manifest, Silent())
 
 
-def _gallery(points: Sequence[Point], manifest: Manifest, notify: Notify | None) -> Photos:
+def _gallery(points: Sequence[Point], manifest: Manifest, progress: Progress) -> Photos:
+    progress.known(len(points))
     records = [point.record for point in points]
     order = sorted(range(len(records)), key=lambda i: (records[i].product_id, records[i].image))
     records = [records[i] for i in order]
     root = Path(manifest.catalog)
-    hashes = _picture_hashes(root, records, notify)
+    hashes = _picture_hashes(root, records, progress)
     return Photos(
         root,
         tuple(record.image for record in records),
@@ -174,7 +177,7 @@ def _gallery(points: Sequence[Point], manifest: Manifest, notify: Notify | None)
     )
 
 
-def _picture_hashes(root: Path, records: Sequence[IndexedImage], notify: Notify | None) -> list[int | None]:
+def _picture_hashes(root: Path, records: Sequence[IndexedImage], progress: Progress) -> list[int | None]:
     """The perceptual hash of each picture; None where the file is not there, or not the one indexed."""
 
     def work(record: IndexedImage) -> int | None:
@@ -185,11 +188,7 @@ def _picture_hashes(root: Path, records: Sequence[IndexedImage], notify: Notify 
             return None
 
     hashes: list[int | None] = []
-    with ThreadPoolExecutor(default_threads(), thread_name_prefix="itemrec-hash") as pool:
-        for value in pool.map(work, records):
-            hashes.append(value)
-            if notify and len(hashes) % 64 == 0:
-                notify(len(hashes), len(records))
-    if notify:
-        notify(len(hashes), len(records))
+    for value in ordered_map(work, records, default_threads()):
+        hashes.append(value)
+        progress.advance()
     return hashes

@@ -12,6 +12,7 @@ from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import UsageError
 from retrieval.evaluation.document import ThresholdDoc
 from retrieval.models.bundle import Calibration
+from retrieval.system.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def thresholds_for(
     *,
     given: float | None,
     source: str,
+    model: str = "",
     digest: str,
     split: str,
     far_targets: Sequence[float],
@@ -66,6 +68,7 @@ def thresholds_for(
         calibration: the model's, or one chosen on another split for this run; None without.
         given: the threshold that the user named; it comes first.
         source: ``model`` or ``split``: where the calibration comes from.
+        model: its name.
         digest: of the photos that will be measured, see `Photos.digest`.
         split: their name.
         far_targets: FARs to report at.
@@ -74,7 +77,7 @@ def thresholds_for(
     Raises:
         UsageError: there is no threshold at all, or the given one is not in [0, 4].
     """
-    basis = require_threshold(given, calibration)
+    basis = require_threshold(given, calibration, model=model)
     points = {point.name: point for point in calibration.points} if calibration else {}
     on = calibration.measured_on if calibration else ""
     same = bool(calibration and calibration.photos_digest and calibration.photos_digest == digest)
@@ -117,8 +120,13 @@ def with_chosen(targets: Sequence[float], rate: str, calibration: Calibration | 
     return tuple(sorted((t for t in found if 0.0 < t < 1.0), reverse=True))
 
 
-def require_threshold(given: float | None, calibration: Calibration | None) -> Calibration:
+def require_threshold(given: float | None, calibration: Calibration | None, *, model: str = "") -> Calibration:
     """Refuse, before hours of embedding, to measure without a threshold.
+
+    Args:
+        given: the threshold that the user named, squared L2.
+        calibration: the model's, or one chosen for this run.
+        model: the model's name, for the message.
 
     Returns:
         The calibration, or one that holds the given threshold alone.
@@ -130,7 +138,7 @@ def require_threshold(given: float | None, calibration: Calibration | None) -> C
         raise UsageError(f"expected a threshold in [0, 4] (squared L2), received {given}")
     if given is None and calibration is None:
         raise UsageError(
-            "expected a calibrated model or a threshold, received neither: nothing says when a photo is unknown",
+            f"model {printable(model)} has no calibrated threshold, and none was given",
             hint="Choose one on other photos than those measured: --calibrate-on val, or "
             "itemrec calibrate --data DIR --split val; or give --threshold D (squared L2 in [0, 4]).",
         )

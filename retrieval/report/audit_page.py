@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 
 from retrieval.audit.findings import KINDS, AuditReport, Finding, Kind, Severity, Shown, ThresholdSource
 from retrieval.errors import ImageError
+from retrieval.images import pictures
 from retrieval.images.inline import data_uri
 from retrieval.report.page import (
     Markup,
@@ -19,8 +22,10 @@ from retrieval.report.page import (
     page,
     strip,
     table,
+    write_page,
 )
 from retrieval.system.text import plural
+from retrieval.system.version import release
 
 Read = Callable[[str], bytes]
 
@@ -37,6 +42,25 @@ _SOURCES: Mapping[ThresholdSource, str] = {
     "model": "as the model is calibrated",
     "catalog": "where 1 % of this catalog's different pairs are accepted; the model is not calibrated",
 }
+
+
+def write_audit(path: Path, report: AuditReport, *, shown: int = SHOWN_FINDINGS) -> None:
+    """Write the page, with pictures from the catalog's folder; ``shown`` as in `audit_page`.
+
+    Raises:
+        UsageError: the place cannot be written.
+    """
+    root = Path(report.catalog)
+    write_page(
+        path,
+        audit_page(
+            report,
+            lambda image: pictures.read_file(root / image, root=root),
+            version=release(),
+            created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            shown=shown,
+        ),
+    )
 
 
 def audit_page(report: AuditReport, read: Read, *, version: str, created: str, shown: int = SHOWN_FINDINGS) -> str:

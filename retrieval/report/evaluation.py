@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from retrieval.calibration.points import spoken
 from retrieval.calibration.support import percent
+from retrieval.evaluation.numbers import counts, ends, in_percent, interval, number, plain_interval
 from retrieval.images import pictures
 from retrieval.metrics import EXPERIMENT_FAR
 from retrieval.report import plots
 from retrieval.report.evaluation_open_set import chosen_on, strangers_section
 from retrieval.report.evaluation_pictures import Album, Read, confusions, failures
-from retrieval.report.numbers import counts, ends, in_percent, interval, number, plain_interval
 from retrieval.report.page import (
     Markup,
     Section,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from retrieval.calibration.support import percent
+from retrieval.evaluation.numbers import counts, ends, in_percent, interval, number
 from retrieval.report import plots
 from retrieval.report.evaluation_pictures import Album, named_strangers
-from retrieval.report.numbers import counts, ends, in_percent, interval, number
 from retrieval.report.page import Markup, Section, plot_row, table, wide_figure
 from retrieval.system.text import plural
 

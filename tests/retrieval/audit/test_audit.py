@@ -19,7 +19,7 @@ from retrieval.errors import EncoderError, UsageError
 from retrieval.models.bundle import read_bundle
 from retrieval.models.encoder import Encoder
 from tests.audit_catalog import view, write_views
-from tests.fakes import PixelEncoder, fake_bundle
+from tests.fakes import PixelEncoder, Recorder, fake_bundle
 
 THRESHOLD = 0.02
 Audit = Callable[..., AuditReport]
@@ -245,10 +245,11 @@ def test_a_model_that_embeds_nothing_is_an_error(tmp_path: Path) -> None:
 
 def test_progress_counts_every_file(root: Path) -> None:
     (root / "p000" / "empty.png").write_bytes(b"")
-    told: list[int] = []
+    progress = Recorder()
     make: Callable[[], Encoder] = PixelEncoder
-    survey(read_catalog(root), make, threads=2, notify=told.append)
-    assert told == list(range(1, 50))
+    survey(read_catalog(root), make, threads=2, progress=progress)
+    assert progress.stages == [("Auditing", 49, "images")]
+    assert progress.done == list(range(1, 50))
 
 
 def clusters(sizes: list[int], spread: float, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -336,7 +336,7 @@ def test_the_chosen_point_of_a_calibration_is_always_reported() -> None:
 
 def test_without_any_threshold_nothing_is_measured() -> None:
     gallery, test = clusters(3, 2, noise=0.1, seed=1), clusters(3, 2, noise=0.1, seed=2)
-    with pytest.raises(UsageError, match="neither") as error:
+    with pytest.raises(UsageError, match="no calibrated threshold, and none was given") as error:
         evaluate(test, gallery, setting(threshold=None))
     assert "--calibrate-on" in error.value.hint
     with pytest.raises(UsageError, match=r"\[0, 4\]"):

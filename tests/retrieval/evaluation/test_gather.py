@@ -12,7 +12,7 @@ from retrieval.evaluation import gather as module
 from retrieval.evaluation import gather_folder
 from retrieval.models.bundle import Bundle
 from tests.audit_catalog import view
-from tests.fakes import fake_bundle, use_pixel_encoder
+from tests.fakes import Recorder, fake_bundle, use_pixel_encoder
 
 PRODUCTS, VIEWS = 3, 30  # more than one chunk of photos
 
@@ -43,16 +43,16 @@ def test_embeddings_that_are_known_are_taken_and_only_the_rest_is_computed(
     monkeypatch.setattr(
         module, "embed_photos", lambda photos, bundle: (asked.extend(n for n, _ in photos), embed(photos, bundle))[1]
     )
-    progress: list[tuple[int, int]] = []
-    found = gather_folder(folder, bundle, known=known, notify=lambda done, total: progress.append((done, total)))
+    progress = Recorder()
+    found = gather_folder(folder, bundle, known=known, progress=progress, stage="Embedding test")
     assert asked == list(whole.sources[1::2])
     assert found.sources == whole.sources
     assert found.content_hashes == whole.content_hashes
     np.testing.assert_array_equal(found.picture_hashes, whole.picture_hashes)
     np.testing.assert_array_equal(found.vectors[::2], -whole.vectors[::2])
     np.testing.assert_array_equal(found.vectors[1::2], whole.vectors[1::2])
-    assert progress[-1] == (PRODUCTS * VIEWS, PRODUCTS * VIEWS)
-    assert [done for done, _ in progress] == sorted(done for done, _ in progress)
+    assert progress.stages == [("Embedding test", PRODUCTS * VIEWS, "images")]
+    assert progress.done == list(range(1, PRODUCTS * VIEWS + 1))
 
 
 def test_unreadable_photos_are_named_whether_others_are_known_or_not(folder: Path, bundle: Bundle) -> None:

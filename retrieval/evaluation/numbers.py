@@ -1,4 +1,4 @@
-"""How the pages write numbers: short, with the interval in brackets, a dash where nothing could be measured."""
+"""How reports write numbers: short, with the interval in brackets, a dash where nothing could be measured."""
 
 from __future__ import annotations
 
