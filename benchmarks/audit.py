@@ -33,7 +33,6 @@ from retrieval.catalog.read import read_catalog
 from retrieval.images.pictures import decode
 from retrieval.metrics import threshold_at_far
 from retrieval.models.bundle import Bundle
-from retrieval.models.encoder import load_encoder
 from retrieval.models.installed import resolve_model
 
 TWIN = "-entered-again"
@@ -264,7 +263,7 @@ def main() -> None:
             write_photos(photos, draw_products(40, seed=3), per_product=20, seed=5)
         print(f"model {bundle.name}, photos {photos.name}")
         whole(photos, bundle, seed=0)
-        clean = survey(read_catalog(photos), lambda: load_encoder(bundle, threads=1))
+        clean = survey(read_catalog(photos), bundle)
         sweep(clean, [int(v) for v in arguments.views.split(",")], arguments.seeds)
     speed(np.random.default_rng(0))
 

@@ -32,7 +32,6 @@ from retrieval.images.perceptual_hash import near_duplicates_within
 from retrieval.index.open import open_index
 from retrieval.metrics import threshold_at_far
 from retrieval.models.bundle import Bundle
-from retrieval.models.encoder import load_encoder
 from retrieval.models.installed import resolve_model
 from retrieval.system.progress import Progress, Silent
 
@@ -92,7 +91,7 @@ def audit_catalog(
     if not isinstance(catalog, Catalog):
         catalog = read_catalog(Path(catalog))
     bundle = model if isinstance(model, Bundle) else _resolve(model, index)
-    seen = survey(catalog, lambda: load_encoder(bundle, threads=1), threads=threads, progress=progress)
+    seen = survey(catalog, bundle, threads=threads, progress=progress)
     chosen, source = _threshold(threshold, bundle, seen)
     settings = Settings(
         threshold=chosen,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,9 @@ from retrieval.errors import EncoderError, ImageError
 from retrieval.images.formats import read_header
 from retrieval.images.perceptual_hash import perceptual_hash
 from retrieval.images.pictures import content_hash, prepare, read_file, thumbnail
-from retrieval.models.encoder import Encoder
+from retrieval.models.bundle import Bundle
+from retrieval.models.embedding import Embedded, Look, embed_pictures
 from retrieval.system.progress import Progress, Silent
-from retrieval.system.threads import default_threads, per_thread
 from retrieval.types import CatalogImage, Metadata
 
 _BATCH = 8
@@ -78,15 +77,9 @@ class Survey:
     has_table: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Look:
-    picture: Surveyed
-    pixels: NDArray[np.uint8]
-
-
 def survey(
     catalog: Catalog,
-    make_encoder: Callable[[], Encoder],
+    bundle: Bundle,
     *,
     threads: int | None = None,
     progress: Progress = Silent(),
@@ -97,7 +90,7 @@ def survey(
 
     Args:
         catalog: what `retrieval.catalog.read.read_catalog` read.
-        make_encoder: makes an encoder; called once in every worker thread.
+        bundle: the model.
         threads: worker threads; default one per core.
         progress: told how far it is.
 
@@ -114,23 +107,27 @@ def survey(
         else:
             found.append(entry)
     progress.known(len(found))
-    workers = threads or default_threads()
-    encoder = per_thread(make_encoder)
     pictures: list[Surveyed] = []
     vectors: NDArray[np.float32] | None = None
     failure: EncoderError | None = None
-    for entry, result in _results(found, catalog, encoder, workers):
-        if isinstance(result, ImageError):
-            refused.append(Refused(entry.image, entry.product_id, result.reason, result.message))
-        elif isinstance(result, EncoderError):
-            failure = failure or result
-            refused.append(Refused(entry.image, entry.product_id, "not-embeddable", result.message))
-        else:
-            picture, vector = result
+
+    def look(entry: CatalogImage) -> Look[Surveyed]:
+        return _look(entry, catalog.root, bundle)
+
+    # One picture that the model cannot embed must not take the others with it.
+    for result in embed_pictures(found, bundle, look, threads=threads, batch=_BATCH, alone=True):
+        entry = result.item
+        if isinstance(result, Embedded):
+            assert result.vector is not None  # `_look` leaves none out
             if vectors is None:
-                vectors = np.empty((len(found), len(vector)), np.float32)
-            vectors[len(pictures)] = vector
-            pictures.append(picture)
+                vectors = np.empty((len(found), len(result.vector)), np.float32)
+            vectors[len(pictures)] = result.vector
+            pictures.append(result.facts)
+        elif isinstance(result.error, ImageError):
+            refused.append(Refused(entry.image, entry.product_id, result.error.reason, result.error.message))
+        else:
+            failure = failure or result.error
+            refused.append(Refused(entry.image, entry.product_id, "not-embeddable", result.error.message))
         progress.advance()
     if failure is not None and not pictures:
         raise failure
@@ -145,81 +142,21 @@ def survey(
     )
 
 
-_Result = tuple[Surveyed, NDArray[np.float32]] | ImageError | EncoderError
-
-
-def _results(
-    found: Sequence[CatalogImage], catalog: Catalog, encoder: Callable[[], Encoder], workers: int
-) -> Iterator[tuple[CatalogImage, _Result]]:
-    """In the catalog's order, with a bounded number of pictures under way."""
-
-    def work(batch: Sequence[CatalogImage]) -> list[_Result]:
-        looks = [_look(picture, catalog, encoder()) for picture in batch]
-        return _embedded(looks, encoder())
-
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="itemrec-audit") as pool:
-        waiting: deque[tuple[Sequence[CatalogImage], Future[list[_Result]]]] = deque()
-        try:
-            for start in range(0, len(found), _BATCH):
-                batch = found[start : start + _BATCH]
-                waiting.append((batch, pool.submit(work, batch)))
-                if len(waiting) >= 4 * workers:
-                    done, future = waiting.popleft()
-                    yield from zip(done, future.result(), strict=True)
-            while waiting:
-                done, future = waiting.popleft()
-                yield from zip(done, future.result(), strict=True)
-        finally:
-            for _, future in waiting:
-                future.cancel()
-
-
-def _look(entry: CatalogImage, catalog: Catalog, encoder: Encoder) -> _Look | ImageError:
-    try:
-        data = read_file(entry.file, root=catalog.root)
-        pixels = prepare(data, encoder.preprocessing)
-        gray = np.asarray(thumbnail(data, _GLANCE).convert("L"), dtype=np.float32)
-        header = read_header(data)
-        assert header is not None  # `prepare` opened it
-        width, height = header.sizes[0]
-        picture = Surveyed(
-            product_id=entry.product_id,
-            image=entry.image,
-            content_hash=content_hash(data),
-            perceptual_hash=perceptual_hash(data),
-            width=width,
-            height=height,
-            size=len(data),
-            contrast=float(gray.std()),
-        )
-    except ImageError as error:
-        return error
-    return _Look(picture, pixels)
-
-
-def _embedded(looks: Sequence[_Look | ImageError], encoder: Encoder) -> list[_Result]:
-    """Embed a batch; one picture that the model cannot embed must not take the others with it."""
-    good = [look for look in looks if isinstance(look, _Look)]
-    vectors: list[NDArray[np.float32] | EncoderError] = []
-    try:
-        if good:
-            vectors = list(encoder.encode(np.stack([look.pixels for look in good])))
-    except EncoderError:
-        vectors = [_alone(look, encoder) for look in good]
-    by_look = iter(zip(good, vectors, strict=True))
-    results: list[_Result] = []
-    for look in looks:
-        if isinstance(look, ImageError):
-            results.append(look)
-            continue
-        _, vector = next(by_look)
-        results.append(vector if isinstance(vector, EncoderError) else (look.picture, vector))
-    return results
-
-
-def _alone(look: _Look, encoder: Encoder) -> NDArray[np.float32] | EncoderError:
-    try:
-        vector: NDArray[np.float32] = encoder.encode(look.pixels[np.newaxis])[0]
-    except EncoderError as error:
-        return error
-    return vector
+def _look(entry: CatalogImage, root: Path, bundle: Bundle) -> Look[Surveyed]:
+    data = read_file(entry.file, root=root)
+    pixels = prepare(data, bundle.preprocessing)
+    gray = np.asarray(thumbnail(data, _GLANCE).convert("L"), dtype=np.float32)
+    header = read_header(data)
+    assert header is not None  # `prepare` opened it
+    width, height = header.sizes[0]
+    picture = Surveyed(
+        product_id=entry.product_id,
+        image=entry.image,
+        content_hash=content_hash(data),
+        perceptual_hash=perceptual_hash(data),
+        width=width,
+        height=height,
+        size=len(data),
+        contrast=float(gray.std()),
+    )
+    return Look(picture, pixels)

@@ -12,7 +12,8 @@ from retrieval.evaluation.evaluate import Setting, evaluate
 from retrieval.evaluation.gather import gather_folder, gather_store, split_folder
 from retrieval.evaluation.requirements import Checked, Requirement, check, parse_requirement
 from retrieval.evaluation.thresholds import require_threshold
-from retrieval.index.protocols import Check, Manifest, VectorStore
+from retrieval.index.manifest import Manifest
+from retrieval.index.protocols import Check, VectorStore
 from retrieval.models.bundle import Bundle
 from retrieval.system.progress import Progress, Silent
 

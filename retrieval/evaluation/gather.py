@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,11 @@ from retrieval.catalog.read import Refusal, read_catalog
 from retrieval.errors import CatalogError, ImageError, UsageError
 from retrieval.evaluation.photos import Photos
 from retrieval.images.perceptual_hash import perceptual_hash
-from retrieval.images.pictures import content_hash, read_file
+from retrieval.images.pictures import content_hash, prepare, read_file
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Index, VectorStore
 from retrieval.models.bundle import Bundle
-from retrieval.recognition.recognizer import EmbeddedPhoto, embed_photos
+from retrieval.models.embedding import Embedded, Look, embed_pictures
 from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
 from retrieval.system.threads import default_threads, ordered_map
@@ -82,41 +81,23 @@ def gather_folder(
         else:
             pictures.append(entry)
     progress.known(len(pictures))
-    hashes: dict[int, tuple[str, int]] = {}
-    vectors: dict[int, NDArray[np.float32]] = {}
 
-    def bytes_of(number: int) -> bytes:
-        data = read_file(pictures[number].file, root=catalog.root)
-        hashes[number] = content_hash(data), perceptual_hash(data)
-        return data
+    def look(entry: CatalogImage) -> Look[tuple[str, int]]:
+        data = read_file(entry.file, root=catalog.root)
+        hashes = content_hash(data), perceptual_hash(data)
+        return Look(hashes, None if known and hashes[0] in known else prepare(data, bundle.preprocessing))
 
-    def recall(number: int) -> NDArray[np.float32] | None:
-        try:
-            bytes_of(number)
-        except ImageError:  # its reason is told where it is embedded
-            return None
-        return known.get(hashes[number][0]) if known else None
-
-    def embedded() -> Iterator[tuple[int, NDArray[np.float32] | ImageError]]:
-        rest = [] if known else list(range(len(pictures)))
-        for number, vector in enumerate(ordered_map(recall, range(len(pictures)), default_threads()) if known else ()):
-            if vector is None:
-                rest.append(number)
-            else:
-                yield number, vector
-        numbers = iter(rest)
-        photos = [(pictures[number].image, partial(bytes_of, number)) for number in rest]
-        for chunk in embed_photos(photos, bundle) if photos else ():
-            for result, number in zip(chunk, numbers, strict=False):
-                yield number, result.vector if isinstance(result, EmbeddedPhoto) else result.error
-
-    for number, result in embedded():
-        if isinstance(result, ImageError):
-            refused.append(Refusal.of(pictures[number], result))
-        else:
-            vectors[number] = result
+    kept: list[tuple[CatalogImage, tuple[str, int], NDArray[np.float32]]] = []
+    for result in embed_pictures(pictures, bundle, look):
+        if isinstance(result, Embedded):
+            vector = result.vector
+            if vector is None and known:
+                vector = known[result.facts[0]]
+            if vector is not None:
+                kept.append((result.item, result.facts, vector))
+        elif isinstance(result.error, ImageError):
+            refused.append(Refusal.of(result.item, result.error))
         progress.advance()
-    kept = sorted(vectors)
     if not kept:
         raise CatalogError(
             f"expected at least one readable photo in {printable(folder)}, received none"
@@ -125,13 +106,13 @@ def gather_folder(
         )
     return Photos(
         catalog.root,
-        tuple(pictures[i].image for i in kept),
-        np.array([pictures[i].product_id for i in kept]),
-        np.stack([vectors[i] for i in kept]),
-        tuple(hashes[i][0] for i in kept),
-        np.array([hashes[i][1] for i in kept], np.uint64),
+        tuple(entry.image for entry, _, _ in kept),
+        np.array([entry.product_id for entry, _, _ in kept]),
+        np.stack([vector for _, _, vector in kept]),
+        tuple(content for _, (content, _), _ in kept),
+        np.array([picture for _, (_, picture), _ in kept], np.uint64),
         np.ones(len(kept), bool),
-        {product_id: catalog.metadata(product_id) for product_id in sorted({pictures[i].product_id for i in kept})},
+        {product_id: catalog.metadata(product_id) for product_id in sorted({e.product_id for e, _, _ in kept})},
         tuple(refused),
     )
 

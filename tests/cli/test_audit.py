@@ -9,7 +9,7 @@ import pytest
 from cli import options
 from cli.main import invoke
 from tests.audit_catalog import view, write_views
-from tests.fakes import PixelEncoder, fake_bundle, use_pixel_encoder
+from tests.fakes import fake_bundle, use_pixel_encoder
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
 
@@ -21,7 +21,7 @@ def _shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ITEMREC_INDEX", raising=False)
     monkeypatch.delenv("ITEMREC_MODEL", raising=False)
     options._config.cache_clear()
-    monkeypatch.setattr("retrieval.audit.load_encoder", lambda bundle, threads=1: PixelEncoder())
+    use_pixel_encoder(monkeypatch)
     fake_bundle(tmp_path / "bundle", threshold=0.02)
     write_views(tmp_path / "catalog", products=6, views=6)
 

@@ -16,10 +16,9 @@ from retrieval.audit.survey import Survey, Surveyed
 from retrieval.catalog.read import read_catalog
 from retrieval.distance import normalize, squared_l2
 from retrieval.errors import EncoderError, UsageError
-from retrieval.models.bundle import read_bundle
-from retrieval.models.encoder import Encoder
+from retrieval.models.bundle import Bundle, read_bundle
 from tests.audit_catalog import view, write_views
-from tests.fakes import PixelEncoder, Recorder, fake_bundle
+from tests.fakes import PixelEncoder, Recorder, fake_bundle, use_pixel_encoder
 
 THRESHOLD = 0.02
 Audit = Callable[..., AuditReport]
@@ -32,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def audit(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Audit:
-    monkeypatch.setattr("retrieval.audit.load_encoder", lambda bundle, threads=1: PixelEncoder())
+    use_pixel_encoder(monkeypatch)
     fake_bundle(tmp_path / "bundle", threshold=THRESHOLD)
 
     def run(**options: object) -> AuditReport:
@@ -217,6 +216,12 @@ def test_the_report_is_ranked_and_json(audit: Audit, root: Path) -> None:
     assert all(f["advice"] and f["message"] for f in document["findings"])
 
 
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    use_pixel_encoder(monkeypatch)
+    return fake_bundle(tmp_path / "model")
+
+
 class Failing:
     """Cannot embed pictures that are red on the whole, as a network with dead units could not."""
 
@@ -229,25 +234,30 @@ class Failing:
         return PixelEncoder().encode(pixels)
 
 
-def test_a_picture_that_cannot_be_embedded_takes_no_other_with_it(root: Path) -> None:
+@pytest.fixture
+def failing(model: Bundle, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    monkeypatch.setattr("retrieval.models.embedding.load_encoder", lambda bundle, threads=1: Failing())
+    return model
+
+
+def test_a_picture_that_cannot_be_embedded_takes_no_other_with_it(root: Path, failing: Bundle) -> None:
     Image.new("RGB", (40, 40), (255, 0, 0)).save(root / "p000" / "red.png")
-    seen = survey(read_catalog(root), Failing, threads=2)
+    seen = survey(read_catalog(root), failing, threads=2)
     assert len(seen.pictures) == 48
     assert [(f.image, f.code) for f in seen.refused] == [("p000/red.png", "not-embeddable")]
 
 
-def test_a_model_that_embeds_nothing_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "p").mkdir()
-    Image.new("RGB", (40, 40), (255, 0, 0)).save(tmp_path / "p" / "red.png")
+def test_a_model_that_embeds_nothing_is_an_error(tmp_path: Path, failing: Bundle) -> None:
+    (tmp_path / "catalog" / "p").mkdir(parents=True)
+    Image.new("RGB", (40, 40), (255, 0, 0)).save(tmp_path / "catalog" / "p" / "red.png")
     with pytest.raises(EncoderError):
-        survey(read_catalog(tmp_path), Failing)
+        survey(read_catalog(tmp_path / "catalog"), failing)
 
 
-def test_progress_counts_every_file(root: Path) -> None:
+def test_progress_counts_every_file(root: Path, model: Bundle) -> None:
     (root / "p000" / "empty.png").write_bytes(b"")
     progress = Recorder()
-    make: Callable[[], Encoder] = PixelEncoder
-    survey(read_catalog(root), make, threads=2, progress=progress)
+    survey(read_catalog(root), model, threads=2, progress=progress)
     assert progress.stages == [("Auditing", 49, "images")]
     assert progress.done == list(range(1, 50))
 
@@ -349,10 +359,10 @@ def test_nearest_others_agree_with_brute_force(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("views", [0, 1, 3])
-def test_a_catalog_of_one_product(views: int, tmp_path: Path) -> None:
-    (tmp_path / "only").mkdir()
+def test_a_catalog_of_one_product(views: int, tmp_path: Path, model: Bundle) -> None:
+    (tmp_path / "catalog" / "only").mkdir(parents=True)
     for number in range(views):
-        view(0, number).save(tmp_path / "only" / f"{number}.png")
-    seen = survey(read_catalog(tmp_path), PixelEncoder)
+        view(0, number).save(tmp_path / "catalog" / "only" / f"{number}.png")
+    seen = survey(read_catalog(tmp_path / "catalog"), model)
     kinds = {f.kind for f in find_problems(seen, Settings(THRESHOLD)) if f.severity != "info"}
     assert kinds == {0: {"no-pictures"}, 1: {"few-views"}, 3: set()}[views]

@@ -12,7 +12,7 @@ from retrieval.evaluation import gather as module
 from retrieval.evaluation import gather_folder
 from retrieval.models.bundle import Bundle
 from tests.audit_catalog import view
-from tests.fakes import Recorder, fake_bundle, use_pixel_encoder
+from tests.fakes import PixelEncoder, Recorder, fake_bundle, use_pixel_encoder
 
 PRODUCTS, VIEWS = 3, 30  # more than one chunk of photos
 
@@ -38,14 +38,18 @@ def test_embeddings_that_are_known_are_taken_and_only_the_rest_is_computed(
 ) -> None:
     whole = gather_folder(folder, bundle)
     known = {content: -vector for content, vector in zip(whole.content_hashes[::2], whole.vectors[::2], strict=True)}
-    asked: list[str] = []
-    embed = module.embed_photos
-    monkeypatch.setattr(
-        module, "embed_photos", lambda photos, bundle: (asked.extend(n for n, _ in photos), embed(photos, bundle))[1]
-    )
+    read, asked = module.read_file, PixelEncoder.calls
+    files: list[Path] = []
+
+    def counted(path: Path, **options: Path) -> bytes:
+        files.append(path)
+        return read(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "read_file", counted)
     progress = Recorder()
     found = gather_folder(folder, bundle, known=known, progress=progress, stage="Embedding test")
-    assert asked == list(whole.sources[1::2])
+    assert PixelEncoder.calls - asked == PRODUCTS * VIEWS // 2
+    assert len(files) == len(set(files)) == PRODUCTS * VIEWS  # each is read once, known or not
     assert found.sources == whole.sources
     assert found.content_hashes == whole.content_hashes
     np.testing.assert_array_equal(found.picture_hashes, whole.picture_hashes)

@@ -12,7 +12,7 @@ from retrieval.errors import ModelNotFoundError, UsageError
 from retrieval.evaluation import EvaluationReport, calibrate_model, evaluate_dataset
 from retrieval.models.bundle import read_bundle
 from tests.audit_catalog import view
-from tests.fakes import PixelEncoder, Recorder, fake_bundle, use_pixel_encoder
+from tests.fakes import Recorder, fake_bundle, use_pixel_encoder
 from tests.retrieval.system.test_html import Checker
 
 PRODUCTS = 12
@@ -92,10 +92,7 @@ def test_a_calibration_in_one_call(data: Path, tmp_path: Path) -> None:
             calibrate_model(data, model=tmp_path / "bundle", **options)
 
 
-def test_a_notebook_shows_tables_and_pictures_and_runs_no_name(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("retrieval.audit.load_encoder", lambda bundle, threads=1: PixelEncoder())
+def test_a_notebook_shows_tables_and_pictures_and_runs_no_name(data: Path, tmp_path: Path) -> None:
     evaluation = evaluate_dataset(data, model=tmp_path / "bundle", threshold=0.5, require=["top1>=0.99"])
     calibration = calibrate_model(data, far=0.05, model=tmp_path / "bundle", out=tmp_path / "copy")
     audit = audit_catalog(data / "test", tmp_path / "bundle")
