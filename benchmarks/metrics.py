@@ -8,7 +8,7 @@ product runs in turns with ours, block for block the same products, so that a bu
 slows both.
 
 *scikit-learn* is the straightforward version: all distances, `roc_curve` over all pairs, and
-thresholds read off it. *pytorch-metric-learning* (both come with `pip install 'itemrec[bench]'`) has no
+thresholds read off it. *pytorch-metric-learning* (both come with `pip install -e '.[bench]'`) has no
 VAL/FAR, so its AccuracyCalculator is compared on precision at 1 and MAP@R.
 
 ``--large`` adds 100,000 images of 5,000 products: five billion pairs in bounded memory.
@@ -234,7 +234,7 @@ def show_identification(own: dict[str, Any], folder: Path) -> None:
         f"top 1 {own['top1']:.6f}, top 5 products {own['top5']:.6f}, MAP@R {own['map_at_r']:.6f}"
     )
     if importlib.util.find_spec("pytorch_metric_learning") is None:
-        print("pytorch-metric-learning: not installed, skipped; pip install 'itemrec[bench]' brings it")
+        print("pytorch-metric-learning: not installed, skipped; pip install -e '.[bench]' brings it")
         return
     peer = run_alone("pytorch-metric-learning", folder, 1)
     print(
