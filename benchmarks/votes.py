@@ -27,9 +27,10 @@ from retrieval.catalog.read import Refusal, read_catalog
 from retrieval.distance import squared_l2
 from retrieval.images import pictures
 from retrieval.models.bundle import Bundle
+from retrieval.models.embedding import Embedded, Look, embed_pictures
 from retrieval.models.installed import resolve_model
 from retrieval.recognition import votes
-from retrieval.recognition.recognizer import EmbeddedPhoto, embed_photos
+from retrieval.types import CatalogImage
 
 Rule = Callable[[Sequence[float], float, int], float]
 """One product's distances within the threshold (ascending), the threshold, its number of pictures -> score."""
@@ -68,9 +69,12 @@ RULES: dict[str, Rule] = {
 def embed(folder: Path, bundle: Bundle) -> tuple[NDArray[np.float32], list[str]]:
     """Unit vectors, shape (n, d), and product ids of every readable picture of a catalog folder."""
     entries = [e for e in read_catalog(folder).entries() if not isinstance(e, Refusal)]
-    reads = [(e.product_id, (lambda e=e: pictures.read_file(e.file))) for e in entries]
-    photos = [p for chunk in embed_photos(reads, bundle) for p in chunk if isinstance(p, EmbeddedPhoto)]
-    return np.stack([p.vector for p in photos]), [p.source for p in photos]
+
+    def look(entry: CatalogImage) -> Look[str]:
+        return Look(entry.product_id, pictures.prepare(pictures.read_file(entry.file), bundle.preprocessing))
+
+    photos = [p for p in embed_pictures(entries, bundle, look) if isinstance(p, Embedded)]
+    return np.stack([p.vector for p in photos]), [p.facts for p in photos]
 
 
 def neighborhoods(

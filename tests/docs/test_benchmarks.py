@@ -1,4 +1,4 @@
-"""The benchmarks, which no other test runs: what they import exists, and no file hides an installed module."""
+"""Scripts that no other test runs: what they import exists, and no file hides an installed module."""
 
 import ast
 import importlib.util
@@ -9,6 +9,7 @@ import pytest
 from tests.places import ROOT
 
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
+PICTURES = sorted((ROOT / "docs" / "pictures").glob("*.py"))
 OURS = ("benchmarks", "cli", "itemrec", "retrieval", "tests", "trainer")
 
 
@@ -32,7 +33,7 @@ def file_of(module: str) -> Path | None:
     return next((p for p in (path / "__init__.py", path.with_suffix(".py")) if p.is_file()), None)
 
 
-@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("benchmark", [*BENCHMARKS, *PICTURES], ids=lambda p: p.stem)
 def test_what_a_benchmark_imports_from_this_repository_exists(benchmark: Path) -> None:
     for node in ast.walk(ast.parse(benchmark.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.ImportFrom) or node.module is None:
