@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,11 +64,19 @@ def demo_command(
     _echo(f"itemrec query {example} --index {location} --top 3")
     query_command([str(example)], top=3, index=location, model=chosen, quiet=quiet)
 
+    from retrieval.system.installation import program
+
+    itemrec = program()
+    next_steps = {
+        f"query {shlex.quote(str(layout.known))} --index {shlex.quote(location)}": "the demo's photos, or your own",
+        f"doctor --index {shlex.quote(location)}": "is everything healthy?",
+        "index --help": "your own catalog: one folder of pictures per product",
+        "models --help": "a stronger model than the built-in starter",
+    }
+    width = max(map(len, next_steps))
     render.say("Next:")
-    render.say(f"  itemrec query YOUR_PHOTO.jpg --index {location}")
-    render.say("  itemrec index YOUR_CATALOG          one folder of pictures per product, optional products.csv")
-    render.say("  itemrec doctor                      is everything healthy?")
-    render.say("  itemrec models --help               bring a stronger model than the built-in starter")
+    for words, what in next_steps.items():
+        render.say(f"  {itemrec} {words:<{width}}  {what}")
     return 0
 
 

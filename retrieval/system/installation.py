@@ -1,4 +1,4 @@
-"""What to say when a package is not installed: which one, and the command that brings it to this installation.
+"""How this installation is called, and what to say when a package is not installed: which one, and what brings it.
 
 itemrec is installed from its source, so the command depends on where that lies and what it was installed with.
 """
@@ -62,6 +62,19 @@ def package_hint(package: str, *, again: bool = False) -> str:
     if (prefix / "pipx_metadata.json").is_file():
         return f"Install it: {shlex.join(['pipx', 'inject', *(['--force'] if again else []), 'itemrec', package])}"
     return f"Install it: {shlex.join([*_installer(), *(['--force-reinstall'] if again else []), package])}"
+
+
+def program() -> str:
+    """The words by which this shell, in this directory, runs this installation's `itemrec`."""
+    script = Path(sys.executable).parent / "itemrec"
+    found = shutil.which("itemrec")
+    if found is not None and os.path.realpath(found) == os.path.realpath(script):
+        return "itemrec"
+    if script.is_file():
+        with suppress(ValueError):
+            script = script.relative_to(Path.cwd())
+        return shlex.quote(str(script))
+    return shlex.join([sys.executable or "python3", "-m", "itemrec"])
 
 
 def _installer() -> list[str]:

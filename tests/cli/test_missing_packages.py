@@ -74,6 +74,18 @@ def test_one_line_names_it_and_how_to_get_it(
     assert (f"[{extra}]" in hint) is bool(extra)
 
 
+def test_where_there_is_no_litert_another_runtime_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert invoke(["index", "catalog"]) == 3
+    message, hint = capsys.readouterr().err.splitlines()[-2:]
+    assert "LiteRT (ai-edge-litert) is not installed; " in message
+    assert ".onnx" in hint
+
+
 def test_answers_need_no_pictures(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pixels(monkeypatch)
     monkeypatch.setattr(render, "in_color", lambda: True)

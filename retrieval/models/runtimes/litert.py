@@ -11,6 +11,7 @@ threads run at once. Each holds its own repacked copy of the weights.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ _BANNERS = (b"INFO: ", b"I0000 ", b"WARNING: All log messages before absl::Initi
 _FLOATS = ("float32", "float16")
 _QUANTIZED = ("uint8", "int8", "int16")
 
+_NOT_HERE = "There is no LiteRT for Macs with an Intel chip: use an .onnx model (docs/guides/models.md)."
+
 _greeted = threading.Event()
 
 
@@ -41,12 +44,14 @@ class LiteRtNetwork:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             # Here, because every query passes this file.
+            from platform import machine
+
             from retrieval.system.installation import install_hint, missing
             from retrieval.system.text import printable
 
             raise EncoderError(
                 missing("LiteRT (ai-edge-litert)", printable(file), error),
-                hint=f"{install_hint()} (for which systems there is LiteRT: docs/guides/install.md)",
+                hint=_NOT_HERE if sys.platform == "darwin" and machine() == "x86_64" else install_hint(),
             ) from error
         try:
             with _without_banners():

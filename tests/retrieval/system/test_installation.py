@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from retrieval.system.installation import install_hint, missing, package_hint
+from retrieval.system.installation import install_hint, missing, package_hint, program
 
 
 @pytest.fixture
@@ -87,6 +87,23 @@ def test_tools_with_environments_of_their_own(installed: Path, marker: str, agai
     (installed / marker).touch()
     assert install_hint("train") == f"Install it, in the folder of itemrec's source: {again}"
     assert package_hint("a-model") == f"Install it{beside}"
+
+
+def test_a_command_is_named_so_that_it_runs_as_printed(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert program() == "/env/bin/python -m itemrec"
+    script = tmp_path / "my env" / "itemrec"
+    script.parent.mkdir()
+    script.touch()
+    monkeypatch.setattr(sys, "executable", str(script.with_name("python")))
+    assert program() == f"'{script}'"
+    monkeypatch.chdir(tmp_path)
+    assert program() == "'my env/itemrec'"
+    linked = tmp_path / "itemrec"
+    linked.symlink_to(script)
+    monkeypatch.setattr("shutil.which", lambda _: str(linked))
+    assert program() == "itemrec"
 
 
 def test_what_is_missing_and_what_is_broken() -> None:
