@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,10 +14,11 @@ from typing import Any
 from cli import render
 from retrieval.errors import ImageError, UsageError
 from retrieval.images import pictures
-from retrieval.index.protocols import Index
-from retrieval.recognition.recognizer import RefusedPhoto
+from retrieval.recognition.answer import Answer
+from retrieval.recognition.api import PhotoSource, Recognizer
+from retrieval.recognition.recognizer import RefusedPhoto, parse_where
 from retrieval.system.text import plural, printable
-from retrieval.types import Match, Recognition, Where
+from retrieval.types import Match, Recognition
 
 MANY = 8
 _VERDICT_STYLE = {"match": "bold green", "ambiguous": "bold yellow", "unknown": "bold red"}
@@ -26,8 +27,8 @@ _EVERY = 2**31
 _TEXTS = ("product", "name", "evidence")
 
 
-def find_photos(photos: Sequence[str]) -> dict[str, Callable[[], bytes]]:
-    """Names of the photos and how to read each: files as given, folders searched, - is standard input."""
+def find_photos(photos: Sequence[str]) -> list[PhotoSource]:
+    """The photos, each once: files as given, folders searched, - is standard input."""
     sources: dict[str, Callable[[], bytes]] = {}
     for photo in photos:
         path = Path(photo)
@@ -37,7 +38,7 @@ def find_photos(photos: Sequence[str]) -> dict[str, Callable[[], bytes]]:
             sources |= _photos_in(photo)
         else:
             sources[photo] = partial(pictures.read_file, path)
-    return sources
+    return [PhotoSource(name, read) for name, read in sources.items()]
 
 
 def _photos_in(folder: str) -> dict[str, Callable[[], bytes]]:
@@ -107,22 +108,21 @@ def tally(answers: Sequence[Recognition], refused: Sequence[RefusedPhoto]) -> st
     return f"{plural(len(answers) + len(refused), 'photo')}: {', '.join([*parts, f'{len(refused):,} refused'])}"
 
 
-def explain_filters(target: Index, filters: Where) -> None:
+def explain_filters(shop: Recognizer, terms: Sequence[str]) -> None:
     """Say so when a filter value does not exist: a typing error must not pass for an unknown product."""
-    with target.reader() as (store, _):
-        for key, wanted in filters.items():
-            values = store.values(key, limit=_EVERY)
-            if not {str(v) for v, _ in values} & {str(w) for w in wanted}:
-                common = ", ".join(printable(str(v)) for v, _ in values[:8])
-                asked = ", ".join(printable(str(w)) for w in wanted)
-                render.warn(f"no indexed product has {key}={asked}; the commonest values are: {common}")
+    for key, wanted in (parse_where(terms, shop.manifest) or {}).items():
+        values = shop.values(key, limit=_EVERY)
+        if not {str(v) for v, _ in values} & {str(w) for w in wanted}:
+            common = ", ".join(printable(str(v)) for v, _ in values[:8])
+            asked = ", ".join(printable(str(w)) for w in wanted)
+            render.warn(f"no indexed product has {key}={asked}; the commonest values are: {common}")
 
 
 class Printer:
     """Prints answers: drawn with pictures where the terminal can show them, aligned text elsewhere."""
 
-    def __init__(self, sources: Mapping[str, Callable[[], bytes]], thumbnails: bool | None) -> None:
-        self._sources = sources
+    def __init__(self, sources: Sequence[PhotoSource], thumbnails: bool | None) -> None:
+        self._reads = {source.name: source.read for source in sources}
         self._pictures = thumbnails if thumbnails is not None else len(sources) <= MANY and render.in_color()
         if self._pictures and find_spec("textual_image") is None:
             self._pictures = False
@@ -131,7 +131,7 @@ class Printer:
 
                 render.warn(f"{missing('textual-image', '--thumbnails')}. {install_hint('thumbnails')}")
 
-    def __call__(self, answer: Recognition, catalog: Path) -> None:
+    def __call__(self, answer: Answer) -> None:
         """Print one answer, with pictures from the catalog that was indexed."""
         self._headline(answer)
         if not answer.matches:
@@ -140,7 +140,7 @@ class Printer:
         if self._pictures:
             from cli.thumbnails import show
 
-            show(self._sources[answer.source], [catalog / m.evidence[0].image for m in answer.matches])
+            show(self._reads[answer.source], [match.picture for match in answer.matches])
         cells = [_cells(match) for match in answer.matches]
         # A catalog without a table has no names, a model without a fit no confidence.
         columns = [name for name in cells[0] if any(row[name] for row in cells)]

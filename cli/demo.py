@@ -12,7 +12,7 @@ from cli import render
 from cli.options import ModelOption, QuietOption, setting
 
 if TYPE_CHECKING:
-    from retrieval.types import Recognition
+    from retrieval.recognition.answer import Answer
 
 
 def demo_command(
@@ -84,29 +84,21 @@ def _echo(command: str) -> None:
     render.emit(f"\n$ {command}")
 
 
-def _recognize_all(truth: dict[Path, str | None], location: str, model: str | None) -> dict[Path, Recognition]:
+def _recognize_all(truth: dict[Path, str | None], location: str, model: str | None) -> dict[Path, Answer]:
     """Recognize every demo photo and print a line for each.
 
     Args:
         truth: photo -> its product in the catalog, None for a stranger.
     """
-    from functools import partial
+    from retrieval.recognition.api import Recognizer
+    from retrieval.recognition.recognizer import RefusedPhoto
 
-    from retrieval.images import pictures
-    from retrieval.index.open import open_index
-    from retrieval.models.installed import resolve_model
-    from retrieval.recognition.recognizer import EmbeddedPhoto, embed_photos, query_threshold, recognize
-
-    target = open_index(location)
-    manifest = target.manifest()
-    bundle = resolve_model(model, index_model=manifest.model if manifest else None)
-    threshold = query_threshold(None, bundle)
-    photos = [(str(photo), partial(pictures.read_file, photo)) for photo in truth]
-    embedded = [p for chunk in embed_photos(photos, bundle) for p in chunk if isinstance(p, EmbeddedPhoto)]
-    with target.reader() as (store, _):
-        answers = {
-            Path(p.source): recognize(p, store, threshold=threshold, fingerprint=bundle.fingerprint) for p in embedded
-        }
+    answers: dict[Path, Answer] = {}
+    with Recognizer(location, model=model) as shop:
+        for photo, result in zip(truth, shop.recognize_all(list(truth)), strict=True):
+            if isinstance(result, RefusedPhoto):
+                raise result.error
+            answers[photo] = result
     render.table(
         ("photo of", "verdict", "found", "first", "score", "distance", "evidence"),
         [_row(product, answers[photo]) for photo, product in truth.items()],
@@ -115,11 +107,11 @@ def _recognize_all(truth: dict[Path, str | None], location: str, model: str | No
     return answers
 
 
-def _first(answer: Recognition) -> str | None:
+def _first(answer: Answer) -> str | None:
     return answer.matches[0].product_id if answer.matches else None
 
 
-def _row(product: str | None, answer: Recognition) -> tuple[str, ...]:
+def _row(product: str | None, answer: Answer) -> tuple[str, ...]:
     truth = product or f"(stranger) {Path(answer.source).stem}"
     if not answer.matches:
         return (truth, answer.verdict, "", "wrong" if product else "right", "", "", "")

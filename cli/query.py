@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,9 +12,7 @@ from retrieval.errors import ImageError
 from retrieval.system.text import printable
 
 if TYPE_CHECKING:
-    from retrieval.index.manifest import Manifest
-    from retrieval.recognition.recognizer import RefusedPhoto
-    from retrieval.types import Recognition
+    from retrieval.recognition.answer import Answer
 
 
 def query_command(
@@ -62,78 +59,42 @@ def query_command(
     """
     render.configure(json=as_json, quiet=quiet)
     from cli.answers import MANY, Printer, document, explain_filters, find_photos, tally
-    from retrieval.index.open import open_index
-    from retrieval.models.installed import resolve_model
-    from retrieval.recognition.recognizer import (
-        EmbeddedPhoto,
-        embed_photos,
-        parse_where,
-        query_confidence,
-        query_threshold,
-        recognize,
-    )
+    from retrieval.recognition.api import Recognizer
+    from retrieval.recognition.recognizer import RefusedPhoto
 
-    target = open_index(index_location(index))
-    manifest = target.manifest()
-    if manifest is None:
-        # Opening it raises the error that fits: no index here, or one that is still being built.
-        with target.reader() as (_, manifest):
-            pass
-    named = setting("model", model)
+    wanted = int(setting("top", top, 5))
+    shop = Recognizer(index_location(index), model=setting("model", model), threshold=setting("threshold", threshold))
     sources = find_photos(photos)
     show = Printer(sources, thumbnails and not as_json)
     while True:
-        bundle = resolve_model(named, index_model=manifest.model)
-        manifest.require(bundle.identity, target.location)
-        limit = query_threshold(setting("threshold", threshold), bundle)
-        sure = query_confidence(limit, bundle)
-        wanted = int(setting("top", top, 5))
-        filters = parse_where(where or [], manifest)
-        answers: list[Recognition] = []
+        answers: list[Answer] = []
         refused: list[RefusedPhoto] = []
-        replaced: Manifest | None = None
         with progress.shown() as view:
             if len(sources) > MANY:
                 view.stage("Recognizing", len(sources))
-            for chunk in embed_photos(list(sources.items()), bundle):
-                embedded = [photo for photo in chunk if isinstance(photo, EmbeddedPhoto)]
-                refused += [photo for photo in chunk if not isinstance(photo, EmbeddedPhoto)]
-                # The engine allows one process at a time: hold the index only while searching.
-                with target.reader(manifest) as (store, current):
-                    if current.model.fingerprint != bundle.fingerprint:
-                        replaced = current
-                        break
-                    found = [
-                        recognize(
-                            photo,
-                            store,
-                            threshold=limit,
-                            top=wanted,
-                            where=filters,
-                            fingerprint=bundle.fingerprint,
-                            confidence=sure,
-                        )
-                        for photo in embedded
-                    ]
-                answers += found
-                for answer in found if not as_json else ():
-                    show(answer, Path(manifest.catalog))
-                view.reached(len(answers) + len(refused))
-        if replaced is None:
+            for result in shop.recognize_all(sources, top=wanted, where=where):
+                if isinstance(result, RefusedPhoto):
+                    refused.append(result)
+                else:
+                    answers.append(result)
+                    if not as_json:
+                        show(result)
+                view.advance()
+        model_now = shop.model
+        if all(answer.fingerprint == model_now.fingerprint for answer in answers):
             break
-        # Two other models went live since this query began, so that its own is gone: ask the newest.
-        render.say(f"The index was rebuilt with {replaced.model.name} meanwhile; asking again.")
-        manifest = replaced
+        # Two other models went live since this query began, so that its own is gone: ask the newest for all.
+        render.say(f"The index was rebuilt with {model_now.name} meanwhile; asking again.")
     if len(sources) == len(refused) == 1:
         raise refused[0].error
     if as_json:
-        render.emit_json(document(answers, refused, bundle.fingerprint, limit))
+        render.emit_json(document(answers, refused, model_now.fingerprint, shop.threshold))
     for photo in refused:
         render.warn(f"{printable(photo.source)}: {printable(photo.error.message)}")
     if len(sources) > 1 and not as_json:
         render.say(tally(answers, refused))
-    if filters and any(a.verdict == "unknown" for a in answers):
-        explain_filters(target, filters)
+    if where and any(answer.verdict == "unknown" for answer in answers):
+        explain_filters(shop, where)
     if refused:
         return ImageError.exit_code
     return 1 if any(answer.verdict == "unknown" for answer in answers) else 0

@@ -53,7 +53,7 @@ def fake_bundle(
 def use_pixel_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make indexing and querying use `PixelEncoder` for every bundle; counts pictures from zero."""
     PixelEncoder.calls = 0
-    for module in ("models.embedding", "recognition.recognizer", "doctor"):
+    for module in ("models.embedding", "doctor"):
         monkeypatch.setattr(f"retrieval.{module}.load_encoder", lambda bundle, threads=1: PixelEncoder())
 
 

@@ -6,17 +6,13 @@ python docs/pictures/make.py
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from retrieval.catalog.read import read_catalog
 from retrieval.images import pictures
-from retrieval.index.open import open_index
-from retrieval.indexing.indexer import index_catalog
-from retrieval.models.installed import resolve_model
-from retrieval.recognition.recognizer import EmbeddedPhoto, embed_photos, query_threshold, recognize
+from retrieval.indexing.run import index
+from retrieval.recognition.api import Recognizer
 from retrieval.types import Recognition
 from trainer.synthetic import write_demo
 
@@ -29,19 +25,10 @@ INK, SOFT = "#16191d", "#59616b"
 def answers(folder: Path) -> tuple[Path, dict[Path, str | None], dict[Path, Recognition]]:
     """The demo's catalog, its photos with their products, and what was answered to each."""
     layout = write_demo(folder)
-    bundle = resolve_model(None, index_model=None)
-    index = open_index(str(folder / "index"))
-    index_catalog(read_catalog(layout.catalog), index, bundle)
-    photos = [(str(p), partial(pictures.read_file, p)) for p in layout.truth]
-    found = {}
-    with index.reader() as (store, _):
-        for chunk in embed_photos(photos, bundle):
-            for photo in chunk:
-                if isinstance(photo, EmbeddedPhoto):
-                    found[Path(photo.source)] = recognize(
-                        photo, store, threshold=query_threshold(None, bundle), fingerprint=bundle.fingerprint
-                    )
-    return layout.catalog, layout.truth, found
+    index(layout.catalog, folder / "index", model="starter")
+    with Recognizer(folder / "index") as shop:
+        found = {photo: shop.recognize(photo) for photo in layout.truth}
+    return layout.catalog, layout.truth, dict(found)
 
 
 def tile(file: Path) -> Image.Image:

@@ -179,7 +179,7 @@ def check(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> None:
     Raises:
         ImageError: see its reason.
     """
-    with _foreign():
+    with _mapped_errors():
         _open(data, limits)
 
 
@@ -195,12 +195,12 @@ def decode(data: bytes, *, target: tuple[int, int] | None = None, limits: Limits
     Raises:
         ImageError: see its reason.
     """
-    with _foreign():
+    with _mapped_errors():
         im, turn, header = _open(data, limits)
         if target is not None:
             im.draft(None, target[::-1] if turn >= 5 else target)
         im.load()
-        return upright(flatten(im, header).convert("RGB"), turn)
+        return upright(flatten(im, header.depth).convert("RGB"), turn)
 
 
 def prepare(data: bytes, preprocessing: Preprocessing, *, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
@@ -214,17 +214,11 @@ def prepare(data: bytes, preprocessing: Preprocessing, *, limits: Limits = DEFAU
     Raises:
         ImageError: see its reason.
     """
-    from PIL import Image
-
-    area = preprocessing.resample == "area"
-    resample = Image.Resampling["BOX" if area else preprocessing.resample.upper()]
-    # Pillow's box filter takes whole pixels: it needs several of them for each that it makes.
-    gap = 3.0 if area else 1.0
-    wanted = (preprocessing.width, preprocessing.height)
-    with _foreign():
+    with _mapped_errors():
         im, turn, header = _open(data, limits)
-        (left, top, right, bottom), size = _placement(im.size, wanted[::-1] if turn >= 5 else wanted, preprocessing)
+        (left, top, right, bottom), size = _placement(im.size, _stored(turn, preprocessing), preprocessing)
         width, height = im.size
+        gap = _gap(preprocessing)
         draft = im.draft(
             None,
             (
@@ -236,14 +230,83 @@ def prepare(data: bytes, preprocessing: Preprocessing, *, limits: Limits = DEFAU
         inner = draft[1][2:] if draft else im.size
         across, down = inner[0] / width, inner[1] / height
         im.load()
-        im = flatten(im, header)
+        im = flatten(im, header.depth)
         box = (left * across, top * down, min(right * across, im.width), min(bottom * down, im.height))
-        im = upright(im.resize(size, resample, box=box, reducing_gap=1.0 + gap).convert("RGB"), turn)
-        if im.size != wanted:
-            canvas = Image.new("RGB", wanted, WHITE)
-            canvas.paste(im, ((canvas.width - im.width) // 2, (canvas.height - im.height) // 2))
-            im = canvas
-        return np.array(im, dtype=np.uint8)
+        return _resized(im, box, size, turn, preprocessing)
+
+
+def prepare_decoded(
+    picture: Image.Image | NDArray[np.uint8], preprocessing: Preprocessing, *, limits: Limits = DEFAULT_LIMITS
+) -> NDArray[np.uint8]:
+    """As `prepare`, for a picture that somebody else decoded: the same resize, from all of its pixels.
+
+    Args:
+        picture: a Pillow image (its EXIF orientation is applied), or RGB, uint8, shape (height, width, 3). Stays
+            as it is.
+        preprocessing: what the network expects.
+        limits: what is refused.
+
+    Returns:
+        RGB, uint8, shape (height, width, 3).
+
+    Raises:
+        ImageError: see its reason.
+    """
+    from PIL import Image
+
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise ImageError(
+                f"expected RGB pixels, uint8 of shape (height, width, 3), "
+                f"received {picture.dtype.name} of shape {picture.shape}",
+                reason="unsupported-pixels",
+                hint="Scale the values to 0..255, convert them with astype('uint8'), and drop what is not RGB.",
+            )
+        _check_largest(picture.shape[1], picture.shape[0], limits.max_streamed_pixels, limits.max_side)
+        _check_smallest(picture.shape[1], picture.shape[0], limits)
+    with _mapped_errors():
+        if isinstance(picture, np.ndarray):
+            im, turn = Image.fromarray(picture), 1
+        else:
+            _check_largest(picture.width, picture.height, limits.max_streamed_pixels, limits.max_side)
+            _check_smallest(picture.width, picture.height, limits)
+            found = picture.getexif().get(_ORIENTATION, 1)
+            turn = found if found in range(1, 9) else 1
+            im = picture.copy()  # what is transparent becomes white in place
+        box, size = _placement(im.size, _stored(turn, preprocessing), preprocessing)
+        return _resized(flatten(im), box, size, turn, preprocessing)
+
+
+def _stored(turn: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    """The (width, height) that is wanted of a picture before it is turned upright."""
+    wanted = (preprocessing.width, preprocessing.height)
+    return wanted[::-1] if turn >= 5 else wanted
+
+
+def _gap(preprocessing: Preprocessing) -> float:
+    """How many decoded pixels the resize needs for each that it makes: Pillow's box filter takes whole ones."""
+    return 3.0 if preprocessing.resample == "area" else 1.0
+
+
+def _resized(
+    im: Image.Image,
+    box: tuple[float, float, float, float],
+    size: tuple[int, int],
+    turn: int,
+    preprocessing: Preprocessing,
+) -> NDArray[np.uint8]:
+    """A box of a flat picture at a size, turned upright, on white where it does not fill the input."""
+    from PIL import Image
+
+    resample = "BOX" if preprocessing.resample == "area" else preprocessing.resample.upper()
+    im = im.resize(size, Image.Resampling[resample], box=box, reducing_gap=1.0 + _gap(preprocessing))
+    im = upright(im.convert("RGB"), turn)
+    wanted = (preprocessing.width, preprocessing.height)
+    if im.size != wanted:
+        canvas = Image.new("RGB", wanted, WHITE)
+        canvas.paste(im, ((canvas.width - im.width) // 2, (canvas.height - im.height) // 2))
+        im = canvas
+    return np.array(im, dtype=np.uint8)
 
 
 def thumbnail(data: bytes, size: int, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
@@ -252,11 +315,29 @@ def thumbnail(data: bytes, size: int, *, limits: Limits = DEFAULT_LIMITS) -> Ima
     Raises:
         ImageError: see its reason.
     """
-    with _foreign():
+    with _mapped_errors():
         im = decode(data, target=(size, size), limits=limits)
         im.thumbnail((size, size), reducing_gap=2.0)
         return im
 
+
+def to_png(picture: Image.Image | NDArray[np.uint8]) -> bytes:
+    """A picture that somebody decoded as the bytes of a file again, upright, without metadata.
+
+    Raises:
+        ImageError: it cannot be written.
+    """
+    from PIL import Image, ImageOps
+
+    file = io.BytesIO()
+    with _mapped_errors():
+        im = Image.fromarray(picture) if isinstance(picture, np.ndarray) else ImageOps.exif_transpose(picture)
+        flatten(im.copy()).save(file, "PNG")
+    return file.getvalue()
+
+
+_ORIENTATION = 0x0112
+"""The EXIF tag."""
 
 JPEG_QUALITY = 95
 """Of pictures that `to_jpeg` encodes."""
@@ -276,7 +357,7 @@ def to_jpeg(data: bytes, max_side: int, *, limits: Limits = DEFAULT_LIMITS) -> b
     Raises:
         ImageError: see its reason.
     """
-    with _foreign():
+    with _mapped_errors():
         im, turn, header = _open(data, limits)
         if header.format == "JPEG" and turn == 1 and im.mode == "RGB" and max(im.size) <= max_side:
             im.draft(None, (1, 1))
@@ -368,8 +449,8 @@ def _empty() -> ImageError:
 
 
 @contextmanager
-def _foreign() -> Iterator[None]:
-    """Map every foreign error to `ImageError`, here and nowhere else."""
+def _mapped_errors() -> Iterator[None]:
+    """Map every error of a decoder to `ImageError`, here and nowhere else."""
     try:
         yield
     except ItemrecError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,10 @@ from numpy.typing import NDArray
 
 from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import ImageError, UsageError
-from retrieval.images import pictures
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Searchable
 from retrieval.models.bundle import Bundle
-from retrieval.models.encoder import Encoder, load_encoder
 from retrieval.recognition import votes
-from retrieval.system.threads import default_threads, per_thread
 from retrieval.types import JsonScalar, Match, Neighbor, Recognition, Where
 
 if TYPE_CHECKING:
@@ -38,21 +35,6 @@ class EmbeddedPhoto:
     vector: NDArray[np.float32]
     decode_ms: float
     embed_ms: float
-
-
-def embed_photo(data: bytes, source: str, encoder: Encoder) -> EmbeddedPhoto:
-    """Decode and embed one photo.
-
-    Raises:
-        ImageError: the bytes are not a picture we accept.
-        EncoderError: the network failed on it.
-    """
-    start = time.perf_counter()
-    pixels = pictures.prepare(data, encoder.preprocessing)
-    decoded = time.perf_counter()
-    vector = encoder.encode(pixels[np.newaxis])[0]
-    done = time.perf_counter()
-    return EmbeddedPhoto(source, vector, (decoded - start) * 1e3, (done - decoded) * 1e3)
 
 
 def find(
@@ -127,7 +109,7 @@ def recognize(
     """Answer one photo.
 
     Args:
-        photo: what `embed_photo` made.
+        photo: its vector, and what it took to make it.
         store: the gallery, built by the same model.
         threshold: squared L2, in [0, 4]; inclusive.
         top: how many products to return at most; at least `votes.RIVALS` are compared for verdict and shares.
@@ -155,32 +137,39 @@ def recognize(
     )
 
 
-def parse_where(terms: list[str], manifest: Manifest) -> Where | None:
-    """Read ``key=value`` filters; several values of a key are alternatives, several keys must all hold.
+Filters = Mapping[str, JsonScalar | Sequence[JsonScalar]] | Sequence[str]
+"""A filter on metadata: values by column, or terms as they are typed, ``category=Milk``."""
+
+
+def parse_where(filters: Filters, manifest: Manifest) -> Where | None:
+    """Check a filter; several values of a key are alternatives, several keys must all hold.
 
     Args:
-        terms: as typed: ``category=Milk`` or ``category=Milk,Juice``… one term per entry.
+        filters: ``{"category": "Milk"}``, ``{"category": ["Milk", "Juice"]}``, or one typed term per entry.
         manifest: names the columns that exist.
 
     Raises:
-        UsageError: a term has no ``=``, or names a column that the catalog does not have.
+        UsageError: a term has no ``=``, or a column is not the catalog's.
     """
     wanted: dict[str, tuple[JsonScalar, ...]] = {}
-    for term in terms:
-        key, equals, value = term.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            raise UsageError(
-                f"expected --where KEY=VALUE, received {term!r}", hint="For example: --where category=Milk"
-            )
+    for key, values in filters.items() if isinstance(filters, Mapping) else map(_term, filters):
         if key not in manifest.metadata_keys:
             columns = ", ".join(manifest.metadata_keys) or "none: the catalog has no products table"
             raise UsageError(
                 f"expected a metadata column of the catalog in --where, received {key!r}",
                 hint=f"The columns are: {columns}",
             )
-        wanted[key] = (*wanted.get(key, ()), value)
+        several = tuple(values) if isinstance(values, Sequence) and not isinstance(values, str) else (values,)
+        wanted[key] = (*wanted.get(key, ()), *several)
     return wanted or None
+
+
+def _term(term: str) -> tuple[str, JsonScalar | Sequence[JsonScalar]]:
+    key, equals, value = term.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise UsageError(f"expected --where KEY=VALUE, received {term!r}", hint="For example: --where category=Milk")
+    return key, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,42 +178,6 @@ class RefusedPhoto:
 
     source: str
     error: ImageError
-
-
-Read = Callable[[], bytes]
-
-
-def embed_photos(
-    photos: Sequence[tuple[str, Read]], bundle: Bundle, *, threads: int | None = None, chunk: int = 64
-) -> Iterator[list[EmbeddedPhoto | RefusedPhoto]]:
-    """Embed many photos, in order, a chunk at a time; decoding and inference overlap across threads.
-
-    Args:
-        photos: a name for each photo and a function that reads its bytes.
-        bundle: the model.
-        threads: worker threads; default one per core. A single photo gets them all inside the network.
-        chunk: how many photos are yielded together.
-    """
-    cores = threads or default_threads()
-    workers = min(cores, len(photos))
-    encoders = per_thread(lambda: load_encoder(bundle, threads=cores if workers == 1 else 1))
-
-    def work(photo: tuple[str, Read]) -> EmbeddedPhoto | RefusedPhoto:
-        source, read = photo
-        try:
-            return embed_photo(read(), source, encoders())
-        except ImageError as error:
-            return RefusedPhoto(source, error)
-
-    if workers == 1:
-        for photo in photos:
-            yield [work(photo)]
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="itemrec-query") as pool:
-        for start in range(0, len(photos), chunk):
-            yield list(pool.map(work, photos[start : start + chunk]))
 
 
 def query_threshold(given: float | None, bundle: Bundle) -> float:

@@ -127,9 +127,7 @@ def test_a_gate_exits_1_with_the_failing_line(capsys: pytest.CaptureFixture[str]
 def test_a_wrong_requirement_is_refused_before_any_photo_is_embedded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "retrieval.recognition.recognizer.load_encoder", lambda bundle, threads=1: pytest.fail("embedded")
-    )
+    monkeypatch.setattr("retrieval.models.embedding.load_encoder", lambda bundle, threads=1: pytest.fail("embedded"))
     for arguments in (
         ["--require", "top5 is fine"],
         ["--split", "holdout"],

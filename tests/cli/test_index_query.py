@@ -14,9 +14,10 @@ import pytest
 from cli import options
 from cli.answers import explain_filters
 from cli.main import invoke
-from retrieval.types import IndexedImage, ModelIdentity, Point, image_id
-from tests.contract.reference import MemoryIndex
-from tests.fakes import PixelEncoder, fake_bundle, picture, use_pixel_encoder, write_catalog
+from retrieval.index.embedded.index import EmbeddedIndex
+from retrieval.recognition.api import Recognizer
+from retrieval.types import IndexedImage, Point, image_id
+from tests.fakes import DIMENSION, PixelEncoder, fake_bundle, picture, use_pixel_encoder, write_catalog
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,6 @@ def _shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 Run = Callable[..., Any]
-UNIT = np.array([1, 0], np.float32)
 
 
 @pytest.fixture
@@ -108,19 +108,21 @@ def test_where_filters_and_unknown_columns_are_named(run: Run, capsys: pytest.Ca
     assert "Juice" in capsys.readouterr().err
 
 
-def test_a_rare_filter_value_is_not_called_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    index = MemoryIndex()
-    with index.writer(ModelIdentity("f", 2, "m", "-")) as build:
+def test_a_rare_filter_value_is_not_called_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = fake_bundle(tmp_path / "model")
+    unit = np.eye(1, DIMENSION, dtype=np.float32)[0]
+    with EmbeddedIndex(tmp_path / "many").writer(bundle.identity) as build:
         build.store.upsert(
             [
-                Point(IndexedImage(image_id(f"p{n}", "x"), f"p{n}", "x", "0" * 64, {"name": f"N{n:04}"}), UNIT)
+                Point(IndexedImage(image_id(f"p{n}", "x"), f"p{n}", "x", "0" * 64, {"name": f"N{n:04}"}), unit)
                 for n in range(1500)
             ]
         )
         build.commit(catalog="-", metadata_keys=["name"])
-    explain_filters(index, {"name": ("N1499",)})
-    assert capsys.readouterr().err == ""
-    explain_filters(index, {"name": ("N1500",)})
+    with Recognizer(tmp_path / "many", model=bundle.path) as shop:
+        explain_filters(shop, ["name=N1499"])
+        assert capsys.readouterr().err == ""
+        explain_filters(shop, ["name=N1500"])
     assert "no indexed product has name=N1500" in capsys.readouterr().err
 
 

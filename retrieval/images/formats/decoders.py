@@ -63,8 +63,13 @@ def _plugin_class(format_: str) -> Callable[[io.BytesIO], Image.Image]:
     return plugin
 
 
-def flatten(im: Image.Image, header: Header) -> Image.Image:
-    """To RGB or 8-bit gray: what is transparent over white, what is deep scaled and not clipped."""
+def flatten(im: Image.Image, depth: int = 0) -> Image.Image:
+    """To RGB or 8-bit gray: what is transparent over white, what is deep scaled and not clipped.
+
+    Args:
+        im: decoded; may be written to.
+        depth: see `Header`.
+    """
     from PIL import Image
 
     key = im.info.get("transparency")
@@ -74,7 +79,7 @@ def flatten(im: Image.Image, header: Header) -> Image.Image:
             deep = np.where(deep == key, 0xFFFF, deep)
         # The high byte, as Pillow's own readers of 16-bit color take it.
         return Image.fromarray((deep >> 8).astype(np.uint8))
-    if header.depth == 16 and isinstance(key, tuple):
+    if depth == 16 and isinstance(key, tuple):
         # Pillow keeps the key at 16 bits although it reads the pixels at 8.
         im.info["transparency"] = tuple(v >> 8 for v in key)
     if im.mode in ("RGBA", "LA", "PA", "RGBa", "La") or key is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
 import subprocess
 import sys
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from retrieval.images.pictures import _placement, content_hash, decode, prepare, thumbnail
+from retrieval.errors import ImageError
+from retrieval.images.pictures import _placement, content_hash, decode, prepare, prepare_decoded, thumbnail
 from retrieval.images.preprocessing import Fit, Preprocessing, Resample
 from tests.pictures import (
     BLUE,
@@ -377,3 +380,46 @@ def test_importing_images_and_catalog_is_light() -> None:
     # numpy imports ctypes itself.
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert set(eval(out)) <= {"ctypes"}
+
+
+@pytest.mark.parametrize("fit", ["squash", "pad", "crop"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_decoded_picture_gives_the_pixels_of_its_file(fit: Fit, orientation: int) -> None:
+    rng = np.random.default_rng(orientation)
+    im = Image.fromarray(rng.integers(0, 256, (60, 90, 3), dtype=np.uint8))
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    file = io.BytesIO()
+    im.save(file, "PNG", exif=tags)
+    pre = Preprocessing(32, 48, fit=fit)
+    whole = prepare(file.getvalue(), pre)
+    opened = Image.open(io.BytesIO(file.getvalue()))
+    assert np.array_equal(prepare_decoded(opened, pre), whole)
+    if orientation == 1:
+        assert np.array_equal(prepare_decoded(np.asarray(im), pre), whole)
+
+
+def test_a_decoded_picture_stays_as_it_is() -> None:
+    im = Image.new("RGBA", (40, 40), (200, 10, 10, 0))
+    before = np.asarray(im).copy()
+    assert (prepare_decoded(im, Preprocessing(16, 16)) == 255).all()  # transparent is white
+    assert np.array_equal(np.asarray(im), before)
+
+
+@pytest.mark.parametrize(
+    ("picture", "reason"),
+    [
+        (np.zeros((40, 40), np.uint8), "unsupported-pixels"),
+        (np.zeros((40, 40, 4), np.uint8), "unsupported-pixels"),
+        (np.zeros((40, 40, 3), np.float32), "unsupported-pixels"),
+        (np.zeros((4, 40, 3), np.uint8), "too-small"),
+        (Image.new("RGB", (4, 40)), "too-small"),
+        (Image.new("F", (40, 40)), "unsupported-pixels"),
+        (Image.new("L", (70_000, 8)), "too-many-pixels"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_decoded_picture_is_held_to_the_limits(picture: Image.Image | NDArray[np.uint8], reason: str) -> None:
+    with pytest.raises(ImageError) as error:
+        prepare_decoded(picture, Preprocessing(16, 16))
+    assert error.value.reason == reason

@@ -13,8 +13,6 @@ from retrieval.index.manifest import Manifest
 from retrieval.recognition import votes
 from retrieval.recognition.recognizer import (
     EmbeddedPhoto,
-    RefusedPhoto,
-    embed_photos,
     find,
     parse_where,
     query_threshold,
@@ -22,7 +20,7 @@ from retrieval.recognition.recognizer import (
 )
 from retrieval.types import IndexedImage, ModelIdentity, Point, image_id
 from tests.contract.reference import MemoryStore
-from tests.fakes import fake_bundle, picture, use_pixel_encoder
+from tests.fakes import fake_bundle
 
 DIMENSION = 8
 
@@ -121,6 +119,12 @@ def test_where_terms() -> None:
         parse_where(["category"], manifest())
     with pytest.raises(UsageError, match="colour") as error:
         parse_where(["colour=red"], manifest())
+    with pytest.raises(UsageError, match="colour"):
+        parse_where({"colour": "red"}, manifest())
+    assert parse_where({"category": "Milk", "brand": ["Arla", 3]}, manifest()) == {
+        "category": ("Milk",),
+        "brand": ("Arla", 3),
+    }
     assert "category, brand" in error.value.hint
 
 
@@ -130,20 +134,3 @@ def test_threshold_comes_from_the_user_or_the_bundle(tmp_path: Path) -> None:
     assert query_threshold(0.0, bundle) == 0.0
     with pytest.raises(UsageError, match=r"\[0, 4\]"):
         query_threshold(4.5, bundle)
-
-
-def test_photos_come_back_in_order_and_broken_ones_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use_pixel_encoder(monkeypatch)
-    files = []
-    for n in range(20):
-        file = tmp_path / f"{n}.png"
-        if n == 7:
-            file.write_bytes(b"not a picture")
-        else:
-            picture(n).save(file)
-        files.append((file.name, file.read_bytes))
-    chunks = list(embed_photos(files, fake_bundle(tmp_path / "b"), threads=3, chunk=6))
-    assert [len(c) for c in chunks] == [6, 6, 6, 2]
-    photos = [p for c in chunks for p in c]
-    assert [p.source for p in photos] == [name for name, _ in files]
-    assert [p.source for p in photos if isinstance(p, RefusedPhoto)] == ["7.png"]

@@ -1,0 +1,116 @@
+"""What `Recognizer` answers: a `Recognition` that knows where its pictures lie, so that a notebook can show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retrieval.errors import ImageError
+from retrieval.types import Match, Recognition
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_SHOWN = 5
+_HEADINGS = ("product", "score", "share", "votes", "distance")
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerMatch(Match):
+    """A product that the photo may show, and where its pictures lie.
+
+    Attributes:
+        catalog: the folder that the paths in ``evidence`` are relative to; it may have moved since.
+    """
+
+    catalog: str = ""
+
+    @property
+    def picture(self) -> Path:
+        """The file of its nearest picture."""
+        return Path(self.catalog) / self.evidence[0].image
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: its nearest pictures and what the catalog says about it."""
+        from retrieval.system import html
+
+        nearest = [_figure(self, e.image, f"{e.distance:.3f}") for e in self.evidence[:_SHOWN]]
+        known = html.table(("", ""), [(key, str(value)) for key, value in self.metadata.items()])
+        return html.fragment(
+            self.product_id,
+            html.table(_HEADINGS, [_numbers(self)], numeric=range(1, len(_HEADINGS))),
+            html.row(nearest),
+            known if self.metadata else "",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Recognition):
+    """The answer to one photo: verdict, ranked matches, and what it took.
+
+    Attributes:
+        matches: best first; empty when the verdict is ``unknown``.
+        photo: reads the photo again; None where it was not kept.
+    """
+
+    matches: tuple[AnswerMatch, ...]
+    photo: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, found: Recognition, catalog: str, photo: Callable[[], bytes] | None = None) -> Answer:
+        """The same answer, with its pictures.
+
+        Args:
+            found: what was recognized.
+            catalog: the folder that the pictures' paths are relative to.
+            photo: reads the photo again.
+        """
+        values = {f.name: getattr(found, f.name) for f in fields(Recognition)}
+        values["matches"] = tuple(
+            AnswerMatch(**{f.name: getattr(match, f.name) for f in fields(Match)}, catalog=catalog)
+            for match in found.matches
+        )
+        return cls(**values, photo=photo)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the photo beside the nearest pictures of the products it may show."""
+        from retrieval.system import html
+
+        detail = "" if self.matches else f" (nothing within {self.threshold:.3f})"
+        pictures = [*self._photo(), *(_figure(m, m.evidence[0].image, m.product_id) for m in self.matches[:_SHOWN])]
+        rows = [_numbers(match) for match in self.matches]
+        return html.fragment(
+            f"{self.source}: {self.verdict}{detail}",
+            html.row(pictures),
+            html.table(_HEADINGS, rows, numeric=range(1, len(_HEADINGS))) if rows else "",
+        )
+
+    def _photo(self) -> list[Markup]:
+        if self.photo is None:
+            return []
+        from retrieval.images.inline import figure
+
+        try:
+            return [figure(self.photo(), "the photo")]
+        except ImageError:  # it is gone meanwhile
+            return []
+
+
+def _figure(match: AnswerMatch, image: str, caption: str) -> Markup:
+    # A query that nobody shows in a notebook does not pay for the import.
+    from retrieval.images.inline import figure
+
+    root = Path(match.catalog)
+    return figure(root / image, caption, root=root)
+
+
+def _numbers(match: Match) -> Sequence[str]:
+    return (
+        match.product_id,
+        f"{match.score:.3f}",
+        f"{match.share:.0%}",
+        str(match.votes),
+        f"{match.best_distance:.3f}",
+    )

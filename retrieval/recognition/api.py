@@ -1,0 +1,347 @@
+"""`Recognizer`: photos in, answers out, from an index and the model that built it.
+
+    with Recognizer("shop.index") as shop:
+        answer = shop.recognize("photo.jpg", top=5)
+    print(answer.verdict, [match.product_id for match in answer.matches])
+
+Everything that asks an index goes through here: `itemrec query`, `itemrec demo`, and programs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from retrieval.errors import ImageError, UsageError
+from retrieval.images import pictures
+from retrieval.index.manifest import Manifest
+from retrieval.index.open import open_index
+from retrieval.index.protocols import VectorStore
+from retrieval.models.bundle import Bundle
+from retrieval.models.embedding import Embedded, EncoderPool, Look, Refused, embed_pictures
+from retrieval.models.installed import resolve_model
+from retrieval.recognition.answer import Answer
+from retrieval.recognition.recognizer import (
+    EmbeddedPhoto,
+    Filters,
+    RefusedPhoto,
+    parse_where,
+    query_confidence,
+    query_threshold,
+    recognize,
+)
+from retrieval.system.threads import default_threads
+from retrieval.types import JsonScalar, Where
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from retrieval.calibration.confidence import Confidence
+
+    Photo = str | Path | bytes | Image.Image | NDArray[np.uint8]
+
+CHUNK = 64
+"""Photos that are embedded before the index is opened for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoSource:
+    """A photo that is read when its turn comes.
+
+    Attributes:
+        name: what the answer calls it.
+        read: gives its bytes; its `ImageError` refuses this photo alone.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """A live generation and all that answering from it needs."""
+
+    manifest: Manifest
+    bundle: Bundle
+    threshold: float
+    confidence: Confidence | None
+    single: EncoderPool
+    many: EncoderPool
+
+
+class Recognizer:
+    """Answers photos from an index. Thread-safe; a context manager.
+
+    The index is read again at each call: what went live meanwhile answers, also when another model built it. An
+    embedded index is open only while it is searched, so that other processes can use it in between.
+
+    Attributes:
+        location: where the index lies.
+    """
+
+    def __init__(
+        self,
+        index: str | Path = ".itemrec",
+        *,
+        model: str | Path | None = None,
+        threshold: float | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """Open an index for questions; its engine is opened when something is asked.
+
+        Args:
+            index: a directory, or the URL of a Qdrant server, ``http://HOST:6333/NAME``.
+            model: an installed model's name or a bundle's path; by default the one that built the index.
+            threshold: largest squared L2 distance that counts, in [0, 4]; by default the model's own.
+            threads: threads that decode and embed; default one per core.
+
+        Raises:
+            IndexNotFoundError: there is no index, or its first build is not complete.
+            IndexDamagedError, ServerError: it cannot be read.
+            ModelNotFoundError, BundleError: the model is not there, or is damaged.
+            ModelMismatchError: the named model did not build the index.
+            UsageError: the model has no calibrated threshold and none was given, or it is out of range.
+        """
+        self.location = str(index)
+        self._model = str(model) if model is not None else None
+        self._threshold = threshold
+        self._threads = threads or default_threads()
+        self._index = open_index(self.location)
+        self._lock = threading.Lock()
+        # One embedded engine at a time anyway: its lock file would make threads poll. A server takes many.
+        embedded = "://" not in self.location
+        self._searching: AbstractContextManager[object] = threading.Lock() if embedded else nullcontext()
+        self._alone = threading.Lock()
+        self._closed = False
+        self._state = self._open(self._live(), None)
+
+    @property
+    def model(self) -> Bundle:
+        """The model in use."""
+        return self._state.bundle
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the generation in use holds: its pictures and products, its catalog, its columns of metadata."""
+        return self._state.manifest
+
+    @property
+    def threshold(self) -> float:
+        """The largest squared L2 distance that counts."""
+        return self._state.threshold
+
+    def recognize(
+        self, photo: Photo | PhotoSource, *, top: int = 5, where: Filters | None = None, name: str | None = None
+    ) -> Answer:
+        """Which product is in a photo, how sure, or none of the catalog's.
+
+        Args:
+            photo: a file's path, the bytes of a file, a Pillow image, or RGB pixels (uint8, shape (height, width,
+                3)).
+            top: how many products to return at most, at least 1.
+            where: keep only products with this metadata: ``{"category": "Milk"}``, several values of a key as a
+                list, or terms as the command line takes them, ``["category=Milk"]``.
+            name: what the answer calls the photo; by default its path.
+
+        Returns:
+            The verdict (``match``, ``ambiguous`` or ``unknown``) and the products, best first.
+
+        Raises:
+            ImageError: the photo cannot be read; its ``reason`` says why.
+            UsageError: ``top`` is below 1, or ``where`` names no column of the catalog.
+            EncoderError: the network failed.
+            IndexNotFoundError, IndexBusyError, IndexDamagedError, ServerError: the index cannot be searched.
+        """
+        source = _named(photo, name, keep=True)
+        # Whoever asks alone gets every core for the network; who asks beside others, one.
+        alone = self._alone.acquire(blocking=False)
+        try:
+            (result,), _ = self._answers([source], self._current(), top, where, alone=alone)
+        finally:
+            if alone:
+                self._alone.release()
+        if isinstance(result, RefusedPhoto):
+            raise result.error
+        return result
+
+    def recognize_all(
+        self, photos: Iterable[Photo | PhotoSource], *, top: int = 5, where: Filters | None = None
+    ) -> Iterator[Answer | RefusedPhoto]:
+        """Recognize many photos: in order, in threads, and those that cannot be read as values.
+
+        All of them are answered from the generation that is live now, for as long as the index keeps it.
+
+        Args:
+            photos: as in `recognize`; read as they are needed.
+            top: see `recognize`.
+            where: see `recognize`.
+
+        Yields:
+            For each photo its answer, or why it was refused.
+
+        Raises:
+            UsageError, EncoderError, IndexNotFoundError, IndexBusyError, IndexDamagedError, ServerError: as
+                `recognize`.
+        """
+        alone = isinstance(photos, Sized) and len(photos) == 1
+        source = iter(photos)
+        state = self._current()
+        while chunk := [_named(photo) for photo in islice(source, CHUNK)]:
+            results, state = self._answers(chunk, state, top, where, alone=alone)
+            yield from results
+
+    def close(self) -> None:
+        """Let go of the model and of the connection. Asking again is an error."""
+        with self._lock:
+            self._closed = True
+            closing = getattr(self._index, "close", None)
+            if closing is not None:
+                closing()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def values(self, column: str, *, limit: int = 20) -> list[tuple[JsonScalar, int]]:
+        """The commonest values of a metadata column, each with the number of pictures that carry it.
+
+        Args:
+            column: one of ``manifest.metadata_keys``.
+            limit: how many values at most.
+
+        Raises:
+            IndexNotFoundError, IndexBusyError, IndexDamagedError, ServerError: the index cannot be read.
+        """
+        with self._searching, self._index.reader(self._current().manifest) as (store, _):
+            return store.values(column, limit=limit)
+
+    def _answers(
+        self, sources: Sequence[_Source], state: _State, top: int, where: Filters | None, *, alone: bool
+    ) -> tuple[list[Answer | RefusedPhoto], _State]:
+        """Answer some photos, and the state that they were answered from."""
+        if top < 1:
+            raise UsageError(f"expected at least 1 product to show, received {top}", hint="Leave it out for 5.")
+        while True:
+            filters = parse_where(where or (), state.manifest)
+            seen = list(
+                embed_pictures(
+                    sources,
+                    state.bundle,
+                    partial(_look, state.bundle),
+                    threads=self._threads,
+                    encoders=state.single if alone else state.many,
+                )
+            )
+            with self._searching, self._index.reader(state.manifest) as (store, found):
+                if found.model.fingerprint == state.bundle.fingerprint:
+                    return [self._answer(result, store, state, top, filters) for result in seen], state
+            # This generation is gone, and the live one is another model's: embed these photos again, with that one.
+            state = self._current()
+
+    def _answer(
+        self, result: _Result, store: VectorStore, state: _State, top: int, where: Where | None
+    ) -> Answer | RefusedPhoto:
+        source = result.item
+        if isinstance(result, Refused):
+            if isinstance(result.error, ImageError):
+                return RefusedPhoto(source.name, result.error)
+            raise result.error
+        assert result.vector is not None
+        found = recognize(
+            EmbeddedPhoto(source.name, result.vector, result.facts, result.embed_ms),
+            store,
+            threshold=state.threshold,
+            top=top,
+            where=where,
+            fingerprint=state.bundle.fingerprint,
+            confidence=state.confidence,
+        )
+        return Answer.of(found, state.manifest.catalog, source.again)
+
+    def _current(self) -> _State:
+        """The state for the generation that is live now."""
+        with self._lock:
+            if self._closed:
+                raise UsageError("expected an open recognizer, received one that was closed", hint="Make another one.")
+            live = self._live()
+            if live.created != self._state.manifest.created or live.generation != self._state.manifest.generation:
+                self._state = self._open(live, self._state)
+            return self._state
+
+    def _live(self) -> Manifest:
+        manifest = self._index.manifest()
+        if manifest is None:
+            # Opening it raises the error that fits: no index here, or one that is still being built.
+            with self._index.reader() as (_, manifest):
+                pass
+        return manifest
+
+    def _open(self, manifest: Manifest, before: _State | None) -> _State:
+        if before is not None and before.bundle.fingerprint == manifest.model.fingerprint:
+            return _State(manifest, before.bundle, before.threshold, before.confidence, before.single, before.many)
+        bundle = resolve_model(self._model, index_model=manifest.model)
+        manifest.require(bundle.identity, self.location)
+        threshold = query_threshold(self._threshold, bundle)
+        return _State(
+            manifest,
+            bundle,
+            threshold,
+            query_confidence(threshold, bundle),
+            EncoderPool(bundle, threads=self._threads),
+            EncoderPool(bundle),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A photo in whatever form, under its name."""
+
+    name: str
+    photo: Callable[[], bytes] | Image.Image | NDArray[np.uint8]
+    again: Callable[[], bytes] | None = None
+
+
+_Result = Embedded[_Source, float] | Refused[_Source]
+
+
+def _named(photo: Photo | PhotoSource, name: str | None = None, *, keep: bool = False) -> _Source:
+    """The photo under its name. With ``keep`` a notebook can show it, also where only its pixels are at hand."""
+    if isinstance(photo, PhotoSource):
+        return _Source(name or photo.name, photo.read, photo.read)
+    if isinstance(photo, (str, Path)):
+        read = partial(pictures.read_file, Path(photo))
+        return _Source(name or str(photo), read, read)
+    if isinstance(photo, bytes):
+        return _Source(name or "bytes", lambda: photo, (lambda: photo) if keep else None)
+    if hasattr(photo, "getexif") or hasattr(photo, "dtype"):
+        return _Source(name or "pixels", photo, partial(pictures.to_png, photo) if keep else None)
+    raise UsageError(
+        f"expected a photo as path, bytes, Pillow image or array of pixels, received {type(photo).__name__}",
+        hint="For example: recognize('photo.jpg')",
+    )
+
+
+def _look(bundle: Bundle, source: _Source) -> Look[float]:
+    """The pixels of a photo, and how long decoding took, in ms."""
+    data = source.photo() if callable(source.photo) else source.photo
+    start = time.perf_counter()
+    pixels = (
+        pictures.prepare(data, bundle.preprocessing)
+        if isinstance(data, bytes)
+        else pictures.prepare_decoded(data, bundle.preprocessing)
+    )
+    return Look((time.perf_counter() - start) * 1e3, pixels)
