@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from recipes import PARTS, Photos, fifth, held_out_rates, known, means, print_table, without
 
 from trainer.data.dataset import Pictures, read_pictures
+from trainer.learn import Places, learn
 from trainer.networks.projections import Projection, discriminant, unit_rows, whitening
 from trainer.presets import preset
+from trainer.progress import Silent
 from trainer.quiet import import_keras
-from trainer.train import Places, learn
 
 WAYS: dict[str, Callable[[NDArray[np.float32], NDArray[np.int64], int], Projection]] = {
     "none": lambda features, _, __: (features.mean(axis=0), np.eye(features.shape[1], dtype=np.float32)),
@@ -38,18 +39,14 @@ WAYS: dict[str, Callable[[NDArray[np.float32], NDArray[np.int64], int], Projecti
 }
 
 
-class Lines:
+class Lines(Silent):
     """A training told as plain lines."""
 
-    def stage(self, name: str, total: int | None, unit: str = "images", *, done: int = 0) -> None:
+    def stage(self, name: str, total: int | None = None, unit: str = "images", *, done: int = 0) -> None:
         print(name, file=sys.stderr)
-
-    def advance(self, n: int = 1) -> None: ...
 
     def epoch(self, log: Any) -> None:
         print(f"epoch {log.epoch}: loss {log.loss:.3f}", file=sys.stderr)
-
-    def estimate(self, seconds: float) -> None: ...
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr)

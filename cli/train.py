@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cli import progress, render
 from cli.options import JsonOption, QuietOption, rate
+from cli.train_report import print_report, warn_of
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
-
-if TYPE_CHECKING:
-    from trainer.presets import Plan
 
 
 def train_command(
@@ -124,110 +121,47 @@ def train_command(
       itemrec index ./catalog --model ./model
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.evaluation import Target
-    from retrieval.models.bundle import check_place, valid_name
+    from trainer.train import train
 
-    if far is not None and fpir is not None:
-        raise UsageError("expected --far or --fpir, received both", hint="One threshold keeps one of them.")
-    target = Target("far", rate("--far", far)) if far else Target("fpir", rate("--fpir", fpir)) if fpir else None
-    out = out.absolute()
-    valid_name(out.name)
-    check_place(out, replace=overwrite)
-    if int8:
-        check_place(out.with_name(f"{out.name}-int8"), replace=overwrite)
-    for folder, name in ((dataset, "DATASET"), (catalog, "--catalog")):
-        if folder is not None and not folder.is_dir():
-            raise UsageError(f"expected {name} to be a folder, received nothing at {printable(folder)}")
-    file = Path(weights).absolute() if weights is not None and weights not in ("imagenet", "none") else None
-
-    from trainer.cache import cache_home
-    from trainer.quiet import import_keras
-
-    import_keras()
-    from cli.train_finish import finish
-    from trainer.networks.pretrained import made_for
-    from trainer.presets import MEASURED_ON
-    from trainer.presets import preset as named
-
-    if file is not None and backbone is None:
-        backbone = made_for(file, MEASURED_ON)
-        if backbone is not None:
-            own = named(preset).network.backbone
-            instead = f" Without --weights, {printable(preset)} trains {own}." if backbone != own else ""
-            render.say(f"{printable(file.name)} holds weights of {backbone}.{instead}")
-    plan = _plan(
-        named(preset, backbone),
-        network={
-            "weights": weights if file is None else str(file),
-            "size": size,
-            "dimension": dimension,
-            "cut": cut,
-            "window": window,
-            "members": members,
-        },
-        schedule={"epochs": epochs, "learning_rate": learning_rate, "patience": patience},
-        rest={"loss": loss, "seed": seed, "strangers": strangers},
-        loss_options=loss_option or [],
-    )
-    from trainer.train import Places, learn
-
-    places = Places(
-        dataset.absolute(),
-        catalog.absolute() if catalog else None,
-        out.with_name(f"{out.name}.run"),
-        cache.absolute() if cache else cache_home("features"),
-    )
     with progress.shown(training=True) as view:
-        trained = learn(places, plan, view, resume=resume)
-    return finish(
-        trained,
-        places,
-        out,
-        target=target,
-        preset=preset,
-        int8=int8,
-        project=project,
-        overwrite=overwrite,
-        as_json=as_json,
-    )
-
-
-def _plan(
-    plan: Plan,
-    *,
-    network: dict[str, object],
-    schedule: dict[str, object],
-    rest: dict[str, object],
-    loss_options: list[str],
-) -> Plan:
-    """The preset with what the user gave in its place."""
-
-    def given(values: dict[str, object]) -> dict[str, object]:
-        return {key: value for key, value in values.items() if value is not None}
-
-    from trainer.losses import LOSSES
-    from trainer.networks.pretrained import SMALL_CNN, canonical
-
-    chosen = replace(plan.network, **given(network))  # type: ignore[arg-type]
-    if canonical(chosen.backbone) == SMALL_CNN or chosen.weights == "none":
-        chosen = replace(chosen, cut=str(network["cut"] or "none"))
-    if network["window"] not in (None, 1.0) and chosen.cut in ("all", "none"):
-        raise UsageError(
-            f"expected --window beside a --cut that keeps maps, received --cut {chosen.cut}",
-            hint="Give a stride, --cut 16, or leave --window out.",
+        report = train(
+            dataset,
+            out,
+            preset=preset,
+            catalog=catalog,
+            backbone=backbone,
+            weights=weights,
+            size=size,
+            dimension=dimension,
+            cut=cut,
+            window=window,
+            members=members,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            patience=patience,
+            loss=loss,
+            loss_options=_loss_options(loss_option or []),
+            strangers=strangers,
+            seed=seed,
+            far=rate("--far", far) if far else None,
+            fpir=rate("--fpir", fpir) if fpir else None,
+            int8=int8,
+            project=project,
+            resume=resume,
+            replace=overwrite,
+            cache=cache,
+            progress=view,
         )
-    plan = replace(
-        plan,
-        network=chosen,
-        schedule=replace(plan.schedule, **given(schedule)),  # type: ignore[arg-type]
-        **given(rest),  # type: ignore[arg-type]
-    )
-    if loss_options or rest["loss"]:
-        parameters = dict(option.partition("=")[::2] for option in loss_options)
-        plan = replace(plan, loss_parameters={key: _value(key, text) for key, text in parameters.items()})
-        if plan.loss in LOSSES and LOSSES[plan.loss].batches == "pk":
-            plan = replace(plan, batches="pk")
-    return plan
+    if as_json:
+        render.emit_json(report.to_json())
+    else:
+        print_report(report)
+    warn_of(report)
+    return 0
+
+
+def _loss_options(given: list[str]) -> dict[str, float | bool]:
+    return {key: _value(key, text) for key, _, text in (option.partition("=") for option in given)}
 
 
 def _value(key: str, text: str) -> float | bool:

@@ -13,7 +13,7 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
 
     Args:
         name: of the bundle.
-        record: of the training, see `trainer.train.learn`.
+        record: of the training, see `trainer.learn.learn`.
         calibration: its thresholds, if any.
         warnings: what could not be measured.
     """

@@ -52,14 +52,14 @@ class Material:
         )
 
 
-def read_material(dataset: Path, catalog: Path | None, plan: Plan, view: TrainingProgress) -> Material:
+def read_material(dataset: Path, catalog: Path | None, plan: Plan, progress: TrainingProgress) -> Material:
     """Read everything once, and say what is missing.
 
     Args:
         dataset: a folder with train/ and, better, val/; or of product folders, which is all training then.
         catalog: catalog pictures that join the training, or None.
         plan: the recipe.
-        view: told how far it is, and what was left out.
+        progress: told how far it is, and what was left out.
 
     Raises:
         CatalogError, UsageError: there is nothing to learn from.
@@ -72,12 +72,12 @@ def read_material(dataset: Path, catalog: Path | None, plan: Plan, view: Trainin
                 hint="itemrec prepare RAW OUT makes one from product folders.",
             )
         folder, has_splits = dataset, False
-        view.note(f"{dataset} has no train/: all of it is trained on, and nothing is left to validate on.")
-    pictures = photos = _pictures(folder, "Reading train", view)
+        progress.note(f"{dataset} has no train/: all of it is trained on, and nothing is left to validate on.")
+    pictures = photos = _pictures(folder, "Reading train", progress)
     refused = pictures.refused
     repeats = np.ones(len(pictures), np.int64)
     if catalog is not None:
-        studio = _pictures(catalog, "Reading the catalog", view)
+        studio = _pictures(catalog, "Reading the catalog", progress)
         pictures, refused = pictures.joined(studio), refused + studio.refused
         repeats = np.concatenate([repeats, np.full(len(studio), plan.studio_repeats)])
     if len(pictures.products) < 2:
@@ -87,37 +87,29 @@ def read_material(dataset: Path, catalog: Path | None, plan: Plan, view: Trainin
         )
     few = int((np.bincount(pictures.labels) < 2).sum())
     if few:
-        view.note(
+        progress.note(
             f"{few:,} of {len(pictures.products):,} products have a single picture: views of it stand in for photos. "
             "Expect less than with five photos or more of each."
         )
     validation = None
     if has_splits and (dataset / "val").is_dir():
-        validation = _pictures(dataset / "val", "Reading val", view)
+        validation = _pictures(dataset / "val", "Reading val", progress)
         refused += validation.refused
         if not can_validate(validation):
-            view.note("val holds no two photos of one product, or no two products: nothing is validated.")
+            progress.note("val holds no two photos of one product, or no two products: nothing is validated.")
     strangers: tuple[str, ...] = ()
     if plan.strangers and validation is not None:
         strangers = left_out(photos.products, plan.strangers, plan.seed)
         if not strangers:
-            view.note(
+            progress.note(
                 f"With fewer than {FEWEST_PRODUCTS} products none is left out of a training to see what strangers are "
                 "taken for."
             )
     return Material(pictures, repeats, validation, strangers, refused)
 
 
-def _pictures(folder: Path, stage: str, view: TrainingProgress) -> Pictures:
-    view.stage(stage, None)
-    last = 0
-
-    def notify(done: int, _: int) -> None:
-        nonlocal last
-        view.advance(done - last)
-        last = done
-
-    found = read_pictures(folder, notify=notify)
+def _pictures(folder: Path, stage: str, progress: TrainingProgress) -> Pictures:
+    found = read_pictures(folder, progress=progress, stage=stage)
     for refusal in found.refused:
-        view.note(f"left out {printable(refusal.path)}: {refusal.reason}")
+        progress.note(f"left out {printable(refusal.path)}: {refusal.reason}")
     return found

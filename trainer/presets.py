@@ -10,9 +10,9 @@ from retrieval.errors import UsageError
 from retrieval.system.text import printable
 from trainer.data.augment import Views
 from trainer.loop.loop import Schedule
-from trainer.losses import DEFAULT_LOSS
+from trainer.losses import DEFAULT_LOSS, LOSSES
 from trainer.networks.assemble import Network
-from trainer.networks.pretrained import canonical
+from trainer.networks.pretrained import SMALL_CNN, canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,3 +133,48 @@ def preset(name: str, backbone: str | None = None) -> Plan:
         return _ALSO[name, wanted]
     plan = _ALSO.get((name, _USUAL), plan)
     return replace(plan, network=replace(plan.network, backbone=wanted))
+
+
+def customized(
+    plan: Plan,
+    *,
+    network: Mapping[str, object],
+    schedule: Mapping[str, object],
+    rest: Mapping[str, object],
+    loss_options: Mapping[str, float | bool],
+) -> Plan:
+    """A recipe with what a user gave in its place.
+
+    Args:
+        plan: the recipe.
+        network: fields of its `Network`; None where the recipe's value stays.
+        schedule: fields of its `Schedule`, likewise.
+        rest: fields of its own, likewise.
+        loss_options: parameters of the loss; they replace the recipe's.
+
+    Raises:
+        UsageError: what was given does not fit together.
+    """
+
+    def given(values: Mapping[str, object]) -> dict[str, object]:
+        return {key: value for key, value in values.items() if value is not None}
+
+    chosen = replace(plan.network, **given(network))  # type: ignore[arg-type]
+    if canonical(chosen.backbone) == SMALL_CNN or chosen.weights == "none":
+        chosen = replace(chosen, cut=str(network["cut"] or "none"))
+    if network["window"] not in (None, 1.0) and chosen.cut in ("all", "none"):
+        raise UsageError(
+            f"expected --window beside a --cut that keeps maps, received --cut {chosen.cut}",
+            hint="Give a stride, --cut 16, or leave --window out.",
+        )
+    plan = replace(
+        plan,
+        network=chosen,
+        schedule=replace(plan.schedule, **given(schedule)),  # type: ignore[arg-type]
+        **given(rest),  # type: ignore[arg-type]
+    )
+    if loss_options or rest["loss"]:
+        plan = replace(plan, loss_parameters=dict(loss_options))
+        if plan.loss in LOSSES and LOSSES[plan.loss].batches == "pk":
+            plan = replace(plan, batches="pk")
+    return plan

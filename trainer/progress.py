@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from retrieval.system import progress
 
@@ -37,6 +37,7 @@ class EpochLog:
     learning_rate: float | None = None
 
 
+@runtime_checkable
 class TrainingProgress(progress.Progress, Protocol):
     """Shows a training to a person: stages as every long job has them, and epochs."""
 
@@ -55,3 +56,16 @@ class Silent(progress.Silent):
 
     def estimate(self, seconds: float) -> None:
         """See `TrainingProgress.estimate`."""
+
+
+def told(shown: progress.Progress) -> TrainingProgress:
+    """A `TrainingProgress` that tells any progress: one that knows of no epochs sees them counted."""
+    return shown if isinstance(shown, TrainingProgress) else _Counted(shown)
+
+
+class _Counted(Silent):
+    def __init__(self, shown: progress.Progress) -> None:
+        self.stage, self.known, self.advance, self.note = shown.stage, shown.known, shown.advance, shown.note  # type: ignore[method-assign]
+
+    def epoch(self, log: EpochLog) -> None:
+        self.advance(note=f"loss {log.loss:.3f}")

@@ -59,7 +59,7 @@ class Source(Protocol):
     def batches(self) -> LabeledBatches:
         """What is learned from."""
 
-    def fill(self, view: TrainingProgress) -> None:
+    def fill(self, progress: TrainingProgress) -> None:
         """Compute what has to be there first."""
 
     def plain(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
@@ -70,7 +70,7 @@ class Source(Protocol):
             pictures: that this source, or one of the same plan before it, was filled with; its own by default.
         """
 
-    def inputs(self, pictures: Pictures, view: TrainingProgress) -> Array:
+    def inputs(self, pictures: Pictures, progress: TrainingProgress) -> Array:
         """The network's input for other pictures, shape (m, ...)."""
 
     def costs(self) -> Costs:
@@ -96,21 +96,16 @@ class _Features:
         self._store = self._open(ViewPlan(plan.kept_views, plan.augmentation, plan.seed))
         self.batches = FeatureBatches(self._store, pictures, mix, repeats=repeats, shape=parts.shape)
 
-    def fill(self, view: TrainingProgress) -> None:
-        missing = self._store.missing(self._pictures)
-        if missing:
-            view.stage(f"Looking at pictures in {1 + self._store.count} views", len(missing))
-            self._store.fill(self._pictures, advance=view.advance)
+    def fill(self, progress: TrainingProgress) -> None:
+        stage = f"Looking at pictures in {1 + self._store.count} views"
+        self._store.fill(self._pictures, progress=progress, stage=stage)
 
     def plain(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
         return in_batches(model, self._store.batches(self._pictures if pictures is None else pictures))
 
-    def inputs(self, pictures: Pictures, view: TrainingProgress) -> Array:
+    def inputs(self, pictures: Pictures, progress: TrainingProgress) -> Array:
         store = self._open(ViewPlan(0, Views(), 0))
-        missing = store.missing(pictures)
-        if missing:
-            view.stage("Looking at val", len(missing))
-            store.fill(pictures, advance=view.advance)
+        store.fill(pictures, progress=progress, stage="Looking at val")
         return store.plain(pictures)
 
     def costs(self) -> Costs:
@@ -138,14 +133,14 @@ class _Pixels:
 
         self.batches = PixelBatches(draw, parts.preprocessing.tensor, pictures.labels[rows], mix)
 
-    def fill(self, view: TrainingProgress) -> None:
+    def fill(self, progress: TrainingProgress) -> None:
         pass
 
     def plain(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
         return in_batches(model, self._tensors(self._pictures if pictures is None else pictures))
 
-    def inputs(self, pictures: Pictures, view: TrainingProgress) -> Array:
-        view.stage("Reading val", None)
+    def inputs(self, pictures: Pictures, progress: TrainingProgress) -> Array:
+        progress.stage("Reading val")
         return np.concatenate(list(self._tensors(pictures)))
 
     def costs(self) -> Costs:

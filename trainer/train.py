@@ -1,338 +1,155 @@
-"""From a dataset to a trained encoder: read, keep features, train, finish, export. Reads from top to bottom."""
+"""From a dataset to a calibrated bundle, in one call: what `itemrec train` does.
+
+Importing this module imports neither TensorFlow nor Keras; calling `train` does.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import keras
-import numpy as np
-from numpy.typing import NDArray
-
-from retrieval.catalog.read import Refusal
-from retrieval.images.preprocessing import Preprocessing
-from retrieval.system.files import os_errors
+from retrieval.errors import UsageError
+from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
-from trainer.data.dataset import Pictures
-from trainer.estimate import Amounts, seconds_to_train
-from trainer.held_out import Unseen
-from trainer.loop.checkpoint import read_checkpoint, remove_checkpoint
-from trainer.loop.logs import ScalarLog
-from trainer.loop.loop import Resume, train
-from trainer.losses import build_losses
-from trainer.material import Material, read_material
-from trainer.networks.assemble import Parts, assemble, encoder, readout, start_head
-from trainer.networks.export import Export, export_litert
-from trainer.networks.projections import class_means, joint, unit_rows
-from trainer.presets import Plan
-from trainer.progress import EpochLog, TrainingProgress
-from trainer.sources import Source, open_source
-from trainer.validation import validator
-
-_UNSEEN = "strangers"
-"""Where in the run directory the network that does not see all products has its log and checkpoint."""
-
-_PARITY_PICTURES = 64
-_BATCH = 1024
-
-_START_PICTURES, _START_EACH = 1_000, 5
-"""Pictures that decide where a head begins, at least; and how many for each product, and for each of its units."""
+from trainer.report import TrainReport
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where a training reads and writes.
+def train(
+    dataset: str | Path,
+    out: str | Path,
+    *,
+    preset: str = "fast",
+    catalog: str | Path | None = None,
+    backbone: str | None = None,
+    weights: str | Path | None = None,
+    size: int | None = None,
+    dimension: int | None = None,
+    cut: str | None = None,
+    window: float | None = None,
+    members: int | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    patience: int | None = None,
+    loss: str | None = None,
+    loss_options: Mapping[str, float | bool] | None = None,
+    strangers: float | None = None,
+    seed: int | None = None,
+    far: float | None = None,
+    fpir: float | None = None,
+    int8: bool = False,
+    project: bool = False,
+    resume: bool = False,
+    replace: bool = False,
+    cache: str | Path | None = None,
+    progress: Progress = Silent(),
+) -> TrainReport:
+    """Learn a model from photos: a bundle with calibrated thresholds, ready to index and query with.
 
-    Attributes:
-        dataset: a folder with train/ and, better, val/; or of product folders, which is all training then.
-        catalog: catalog pictures that join the training, or None.
-        run: the run directory: logs and checkpoint.
-        cache: keeps features by content hash.
-    """
-
-    dataset: Path
-    catalog: Path | None
-    run: Path
-    cache: Path
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trained:
-    """An encoder that learned, exported and checked.
-
-    Attributes:
-        keras: the Keras model, pictures to embeddings.
-        export: the LiteRT model, with its parity.
-        preprocessing: what its input goes through.
-        dimension: of its embeddings.
-        record: how it was trained; JSON values.
-        pictures: that it learned from.
-        known: embeddings (d,) of the training pictures by their SHA-256, from what is kept of them; empty where
-            training needed none.
-        unseen: what a training without some products makes of photos; None where there was none.
-        refused: files that could not be read.
-    """
-
-    keras: Any
-    export: Export
-    preprocessing: Preprocessing
-    dimension: int
-    record: dict[str, Any]
-    pictures: Pictures
-    known: dict[str, NDArray[np.float32]]
-    unseen: Unseen | None
-    refused: tuple[Refusal, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """One of the networks of a training.
-
-    Attributes:
-        number: 0 for the first; decides what is drawn for it.
-        run: where its log and checkpoint are.
-        which: how its stages tell it from the others, empty for an only one.
-        material: what it learns from.
-    """
-
-    number: int
-    run: Path
-    which: str
-    material: Material
-
-
-def learn(places: Places, plan: Plan, view: TrainingProgress, *, resume: bool = False) -> Trained:
-    """Train an encoder on a dataset.
+    What is None is as the preset has it. Logs go to ``OUT.run``.
 
     Args:
-        places: where everything is.
-        plan: the recipe.
-        view: told how far it is.
-        resume: continue from the checkpoint in the run directory.
+        dataset: a folder with train/ and, better, val/, as `trainer.prepare.prepare` makes it; or of product folders,
+            which is all training then.
+        out: where the bundle goes.
+        preset: ``head`` (seconds), ``fast``, ``best``, or ``experiment``.
+        catalog: a folder of catalog pictures that join the training.
+        backbone: EfficientNetLite0 to 2, any of keras.applications, or small-cnn.
+        weights: what the backbone begins with: ``imagenet``, ``none`` or a file.
+        size: input height and width, pixels.
+        dimension: embedding size.
+        cut: freeze the backbone up to this stride or layer; ``all`` trains the head only, ``none`` everything.
+        window: random crop of the cached feature map per step, as a fraction of its side, in [0.5, 1].
+        members: networks of the ensemble.
+        epochs: passes over the photos.
+        learning_rate: of the head.
+        patience: stop after so many epochs without a better val; 0 to go on.
+        loss: a name of `trainer.losses.LOSSES`.
+        loss_options: parameters of the loss.
+        strangers: share of products held out to calibrate the rejection of unknown products, in [0, 0.5]; trains
+            further networks.
+        seed: random seed.
+        far: calibrate the threshold for this FAR, in (0, 1).
+        fpir: calibrate it for this FPIR, in (0, 1). With neither: the fewest wrong answers where one photo in five
+            shows an unknown product.
+        int8: also write ``OUT-int8``, and measure what it loses and gains.
+        project: also write the embedding projector's files into the run directory.
+        resume: continue a training that was interrupted.
+        replace: bundles that are there already.
+        cache: keeps what the frozen part made of pictures, by content.
+        progress: told how far it is; of epochs too, where it is a `trainer.progress.TrainingProgress`.
 
     Raises:
-        CatalogError, UsageError: the dataset or the recipe cannot be used.
+        UsageError: an option, the dataset or ``out`` cannot be used.
+        CatalogError: the dataset holds nothing to learn from.
         CollapseError: the recipe collapsed on these pictures.
         EncoderError: the export does not compute what was trained.
-        DiskFullError, StoreError: the cache or the run directory cannot be written.
+        DiskFullError, StoreError: something cannot be written.
+        ItemrecError: TensorFlow or TensorBoard is not installed.
     """
-    started = time.perf_counter()
-    material = read_material(places.dataset, places.catalog, plan, view)
-    pictures = material.pictures
-    turns = _turns(places.run, plan, material)
-    if not resume:  # what is resumed may turn out to be another training, whose checkpoints stay
-        _forget_others(places.run, turns)
-    members: list[Parts] = []
-    pooled: list[NDArray[np.float32]] = []
-    logs: list[EpochLog] = []
-    amounts: Amounts | None = _amounts(turns, plan, resume)
-    for turn in turns[: plan.network.members]:
-        parts, source, its_logs = _network(turn, places, plan, view, resume=resume, amounts=amounts)
-        amounts = None
-        members.append(parts)
-        logs += its_logs
-        if plan.network.features or material.validation is not None:
-            pooled.append(source.plain(parts.pooled))
-    unseen = None
-    if material.strangers:
-        unseen = _unseen(turns[plan.network.members :], material, places, plan, view, resume=resume)
+    from retrieval.evaluation import Target
+    from retrieval.models.bundle import check_place, valid_name
 
-    view.stage("Finishing", None)
-    preprocessing = members[0].preprocessing
-    above = readout(members, (joint(pooled), pictures.labels) if plan.network.features else None)
-    known = {}
-    if pooled:
-        known = dict(zip(pictures.hashes, above.predict(pooled, batch_size=_BATCH, verbose=0), strict=True))
-    served = encoder(members, above)
-    probes = pictures.pixels(preprocessing, pictures.spread(_PARITY_PICTURES))
-    export = export_litert(served, preprocessing, probes)
-    dimension = int(served.output.shape[-1])
-    record = {
-        "dimension": dimension,
-        "recipe": json.loads(json.dumps(asdict(plan))),
-        "pictures": len(pictures),
-        "products": len(pictures.products),
-        "validation": len(material.validation) if material.validation is not None else 0,
-        "strangers": len(material.strangers),
-        "parameters": int(served.count_params()),
-        "backend": keras.backend.backend(),
-        "cores": os.cpu_count(),
-        "seconds": round(time.perf_counter() - started, 1),
-        "epochs": [asdict(entry) for entry in logs],
-        "export": {
-            "weights": export.weights,
-            "max_difference": export.max_difference,
-            "min_cosine": export.min_cosine,
-            "pictures": export.pictures,
+    if far is not None and fpir is not None:
+        raise UsageError("expected --far or --fpir, received both", hint="One threshold keeps one of them.")
+    target = Target("far", far) if far is not None else Target("fpir", fpir) if fpir is not None else None
+    dataset, out, catalog = Path(dataset), Path(out).absolute(), Path(catalog) if catalog is not None else None
+    # Refused before anything is imported or trained.
+    valid_name(out.name)
+    check_place(out, replace=replace)
+    if int8:
+        check_place(out.with_name(f"{out.name}-int8"), replace=replace)
+    for folder, name in ((dataset, "DATASET"), (catalog, "--catalog")):
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"expected {name} to be a folder, received nothing at {printable(folder)}")
+
+    from trainer.quiet import import_keras
+
+    import_keras()
+    from trainer.cache import cache_home
+    from trainer.finish import finish
+    from trainer.learn import Places, learn
+    from trainer.networks.pretrained import made_for
+    from trainer.presets import MEASURED_ON, customized
+    from trainer.presets import preset as named
+    from trainer.progress import told
+
+    shown = told(progress)
+    file = None if weights is None or str(weights) in ("imagenet", "none") else Path(weights).absolute()
+    if file is not None and backbone is None:
+        backbone = made_for(file, MEASURED_ON)
+        if backbone is not None:
+            own = named(preset).network.backbone
+            instead = f" Without --weights, {printable(preset)} trains {own}." if backbone != own else ""
+            shown.note(f"{printable(file.name)} holds weights of {backbone}.{instead}")
+    plan = customized(
+        named(preset, backbone),
+        network={
+            "weights": weights if file is None else str(file),
+            "size": size,
+            "dimension": dimension,
+            "cut": cut,
+            "window": window,
+            "members": members,
         },
-        "versions": {name: version(name) for name in ("itemrec", "keras", "numpy", "pillow")},
-    }
-    return Trained(served, export, preprocessing, dimension, record, pictures, known, unseen, material.refused)
-
-
-def _turns(run: Path, plan: Plan, material: Material) -> list[_Turn]:
-    """The members, and then as many that do not see all products, if any: fewer would bring strangers less near."""
-    count = plan.network.members
-    names = [f" {i + 1} of {count}" if count > 1 else "" for i in range(count)]
-    turns = [_Turn(i, member_folder(run, i), name, material) for i, name in enumerate(names)]
-    if material.strangers:
-        rest, lacking = material.without_strangers(), f" once more, without {len(material.strangers):,} products"
-        turns += [
-            _Turn(count + i, member_folder(run / _UNSEEN, i), name + lacking, rest) for i, name in enumerate(names)
-        ]
-    return turns
-
-
-def _unseen(
-    turns: Sequence[_Turn], material: Material, places: Places, plan: Plan, view: TrainingProgress, *, resume: bool
-) -> Unseen:
-    """Train as many networks as are served without some products, and see what they make of all pictures."""
-    members: list[Parts] = []
-    pooled: list[NDArray[np.float32]] = []
-    for turn in turns:
-        parts, source, _ = _network(turn, places, plan, view, resume=resume)
-        view.stage("Looking at strangers", None)
-        members.append(parts)
-        pooled.append(source.plain(parts.pooled, material.pictures))
-    learned = joint(pooled)[material.shown()], turns[0].material.pictures.labels
-    above = readout(members, learned if plan.network.features else None)
-    embeddings = above.predict(pooled, batch_size=_BATCH, verbose=0)
-    return Unseen(frozenset(material.strangers), dict(zip(material.pictures.hashes, embeddings, strict=True)))
-
-
-def _network(
-    turn: _Turn,
-    places: Places,
-    plan: Plan,
-    view: TrainingProgress,
-    *,
-    resume: bool,
-    amounts: Amounts | None = None,
-) -> tuple[Parts, Source, list[EpochLog]]:
-    """Train one network; those that are served together differ in what is drawn for them, batches above all.
-
-    Args:
-        turn: which.
-        places: where everything is.
-        plan: the recipe.
-        view: told how far it is, and with ``amounts`` how long all networks will take.
-        resume: continue from its checkpoint.
-        amounts: of all networks; given with the first.
-    """
-    number, run, material = turn.number, turn.run, turn.material
-    losses = build_losses(plan.loss, plan.loss_parameters, seed=plan.seed + number)
-    keras.utils.set_random_seed(plan.seed + number)
-    view.stage(f"Loading the network{turn.which}", None)
-    parts = assemble(plan.network)
-    source = open_source(parts, material.pictures, material.repeats, plan, places.cache, number)
-    if amounts is not None:
-        view.estimate(seconds_to_train(source, parts, plan, amounts))
-    source.fill(view)
-    validate = validator(source, parts, material.validation, view)
-    proxies = _start(parts, source, material, plan)
-    identity = _identity(material, plan, number)
-    done = _settle(run, identity, resume, view)
-    with ScalarLog(run, after=done) as log:
-        view.stage(f"Training{turn.which}", plan.schedule.epochs, "epochs", done=done)
-
-        def on_epoch(entry: EpochLog) -> None:
-            log.epoch(entry)
-            view.epoch(entry)
-
-        logs = train(
-            parts.network,
-            source.batches,
-            losses,
-            plan.schedule,
-            products=source.batches.products,
-            proxies=proxies,
-            slow=parts.slow,
-            validate=validate,
-            on_epoch=on_epoch,
-            resume=Resume(run, identity),
-        )
-    return parts, source, logs
-
-
-def member_folder(run: Path, number: int) -> Path:
-    """Where a member of a training keeps its log and checkpoint: the first in the run directory itself."""
-    return run if number == 0 else run / f"member-{number + 1}"
-
-
-def _networks_in(run: Path) -> list[Path]:
-    """Where trainings there left logs and checkpoints of networks beside the first."""
-    beside = [*run.glob("member-*"), *(run / _UNSEEN).glob("member-*"), run / _UNSEEN]
-    return [folder for folder in beside if folder.is_dir()]
-
-
-def _forget_others(run: Path, turns: Sequence[_Turn]) -> None:
-    """Remove the logs and checkpoints that an earlier training there left of networks that there will not be."""
-    wanted = {turn.run for turn in turns}
-    for folder in _networks_in(run):
-        if folder not in wanted:
-            with os_errors("write the run directory", folder):
-                shutil.rmtree(folder)
-
-
-def forget_checkpoints(run: Path) -> None:
-    """Remove the checkpoints of a training that is over; its logs stay."""
-    for folder in (run, *_networks_in(run)):
-        remove_checkpoint(folder)
-
-
-def _start(parts: Parts, source: Source, material: Material, plan: Plan) -> NDArray[np.float32] | None:
-    """Begin where the frozen features already are, instead of at random; returns where the proxies begin."""
-    if plan.network.head != "linear" or not parts.pretrained:
-        return None
-    labels = material.pictures.labels
-    units = parts.network.get_layer("head").units
-    rows = material.pictures.spread(max(_START_PICTURES, _START_EACH * source.batches.products, _START_EACH * units))
-    first = start_head(parts, source.plain(parts.pooled, material.pictures.only(rows)))
-    return unit_rows(class_means(first, labels[rows])) if plan.network.unit else None
-
-
-def _settle(run: Path, identity: str, resume: bool, view: TrainingProgress) -> int:
-    """How many epochs are done already; an old checkpoint is forgotten where nothing is resumed."""
-    if not resume:
-        remove_checkpoint(run)
-        return 0
-    saved = read_checkpoint(run, identity)
-    if saved is None:
-        view.note(f"There is no checkpoint in {printable(run)}: training from the start.")
-        return 0
-    view.note(f"Continuing after epoch {saved.epoch}.")
-    return saved.epoch
-
-
-def _amounts(turns: Sequence[_Turn], plan: Plan, resume: bool) -> Amounts:
-    material = turns[0].material
-    networks = done = 0.0
-    for turn in turns:
-        part = len(turn.material.pictures) / len(material.pictures)
-        saved = read_checkpoint(turn.run, _identity(turn.material, plan, turn.number)) if resume else None
-        networks += part
-        done += part * saved.epoch if saved is not None else 0.0
-    validation = len(material.validation) if material.validation is not None else 0
-    return Amounts(len(material.pictures), validation, networks, done)
-
-
-def _identity(material: Material, plan: Plan, member: int) -> str:
-    """Digest of everything that decides the result."""
-    pictures, validation = material.pictures, material.validation
-    content = {
-        "plan": asdict(plan),
-        "member": member,
-        "pictures": [*zip(pictures.hashes, pictures.labels.tolist(), material.repeats.tolist(), strict=True)],
-        "validation": sorted(validation.hashes) if validation is not None else [],
-        "backend": keras.backend.backend(),
-        "versions": [version("itemrec"), version("keras")],
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        schedule={"epochs": epochs, "learning_rate": learning_rate, "patience": patience},
+        rest={"loss": loss, "seed": seed, "strangers": strangers},
+        loss_options=loss_options or {},
+    )
+    places = Places(
+        dataset.absolute(),
+        catalog.absolute() if catalog else None,
+        out.with_name(f"{out.name}.run"),
+        Path(cache).absolute() if cache else cache_home("features"),
+    )
+    trained = learn(places, plan, shown, resume=resume)
+    return finish(
+        trained,
+        places,
+        out,
+        target=target,
+        preset=preset,
+        int8=int8,
+        project=project,
+        replace=replace,
+        progress=shown,
+    )

@@ -25,7 +25,7 @@ def can_validate(pictures: Pictures) -> bool:
 
 
 def validator(
-    source: Source, parts: Parts, pictures: Pictures | None, view: TrainingProgress
+    source: Source, parts: Parts, pictures: Pictures | None, progress: TrainingProgress
 ) -> Callable[[Any], tuple[float, float]] | None:
     """A function that measures the network: (VAL at FAR 1 %, share of photos whose nearest other is of their product).
 
@@ -37,7 +37,7 @@ def validator(
     if not can_validate(pictures):
         return None
     labels = pictures.labels
-    inputs = source.inputs(pictures, view)
+    inputs = source.inputs(pictures, progress)
     paired = np.bincount(labels)[labels] >= 2
 
     def measure(network: Any) -> tuple[float, float]:

@@ -19,7 +19,7 @@ def main() -> None:
     """Draw, embed with the starter, project, look."""
     with tempfile.TemporaryDirectory() as folder:
         catalog = write_demo(Path(folder)).catalog
-        project_bundle(resolve_model(None, index_model=None), catalog, Path(folder) / "run", say=print)
+        project_bundle(resolve_model(None, index_model=None), catalog, Path(folder) / "run")
         with tensorboard(Path(folder) / "run") as address:
             page = screenshot(f"{address}/#projector", size=(1280, 860))
     page.resize((960, 645)).quantize(128).save(Path(__file__).with_name("projector.png"), optimize=True)

@@ -145,7 +145,7 @@ def test_strangers_that_training_saw_are_called_that(tmp_path, capsys):
     assert all("what it never saw gets a name more often" in point.note for point in bundle.calibration.points)
     assert "A product that training never saw gets a name more often" in bundle.card()
     assert invoke(["evaluate", "--data", str(folder), "--split", "test", "--gallery", "train", "--model", "model"]) == 0
-    assert "model learned 24 products" in "".join(capsys.readouterr()).replace("\n", " ")
+    assert "model was trained on 24 products" in "".join(capsys.readouterr()).replace("\n", " ")
 
 
 def test_without_val_nothing_is_calibrated_and_that_is_said(tmp_path, capsys):

@@ -10,12 +10,13 @@ import pytest
 from retrieval.errors import CatalogError, UsageError
 from tests.trainer.datasets import tiny_backbone, write_dataset
 from trainer.card import card
+from trainer.learn import Places, forget_checkpoints, learn
 from trainer.loop.loop import Schedule
 from trainer.networks.assemble import Network
 from trainer.networks.export import run_litert
 from trainer.presets import PRESETS, Plan, preset
+from trainer.progress import Silent
 from trainer.quiet import import_keras
-from trainer.train import Places, forget_checkpoints, learn
 
 SMALL = Plan(
     Network(size=64, cut="16", dimension=16),
@@ -26,18 +27,15 @@ SMALL = Plan(
 )
 
 
-class Watcher:
+class Watcher(Silent):
     """Remembers what a training says; may end it."""
 
     def __init__(self, die_in=None):
         self.stages, self.notes, self.epochs, self.seconds = [], [], [], []
         self.die_in = die_in
 
-    def stage(self, name, total, unit="images", *, done=0):
+    def stage(self, name, total=None, unit="images", *, done=0):
         self.stages.append(name)
-
-    def advance(self, n=1):
-        pass
 
     def epoch(self, log):
         if log.epoch == self.die_in:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,12 +13,10 @@ from retrieval.catalog.read import Refusal, read_catalog
 from retrieval.errors import CatalogError, ImageError
 from retrieval.images.pictures import content_hash, prepare, read_file
 from retrieval.images.preprocessing import Preprocessing
+from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
 from retrieval.system.threads import default_threads, ordered_map
 from retrieval.types import CatalogImage
-
-Notify = Callable[[int, int], None]
-"""Told how many are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,12 +99,18 @@ class Pictures:
         return sorted(order[:most].tolist())
 
 
-def read_pictures(folder: Path, *, notify: Notify | None = None) -> Pictures:
+def read_pictures(folder: Path, *, progress: Progress = Silent(), stage: str = "Reading") -> Pictures:
     """Every picture of ``folder/<product_id>/**``, hashed and opened once, so that training meets no surprise.
+
+    Args:
+        folder: of product folders, or with a table, as `retrieval.catalog.read.read_catalog` takes it.
+        progress: told how far it is.
+        stage: what the progress calls it.
 
     Raises:
         CatalogError: there are no product folders with a readable picture.
     """
+    progress.stage(stage)
     catalog = read_catalog(folder)
     found: list[CatalogImage] = []
     refused: list[Refusal] = []
@@ -116,6 +120,7 @@ def read_pictures(folder: Path, *, notify: Notify | None = None) -> Pictures:
         else:
             found.append(entry)
 
+    progress.known(len(found))
     small = Preprocessing(32, 32)
 
     def look(picture: CatalogImage) -> str | ImageError:
@@ -128,16 +133,13 @@ def read_pictures(folder: Path, *, notify: Notify | None = None) -> Pictures:
 
     kept: list[CatalogImage] = []
     hashes: list[str] = []
-    for number, (picture, result) in enumerate(
-        zip(found, ordered_map(look, found, default_threads()), strict=True), start=1
-    ):
+    for picture, result in zip(found, ordered_map(look, found, default_threads()), strict=True):
         if isinstance(result, ImageError):
             refused.append(Refusal.of(picture, result))
         else:
             kept.append(picture)
             hashes.append(result)
-        if notify:
-            notify(number, len(found))
+        progress.advance()
     if not kept:
         raise CatalogError(
             f"expected product folders with pictures in {printable(folder)}, received none"

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from retrieval.images.preprocessing import Preprocessing
 from retrieval.system.files import os_errors, replacing, require_space
+from retrieval.system.progress import Progress, Silent
 from trainer.data.augment import Views, make_views
 from trainer.data.dataset import Pictures
 from trainer.networks.stem import Runner
@@ -68,12 +69,13 @@ class FeatureStore:
         absent = {name: i for i, name in enumerate(pictures.hashes) if not self._file(name).is_file()}
         return sorted(absent.values())
 
-    def fill(self, pictures: Pictures, *, advance: Callable[[int], None] | None = None) -> int:
+    def fill(self, pictures: Pictures, *, progress: Progress = Silent(), stage: str = "Computing features") -> int:
         """Compute what is missing.
 
         Args:
             pictures: that will be asked for.
-            advance: told after each picture how many more are done.
+            progress: told how far it is, where there is something to do.
+            stage: what the progress calls it.
 
         Returns:
             How many pictures were computed.
@@ -90,6 +92,7 @@ class FeatureStore:
             self.folder.mkdir(parents=True, exist_ok=True)
         each = (1 + self._plan.count) * int(np.prod(self._runner.shape)) * 2
         require_space(self.folder, len(missing) * each + _SLACK, f"keep the features of {len(missing):,} pictures")
+        progress.stage(stage, len(missing))
         for i, features in zip(missing, self._runner.run(self._jobs(pictures, missing)), strict=True):
             file = self._file(pictures.hashes[i])
             staging = file.with_suffix(f".{os.getpid()}.part")
@@ -99,8 +102,7 @@ class FeatureStore:
                 new.open("wb") as stream,
             ):
                 np.save(stream, features.astype(np.float16))
-            if advance:
-                advance(1)
+            progress.advance()
         return len(missing)
 
     def seconds_each(self, pictures: Pictures, missing: Sequence[int]) -> float:

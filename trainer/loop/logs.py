@@ -165,7 +165,6 @@ def writable(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(
-            f"expected a folder that can be written for the logs, received {printable(folder)}: "
-            f"{error.strerror or error}",
+            f"The logs of the training cannot be written to {printable(folder)}: {error.strerror or error}",
             hint="Name another one, or make room.",
         ) from error

@@ -117,7 +117,7 @@ def _weights_file(name: str) -> Path:
     files = [file for folder in folders or () for file in Path(folder).glob("models/*.pth")]
     if not files:
         raise UsageError(
-            f"expected the ImageNet weights of {name} in the package {_distribution(name)}, which is not installed",
+            f"The package {_distribution(name)} with the ImageNet weights of {name} is not installed",
             hint=package_hint(_distribution(name)),
         )
     return files[0]

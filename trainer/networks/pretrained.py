@@ -164,7 +164,7 @@ def _with_imagenet(build: Any, name: str, size: int) -> Any:
     except Exception as error:  # Keras raises a bare Exception where a download fails
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
-            f"expected Keras's ImageNet weights of {name} in its cache or from the network, received: {reason}",
+            f"Keras has no ImageNet weights of {name} in its cache and cannot download them: {reason}",
             hint=(
                 "Ways out: run once with a network (Keras keeps them in ~/.keras/models); copy that file here "
                 "and give --weights PATH.weights.h5; take one whose weights are installed: --backbone "

@@ -257,6 +257,6 @@ def _require_some(pictures: list[Picture], dropped: list[Refusal], source: Sourc
 
 def _busy(holder: Holder | None) -> StoreError:
     return StoreError(
-        f"expected to be alone in this dataset, received {holder or 'another run'} at work in it",
+        f"Another run is at work in this dataset{f': {holder}' if holder else ''}",
         hint="Wait until it has finished, or stop it.",
     )

@@ -13,8 +13,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +23,13 @@ from numpy.typing import NDArray
 
 from retrieval.catalog.read import read_catalog
 from retrieval.distance import squared_l2
-from retrieval.errors import CatalogError, ImageError, UsageError
+from retrieval.errors import CatalogError, UsageError
 from retrieval.images.pictures import prepare, read_file, thumbnail
 from retrieval.models.bundle import Bundle
-from retrieval.models.encoder import load_encoder
+from retrieval.models.embedding import Look, Refused, embed_pictures
 from retrieval.system.files import beside, move_directory, replace_file, write_synced
+from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
-from retrieval.system.threads import default_threads, per_thread
 from retrieval.types import CatalogImage, JsonScalar
 from trainer.loop.logs import missing_tensorboard, writable
 from trainer.projector.files import (
@@ -55,10 +54,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _BLOCK = 512
 
-Say = Callable[[str], None]
-Notify = Callable[[int, int], None]
-"""Told how many pictures are done, and of how many."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Content:
@@ -81,7 +76,7 @@ def write_projection(
     *,
     name: str = "embeddings",
     columns: Mapping[str, Sequence[Cell]] | None = None,
-    say: Say | None = None,
+    progress: Progress = Silent(),
 ) -> Path:
     """Write a projection that ``tensorboard --logdir LOGDIR`` shows; one of the same name is replaced.
 
@@ -96,7 +91,7 @@ def write_projection(
         thumbnails: the pictures, RGB, shape (n, s, s, 3).
         name: what TensorBoard calls it.
         columns: further metadata, one value a point: text to search and color by, or numbers.
-        say: told what was left out or made smaller.
+        progress: told what was left out or made smaller, as notes.
 
     Returns:
         The configuration file.
@@ -108,7 +103,7 @@ def write_projection(
     """
     config, messages = _config_messages()
     _check(vectors, labels, files, thumbnails, name, columns or {})
-    kept, side = _fit(labels, thumbnails.shape[1], say or (lambda _: None))
+    kept, side = _fit(labels, thumbnails.shape[1], progress)
     table: dict[str, Sequence[Cell]] = {"label": labels, "file": files, **(columns or {})}
     content = _Content(
         vectors=vectors_tsv(vectors[kept]),
@@ -143,8 +138,7 @@ def project_bundle(
     name: str = "embeddings",
     most: int = 5_000,
     threads: int | None = None,
-    notify: Notify | None = None,
-    say: Say | None = None,
+    progress: Progress = Silent(),
 ) -> Path:
     """Embed the pictures of a folder with a bundle and write their projection.
 
@@ -159,8 +153,7 @@ def project_bundle(
         name: what TensorBoard calls it.
         most: how many pictures are embedded and shown; of more, evenly over the products.
         threads: worker threads; default one per core.
-        notify: told how many pictures are done, and of how many.
-        say: told what was left out.
+        progress: told how far it is, and what was left out, as notes.
 
     Returns:
         The configuration file.
@@ -170,22 +163,27 @@ def project_bundle(
         EncoderError: the model failed.
         ItemrecError, UsageError: as `write_projection`.
     """
-    say = say or (lambda _: None)
+    progress.stage("Writing the projection")
     catalog = read_catalog(folder)
     entries = list(catalog.entries())
     pictures = [e for e in entries if isinstance(e, CatalogImage)]
     refused = [f"{e.path}: {e.reason}" for e in entries if not isinstance(e, CatalogImage)]
     chosen = [pictures[i] for i in sample([p.product_id for p in pictures], most)]
     if len(chosen) < len(pictures):
-        say(f"The projection shows {len(chosen):,} of {len(pictures):,} pictures, evenly over the products.")
+        progress.note(f"The projection shows {len(chosen):,} of {len(pictures):,} pictures, evenly over the products.")
     seen: list[tuple[CatalogImage, NDArray[np.float32], NDArray[np.uint8]]] = []
-    for done, (picture, result) in enumerate(_looked_at(chosen, catalog.root, bundle, threads), 1):
-        if isinstance(result, ImageError):
-            refused.append(f"{printable(picture.image)}: {result.message}")
-        else:
-            seen.append((picture, *result))
-        if notify is not None:
-            notify(done, len(chosen))
+    progress.known(len(chosen))
+
+    def look(picture: CatalogImage) -> Look[NDArray[np.uint8]]:
+        data = read_file(picture.file, root=catalog.root)
+        return Look(_squared(thumbnail(data, THUMBNAIL)), prepare(data, bundle.preprocessing))
+
+    for result in embed_pictures(chosen, bundle, look, threads=threads):
+        if isinstance(result, Refused):
+            refused.append(f"{printable(result.item.image)}: {result.error.message}")
+        elif result.vector is not None:
+            seen.append((result.item, result.vector, result.facts))
+        progress.advance()
     if not seen:
         raise CatalogError(
             f"expected at least one readable picture in {printable(folder)}, received none"
@@ -193,7 +191,7 @@ def project_bundle(
             hint="Pictures lie in one folder for each product: <split>/<product_id>/*.jpg",
         )
     if refused:
-        say(f"The projection leaves out {len(refused):,} files, the first of them {refused[0]}")
+        progress.note(f"The projection leaves out {len(refused):,} files, the first of them {refused[0]}")
     labels = [picture.product_id for picture, _, _ in seen]
     vectors = np.stack([vector for _, vector, _ in seen])
     columns: dict[str, Sequence[Cell]] = {
@@ -209,7 +207,7 @@ def project_bundle(
         np.stack([seen[i][2] for i in order]),
         name=name,
         columns={key: [values[i] for i in order] for key, values in columns.items()},
-        say=say,
+        progress=progress,
     )
 
 
@@ -235,24 +233,6 @@ def sample(labels: Sequence[str], most: int) -> NDArray[np.int64]:
         turn[i] = seen[labels[i]] = seen.get(labels[i], -1) + 1
     chosen = order[np.argsort(turn[order], kind="stable")[:most]]
     return np.sort(chosen)
-
-
-def _looked_at(
-    pictures: Sequence[CatalogImage], root: Path, bundle: Bundle, threads: int | None
-) -> Iterator[tuple[CatalogImage, tuple[NDArray[np.float32], NDArray[np.uint8]] | ImageError]]:
-    """Each picture with its vector (d,) and its thumbnail (s, s, 3), in order, or why it cannot be read."""
-    encoders = per_thread(lambda: load_encoder(bundle, threads=1))
-
-    def work(picture: CatalogImage) -> tuple[NDArray[np.float32], NDArray[np.uint8]] | ImageError:
-        try:
-            data = read_file(picture.file, root=root)
-            pixels = prepare(data, bundle.preprocessing)
-            return encoders().encode(pixels[None])[0], _squared(thumbnail(data, THUMBNAIL))
-        except ImageError as error:
-            return error
-
-    with ThreadPoolExecutor(threads or default_threads(), thread_name_prefix="itemrec-project") as pool:
-        yield from zip(pictures, pool.map(work, pictures), strict=True)
 
 
 def _squared(picture: Image.Image) -> NDArray[np.uint8]:
@@ -327,16 +307,16 @@ def _check(
         raise ValueError(f"expected other names for further columns, received {sorted(taken)}")
 
 
-def _fit(labels: Sequence[str], side: int, say: Say) -> tuple[NDArray[np.int64], int]:
+def _fit(labels: Sequence[str], side: int, progress: Progress) -> tuple[NDArray[np.int64], int]:
     """Which points are shown, and how large their pictures are, so that all fit into one square sprite."""
     n = len(labels)
     most = min(MAX_POINTS, (MAX_SPRITE // min(side, SMALLEST_THUMBNAIL)) ** 2)
     kept = sample(labels, most)
     if len(kept) < n:
-        say(f"The projection shows {len(kept):,} of {n:,} pictures, evenly over the products: no more fit.")
+        progress.note(f"The projection shows {len(kept):,} of {n:,} pictures, evenly over the products: no more fit.")
     fitting = min(side, MAX_SPRITE // columns_of(len(kept)))
     if fitting < side:
-        say(f"The projection's pictures are {fitting} instead of {side} pixels wide: {len(kept):,} must fit.")
+        progress.note(f"The projection's pictures are {fitting} instead of {side} pixels wide: {len(kept):,} must fit.")
     return kept, fitting
 
 

@@ -98,7 +98,7 @@ def _render_to(
     need, free = int(np.prod(shape)), shutil.disk_usage(file.parent).free
     if free < need * 1.05:
         raise DiskFullError(
-            f"expected {need / 1e9:.1f} GB free in {file.parent}, received {free / 1e9:.1f} GB",
+            f"Not enough room in {file.parent}: {need / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free",
             hint="make room there, or name another folder with --cache",
         )
     # Written beside its place and renamed, so that an interrupted run leaves no half array in the cache.

@@ -144,7 +144,7 @@ def test_a_log_that_is_none_stays_and_is_named(tmp_path: Path, line: str) -> Non
 
 def test_what_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="can be written"):
+    with pytest.raises(UsageError, match="cannot be written"):
         ScalarLog(tmp_path / "file" / "run")
 
     def full(file: Path, content: bytes) -> None:

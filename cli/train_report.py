@@ -1,0 +1,71 @@
+"""What `itemrec train` prints: what the model is worth on val, what its threshold does, what to do next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cli import render
+from retrieval.system.text import printable
+
+if TYPE_CHECKING:
+    from trainer.report import TrainReport
+
+
+def print_report(report: TrainReport) -> None:
+    """Write the summary to stdout."""
+    model = report.model
+    bundle = model.bundle
+    render.emit(
+        f"Trained {printable(bundle.path)} on {report.pictures:,} pictures of {report.products:,} products in "
+        f"{render.clock(report.seconds)}: {bundle.dimension}-d, {1000 * model.seconds_each:.1f} ms a picture, "
+        f"{bundle.encoder_bytes / 1e6:.1f} MB."
+    )
+    models = [model, report.int8] if report.int8 is not None else [model]
+    if model.top1 is not None:
+        rows = [
+            [m.bundle.name, _share(m.top1), _share(m.val), _share(m.val_strict), f"{1000 * m.seconds_each:.1f} ms"]
+            for m in models
+        ]
+        render.table(["on val", "R@1", "VAL at FAR 1 %", "VAL at FAR 0.1 %", "a picture"], rows, right=[1, 2, 3, 4])
+    for line in _threshold(report):
+        render.emit(line)
+    render.emit(f"Next: itemrec index CATALOG --model {printable(bundle.path)}")
+    render.say(f"Logs: tensorboard --logdir {printable(report.run)}")
+
+
+def warn_of(report: TrainReport) -> None:
+    """Say on stderr what val could not tell: of the threshold in use every sentence, of the rest how many."""
+    pressing = report.model.pressing
+    for sentence in pressing:
+        render.warn(printable(sentence))
+    if rest := len(report.model.warnings) - len(pressing):
+        render.say(
+            f"The model's card says what {'else ' if pressing else ''}so few photos cannot tell ({rest} points)."
+        )
+
+
+def _threshold(report: TrainReport) -> list[str]:
+    """What queries will use, and what it does to photos of catalog products and of others."""
+    from retrieval.calibration.points import spoken
+
+    point = report.model.operating_point
+    if point is None:
+        return []
+    lines = [f"Threshold {point.threshold:.3f} (squared L2): {spoken(point.name)}, chosen on val."]
+    if point.fnir is not None and point.fpir is not None:
+        kind = (
+            "products that no training saw"
+            if report.held_out
+            else "products that training saw, left out of the gallery"
+        )
+        lines.append(
+            f"It finds {100 * (1 - point.fnir):.0f} of 100 photos; of 100 photos of {kind}, {100 * point.fpir:.0f} "
+            "get a name."
+        )
+    if not report.held_out:
+        lines.append("Products that no training saw get a name more often; --strangers 0.2 measures how often.")
+    return lines
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,224 @@
+"""What comes after the learning: calibrate, write the bundle, measure what 8 bits cost, project."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.calibration.points import Calibration, OperatingPoint
+from retrieval.errors import UsageError
+from retrieval.evaluation import STRANGERS, Photos, Strangers, Target, calibrate, gather_folder
+from retrieval.evaluation.answers import nearest_distances
+from retrieval.metrics import pair_rates
+from retrieval.models.bundle import Bundle, write_bundle
+from retrieval.models.encoder import load_encoder
+from trainer.card import card
+from trainer.held_out import Unseen
+from trainer.learn import Places, Trained, forget_checkpoints
+from trainer.networks.export import quantize_int8
+from trainer.progress import Silent, TrainingProgress
+from trainer.projector.write import project_bundle
+from trainer.report import TrainedModel, TrainReport
+
+FAR_TARGETS = (0.05, 0.01, 0.001)
+FPIR_TARGETS = (0.2, 0.1, 0.05, 0.01)
+
+SEEN = "training saw the products that act as strangers in it; what it never saw gets a name more often (--strangers)"
+
+_TYPICAL = 200
+"""Pictures that decide the ranges of 8-bit values."""
+
+_TIMED = 25
+
+
+def finish(
+    trained: Trained,
+    places: Places,
+    out: Path,
+    *,
+    target: Target | None = None,
+    preset: str,
+    int8: bool = False,
+    project: bool = False,
+    replace: bool = False,
+    progress: TrainingProgress = Silent(),
+) -> TrainReport:
+    """Turn what was trained into a bundle, and measure what it is worth.
+
+    Args:
+        trained: what `trainer.learn.learn` returned.
+        places: where it was trained.
+        out: where the bundle goes; ``OUT-int8`` beside it.
+        target: what its threshold keeps; None for `calibrate_on_val`'s choice.
+        preset: the recipe's name, for the record.
+        int8: also write the bundle in 8-bit integers.
+        project: also write the embedding projector's files into the run directory.
+        replace: bundles that are there already.
+        progress: told how far it is.
+
+    Raises:
+        BundleError, UsageError: a bundle cannot be written there.
+        EncoderError: the network does not convert to 8 bits.
+        DiskFullError: there is no room.
+    """
+    started = time.perf_counter()
+    versions: list[tuple[Path, bytes]] = [(out, trained.export.model)]
+    if int8:
+        progress.stage("Converting to 8 bits")
+        typical = trained.pictures.pixels(trained.preprocessing, trained.pictures.spread(_TYPICAL))
+        model = quantize_int8(trained.keras, trained.preprocessing, typical)
+        versions.append((out.with_name(f"{out.name}-int8"), model))
+    written: list[TrainedModel] = []
+    for place, encoder in versions:
+        record = trained.record | {"preset": preset, "int8": place != out}
+        known = trained.known if place == out else {}
+        with tempfile.TemporaryDirectory(prefix="itemrec-train-") as folder:
+            # A draft first: what is calibrated and measured is the bundle itself, read back from disk.
+            draft = _write(Path(folder) / "draft", place.name, encoder, trained, record, None, "", replace=False)
+            measured = _measure(draft, places, target, known, trained.unseen, progress)
+        seconds = round(record["seconds"] + time.perf_counter() - started, 1)
+        record["seconds_with_calibration"] = seconds
+        text = card(place.name, record, measured.calibration, measured.warnings)
+        bundle = _write(place, place.name, encoder, trained, record, measured.calibration, text, replace=replace)
+        written.append(dataclasses.replace(measured, bundle=bundle))
+    forget_checkpoints(places.run)
+    if project:
+        _project(written[0].bundle, places, progress)
+    return TrainReport(
+        model=written[0],
+        int8=written[1] if int8 else None,
+        pictures=trained.record["pictures"],
+        products=trained.record["products"],
+        held_out=trained.record["strangers"],
+        epochs=len(trained.record["epochs"]),
+        refused=trained.refused,
+        seconds=written[0].bundle.training["seconds_with_calibration"],
+        run=places.run,
+    )
+
+
+def _write(
+    place: Path,
+    name: str,
+    encoder: bytes,
+    trained: Trained,
+    record: dict[str, Any],
+    calibration: Calibration | None,
+    text: str,
+    *,
+    replace: bool,
+) -> Bundle:
+    return write_bundle(
+        place,
+        name=name,
+        encoder=encoder,
+        runtime="litert",
+        preprocessing=trained.preprocessing,
+        dimension=trained.dimension,
+        calibration=calibration,
+        training=record,
+        card=text,
+        source="itemrec train",
+        replace=replace,
+    )
+
+
+def _measure(
+    bundle: Bundle,
+    places: Places,
+    target: Target | None,
+    known: Mapping[str, NDArray[np.float32]],
+    unseen: Unseen | None,
+    progress: TrainingProgress,
+) -> TrainedModel:
+    val = places.dataset / "val"
+    if not val.is_dir():
+        reason = "There is no val/ to choose a threshold on: calibrate later, with itemrec calibrate --data DIR."
+        return TrainedModel(bundle, None, None, None, None, (reason,), seconds_each(bundle))
+    photos = gather_folder(val, bundle, progress=progress, stage="Embedding val")
+    gallery = gather_folder(places.dataset / "train", bundle, known=known, progress=progress, stage="Embedding train")
+    progress.stage("Calibrating")
+    own, rival = nearest_distances(photos, gallery)
+    rates = pair_rates(photos.vectors, photos.labels, thresholds=(), far_targets=(0.01, 0.001))
+    calibration, warnings = calibrate_on_val(photos, gallery, target, _strangers(gallery, unseen) if unseen else None)
+    same = [at.accepted_same / at.same if at.same and at.threshold is not None else None for at in rates.at_far]
+    in_gallery = own < float("inf")
+    top1 = float((own[in_gallery] < rival[in_gallery]).mean()) if in_gallery.any() else None
+    return TrainedModel(bundle, calibration, top1, same[0], same[1], tuple(warnings), seconds_each(bundle))
+
+
+def _strangers(gallery: Photos, unseen: Unseen) -> Strangers:
+    """Train's photos by the networks that did not see all products: those that they saw are the gallery."""
+    seen = [i for i, name in enumerate(gallery.content_hashes) if name in unseen.known]
+    photos = gallery.only(seen)
+    photos = dataclasses.replace(photos, vectors=np.stack([unseen.known[name] for name in photos.content_hashes]))
+    strange = np.isin(photos.labels, sorted(unseen.products))
+    return Strangers(photos.only(np.flatnonzero(strange)), photos.only(np.flatnonzero(~strange)))
+
+
+def calibrate_on_val(
+    photos: Photos, gallery: Photos, target: Target | None = None, strangers: Strangers | None = None
+) -> tuple[Calibration | None, list[str]]:
+    """The thresholds that val can bear, and one sentence for each that it cannot.
+
+    Without a target: the one with the fewest wrong answers, where one photo in five shows a stranger, since users ask
+    "is it none of ours?"; where val cannot bear that, FAR 1 %.
+    """
+    measured = f"val: {len(photos):,} photos of {len(photos.products):,} products"
+    if strangers is not None:
+        measured += (
+            f"; strangers: {len(strangers.photos):,} photos of {len(strangers.photos.products):,} products that a "
+            "training like it did not see"
+        )
+    goals = [target] if target else [Target("strangers", STRANGERS), Target("far", 0.01)]
+    reasons: list[str] = []
+    for goal in goals:
+        try:
+            found = calibrate(
+                photos,
+                gallery,
+                goal,
+                measured_on=measured,
+                far_targets=FAR_TARGETS,
+                fpir_targets=FPIR_TARGETS,
+                strangers=strangers,
+            )
+        except UsageError as error:
+            reasons.append(error.message)
+            continue
+        if found.refusal and goal is not goals[-1]:
+            continue
+        calibration = found.calibration
+        if strangers is None:
+            points = (_noted(point, SEEN) if point.fpir is not None else point for point in calibration.points)
+            calibration = dataclasses.replace(calibration, points=tuple(points))
+        return calibration, [*([found.refusal] if found.refusal else []), *found.left_out]
+    return None, reasons[-1:]
+
+
+def _noted(point: OperatingPoint, note: str) -> OperatingPoint:
+    return dataclasses.replace(point, note=f"{point.note} {note}".strip() if point.note else note)
+
+
+def seconds_each(bundle: Bundle) -> float:
+    """The median time to embed one prepared picture, on one core."""
+    encoder = load_encoder(bundle, threads=1)
+    blank = np.full((1, bundle.preprocessing.height, bundle.preprocessing.width, 3), 127, np.uint8)
+    times = []
+    for _ in range(_TIMED):
+        started = time.perf_counter()
+        encoder.encode(blank)
+        times.append(time.perf_counter() - started)
+    return sorted(times)[len(times) // 2]
+
+
+def _project(bundle: Bundle, places: Places, progress: TrainingProgress) -> None:
+    folder = next((f for name in ("val", "train") if (f := places.dataset / name).is_dir()), places.dataset)
+    project_bundle(bundle, folder, places.run, progress=progress)

@@ -1,0 +1,106 @@
+"""What came of a training: the bundles it wrote and what each does on val. Data alone; nothing is computed here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from retrieval.calibration.points import Calibration, OperatingPoint
+    from retrieval.catalog.read import Refusal
+    from retrieval.models.bundle import Bundle
+
+SCHEMA = "itemrec.train/1"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A bundle that was written, and what it does on val, with the pictures of train as the gallery.
+
+    Attributes:
+        bundle: the model.
+        calibration: its thresholds; None where val cannot bear any.
+        top1: photos whose nearest picture is of their product / photos; None without val.
+        val: VAL at FAR 1 %; None where val cannot bear it.
+        val_strict: VAL at FAR 0.1 %; likewise.
+        warnings: what cannot be said and why, one sentence each.
+        seconds_each: to embed a picture, decoding not counted, on one core.
+    """
+
+    bundle: Bundle
+    calibration: Calibration | None
+    top1: float | None
+    val: float | None
+    val_strict: float | None
+    warnings: tuple[str, ...]
+    seconds_each: float
+
+    @property
+    def operating_point(self) -> OperatingPoint | None:
+        """The threshold that queries use unless told otherwise; None where nothing was calibrated."""
+        return self.calibration.point(self.calibration.chosen) if self.calibration else None
+
+    @property
+    def pressing(self) -> tuple[str, ...]:
+        """The warnings that are about the threshold that queries use; all of them where there is none."""
+        point = self.operating_point
+        note = point.note if point is not None else None
+        return tuple(sentence for sentence in self.warnings if note is None or sentence in note)
+
+    def to_json(self) -> dict[str, Any]:
+        """Its part of the ``itemrec.train/1`` document."""
+        return {
+            "path": str(self.bundle.path),
+            "name": self.bundle.name,
+            "fingerprint": self.bundle.fingerprint,
+            "dimension": self.bundle.dimension,
+            "bytes": self.bundle.encoder_bytes,
+            "ms_a_picture": round(1000 * self.seconds_each, 2),
+            "calibration": self.calibration.to_json() if self.calibration else None,
+            "val": {"top1": self.top1, "val@far=0.01": self.val, "val@far=0.001": self.val_strict},
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """What a training did.
+
+    Attributes:
+        model: the bundle that was asked for.
+        int8: the same in 8-bit integers, where that was asked for.
+        pictures: that were learned from.
+        products: that were learned.
+        held_out: products that a second training did not see, to calibrate on; 0 without one.
+        epochs: that were trained, of all networks of the ensemble.
+        refused: files that could not be read.
+        seconds: all of it took, calibration included.
+        run: the run directory, for ``tensorboard --logdir``.
+    """
+
+    model: TrainedModel
+    int8: TrainedModel | None
+    pictures: int
+    products: int
+    held_out: int
+    epochs: int
+    refused: tuple[Refusal, ...]
+    seconds: float
+    run: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``itemrec.train/1`` document."""
+        document = {
+            "schema": SCHEMA,
+            "model": self.model.to_json(),
+            "pictures": self.pictures,
+            "products": self.products,
+            "refused": [{"path": refusal.path, "reason": refusal.reason} for refusal in self.refused],
+            "epochs": self.epochs,
+            "seconds": self.seconds,
+            "run": str(self.run),
+        }
+        if self.int8 is not None:
+            document["int8"] = self.int8.to_json()
+        return document
