@@ -34,12 +34,24 @@ demo: $(VENV)/.base ## install and run the main job: make a catalog, index it, r
 test: $(VENV)/.dev ## install and run the whole test suite
 	$(BIN)/python -m pytest
 
-check: $(VENV)/.dev ## lint, types, import contracts, docs
+check: $(VENV)/.dev ## style, types, import contracts, docs: side by side
+	@$(MAKE) --no-print-directory -j4 check-style check-types check-imports check-docs
+
+check-style: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+check-types: $(VENV)/.dev
 	$(BIN)/mypy
+
+check-imports: $(VENV)/.dev
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/docs
+
+check-docs: $(VENV)/.dev
+	$(BIN)/python -m pytest -q tests/docs --ignore=tests/docs/test_dask.py
+
+hooks: $(VENV)/.dev ## run `make check` before every commit
+	$(BIN)/pre-commit install
 
 format: $(VENV)/.dev ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
@@ -61,4 +73,4 @@ bench: $(VENV)/.bench ## measure indexing, cold start, search and metrics beside
 clean: ## remove everything that was built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache itemrec-demo
 
-.PHONY: help install demo test check format starter-model bench clean
+.PHONY: help install demo test check check-style check-types check-imports check-docs hooks format starter-model bench clean
