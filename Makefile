@@ -31,8 +31,17 @@ install: $(VENV)/.base ## install itemrec into .venv
 demo: $(VENV)/.base ## install and run the main job: make a catalog, index it, recognize photos
 	$(BIN)/itemrec demo
 
-test: $(VENV)/.dev ## install and run the whole test suite
-	$(BIN)/python -m pytest
+# TESTS=PATH runs a part of them.
+TESTS ?=
+# The tests start many processes, each of which would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup
+
+test: $(VENV)/.dev ## install and run the whole test suite, or a part: make test TESTS=tests/docs
+	$(PYTEST) $(TESTS)
+
+test-fast: $(VENV)/.dev ## the tests without trainings, kills, browser and servers
+	$(PYTEST) -m 'not (train or kill or browser or server or wheel)' $(TESTS)
 
 check: $(VENV)/.dev ## style, types, import contracts, docs: side by side
 	@$(MAKE) --no-print-directory -j4 check-style check-types check-imports check-docs
@@ -73,4 +82,4 @@ bench: $(VENV)/.bench ## measure indexing, cold start, search and metrics beside
 clean: ## remove everything that was built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache itemrec-demo
 
-.PHONY: help install demo test check check-style check-types check-imports check-docs hooks format starter-model bench clean
+.PHONY: help install demo test test-fast check check-style check-types check-imports check-docs hooks format starter-model bench clean

@@ -1,9 +1,63 @@
-"""What holds for every test."""
+"""What holds for every test: the tier it is in, how many threads it may take, which tests share a worker."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+# Before anything numerical is imported: workers that take all cores each would wait for one another.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(_name, "1")
 
 # A busy machine is no failure: pytest-timeout ends tests that hang.
 settings.register_profile("itemrec", deadline=None)
 settings.load_profile("itemrec")
+
+TIERS = {
+    "train": [
+        "cli/test_train.py",
+        "faults/test_train_killed.py",
+        "trainer/data/test_features.py",
+        "trainer/loop/test_collapse_reproduced.py",
+        "trainer/loop/test_loop.py",
+        "trainer/losses",
+        "trainer/networks",
+        "trainer/starter",
+        "trainer/test_backends.py",
+        "trainer/test_estimate.py",
+        "trainer/test_held_out.py",
+        "trainer/test_train.py",
+    ],
+    "kill": [
+        "faults/test_concurrency.py",
+        "faults/test_crash_points.py",
+        "faults/test_disk_full.py",
+        "faults/test_index_killed.py",
+        "faults/test_kill.py",
+        "faults/test_prepare_killed.py",
+        "faults/test_shards.py",
+        "faults/test_train_killed.py",
+    ],
+    "browser": ["browser"],
+    "server": ["docs/test_dask.py", "faults/test_server_errors.py"],
+}
+"""Folders and files, seen from here, whose tests are left out of `make test-fast`, by the reason why."""
+
+
+def tiers(path: Path) -> list[str]:
+    """The tiers of a test file, by its place."""
+    place = path.relative_to(Path(__file__).parent)
+    return [tier for tier, places in TIERS.items() if any(place.is_relative_to(name) for name in places)]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests with their tiers; a file that trains stays in one worker, which makes its fixtures once."""
+    for item in items:
+        for tier in tiers(item.path):
+            item.add_marker(tier)
+        if item.get_closest_marker("train"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))

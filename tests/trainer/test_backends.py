@@ -10,10 +10,12 @@ import sys
 import numpy as np
 import pytest
 
+from tests.lazily import lazily
 from tests.places import ROOT
-from trainer.losses import LOSSES
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # each backend compiles eleven small trainings
+losses = lazily("trainer.losses")
+
+pytestmark = pytest.mark.timeout(900)  # each backend compiles eleven small trainings
 
 MODULES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 INSTALLED = [backend for backend, module in MODULES.items() if importlib.util.find_spec(module)]
@@ -54,7 +56,7 @@ def test_more_than_one_backend_is_tried():
 
 
 def test_every_loss_trains(steps):
-    assert set(steps["steps"]) == {*LOSSES, "small_cnn"}
+    assert set(steps["steps"]) == {*losses.LOSSES, "small_cnn"}
     for name, step in steps["steps"].items():
         assert np.isfinite(step["losses"]).all(), name
         assert len(step["moved"]) >= 4
@@ -67,7 +69,7 @@ def test_only_jax_which_would_run_op_by_op_is_compiled_by_xla(steps):
 
 def test_losses_and_statistics_are_those_of_tensorflow(steps):
     reference = document("tensorflow")
-    for name in LOSSES:
+    for name in losses.LOSSES:
         for head, rows in reference["rows"][name].items():
             np.testing.assert_allclose(steps["rows"][name][head], rows, rtol=1e-5, atol=1e-5, err_msg=name)
     for name, value in reference["statistics"].items():

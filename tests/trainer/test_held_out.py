@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from tests.lazily import lazily
 from tests.trainer.datasets import write_dataset
 from tests.trainer.test_train import Watcher, places, plan_of, weights  # noqa: F401
 from trainer.data.dataset import read_pictures
 from trainer.held_out import left_out
-from trainer.learn import forget_checkpoints, learn
+
+forget_checkpoints, learn = lazily("trainer.learn", "forget_checkpoints", "learn")
 
 NAMES = [f"p{i:02}" for i in range(24)]
 

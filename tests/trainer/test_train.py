@@ -3,28 +3,33 @@
 import logging
 from dataclasses import replace
 
-import keras
 import numpy as np
 import pytest
 
 from retrieval.errors import CatalogError, UsageError
+from tests.lazily import lazily
 from tests.trainer.datasets import tiny_backbone, write_dataset
 from trainer.card import card
-from trainer.learn import Places, forget_checkpoints, learn
-from trainer.loop.loop import Schedule
-from trainer.networks.assemble import Network
-from trainer.networks.export import run_litert
-from trainer.presets import PRESETS, Plan, preset
 from trainer.progress import Silent
 from trainer.quiet import import_keras
 
-SMALL = Plan(
-    Network(size=64, cut="16", dimension=16),
-    Schedule(epochs=3, learning_rate=3e-3, backbone_rate=0.5),
-    products=4,
-    views=3,
-    kept_views=2,
-)
+keras = lazily("keras")
+Schedule = lazily("trainer.loop.loop", "Schedule")
+Network = lazily("trainer.networks.assemble", "Network")
+run_litert = lazily("trainer.networks.export", "run_litert")
+presets = lazily("trainer.presets")
+Plan, preset = lazily("trainer.presets", "Plan", "preset")
+Places, forget_checkpoints, learn = lazily("trainer.learn", "Places", "forget_checkpoints", "learn")
+
+
+def small():
+    return Plan(
+        Network(size=64, cut="16", dimension=16),
+        Schedule(epochs=3, learning_rate=3e-3, backbone_rate=0.5),
+        products=4,
+        views=3,
+        kept_views=2,
+    )
 
 
 class Watcher(Silent):
@@ -71,8 +76,8 @@ def dataset(tmp_path_factory):
 
 
 def plan_of(weights, **changes):
-    network = {key: changes.pop(key) for key in list(changes) if key in Network.__dataclass_fields__}
-    return replace(SMALL, network=replace(SMALL.network, weights=weights, **network), **changes)
+    network = {key: changes.pop(key) for key in list(changes) if hasattr(small().network, key)}
+    return replace(small(), network=replace(small().network, weights=weights, **network), **changes)
 
 
 def places(dataset, tmp_path, catalog=None):
@@ -253,6 +258,6 @@ def test_the_backend_does_not_warn_of_networks_traced_anew():
 
 
 def test_presets_are_there_by_name():
-    assert {"head", "fast", "best", "experiment"} == set(PRESETS)
+    assert {"head", "fast", "best", "experiment"} == set(presets.PRESETS)
     with pytest.raises(UsageError, match="received 'slow'"):
         preset("slow")

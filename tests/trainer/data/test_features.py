@@ -1,17 +1,19 @@
 """What is kept of pictures: by content, whatever the order, computed once."""
 
-import keras
 import numpy as np
 import pytest
 
 from retrieval.errors import DiskFullError
 from retrieval.images.preprocessing import Preprocessing
+from tests.lazily import lazily
 from tests.trainer.datasets import write_dataset
 from trainer.data.augment import Views
-from trainer.data.batches import FeatureBatches, Mix
 from trainer.data.dataset import read_pictures
-from trainer.data.features import FeatureStore, ViewPlan
-from trainer.networks.stem import Runner
+
+keras = lazily("keras")
+FeatureBatches, Mix = lazily("trainer.data.batches", "FeatureBatches", "Mix")
+FeatureStore, ViewPlan = lazily("trainer.data.features", "FeatureStore", "ViewPlan")
+Runner = lazily("trainer.networks.stem", "Runner")
 
 PREPROCESSING = Preprocessing(32, 32)
 

@@ -8,14 +8,19 @@ picture of a product is farther than the nearest of another.
 
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 import pytest
 
 from retrieval.errors import CollapseError
+from tests.lazily import lazily
 from trainer.data.sampling import pk_batches, random_batches
 from trainer.loop.collapse import CollapseMonitor
-from trainer.losses import LOSSES, build_losses, cosine_classifier, pair_metrics
+
+keras = lazily("keras")
+losses = lazily("trainer.losses")
+build_losses, cosine_classifier, pair_metrics = lazily(
+    "trainer.losses", "build_losses", "cosine_classifier", "pair_metrics"
+)
 
 PRODUCTS, PHOTOS, TRAINED = 40, 12, 8  # the last 4 photos of each product are held out
 MARGIN = 0.2
@@ -103,7 +108,7 @@ def recipe(loss, seed):
     def batches(labels, seed, epoch):
         return pk_batches(labels, products=16, views=4, seed=seed, epoch=epoch)
 
-    assert LOSSES[loss].batches == "pk"
+    assert losses.LOSSES[loss].batches == "pk"
     return train(loss, seed=seed, unit=True, batches=batches, epochs=30)
 
 

@@ -1,15 +1,17 @@
 """The loop: a resumed run ends where an uninterrupted one does, the best epoch is kept, a bad one is said."""
 
-import keras
 import numpy as np
 import pytest
 
 from retrieval.errors import CollapseError, ItemrecError, UsageError
+from tests.lazily import lazily
 from trainer.data.sampling import pk_batches
 from trainer.loop.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from trainer.loop.loop import Resume, Schedule, train
-from trainer.loop.optimizer import LayerwiseAdamW
-from trainer.losses import build_losses
+
+keras = lazily("keras")
+Resume, Schedule, train = lazily("trainer.loop.loop", "Resume", "Schedule", "train")
+LayerwiseAdamW = lazily("trainer.loop.optimizer", "LayerwiseAdamW")
+build_losses = lazily("trainer.losses", "build_losses")
 
 PRODUCTS, EACH, WIDTH = 10, 8, 24
 

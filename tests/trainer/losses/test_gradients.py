@@ -3,27 +3,28 @@
 import numpy as np
 import pytest
 
+from tests.lazily import lazily
 from tests.trainer.losses import oracles as oracle
 from tests.trainer.losses.oracles import batch
-from trainer import losses
 
-tf = pytest.importorskip("tensorflow")
+losses = lazily("trainer.losses")
+tf = lazily("tensorflow")
 
-# name: (loss, oracle or None)
+# name: (makes the loss, oracle or None)
 ON_EMBEDDINGS = {
-    "supcon": (losses.supcon(), oracle.supcon),
-    "random": (losses.triplet_random(), None),
-    "batch hard": (losses.triplet_batch_hard(), oracle.batch_hard),
-    "batch hard, soft": (losses.triplet_batch_hard(soft=True), lambda y, x: oracle.batch_hard(y, x, soft=True)),
-    "semi-hard": (losses.triplet_semi_hard(), oracle.semi_hard),
-    "batch all": (losses.triplet_batch_all(), oracle.batch_all),
-    "batch all, soft": (losses.triplet_batch_all(soft=True), lambda y, x: oracle.batch_all(y, x, soft=True)),
-    "multi-similarity": (losses.multi_similarity(), oracle.multi_similarity),
+    "supcon": (lambda: losses.supcon(), oracle.supcon),
+    "random": (lambda: losses.triplet_random(), None),
+    "batch hard": (lambda: losses.triplet_batch_hard(), oracle.batch_hard),
+    "batch hard, soft": (lambda: losses.triplet_batch_hard(soft=True), lambda y, x: oracle.batch_hard(y, x, soft=True)),
+    "semi-hard": (lambda: losses.triplet_semi_hard(), oracle.semi_hard),
+    "batch all": (lambda: losses.triplet_batch_all(), oracle.batch_all),
+    "batch all, soft": (lambda: losses.triplet_batch_all(soft=True), lambda y, x: oracle.batch_all(y, x, soft=True)),
+    "multi-similarity": (lambda: losses.multi_similarity(), oracle.multi_similarity),
 }
 ON_COSINES = {
-    "normalized softmax": (losses.normalized_softmax(), oracle.normalized_softmax),
-    "arcface": (losses.arcface(), oracle.arcface),
-    "proxy anchor": (losses.proxy_anchor(), oracle.proxy_anchor),
+    "normalized softmax": (lambda: losses.normalized_softmax(), oracle.normalized_softmax),
+    "arcface": (lambda: losses.arcface(), oracle.arcface),
+    "proxy anchor": (lambda: losses.proxy_anchor(), oracle.proxy_anchor),
 }
 
 
@@ -48,10 +49,10 @@ CHECKED = {k: (v, 1) for k, v in ON_EMBEDDINGS.items() if v[1]} | {k: (v, 2) for
 @pytest.mark.parametrize("name", CHECKED)
 @pytest.mark.parametrize("seed", range(3))
 def test_gradients_are_the_slopes_of_the_formula(name, seed):
-    (loss, expected), part = CHECKED[name]
+    (make, expected), part = CHECKED[name]
     data = batch(seed, n=10, d=6, products=3)
     labels, outputs = data[0], data[part]
-    _, gradient = loss_and_gradient(loss, labels, outputs)
+    _, gradient = loss_and_gradient(make(), labels, outputs)
     direction = np.random.default_rng(seed).normal(size=outputs.shape)
     assert (gradient * direction).sum() == pytest.approx(
         slope(expected, labels, outputs, direction), rel=2e-3, abs=1e-4
@@ -76,7 +77,7 @@ def test_losses_on_embeddings_and_their_gradients_stay_finite(name, case, unit):
         labels = np.arange(6)
     else:
         labels[5] = 3
-    rows, gradient = loss_and_gradient(ON_EMBEDDINGS[name][0], labels, x)
+    rows, gradient = loss_and_gradient(ON_EMBEDDINGS[name][0](), labels, x)
     assert rows.shape == (6,)
     assert np.isfinite(rows).all()
     assert np.isfinite(gradient).all()
@@ -89,7 +90,7 @@ def test_losses_on_embeddings_and_their_gradients_stay_finite(name, case, unit):
 
 @pytest.mark.parametrize("name", [n for n in ON_EMBEDDINGS if n not in ("supcon", "multi-similarity")])
 def test_triplets_of_coincident_rows_cost_the_margin(name):
-    rows, gradient = loss_and_gradient(ON_EMBEDDINGS[name][0], [0, 0, 1, 1, 2, 3], np.full((6, 4), 7.0, np.float32))
+    rows, gradient = loss_and_gradient(ON_EMBEDDINGS[name][0](), [0, 0, 1, 1, 2, 3], np.full((6, 4), 7.0, np.float32))
     assert rows.mean() == pytest.approx(np.log(2.0) if "soft" in name else 0.2)  # also where two have no positive
     np.testing.assert_array_equal(gradient, 0.0)  # why nothing leads out of a collapse
 
@@ -100,7 +101,7 @@ def test_triplets_of_coincident_rows_cost_the_margin(name):
 def test_losses_on_cosines_and_their_gradients_stay_finite(name, filling, products):
     labels = np.array([0, 0, 0, products - 1])
     cosines = np.full((4, products), filling, np.float32)
-    rows, gradient = loss_and_gradient(ON_COSINES[name][0], labels, cosines)
+    rows, gradient = loss_and_gradient(ON_COSINES[name][0](), labels, cosines)
     assert np.isfinite(rows).all()
     assert (rows >= -1e-5).all()
     assert np.isfinite(gradient).all()

@@ -1,37 +1,38 @@
 """Each loss against its paper in plain loops, and what must hold for any batch."""
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keras import ops
 
+from tests.lazily import lazily
 from tests.trainer.losses import oracles as oracle
 from tests.trainer.losses.oracles import batch, distance, negatives, positives, triplets
-from trainer import losses
 
-# name: (loss, oracle)
+keras = lazily("keras")
+losses = lazily("trainer.losses")
+
+# name: (makes the loss, oracle)
 ON_EMBEDDINGS = {
-    "supcon": (losses.supcon(0.2), lambda y, x: oracle.supcon(y, x, 0.2)),
-    "batch hard": (losses.triplet_batch_hard(0.3), lambda y, x: oracle.batch_hard(y, x, 0.3)),
-    "batch hard, soft": (losses.triplet_batch_hard(soft=True), lambda y, x: oracle.batch_hard(y, x, soft=True)),
-    "semi-hard": (losses.triplet_semi_hard(0.3), lambda y, x: oracle.semi_hard(y, x, 0.3)),
-    "batch all": (losses.triplet_batch_all(0.3), lambda y, x: oracle.batch_all(y, x, 0.3)),
-    "batch all, soft": (losses.triplet_batch_all(soft=True), lambda y, x: oracle.batch_all(y, x, soft=True)),
-    "multi-similarity": (losses.multi_similarity(), oracle.multi_similarity),
-    "active triplets": (losses.active_triplets(0.3), lambda y, x: oracle.active_triplets(y, x, 0.3)),
+    "supcon": (lambda: losses.supcon(0.2), lambda y, x: oracle.supcon(y, x, 0.2)),
+    "batch hard": (lambda: losses.triplet_batch_hard(0.3), lambda y, x: oracle.batch_hard(y, x, 0.3)),
+    "batch hard, soft": (lambda: losses.triplet_batch_hard(soft=True), lambda y, x: oracle.batch_hard(y, x, soft=True)),
+    "semi-hard": (lambda: losses.triplet_semi_hard(0.3), lambda y, x: oracle.semi_hard(y, x, 0.3)),
+    "batch all": (lambda: losses.triplet_batch_all(0.3), lambda y, x: oracle.batch_all(y, x, 0.3)),
+    "batch all, soft": (lambda: losses.triplet_batch_all(soft=True), lambda y, x: oracle.batch_all(y, x, soft=True)),
+    "multi-similarity": (lambda: losses.multi_similarity(), oracle.multi_similarity),
+    "active triplets": (lambda: losses.active_triplets(0.3), lambda y, x: oracle.active_triplets(y, x, 0.3)),
 }
 ON_COSINES = {
-    "normalized softmax": (losses.normalized_softmax(0.1), lambda y, c: oracle.normalized_softmax(y, c, 0.1)),
-    "arcface": (losses.arcface(), oracle.arcface),
-    "proxy anchor": (losses.proxy_anchor(), oracle.proxy_anchor),
+    "normalized softmax": (lambda: losses.normalized_softmax(0.1), lambda y, c: oracle.normalized_softmax(y, c, 0.1)),
+    "arcface": (lambda: losses.arcface(), oracle.arcface),
+    "proxy anchor": (lambda: losses.proxy_anchor(), oracle.proxy_anchor),
 }
 TRIPLETS = {
     "random": lambda margin: losses.triplet_random(margin, seed=3),
-    "batch hard": losses.triplet_batch_hard,
-    "semi-hard": losses.triplet_semi_hard,
-    "batch all": losses.triplet_batch_all,
+    "batch hard": lambda margin: losses.triplet_batch_hard(margin),
+    "semi-hard": lambda margin: losses.triplet_semi_hard(margin),
+    "batch all": lambda margin: losses.triplet_batch_all(margin),
 }
 
 batches = st.builds(
@@ -44,6 +45,7 @@ batches = st.builds(
 
 
 def value(loss, labels, x):
+    ops = keras.ops
     return ops.convert_to_numpy(loss(ops.convert_to_tensor(labels), ops.convert_to_tensor(x)))
 
 
@@ -55,7 +57,8 @@ def agrees(received, expected):
 @settings(max_examples=25)
 @given(data=batches)
 def test_losses_on_embeddings_are_what_their_papers_say(name, data):
-    loss, expected = ON_EMBEDDINGS[name]
+    make, expected = ON_EMBEDDINGS[name]
+    loss = make()
     labels, x, _ = data
     received = value(loss, labels, x)
     assert received.shape == (len(x),)
@@ -67,7 +70,8 @@ def test_losses_on_embeddings_are_what_their_papers_say(name, data):
 @settings(max_examples=25)
 @given(data=batches)
 def test_losses_on_cosines_are_what_their_papers_say(name, data):
-    loss, expected = ON_COSINES[name]
+    make, expected = ON_COSINES[name]
+    loss = make()
     labels, _, cosines = data
     received = value(loss, labels, cosines)
     assert received.shape == (len(labels),)
@@ -78,7 +82,8 @@ def test_losses_on_cosines_are_what_their_papers_say(name, data):
 @pytest.mark.parametrize("name", [n for n in ON_EMBEDDINGS if n not in ("supcon", "multi-similarity")])
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 def test_triplets_take_vectors_of_any_length_and_place(name, offset):
-    loss, expected = ON_EMBEDDINGS[name]
+    make, expected = ON_EMBEDDINGS[name]
+    loss = make()
     labels, x, _ = batch(1, n=16, d=8, unit=False)
     x = x + np.float32(offset)  # no digits are lost to a common offset
     np.testing.assert_allclose(value(loss, labels, x), expected(labels, x), rtol=2e-4, atol=2e-4)
@@ -98,7 +103,7 @@ def test_triplets_scale_with_the_square_of_the_vectors(name, data, factor):
 @given(data=batches, seed=st.integers(0, 2**31))
 def test_order_rotation_and_the_names_of_products_do_not_matter(name, data, seed):
     labels, x, _ = data
-    loss = ON_EMBEDDINGS[name][0]
+    loss = ON_EMBEDDINGS[name][0]()
     rng = np.random.default_rng(seed)
     before = value(loss, labels, x)
     order = rng.permutation(len(x))
@@ -113,7 +118,7 @@ def test_order_rotation_and_the_names_of_products_do_not_matter(name, data, seed
 @given(data=batches, seed=st.integers(0, 2**31))
 def test_order_of_pictures_and_products_does_not_matter(name, data, seed):
     labels, _, cosines = data
-    loss = ON_COSINES[name][0]
+    loss = ON_COSINES[name][0]()
     rng = np.random.default_rng(seed)
     before = value(loss, labels, cosines)
     order = rng.permutation(len(labels))
@@ -130,9 +135,9 @@ def test_the_hardest_triplet_costs_most_and_an_anchor_alone_costs_nothing(data):
     assert (hardest >= 0.0).all()
     for easier in (losses.triplet_random(0.2), losses.triplet_semi_hard(0.2)):
         assert (value(easier, labels, x) <= hardest + 1e-5).all()
-    for name, (loss, _) in ON_EMBEDDINGS.items():
+    for name, (make, _) in ON_EMBEDDINGS.items():
         needs_negative = name != "supcon"
-        for i, row in enumerate(value(loss, labels, x)):
+        for i, row in enumerate(value(make(), labels, x)):
             if not positives(labels, i) or (needs_negative and not negatives(labels, i)):
                 assert row == 0.0, name
 

@@ -1,11 +1,13 @@
-import keras
 import numpy as np
 import pytest
 
 from retrieval.errors import UsageError
-from trainer.losses import DEFAULT_LOSS, LOSSES, build_losses, cosine_classifier, pair_metrics
+from tests.lazily import lazily
 
-NAMES = {
+keras = lazily("keras")
+losses = lazily("trainer.losses")
+
+NAMES = [
     "supcon",
     "supcon+softmax",
     "triplet-random",
@@ -16,7 +18,7 @@ NAMES = {
     "proxy-anchor",
     "normalized-softmax",
     "arcface",
-}
+]
 
 
 def value(loss, labels, outputs):
@@ -24,24 +26,28 @@ def value(loss, labels, outputs):
 
 
 def test_the_names_are_those_that_recipes_use():
-    assert set(LOSSES) == NAMES
-    assert DEFAULT_LOSS == "supcon+softmax"
+    assert set(losses.LOSSES) == set(NAMES)
+    assert losses.DEFAULT_LOSS == "supcon+softmax"
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_driver_can_compile_and_train_with_any_of_them(name):
-    spec = LOSSES[name]
-    built = build_losses(name)
+    spec = losses.LOSSES[name]
+    built = losses.build_losses(name)
     assert set(built.losses) == set(built.weights) == set(spec.heads)
     assert built.parameters == spec.parameters
     assert built.scale > 0
     source = keras.Input((6,))
     outputs = {"embeddings": keras.layers.UnitNormalization()(keras.layers.Dense(4)(source))}
     if "cosines" in spec.heads:
-        outputs["cosines"] = cosine_classifier(3)(outputs["embeddings"])
+        outputs["cosines"] = losses.cosine_classifier(3)(outputs["embeddings"])
     model = keras.Model(source, outputs)
     model.compile(
-        "sgd", built.losses, loss_weights=built.weights, metrics={"embeddings": pair_metrics()}, jit_compile=False
+        "sgd",
+        built.losses,
+        loss_weights=built.weights,
+        metrics={"embeddings": losses.pair_metrics()},
+        jit_compile=False,
     )
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), 4)
@@ -52,56 +58,57 @@ def test_a_driver_can_compile_and_train_with_any_of_them(name):
     assert logs["loss"] > 0
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", NAMES)
 def test_losses_that_compare_within_the_batch_want_pk_batches(name):
-    spec = LOSSES[name]
+    spec = losses.LOSSES[name]
     assert spec.batches == ("pk" if "embeddings" in spec.heads else "random")
     assert spec.unit == (not name.startswith("triplet"))
     assert spec.use
 
 
 def test_the_default_is_supcon_with_half_a_normalized_softmax():
-    built = build_losses()
+    built = losses.build_losses()
     assert built.weights == {"embeddings": 1.0, "cosines": 1.0}
     assert built.parameters == {"temperature": 0.1, "classifier_temperature": 0.05, "classifier_weight": 1.0}
-    assert build_losses(overrides={"classifier_weight": 2}).weights["cosines"] == 2.0
+    assert losses.build_losses(overrides={"classifier_weight": 2}).weights["cosines"] == 2.0
 
 
 def test_overrides_reach_the_loss():
     labels, x = np.array([0, 0, 1, 1]), np.zeros((4, 3), "float32")
-    assert value(build_losses("triplet-batch-hard").losses["embeddings"], labels, x) == pytest.approx(0.2)
-    built = build_losses("triplet-batch-hard", {"margin": 0.7})
+    assert value(losses.build_losses("triplet-batch-hard").losses["embeddings"], labels, x) == pytest.approx(0.2)
+    built = losses.build_losses("triplet-batch-hard", {"margin": 0.7})
     assert value(built.losses["embeddings"], labels, x) == pytest.approx(0.7)
     assert built.scale == built.parameters["margin"] == 0.7
-    soft = build_losses("triplet-batch-all", {"soft": True})
+    soft = losses.build_losses("triplet-batch-all", {"soft": True})
     assert value(soft.losses["embeddings"], labels, x) == pytest.approx(np.log(2.0))
     assert soft.scale == 1.0
     cosines = np.array([[0.5, -0.5]] * 4, "float32")
     one, two = (
-        value(build_losses(overrides={"classifier_temperature": t}).losses["cosines"], labels, cosines) for t in (1, 2)
+        value(losses.build_losses(overrides={"classifier_temperature": t}).losses["cosines"], labels, cosines)
+        for t in (1, 2)
     )
     assert not np.allclose(one, two)
 
 
 @pytest.mark.parametrize("name", ["arcface", "proxy-anchor", "supcon"])
 def test_a_margin_of_cosines_is_no_scale_of_distances(name):
-    assert build_losses(name).scale == 0.2
+    assert losses.build_losses(name).scale == 0.2
 
 
 def test_random_triplets_follow_the_seed_of_the_run():
     rng = np.random.default_rng(0)
     labels, x = np.repeat(np.arange(4), 4), rng.normal(size=(16, 3)).astype("float32")
     one, again, other = (
-        value(build_losses("triplet-random", seed=seed).losses["embeddings"], labels, x) for seed in (1, 1, 2)
+        value(losses.build_losses("triplet-random", seed=seed).losses["embeddings"], labels, x) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other)
-    assert "seed" not in LOSSES["triplet-random"].parameters
+    assert "seed" not in losses.LOSSES["triplet-random"].parameters
 
 
 def test_an_unknown_loss_is_refused_with_the_choices():
     with pytest.raises(UsageError, match="expected a known loss, received 'triplet'") as caught:
-        build_losses("triplet")
+        losses.build_losses("triplet")
     for name in NAMES:
         assert name in caught.value.hint
 
@@ -123,4 +130,4 @@ def test_an_unknown_loss_is_refused_with_the_choices():
 )
 def test_impossible_parameters_are_refused(name, overrides, words):
     with pytest.raises(UsageError, match=words):
-        build_losses(name, overrides)
+        losses.build_losses(name, overrides)

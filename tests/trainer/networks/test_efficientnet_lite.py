@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from retrieval.errors import UsageError
-from trainer.networks import efficientnet_lite
-from trainer.networks.efficientnet_lite import build, load_imagenet
-from trainer.networks.pretrained import backbone
+from tests.lazily import lazily
 from trainer.networks.torch_file import read_tensors
+
+efficientnet_lite = lazily("trainer.networks.efficientnet_lite")
+build, load_imagenet = lazily("trainer.networks.efficientnet_lite", "build", "load_imagenet")
+backbone = lazily("trainer.networks.pretrained", "backbone")
 
 
 def tensors_of(name):
@@ -85,7 +87,7 @@ def test_weights_that_are_not_the_published_ones_are_refused(monkeypatch, tmp_pa
     content[-1] ^= 1
     other = tmp_path / "other.pth"
     other.write_bytes(content)
-    monkeypatch.setattr(efficientnet_lite, "_weights_file", lambda _: other)
+    monkeypatch.setattr("trainer.networks.efficientnet_lite._weights_file", lambda _: other)
     with pytest.raises(UsageError, match="a file that differs"):
         backbone("EfficientNetLite0", size=64, weights="imagenet")
 

@@ -1,14 +1,18 @@
 """Backbones by name, and what is said when their weights are not to be had."""
 
-import keras
 import numpy as np
 import pytest
 
 from retrieval.errors import UsageError
+from tests.lazily import lazily
 from tests.trainer.datasets import write_weights
-from trainer.networks import pretrained
-from trainer.networks.pretrained import backbone, backbone_names, canonical, made_for
-from trainer.presets import MEASURED_ON
+
+keras = lazily("keras")
+pretrained = lazily("trainer.networks.pretrained")
+backbone, backbone_names, canonical, made_for = lazily(
+    "trainer.networks.pretrained", "backbone", "backbone_names", "canonical", "made_for"
+)
+presets = lazily("trainer.presets")
 
 
 @pytest.mark.parametrize(
@@ -88,13 +92,13 @@ def test_what_is_no_weights_file_is_refused(tmp_path, name, says):
 def test_a_weights_file_tells_which_backbone_it_was_made_for(tmp_path):
     lite = tmp_path / "lite.weights.h5"
     backbone("EfficientNetLite0", size=64, weights="none").model.save_weights(lite)
-    assert made_for(write_weights(tmp_path / "net.weights.h5"), MEASURED_ON) == "MobileNetV2"
-    assert made_for(lite, MEASURED_ON) == "EfficientNetLite0"
+    assert made_for(write_weights(tmp_path / "net.weights.h5"), presets.MEASURED_ON) == "MobileNetV2"
+    assert made_for(lite, presets.MEASURED_ON) == "EfficientNetLite0"
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(tmp_path / "other.weights.h5")
     for name in ("other.weights.h5", "none.weights.h5"):
-        assert made_for(tmp_path / name, MEASURED_ON) is None
+        assert made_for(tmp_path / name, presets.MEASURED_ON) is None
     lite.write_bytes(lite.read_bytes()[:1000])
-    assert made_for(lite, MEASURED_ON) is None
+    assert made_for(lite, presets.MEASURED_ON) is None
 
 
 def test_damaged_weights_are_refused(tmp_path):

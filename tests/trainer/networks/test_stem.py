@@ -1,15 +1,19 @@
 """A backbone cut in two is still the same function, wherever it is cut."""
 
-import keras
 import numpy as np
 import pytest
 
 from retrieval.errors import UsageError
 from retrieval.images.preprocessing import Preprocessing
+from tests.lazily import lazily
 from tests.trainer.datasets import write_weights
-from trainer.networks.assemble import Network, assemble, encoder, in_batches, readout, start_head
 from trainer.networks.projections import discriminant, joint, whitening
-from trainer.networks.stem import Runner, cut_points, point, taps
+
+keras = lazily("keras")
+Network, assemble, encoder, in_batches, readout, start_head = lazily(
+    "trainer.networks.assemble", "Network", "assemble", "encoder", "in_batches", "readout", "start_head"
+)
+Runner, cut_points, point, taps = lazily("trainer.networks.stem", "Runner", "cut_points", "point", "taps")
 
 PREPROCESSING = Preprocessing(64, 64, scale=1 / 127.5, mean=(1.0, 1.0, 1.0))
 

@@ -7,8 +7,10 @@ import pickle
 import numpy as np
 import pytest
 
-from trainer.networks import efficientnet_lite
+from tests.lazily import lazily
 from trainer.networks.torch_file import NotTensorsError, read_tensors
+
+efficientnet_lite = lazily("trainer.networks.efficientnet_lite")
 
 
 def saved(torch, state) -> bytes:

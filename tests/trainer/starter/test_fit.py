@@ -1,17 +1,19 @@
 """The loop learns, is deterministic, and what it trains exports to the same function."""
 
-import keras
 import numpy as np
 import pytest
 
 from retrieval.distance import is_unit
 from retrieval.errors import EncoderError
 from retrieval.images.preprocessing import Preprocessing
+from tests.lazily import lazily
 from trainer.data.augment import Views, make_views
-from trainer.networks.export import embed, export_litert, run_litert
-from trainer.networks.small_cnn import small_cnn
-from trainer.starter.fit import Recipe, fit
 from trainer.starter.photos import PhotoSet
+
+keras = lazily("keras")
+embed, export_litert, run_litert = lazily("trainer.networks.export", "embed", "export_litert", "run_litert")
+small_cnn = lazily("trainer.networks.small_cnn", "small_cnn")
+Recipe, fit = lazily("trainer.starter.fit", "Recipe", "fit")
 
 PREPROCESSING = Preprocessing(32, 32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 

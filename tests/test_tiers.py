@@ -1,0 +1,49 @@
+"""The tiers are what `make test-fast` takes them for."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TIERS, tiers
+from tests.places import ROOT
+
+HERE = Path(__file__).parent
+FILES = sorted(HERE.rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("place", [place for places in TIERS.values() for place in places])
+def test_every_place_of_a_tier_is_there(place: str) -> None:
+    assert (HERE / place).exists()
+
+
+@pytest.mark.parametrize(
+    ("tier", "named", "word"),
+    [
+        ("kill", r"faults/test_.*(kill|crash)", r"SIGKILL|start: Start"),
+        ("browser", r"browser/", r"needs_chromium|tensorboard\("),
+        ("server", r"server_errors", r"LocalCluster"),
+    ],
+)
+def test_what_its_name_or_its_text_tells_is_in_the_tier(tier: str, named: str, word: str) -> None:
+    found = [
+        file
+        for file in FILES
+        if file != Path(__file__)
+        and (re.search(named, file.as_posix()) or re.search(word, file.read_text(encoding="utf-8")))
+    ]
+    assert found
+    assert [file.name for file in found if tier not in tiers(file)] == []
+
+
+def test_collecting_all_tests_imports_no_tensorflow() -> None:
+    script = (
+        "import sys, pytest; pytest.main(['--collect-only', '-qq', '-p', 'no:cacheprovider']);"
+        "print({'tensorflow', 'keras', 'jax'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
