@@ -1,4 +1,4 @@
-"""`itemrec audit`: what spoils a catalog, before users find out."""
+"""`itemrec audit`: problems of a catalog, before users find them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def audit_command(
     index: IndexOption = None,
     model: ModelOption = None,
     min_views: Annotated[
-        int, typer.Option("--min-views", metavar="N", min=1, help="Fewer readable pictures of a product are too few.")
+        int, typer.Option("--min-views", metavar="N", min=1, help="Report products with fewer readable pictures.")
     ] = 2,
     threshold: Annotated[
         float | None,
@@ -35,17 +35,17 @@ def audit_command(
             metavar="D",
             min=0.0,
             max=4.0,
-            help="Squared L2 at which pictures count as one product. Default: the model's calibration,"
+            help="Squared L2 distance up to which pictures match. Default: the model's calibration,"
             " else FAR 1 % on this catalog.",
         ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the pictures side by side.")
+        Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML report with the pictures side by side.")
     ] = None,
     top: Annotated[
         int | None,
         typer.Option(
-            "--top", metavar="N", min=1, help="How many findings of a kind to show. Default: 10; on the page 24."
+            "--top", metavar="N", min=1, help="Findings of each kind to show. Default: 10; in the HTML report 24."
         ),
     ] = None,
     threads: Annotated[
@@ -55,11 +55,11 @@ def audit_command(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
-    """Find what spoils a catalog: broken, blank, tiny, doubled and misplaced pictures, and
-    products with too few views or that look alike.
+    """Check a catalog: broken, blank, tiny, duplicate and mislabeled pictures, and products
+    with too few pictures or that cannot be told apart.
 
     Nothing is changed. Every kind of finding is ranked, the clearest case first. Exit code 1
-    when something needs a person (an error or a warning), 0 when there are notes at most.
+    when there is an error or a warning, 0 when there are notes at most.
 
     \b
     Examples:
@@ -117,4 +117,4 @@ def _print(report: AuditReport, shown: int) -> None:
     held = f"{plural(report.pictures, 'picture')} of {plural(report.products, 'product')}"
     render.emit(f"{held} in {report.seconds:.1f} s: {', '.join(words)}.")
     if report.clean:
-        render.emit("Nothing needs a person.")
+        render.emit("No errors, no warnings.")

@@ -19,16 +19,20 @@ if TYPE_CHECKING:
 
 
 def calibrate_command(
-    split: Annotated[str, typer.Option("--split", help="Photos to choose on; never those you report on.")] = "val",
+    split: Annotated[
+        str, typer.Option("--split", help="The split to choose the threshold on; never the one you report on.")
+    ] = "val",
     data: DataOption = None,
     far: Annotated[
         str | None,
-        typer.Option("--far", metavar="RATE", help="Pairs of different products to accept at most. Default: 1%"),
+        typer.Option(
+            "--far", metavar="RATE", help="Target false acceptance rate (FAR) over impostor pairs. Default: 1%"
+        ),
     ] = None,
     fpir: Annotated[
         str | None,
         typer.Option(
-            "--fpir", metavar="RATE", help="Photos of strangers that may get a name at most, instead of --far."
+            "--fpir", metavar="RATE", help="Target false-positive identification rate (FPIR) instead of a FAR."
         ),
     ] = None,
     gallery: GalleryOption = None,
@@ -39,12 +43,12 @@ def calibrate_command(
         typer.Option("--out", metavar="BUNDLE", help="Write a calibrated copy here and leave the model as it is."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Store the threshold even if the photos are too few to bear the claim.")
+        bool, typer.Option("--force", help="Store the threshold even where there is not enough data for its target.")
     ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
-    """Choose the threshold of a model on photos of yours, and fit how sure its answers are.
+    """Choose the threshold of a model on your photos, and fit the confidence of its answers.
 
     The model's vectors do not change, so an index that it built stays valid. The built-in model is
     never changed: a calibrated copy is installed under a name of its own.
@@ -93,7 +97,7 @@ def _print(report: CalibrationReport) -> None:
     render.emit(f"Threshold {calibration.threshold:.4f} (squared L2) for {spoken(calibration.chosen)}.")
     render.emit(f"Chosen on {calibration.measured_on}.")
     render.table(
-        ("", "operating point", "threshold", "VAL", "FAR", "not found (FNIR)", "strangers named (FPIR)"),
+        ("", "operating point", "threshold", "VAL", "FAR", "FNIR", "FPIR"),
         [
             (
                 "*" if point.name == calibration.chosen else "",
@@ -112,10 +116,10 @@ def _print(report: CalibrationReport) -> None:
     counted = [
         f"{count:,} {what}"
         for count, what in (
-            (chosen.same_pairs, "pairs of the same product"),
-            (chosen.different_pairs, "of different ones"),
+            (chosen.same_pairs, "genuine pairs"),
+            (chosen.different_pairs, "impostor pairs"),
             (chosen.probes, "photos of known products"),
-            (chosen.strangers, f"of strangers to the other {chosen.gallery or 0:,} products"),
+            (chosen.strangers, f"photos of unknown products (gallery of {chosen.gallery or 0:,} products)"),
         )
         if count is not None
     ]
@@ -123,7 +127,8 @@ def _print(report: CalibrationReport) -> None:
     fitted = calibration.confidence
     if fitted:
         render.emit(
-            f"Confidence fitted on {fitted.answers:,} answers, {percent(fitted.strangers)} of the photos strangers."
+            f"Confidence fitted on {fitted.answers:,} answers; {percent(fitted.strangers)} of the photos show unknown "
+            "products."
         )
     render.emit(f"Wrote {printable(report.bundle.path)}; its vectors are the same, so indexes of the model stay valid.")
     if report.bundle.path != report.model:

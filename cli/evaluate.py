@@ -24,14 +24,14 @@ GalleryOption = Annotated[
     typer.Option(
         "--gallery",
         metavar="WHICH",
-        help="What photos are compared with: index, train (DATA/train), catalog (DATA/catalog) or a folder."
+        help="The pictures to search: index, train (DATA/train), catalog (DATA/catalog) or a folder."
         " Default: the index where there is one, else train.",
     ),
 ]
 
 
 def evaluate_command(
-    split: Annotated[str, typer.Option("--split", help="Which photos to measure: train, val or test.")] = "test",
+    split: Annotated[str, typer.Option("--split", help="The split to measure: train, val or test.")] = "test",
     data: DataOption = None,
     gallery: GalleryOption = None,
     index: IndexOption = None,
@@ -39,12 +39,18 @@ def evaluate_command(
     threshold: Annotated[
         float | None,
         typer.Option(
-            "--threshold", metavar="D", min=0.0, max=4.0, help="Squared L2. Default: the model's calibration."
+            "--threshold",
+            metavar="D",
+            min=0.0,
+            max=4.0,
+            help="Squared L2 distance up to which products match. Default: the model's calibration.",
         ),
     ] = None,
     calibrate_on: Annotated[
         str | None,
-        typer.Option("--calibrate-on", metavar="SPLIT", help="Choose the thresholds on this split instead."),
+        typer.Option(
+            "--calibrate-on", metavar="SPLIT", help="Choose the thresholds on this split instead of taking the model's."
+        ),
     ] = None,
     far: Annotated[
         list[str] | None,
@@ -56,28 +62,38 @@ def evaluate_command(
         ),
     ] = None,
     category: Annotated[
-        str, typer.Option("--category", metavar="COLUMN", help="Metadata column for accuracy by group.")
+        str, typer.Option("--category", metavar="COLUMN", help="Metadata column to report accuracy by.")
     ] = "category",
     require: Annotated[
         list[str] | None,
-        typer.Option("--require", metavar="EXPR", help="Exit 1 unless it holds: 'val@far=0.01>=0.8'; may be repeated."),
+        typer.Option(
+            "--require", metavar="EXPR", help="Exit 1 unless this holds, such as 'val@far=0.01>=0.8'; may be repeated."
+        ),
     ] = None,
     compare: Annotated[
         Path | None,
-        typer.Option("--compare", metavar="FILE", help="An earlier --out or --json file: is this one better?"),
+        typer.Option(
+            "--compare",
+            metavar="FILE",
+            help="Compare with an earlier evaluation of the same photos, its --out or --json file.",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Also write the JSON document here.")
     ] = None,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a report with pictures.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML report with plots and pictures.")
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
-    """Measure a model on photos it was not trained on: what is found, what strangers get, how sure that is.
+    """Measure a model on photos it was not trained on: verification, identification, rejection, confidence.
 
-    Photos that the gallery also holds are left out. Thresholds come from the model's calibration
-    or another split, never from the photos measured; where they do, it is said. Every rate comes
-    with its counts and a 95 % interval. Exit code 1 when a --require does not hold.
+    Verification is VAL and FAR over all pairs of photos; identification the right product first or among
+    the first five; rejection is FPIR, the share of photos of unknown products that get a match. Photos
+    that the gallery also holds are excluded. Thresholds come from the model's calibration or another
+    split; a threshold chosen on the very photos measured is marked. Every rate has its counts and a
+    95 % interval. Exit code 1 when a --require does not hold.
 
     \b
     Examples:

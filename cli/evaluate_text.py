@@ -75,7 +75,7 @@ def _verdict(text: str, tone: str) -> None:
 def _pairs(document: EvaluationDoc) -> None:
     pairs = document["pairs"]
     render.emit(
-        f"Pairs: {pairs['same']:,} of the same product, {pairs['different']:,} of different ones. "
+        f"Verification: {pairs['same']:,} genuine pairs, {pairs['different']:,} impostor pairs. "
         f"AUC {_plain(pairs['auc'])}, EER {percent(pairs['eer'])}{_bracketed(pairs['eer_ci'])}."
     )
     rows = [("in use", pairs["at_threshold"]), ("FAR < 20 %", pairs["experiment"])]
@@ -117,7 +117,7 @@ def _pair_row(doc: AtFarDoc) -> tuple[str, ...]:
 
 
 def _where(chosen_on: str, *, same_photos: bool) -> str:
-    return "these very photos" if same_photos else "other photos" if chosen_on else "by hand"
+    return "the same photos" if same_photos else "other photos" if chosen_on else "by hand"
 
 
 def _threshold(value: float | None) -> str:
@@ -131,15 +131,15 @@ def _plain(value: float | None) -> str:
 def _identification(document: EvaluationDoc) -> None:
     section = document["identification"]
     render.emit(
-        f"Which product? {plural(section['probes'], 'photo')} against {plural(section['gallery'], 'product')}, "
-        "every photo answered."
+        f"Identification: {plural(section['probes'], 'photo')} against {plural(section['gallery'], 'product')}, "
+        "without a threshold."
     )
     names = {
-        "top1": "first answer right (votes)",
-        "top5": "among the first five (votes)",
-        "knn_top1": "nearest picture right",
+        "top1": "right product first, by votes",
+        "top5": "among the first five, by votes",
+        "knn_top1": "nearest picture is of the right product",
         "map_at_r": "mean average precision at R",
-        "matching_test_top5": "one representative a product, first five, within the threshold",
+        "matching_test_top5": "one picture a product, first five within the threshold",
     }
     rows = []
     for key, name in names.items():
@@ -167,8 +167,8 @@ def _identification(document: EvaluationDoc) -> None:
 def _open_set(document: EvaluationDoc) -> None:
     section = document["open_set"]
     render.emit(
-        f"One of ours at all? Every photo again as a stranger, its product left out: "
-        f"{plural(section['strangers'], 'photo')}, {plural(section['gallery'], 'product')} left."
+        f"Open set: every photo once more as a leave-one-out unknown, its product taken out of the gallery: "
+        f"{plural(section['strangers'], 'photo')} against {plural(section['gallery'], 'product')}."
     )
     use = document["threshold"]["value"]
     rates = section["rates"]
@@ -176,19 +176,17 @@ def _open_set(document: EvaluationDoc) -> None:
     rows: list[tuple[str, ...]] = [in_use]
     rows += [_open_row(f"FAR {100.0 * float(k):g} %", p) for k, p in section["dir_at_far"].items()]
     rows += [_open_row(f"FPIR {100.0 * float(k):g} %", p) for k, p in section["at_fpir"].items()]
-    render.table(
-        ("threshold", "found", "photos", "95 %", "strangers named", "photos", "95 %"), rows, right=(1, 2, 4, 5)
-    )
+    render.table(("threshold", "DIR", "photos", "95 %", "FPIR", "photos", "95 %"), rows, right=(1, 2, 4, 5))
     ambiguous = section["ambiguous"]
     answers: list[tuple[str, RateDoc]] = [
-        ("right, of all names given", ambiguous["all"]),
-        ("right, of the verdict match", ambiguous["match"]),
-        ("photos with the verdict match", ambiguous["coverage_of_match"]),
-        ("ambiguous ones that list the right product", ambiguous["candidates"]),
-        ("strangers with the verdict match", rates["fpir_match"]),
+        ("accuracy of all answers", ambiguous["all"]),
+        ("accuracy of the verdict match", ambiguous["match"]),
+        ("coverage: photos with the verdict match", ambiguous["coverage_of_match"]),
+        ("verdict ambiguous: right product in the list", ambiguous["candidates"]),
+        ("unknown products with the verdict match", rates["fpir_match"]),
     ]
     render.emit()
-    render.emit("What the verdict ambiguous buys, at the threshold in use:")
+    render.emit("Accuracy and coverage of the verdicts, at the threshold in use:")
     render.table(("", "rate", "photos", "95 %"), [(name, *_counted(rate)) for name, rate in answers], right=(1, 2))
     render.emit()
 
@@ -210,22 +208,22 @@ def _confidence(document: EvaluationDoc) -> None:
     section = document["confidence"]
     points = [*document["open_set"]["dir_at_far"].values(), *document["open_set"]["at_fpir"].values()]
     if any(point["same_photos"] for point in points):
-        render.emit("* read off the photos measured here, as points of a curve are: not a promise.")
+        render.emit("* chosen on the photos measured here: a point of the curve, optimistic elsewhere.")
     if section is None:
-        render.emit("Confidence: this model carries none at this threshold; itemrec calibrate fits one.")
+        render.emit("Confidence: the model has none for this threshold; itemrec calibrate fits one.")
         return
     render.emit(
         f"Confidence ({section['feature']}, {section['kind']}): expected calibration error {percent(section['ece'])} "
         f"(by chance alone {percent(section['ece_by_chance'])}), Brier score {_plain(section['brier'])}"
         f"{_plain_bracketed(section['brier_ci'])} over {plural(section['answers'], 'answer')}, "
-        f"{percent(section['strangers'])} of the photos strangers."
+        f"{percent(section['strangers'])} of the photos show unknown products."
     )
 
 
 def print_comparison(comparison: Comparison, name: str) -> None:
     """Each rate of both, the difference with its interval, and whether it is more than chance."""
     render.emit()
-    render.emit(f"Against {printable(name)}, over {plural(comparison.photos, 'photo')} that both measured:")
+    render.emit(f"Compared with {printable(name)}, over {plural(comparison.photos, 'photo')} that both measured:")
     render.table(
         ("", "before", "now", "difference", "95 %", ""),
         [

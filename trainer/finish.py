@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from retrieval.calibration.points import Calibration, OperatingPoint
 from retrieval.errors import UsageError
-from retrieval.evaluation import STRANGERS, Photos, Strangers, Target, calibrate, gather_folder
+from retrieval.evaluation import UNKNOWN_SHARE, HeldOut, Photos, Target, calibrate, gather_folder
 from retrieval.evaluation.answers import nearest_distances
 from retrieval.metrics import pair_rates
 from retrieval.models.bundle import Bundle, write_bundle
@@ -154,17 +154,17 @@ def _measure(
     return TrainedModel(bundle, calibration, top1, same[0], same[1], tuple(warnings), seconds_each(bundle))
 
 
-def _strangers(gallery: Photos, unseen: Unseen) -> Strangers:
+def _strangers(gallery: Photos, unseen: Unseen) -> HeldOut:
     """Train's photos by the networks that did not see all products: those that they saw are the gallery."""
     seen = [i for i, name in enumerate(gallery.content_hashes) if name in unseen.known]
     photos = gallery.only(seen)
     photos = dataclasses.replace(photos, vectors=np.stack([unseen.known[name] for name in photos.content_hashes]))
     strange = np.isin(photos.labels, sorted(unseen.products))
-    return Strangers(photos.only(np.flatnonzero(strange)), photos.only(np.flatnonzero(~strange)))
+    return HeldOut(photos.only(np.flatnonzero(strange)), photos.only(np.flatnonzero(~strange)))
 
 
 def calibrate_on_val(
-    photos: Photos, gallery: Photos, target: Target | None = None, strangers: Strangers | None = None
+    photos: Photos, gallery: Photos, target: Target | None = None, held_out: HeldOut | None = None
 ) -> tuple[Calibration | None, list[str]]:
     """The thresholds that val can bear, and one sentence for each that it cannot.
 
@@ -172,12 +172,12 @@ def calibrate_on_val(
     "is it none of ours?"; where val cannot bear that, FAR 1 %.
     """
     measured = f"val: {len(photos):,} photos of {len(photos.products):,} products"
-    if strangers is not None:
+    if held_out is not None:
         measured += (
-            f"; strangers: {len(strangers.photos):,} photos of {len(strangers.photos.products):,} products that a "
+            f"; strangers: {len(held_out.photos):,} photos of {len(held_out.photos.products):,} products that a "
             "training like it did not see"
         )
-    goals = [target] if target else [Target("strangers", STRANGERS), Target("far", 0.01)]
+    goals = [target] if target else [Target("strangers", UNKNOWN_SHARE), Target("far", 0.01)]
     reasons: list[str] = []
     for goal in goals:
         try:
@@ -188,7 +188,7 @@ def calibrate_on_val(
                 measured_on=measured,
                 far_targets=FAR_TARGETS,
                 fpir_targets=FPIR_TARGETS,
-                strangers=strangers,
+                held_out=held_out,
             )
         except UsageError as error:
             reasons.append(error.message)
@@ -196,7 +196,7 @@ def calibrate_on_val(
         if found.refusal and goal is not goals[-1]:
             continue
         calibration = found.calibration
-        if strangers is None:
+        if held_out is None:
             points = (_noted(point, SEEN) if point.fpir is not None else point for point in calibration.points)
             calibration = dataclasses.replace(calibration, points=tuple(points))
         return calibration, [*([found.refusal] if found.refusal else []), *found.left_out]

@@ -1,4 +1,4 @@
-"""Find what spoils a catalog before users do.
+"""Find the problems of a catalog before users do.
 
 `audit_catalog` reads every file once (`survey`), looks at who is near whom (`neighbors`), and
 turns that into ranked findings (`rules`, pure). How to show them is not decided here.
@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 CATALOG_FAR = 0.01
-"""Without a calibrated model, the threshold is where 1 % of this catalog's different pairs are accepted."""
+"""Without a calibrated model, the threshold is that of FAR 1 % over this catalog's pairs."""
 
 
 def audit_catalog(

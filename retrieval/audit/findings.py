@@ -58,7 +58,7 @@ KINDS: Mapping[Kind, KindText] = {
     ),
     "same-picture": KindText(
         "The same picture under several products",
-        "Keep it where it belongs and remove the other copy; if it belongs to both, the products may be one.",
+        "Keep it where it belongs and remove the other copy; if it belongs to both, the products may be the same.",
     ),
     "near-same-picture": KindText(
         "Nearly the same picture under several products",
@@ -82,14 +82,14 @@ KINDS: Mapping[Kind, KindText] = {
     ),
     "no-metadata": KindText(
         "Products or pictures that the table does not name",
-        "Add the row; answers for it come without a name, and filters never find it.",
+        "Add the row; without one, matches have no metadata and filters never find them.",
     ),
     "tiny": KindText(
         "Tiny pictures",
         "Replace them by larger ones: detail that is not in the file cannot be compared.",
     ),
     "unused-file": KindText(
-        "Files that are not used",
+        "Files that are not part of a product",
         "Move pictures into their product's folder; other files can stay or go.",
     ),
     "repeated-picture": KindText(
@@ -166,7 +166,7 @@ class Finding:
 
     Attributes:
         kind: which of `KINDS`.
-        severity: ``error`` spoils answers, ``warning`` needs a look, ``info`` may stay.
+        severity: ``error`` causes wrong answers, ``warning`` is to be reviewed, ``info`` may stay.
         products: the products concerned.
         message: what was found, in one line.
         strength: findings of a kind are ranked by it, strongest first.
@@ -222,7 +222,7 @@ class AuditReport:
 
     @property
     def clean(self) -> bool:
-        """True when nothing needs a person."""
+        """True without errors and warnings."""
         return all(finding.severity == "info" for finding in self.findings)
 
     def counts(self) -> dict[Severity, int]:

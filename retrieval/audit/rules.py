@@ -63,7 +63,7 @@ def poor_pictures(pictures: Iterable[Surveyed], settings: Settings) -> Iterator[
                 severity="warning" if small else "info",
                 products=(picture.product_id,),
                 message=f"{picture.image}: {picture.width} x {picture.height} pixels, {picture.size:,} bytes;"
-                f" the model looks at {settings.min_side}",
+                f" the model's input is {settings.min_side} pixels",
                 strength=settings.min_side / side,
                 numbers={"width": picture.width, "height": picture.height, "bytes": picture.size},
                 pictures=shown,
@@ -202,21 +202,21 @@ def mislabeled(
             continue
         subject = survey.pictures[rows[i]]
         own = _nearest(survey, rows, codes, int(i), code, "own")
-        rivals = _nearest(survey, rows, codes, int(i), other, "other")
-        rival = rivals[0].product_id
+        others = _nearest(survey, rows, codes, int(i), other, "other")
+        likely = others[0].product_id
         yield Finding(
             kind="mislabeled",
             severity="warning",
-            products=(subject.product_id, rival),
-            message=f"{subject.image} looks like {rival}: {around.other[i]:.2f} from its nearest pictures there,"
-            f" {around.own[i]:.2f} from those of {subject.product_id}",
+            products=(subject.product_id, likely),
+            message=f"{subject.image} looks like {likely}: distance {around.other[i]:.2f} to its nearest pictures"
+            f" there, {around.own[i]:.2f} to those of {subject.product_id}",
             strength=float(ratios[i]),
             numbers={
                 "own_distance": round(float(around.own[i]), 4),
                 "other_distance": round(float(around.other[i]), 4),
                 "ratio": round(float(ratios[i]), 4),
             },
-            pictures=(_shown(subject), *own, *rivals),
+            pictures=(_shown(subject), *own, *others),
         )
 
 
@@ -280,7 +280,7 @@ def lone_neighbors(
 ) -> Iterator[Finding]:
     """Products with a single picture that lies within the threshold of another product's.
 
-    Only with a threshold from outside: one that was read off this catalog would always find some.
+    Only with a threshold from outside: one chosen on this catalog would always find some.
     """
     if settings.threshold_source == "catalog" or len(codes) < 2:
         return

@@ -1,6 +1,6 @@
-"""Choose a threshold, say what it does with intervals, and refuse a claim that the data cannot bear (`support`).
+"""Choose a threshold, measure it with intervals, and refuse a claim that the data do not support (`support`).
 
-A choice that cannot be borne out still carries what was measured; its ``refusal`` is the sentence for the
+A choice that is not supported still carries what was measured; its ``refusal`` is the sentence for the
 user, and whoever applies the threshold has to look at it.
 """
 
@@ -75,7 +75,7 @@ class OpenSetDistances:
             )
 
     def support(self, rate: str, target: float, *, seen: float | None = None) -> str:
-        """Why these photos cannot bear a claim about ``FPIR`` or ``FNIR``, see `support`; empty when they can."""
+        """Why these photos do not support a claim about ``FPIR`` or ``FNIR``, see `support`; empty when they do."""
         labels, who = (self.known_labels, "known") if rate == "FNIR" else (self.unknown_labels, "unknown")
         return support(rate, target, len(labels), f"photos of {who} products", len(np.unique(labels)), seen=seen)
 
@@ -114,7 +114,7 @@ class FarChoice:
         threshold_ci: interval of the threshold: where FAR crosses the ends of its own interval
             (Woodruff 1952).
         measured: on the photos it was chosen on, hence optimistic elsewhere; None without a threshold.
-        refusal: why the data cannot bear this claim, one sentence; empty when they can.
+        refusal: why the data do not support this claim, one sentence; empty when they do.
     """
 
     name: str
@@ -144,7 +144,7 @@ class FpirChoice:
         target: the FPIR to keep, or the share of photos that show unknown products.
         threshold: squared L2; None when no threshold keeps it.
         measured: on the photos it was chosen on, hence optimistic elsewhere; None without a threshold.
-        refusal: why the data cannot bear this claim, one sentence; empty when they can.
+        refusal: why the data do not support this claim, one sentence; empty when they do.
     """
 
     name: str
@@ -182,16 +182,16 @@ def with_pairs(point: OperatingPoint, measured: PairMeasurement) -> OperatingPoi
 
 def with_open_set(point: OperatingPoint, measured: OpenSetMeasurement) -> OperatingPoint:
     """The operating point with what its threshold, which was measured, does to known and unknown photos."""
-    rate, named, found = measured.rate, measured.fpir_ci, measured.dir_ci
+    rate, fpir, found = measured.rate, measured.fpir_ci, measured.dir_ci
 
-    def meant(fpir: float) -> float:
-        return grown(fpir, measured.growth)
+    def meant(seen: float) -> float:
+        return grown(seen, measured.growth)
 
     return replace(
         point,
         fpir=_number(meant(rate.fpir)),
         fnir=_number(rate.fnir),
-        fpir_ci=_ends(replace(named, low=meant(named.low), high=meant(named.high)), rate.fpir),
+        fpir_ci=_ends(replace(fpir, low=meant(fpir.low), high=meant(fpir.high)), rate.fpir),
         fnir_ci=_ends(Interval(1.0 - found.high, 1.0 - found.low, found.level, found.method), rate.fnir),
         probes=rate.found.whole,
         strangers=rate.false_matches.whole,
@@ -272,7 +272,7 @@ def choose_by_fpir(distances: OpenSetDistances, targets: Sequence[float]) -> tup
 def choose_by_errors(distances: OpenSetDistances, share: float) -> FpirChoice:
     """The threshold at which the fewest photos are answered wrong, where a share of them shows unknown products.
 
-    A known photo is answered wrong when its product is not found, an unknown one when it gets a name. The threshold
+    A known photo is answered wrong when its product is not found, an unknown one when it gets a match. The threshold
     lies halfway between the two photos that bound it; of several equally good ones it is the middle one.
 
     Args:
@@ -283,7 +283,7 @@ def choose_by_errors(distances: OpenSetDistances, share: float) -> FpirChoice:
         ValueError: the share is not as described.
     """
     if not 0.0 < share < 1.0:
-        raise ValueError(f"expected a share of strangers in (0, 1), received {share}")
+        raise ValueError(f"expected a share of unknown products in (0, 1), received {share}")
     name = f"strangers={share:g}"
     k, u = np.asarray(distances.known, np.float64), np.asarray(distances.unknown, np.float64)
     refusal = distances.support("FNIR", share) or distances.support("FPIR", share)
@@ -292,8 +292,8 @@ def choose_by_errors(distances: OpenSetDistances, share: float) -> FpirChoice:
     if not len(reached) or not len(k) or not len(u):
         return FpirChoice(name, share, None, None, refusal or "No threshold finds a photo.")
     missed = 1.0 - np.searchsorted(np.sort(k), reached, side="right") / len(k)
-    named = np.searchsorted(np.sort(u), reached, side="right") / len(u)
-    wrong = (1.0 - share) * missed + share * grown(named, distances.growth)
+    matched = np.searchsorted(np.sort(u), reached, side="right") / len(u)
+    wrong = (1.0 - share) * missed + share * grown(matched, distances.growth)
     best = np.flatnonzero(wrong <= wrong.min() + 1e-12)
     place = int(best[len(best) // 2])
     threshold = float(reached[place : place + 2].mean())
@@ -304,26 +304,26 @@ def measure_open_set(
     distances: OpenSetDistances, threshold: float, *, target: float | None = None
 ) -> OpenSetMeasurement:
     """FPIR and DIR at a threshold, with intervals; threshold and target as in `open_set_at`."""
-    names, strangers = np.asarray(distances.known_labels), np.asarray(distances.unknown_labels)
+    known, unknown = np.asarray(distances.known_labels), np.asarray(distances.unknown_labels)
     return OpenSetMeasurement(
         open_set_at(distances.known, distances.unknown, threshold, target=target),
-        rate_interval(*by_product(np.asarray(distances.unknown) <= threshold, strangers)),
-        rate_interval(*by_product(np.asarray(distances.known) <= threshold, names)),
-        len(np.unique(names)),
-        len(np.unique(strangers)),
+        rate_interval(*by_product(np.asarray(distances.unknown) <= threshold, unknown)),
+        rate_interval(*by_product(np.asarray(distances.known) <= threshold, known)),
+        len(np.unique(known)),
+        len(np.unique(unknown)),
         distances.gallery,
         distances.growth,
     )
 
 
 def _choice(name: str, at: AtFar, rates: PairRates, measured: PairMeasurement | None, products: int) -> FarChoice:
-    refusal = support("FAR", at.target, at.different, "pairs of different products", products)
+    refusal = support("FAR", at.target, at.different, "impostor pairs", products)
     if at.threshold is None or measured is None:
         nothing = Interval(math.nan, math.nan, LEVEL, "none")
         why = f"No threshold keeps FAR at {percent(at.target)}: too many different products lie at distance 0."
         return FarChoice(name, at.target, None, nothing, None, refusal or why)
     if not refusal and not at.same:
-        refusal = "VAL cannot be told: no product has two photos. Use more photos of each product."
+        refusal = "Not enough data for VAL: no product has two photos, so there are no genuine pairs."
     far = measured.far_ci
     low, high = far.low, far.high
     if not math.isnan(low):

@@ -1,8 +1,8 @@
 """How sure an answer is: the probability that its first match is right, fitted on photos not trained on.
 
 A score is no probability. `Confidence` maps one number of an answer to one that held for the photos it was
-fitted on: known products, and strangers as a stated part of all photos. Other photos, another
-gallery or another share of strangers move it; `itemrec evaluate` measures by how much.
+fitted on: known products, and unknown ones as a stated part of all photos. Other photos, another
+gallery or another share of unknown products move it; `itemrec evaluate` measures by how much.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Confidence:
         threshold: the threshold (squared L2) that the answers were given at; it holds for no other.
         fitted_on: which photos.
         answers: how many answers it was fitted on.
-        strangers: the part of all photos tried that showed products not in the gallery.
+        strangers: the part of all photos tried that were out-of-gallery probes: of unknown products.
     """
 
     feature: Feature
@@ -63,7 +63,7 @@ class Confidence:
             raise ValueError(f"expected a threshold (squared L2) in [0, 4], received {self.threshold}")
         if not 0.0 <= self.strangers <= 1.0 or self.answers < 0:
             raise ValueError(
-                "expected a share of strangers in [0, 1] and no negative count, "
+                "expected a share of unknown products in [0, 1] and no negative count, "
                 f"received {self.strangers} and {self.answers}"
             )
 

@@ -32,11 +32,11 @@ class OperatingPoint:
     """One threshold and what was measured at it.
 
     Attributes:
-        name: such as ``far=0.01``, ``fpir=0.05``, ``strangers=0.2`` (the fewest errors with that share of strangers),
-            ``experiment`` or ``given``.
+        name: such as ``far=0.01``, ``fpir=0.05``, ``experiment``, ``given``, or ``strangers=0.2`` (the fewest errors
+            where that share of photos shows unknown products).
         threshold: squared L2, in [0, 4]; a pair is accepted at or below it.
-        far: accepted different-product pairs / different-product pairs.
-        val: accepted same-product pairs / same-product pairs.
+        far: accepted impostor pairs / impostor pairs (of different products).
+        val: accepted genuine pairs / genuine pairs (of the same product).
         far_ci: interval of ``far``, bootstrapped by product.
         val_ci: interval of ``val``, bootstrapped by product.
         accepted_same: numerator of ``val``.
@@ -124,7 +124,7 @@ class Calibration:
         chosen: name of the operating point that it is.
         points: all operating points; the chosen one is among them.
         measured_on: which photos the points were measured on.
-        photos_digest: hex SHA-256 of that set of photos, to notice that thresholds are judged on
+        photos_digest: hex SHA-256 of that set of photos, to notice that thresholds are measured on
             the photos they were chosen on; empty when not recorded.
         confidence: how sure an answer at ``threshold`` is; None when it was not fitted.
     """
@@ -208,7 +208,7 @@ def spoken(name: str) -> str:
     kind, equals, value = name.partition("=")
     try:
         if kind == "strangers":
-            return f"fewest errors with {percent(float(value))} strangers"
+            return f"fewest errors with {percent(float(value))} unknown products"
         return f"{kind.upper()} {percent(float(value))}" if equals else name
     except ValueError:
         return name

@@ -1,4 +1,4 @@
-"""Pure: whether data can bear a claim about an error rate.
+"""Pure: whether data support a claim about an error rate.
 
 *The rule of 30* (Doddington, Przybocki, Martin, Reynolds 2000): to know an error rate within 30 % of
 itself at 90 % confidence, at least 30 errors have to be seen. A target of FAR 0.1 % therefore wants
@@ -15,7 +15,7 @@ LEAST_PRODUCTS = 10
 
 
 def support(rate: str, target: float, trials: int, trial_name: str, products: int, *, seen: float | None = None) -> str:
-    """Why data cannot bear a claim about an error rate; empty when they can.
+    """Why data do not support a claim about an error rate; empty when they do.
 
     Args:
         rate: its name, such as FAR.
@@ -27,16 +27,12 @@ def support(rate: str, target: float, trials: int, trial_name: str, products: in
     """
     errors = target if seen is None else seen
     if trials * errors < LEAST_ERRORS:
-        need = f"{math.ceil(LEAST_ERRORS / errors):,}" if errors > 0.0 else "no finite number of"
+        need = f"{math.ceil(LEAST_ERRORS / errors):,} needed" if errors > 0.0 else "no number would be enough"
         return (
-            f"{rate} {percent(target)} cannot be told from {trials:,} {trial_name}: it takes {need} "
-            f"to see {LEAST_ERRORS} errors. Use more photos or a higher target."
+            f"Not enough data for {rate} {percent(target)}: {trials:,} {trial_name}, {need} (rule of {LEAST_ERRORS})."
         )
     if products < LEAST_PRODUCTS:
-        return (
-            f"{rate} {percent(target)} cannot be told from {products} products: it takes at least "
-            f"{LEAST_PRODUCTS} to say anything of others. Use photos of more products."
-        )
+        return f"Not enough data for {rate} {percent(target)}: {products} products, at least {LEAST_PRODUCTS} needed."
     return ""
 
 

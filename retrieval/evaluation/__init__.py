@@ -20,10 +20,10 @@ requirements  what must hold                              gate        before a g
 compare     is the new model better                       numbers     how reports write them
 """
 
-from retrieval.evaluation.calibrate import Calibrated, Strangers, Target, calibrate
+from retrieval.evaluation.calibrate import Calibrated, HeldOut, Target, calibrate
 from retrieval.evaluation.document import SCHEMA, EvaluationDoc
 from retrieval.evaluation.evaluate import Setting, evaluate
-from retrieval.evaluation.fit import STRANGERS
+from retrieval.evaluation.fit import UNKNOWN_SHARE
 from retrieval.evaluation.gather import gather_folder, gather_index, gather_store, split_folder
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.results import CalibrationReport, EvaluationReport
@@ -33,14 +33,14 @@ from retrieval.types import SPLITS
 __all__ = [
     "SCHEMA",
     "SPLITS",
-    "STRANGERS",
+    "UNKNOWN_SHARE",
     "Calibrated",
     "CalibrationReport",
     "EvaluationDoc",
     "EvaluationReport",
+    "HeldOut",
     "Photos",
     "Setting",
-    "Strangers",
     "Target",
     "calibrate",
     "calibrate_model",

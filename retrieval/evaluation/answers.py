@@ -1,7 +1,7 @@
-"""Every probe answered as a query would be, once with its product in the gallery and once as a stranger.
+"""Every probe answered as a query would be, once with its product in the gallery and once out of it.
 
 Each known probe is tried twice: against the whole gallery, and against the gallery without its own
-product (leave one product out), where any name it gets is wrong. That makes every product act as
+product (leave one product out), where any match is wrong. That makes every product
 unknown once, in a gallery of nearly its full size, instead of holding a few products out of everything.
 """
 
@@ -26,7 +26,7 @@ _BLOCK_DISTANCES = 2**22
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """What the recognizer said to one probe at the threshold in use.
+    """The answer to one probe at the threshold in use.
 
     Attributes:
         verdict: as `retrieval.recognition.votes.verdict`.
@@ -51,26 +51,26 @@ class Answers:
     Attributes:
         truth: product of each probe, shape (n,).
         known: whether the gallery has its product, shape (n,).
-        own_distance: squared L2 to the nearest picture of the right product; inf where unknown, shape (n,).
-        rival_distance: squared L2 to the nearest picture of any other product; inf without one, shape (n,).
+        genuine: squared L2 to the nearest picture of the right product; inf where unknown, shape (n,).
+        impostor: squared L2 to the nearest picture of any other product; inf without one, shape (n,).
         answers: at the threshold in use, gallery complete.
-        as_stranger: the same with the probe's product left out of the gallery; equal to ``answers`` for
+        left_one_out: the same with the probe's product taken out of the gallery; equal to ``answers`` for
             probes that are unknown anyway.
         outcomes: rank and first product by votes, for each threshold asked for.
     """
 
     truth: NDArray[np.str_]
     known: NDArray[np.bool_]
-    own_distance: NDArray[np.float32]
-    rival_distance: NDArray[np.float32]
+    genuine: NDArray[np.float32]
+    impostor: NDArray[np.float32]
     answers: tuple[Answer, ...]
-    as_stranger: tuple[Answer, ...]
+    left_one_out: tuple[Answer, ...]
     outcomes: dict[float, Outcomes]
 
     @property
     def tried(self) -> NDArray[np.bool_]:
-        """Known probes that were tried as strangers: the gallery holds another product, shape (n,)."""
-        return self.known & np.isfinite(self.rival_distance)
+        """Known probes that were tried as leave-one-out unknowns: the gallery has another product, shape (n,)."""
+        return self.known & np.isfinite(self.impostor)
 
 
 def answer_all(probes: Photos, gallery: Photos, threshold: float, thresholds: Sequence[float]) -> Answers:
@@ -91,13 +91,13 @@ def answer_all(probes: Photos, gallery: Photos, threshold: float, thresholds: Se
     ranks = {t: np.zeros(len(probes), np.int64) for t in wanted}
     first = {t: np.full(len(probes), -1, np.int64) for t in wanted}
     own_column = shelf.columns(probes.labels)
-    own, rival = (np.full(len(probes), np.inf, np.float32) for _ in range(2))
+    genuine, impostor = (np.full(len(probes), np.inf, np.float32) for _ in range(2))
     answers: list[Answer] = []
-    strangers: list[Answer] = []
+    left_one_out: list[Answer] = []
     for part, distances in _blocks(probes, shelf):
         nearest = shelf.nearest(distances)
         best, columns = nearest[:, :, 0], own_column[part]
-        own[part], rival[part] = _own_and_rival(best, columns)
+        genuine[part], impostor[part] = _genuine_and_impostor(best, columns)
         given = np.exp(-nearest.astype(np.float64) / votes.TEMPERATURE)
         for t in wanted:
             scores = shelf.scores(given, nearest, t)
@@ -108,9 +108,9 @@ def answer_all(probes: Photos, gallery: Photos, threshold: float, thresholds: Se
             answers.append(shelf.answer(row, scored, threshold))
             if column >= 0 and scored[column] > 0.0:
                 scored[column] = 0.0
-                strangers.append(shelf.answer(row, scored, threshold))
+                left_one_out.append(shelf.answer(row, scored, threshold))
             else:
-                strangers.append(answers[-1])
+                left_one_out.append(answers[-1])
     names = shelf.products.astype(object)
     known_all = own_column >= 0
     outcomes = {}
@@ -118,7 +118,7 @@ def answer_all(probes: Photos, gallery: Photos, threshold: float, thresholds: Se
         predicted = np.full(len(probes), None, object)
         predicted[first[t] >= 0] = names[first[t][first[t] >= 0]]
         outcomes[t] = Outcomes(probes.labels, predicted, ranks[t], known_all)
-    return Answers(probes.labels, known_all, own, rival, tuple(answers), tuple(strangers), outcomes)
+    return Answers(probes.labels, known_all, genuine, impostor, tuple(answers), tuple(left_one_out), outcomes)
 
 
 def within(distances: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
@@ -132,14 +132,15 @@ def within(distances: NDArray[np.float32], threshold: float) -> NDArray[np.bool_
 
 
 def nearest_distances(probes: Photos, gallery: Photos) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """`Answers.own_distance` and `Answers.rival_distance` alone, without any ranking. Raises as `answer_all`."""
+    """`Answers.genuine` and `Answers.impostor` alone, without any ranking. Raises as `answer_all`."""
     _check(probes, gallery)
     shelf = _Shelf(gallery)
     own_column = shelf.columns(probes.labels)
-    own, rival = (np.full(len(probes), np.inf, np.float32) for _ in range(2))
+    genuine, impostor = (np.full(len(probes), np.inf, np.float32) for _ in range(2))
     for part, distances in _blocks(probes, shelf):
-        own[part], rival[part] = _own_and_rival(np.minimum.reduceat(distances, shelf.starts, axis=1), own_column[part])
-    return own, rival
+        best = np.minimum.reduceat(distances, shelf.starts, axis=1)
+        genuine[part], impostor[part] = _genuine_and_impostor(best, own_column[part])
+    return genuine, impostor
 
 
 def _check(probes: Photos, gallery: Photos) -> None:
@@ -158,7 +159,7 @@ def _blocks(probes: Photos, shelf: _Shelf) -> Iterator[tuple[slice, NDArray[np.f
         yield part, squared_l2(probes.vectors[part], shelf.vectors)
 
 
-def _own_and_rival(
+def _genuine_and_impostor(
     best: NDArray[np.float32], own: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Distance of the right product, inf where unknown, and of the nearest other one, inf without one."""

@@ -37,7 +37,8 @@ class Target:
     """What the default threshold has to keep.
 
     Attributes:
-        rate: ``far``, ``fpir``, or ``strangers`` for the fewest wrong answers with that share of strangers.
+        rate: ``far``, ``fpir``, or ``strangers`` for the fewest wrong answers where that share of photos shows
+            unknown products.
         value: in (0, 1).
     """
 
@@ -51,8 +52,8 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Strangers:
-    """Photos of products that a training of the same recipe was not shown, embedded by what it learned.
+class HeldOut:
+    """Photos of held-out products: a training of the same recipe was not shown them, and its network embeds them.
 
     Attributes:
         photos: theirs.
@@ -70,8 +71,8 @@ class Calibrated:
 
     Attributes:
         calibration: what a bundle stores.
-        refusal: why the data cannot bear the chosen target; empty when they can.
-        left_out: what was left out and why, one sentence each.
+        refusal: why the data do not support the chosen target; empty when they do.
+        left_out: what could not be measured or had to be excluded and why, one sentence each.
     """
 
     calibration: Calibration
@@ -87,24 +88,25 @@ def calibrate(
     measured_on: str,
     far_targets: Sequence[float] = FAR_TARGETS,
     fpir_targets: Sequence[float] = FPIR_TARGETS,
-    strangers: Strangers | None = None,
+    held_out: HeldOut | None = None,
 ) -> Calibrated:
     """Choose a threshold for each target, measure it, and fit the confidence at the chosen one.
 
     FAR targets and the original experiment's rule are over all pairs of the photos. FPIR targets and the
-    confidence need a gallery: strangers are the photos themselves, their product left out of it, unless others are
-    given. Targets that the data cannot bear get no operating point, except the chosen one, whose note says so. Photos
-    that the gallery holds too are left out. With a gallery every point says both what it does to pairs (VAL, FAR) and
-    to photos of known and unknown products (FNIR, FPIR): users meet the second.
+    confidence need a gallery: unknown products are leave-one-out unknowns (each photo once more, its product taken out
+    of the gallery), unless held-out products are given. Targets that the data do not support get no operating point,
+    except the chosen one, whose note says so. Photos that the gallery holds too are excluded.
+    With a gallery every point says both what it does to pairs (VAL, FAR) and to photos of known and unknown products
+    (FNIR, FPIR): users meet the second.
 
     Args:
         photos: of the calibration split.
-        gallery: what a query would search; None leaves out what needs one.
+        gallery: what a query would search; None omits what needs one.
         target: which operating point is chosen.
         measured_on: which photos, for the record.
         far_targets: further FARs to keep.
         fpir_targets: further FPIRs to keep.
-        strangers: products that no training saw, which are named more often than those that are merely left out.
+        held_out: products that no training saw, whose FPIR is higher than that of leave-one-out unknowns.
 
     Raises:
         UsageError: no threshold keeps the target on these photos, an FPIR target has no gallery, or the
@@ -112,7 +114,7 @@ def calibrate(
     """
     if target.rate != "far" and gallery is None:
         raise UsageError(
-            "expected a gallery to calibrate for strangers, received none",
+            "expected a gallery to calibrate for an FPIR, received none",
             hint="Name it with --gallery index, --gallery train or --gallery FOLDER",
         )
     digest = photos.digest()
@@ -125,14 +127,14 @@ def calibrate(
                 hint="Calibrate on a split that was not indexed, or name another --gallery.",
             )
         if len(kept) < len(photos):
-            left_out.append(f"{len(photos) - len(kept):,} photos are also in the gallery and were left out.")
+            left_out.append(f"{len(photos) - len(kept):,} photos are also in the gallery and were excluded.")
         photos = photos.only(kept)
     fars = sorted({*far_targets, *([target.value] if target.rate == "far" else [])}, reverse=True)
     choices: list[FarChoice | FpirChoice] = list(choose_by_far(photos.vectors, photos.labels, fars)[1])
     faced: OpenSetDistances | None = None
     if gallery is not None:
         fpirs = sorted({*fpir_targets, *([target.value] if target.rate == "fpir" else [])}, reverse=True)
-        faced = _face(photos, gallery, strangers)
+        faced = _face(photos, gallery, held_out)
         choices += choose_by_fpir(faced, fpirs)
         if target.rate == "strangers":
             choices.append(choose_by_errors(faced, target.value))
@@ -154,8 +156,8 @@ def calibrate(
         left_out.append("FPIR and the confidence of answers need a gallery: --gallery index, train or FOLDER.")
     else:
         answers = answer_all(photos, gallery, chosen.threshold, ())
-        others_answers = answer_all(strangers.photos, strangers.gallery, chosen.threshold, ()) if strangers else None
-        fitted = fit_confidence(answers, chosen.threshold, fitted_on=measured_on, strangers=others_answers)
+        unknown = answer_all(held_out.photos, held_out.gallery, chosen.threshold, ()) if held_out else None
+        fitted = fit_confidence(answers, chosen.threshold, fitted_on=measured_on, held_out=unknown)
         if fitted is None:
             left_out.append("The confidence of answers needs more of them, right ones and wrong ones.")
     calibration = Calibration(chosen.threshold, target.name, tuple(points), measured_on, digest, fitted)
@@ -163,7 +165,7 @@ def calibrate(
 
 
 def _point(choice: FarChoice | FpirChoice, photos: Photos, faced: OpenSetDistances | None) -> OperatingPoint:
-    """What a bundle stores of a choice: whatever it was chosen for, what it does to pairs and to strangers."""
+    """What a bundle stores of a choice: whatever it was chosen for, VAL and FAR of pairs, FNIR and FPIR of photos."""
     point = choice.operating_point()
     if isinstance(choice, FpirChoice):
         return with_pairs(point, measure_pairs(photos.vectors, photos.labels, point.threshold))
@@ -173,33 +175,33 @@ def _point(choice: FarChoice | FpirChoice, photos: Photos, faced: OpenSetDistanc
 
 
 def open_set_distances(
-    own: NDArray[np.float32], rival: NDArray[np.float32]
+    genuine: NDArray[np.float32], impostor: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Distances by the nearest picture, of photos as they are and as if the gallery lacked their product.
 
     Args:
-        own: distance of the right product, inf for unknown ones; see `nearest_distances`, shape (n,).
-        rival: distance of the nearest other product, inf where there is none, shape (n,).
+        genuine: distance of the right product, inf for unknown ones; see `nearest_distances`, shape (n,).
+        impostor: distance of the nearest other product, inf where there is none, shape (n,).
 
     Returns:
         For known photos, in their order, the smallest threshold that finds their product first (inf where another is
         as near); for those of them that another product can be taken for, the distance of its nearest picture.
     """
-    known = np.isfinite(own)
-    mine, others = own[known].astype(np.float64), rival[known].astype(np.float64)
+    known = np.isfinite(genuine)
+    mine, others = genuine[known].astype(np.float64), impostor[known].astype(np.float64)
     return np.where(mine < others, mine, np.inf), others[np.isfinite(others)]
 
 
-def _face(photos: Photos, gallery: Photos, strangers: Strangers | None) -> OpenSetDistances:
-    """The photos in the gallery, with the strangers that are given or else with themselves as such."""
-    own, rival = nearest_distances(photos, gallery)
-    known = np.isfinite(own)
-    tried = known & np.isfinite(rival)
-    found, others = open_set_distances(own, rival)
+def _face(photos: Photos, gallery: Photos, held_out: HeldOut | None) -> OpenSetDistances:
+    """The photos as probes of known products, and held-out products or else themselves as probes of unknown ones."""
+    genuine, impostor = nearest_distances(photos, gallery)
+    known = np.isfinite(genuine)
+    tried = known & np.isfinite(impostor)
+    found, others = open_set_distances(genuine, impostor)
     products = len(gallery.products)
-    if strangers is None:
+    if held_out is None:
         return OpenSetDistances(found, photos.labels[known], others, photos.labels[tried], products - 1)
-    _, nearest = nearest_distances(strangers.photos, strangers.gallery)
-    growth = products / len(strangers.gallery.products)
-    unknown = nearest.astype(np.float64), strangers.photos.labels
+    _, nearest = nearest_distances(held_out.photos, held_out.gallery)
+    growth = products / len(held_out.gallery.products)
+    unknown = nearest.astype(np.float64), held_out.photos.labels
     return OpenSetDistances(found, photos.labels[known], *unknown, products, growth)

@@ -39,8 +39,8 @@ class Row:
         name: ``top1``, ``val@far=0.01``, ``fpir``, …
         before: the rate of the earlier evaluation; None without anything to count.
         now: the rate of the new one; None without anything to count.
-        difference: now minus before; None when it cannot be told.
-        ci: its 95 % interval, resampling products for both at once; None when it cannot be told.
+        difference: now minus before; None when it cannot be estimated.
+        ci: its 95 % interval, resampling products for both at once; None when it cannot be estimated.
         probability_better: the part of resamples in which the new model is better, ties counting half.
         lower_is_better: true for error rates.
         products: how many products it rests on.
@@ -66,7 +66,7 @@ class Row:
         return "better" if (low > 0.0) != self.lower_is_better else "worse"
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; what cannot be told is null."""
+        """A JSON object; what cannot be estimated is null."""
         return {
             "name": self.name,
             "before": self.before,
@@ -98,18 +98,18 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """What can be said, in a sentence or two."""
+        """The conclusion, in a sentence or two."""
         better = [row.name for row in self.rows if row.verdict == "better"]
         worse = [row.name for row in self.rows if row.verdict == "worse"]
         sides = [f"Better: {', '.join(better)}."] if better else []
         sides += [f"Worse: {', '.join(worse)}."] if worse else []
         if not sides:
-            sides = ["No difference that chance does not explain."]
+            sides = ["No significant difference."]
         if self.left_out:
             photos = plural(self.left_out, "photo")
-            sides.append(f"Left out, since only one of the two measured them: {photos}.")
+            sides.append(f"Not compared, since only one of the two measured them: {photos}.")
         if not self.same_gallery:
-            sides.append("The galleries differ, so this compares them too, not the models alone.")
+            sides.append("The galleries differ, so this compares galleries and models together.")
         return " ".join(sides)
 
     def to_json(self) -> dict[str, Any]:
@@ -153,8 +153,8 @@ def read_document(path: Path) -> dict[str, Any]:
 def compare_documents(earlier: Mapping[str, Any], document: Mapping[str, Any], *, seed: int = 0) -> Comparison:
     """Compare a new evaluation with an earlier one.
 
-    Photos are matched by their path in the split. Rates of naming count photos whose product both galleries
-    hold; FPIR counts every photo with its own product left out.
+    Photos are matched by their path in the split. Identification rates count photos whose product both galleries
+    hold; FPIR counts every photo as a leave-one-out unknown.
 
     Args:
         earlier: the ``itemrec.evaluate/1`` document of the model in use.
@@ -178,14 +178,16 @@ def compare_documents(earlier: Mapping[str, Any], document: Mapping[str, Any], *
             )
     pairs = [(one[source], other[source]) for source in shared]
     known = [(a, b) for a, b in pairs if a["known"] and b["known"]]
-    tried = [(a, b) for a, b in pairs if a.get("as_stranger", {}) is not None and b.get("as_stranger", {}) is not None]
+    unknown = [
+        (a, b) for a, b in pairs if a.get("as_stranger", {}) is not None and b.get("as_stranger", {}) is not None
+    ]
     try:
         rows = [
             _by_photo("top1", known, lambda probe: probe["rank"] == 1, seed),
             _by_photo("top5", known, lambda probe: 1 <= probe["rank"] <= 5, seed),
             _by_photo("map_at_r", known, lambda probe: float(probe["average_precision"] or 0.0), seed),
             _by_photo("dir", known, lambda probe: bool(probe["right"]), seed),
-            _by_photo("fpir", tried, _named_a_stranger, seed, lower_is_better=True),
+            _by_photo("fpir", unknown, _false_positive, seed, lower_is_better=True),
             *_by_product(earlier, document, seed),
         ]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -217,7 +219,7 @@ def _probes(document: Mapping[str, Any]) -> dict[str, _Probe]:
     return found
 
 
-def _named_a_stranger(probe: _Probe) -> bool:
+def _false_positive(probe: _Probe) -> bool:
     return bool(probe["as_stranger"]["verdict"] != "unknown")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from retrieval.calibration.confidence import Confidence
 from retrieval.evaluation.answers import Answers
 from retrieval.evaluation.document import ConfidenceDoc, ReliabilityBinDoc
-from retrieval.evaluation.fit import STRANGERS, trials
+from retrieval.evaluation.fit import UNKNOWN_SHARE, trials
 from retrieval.evaluation.rates import number, rate_of
 from retrieval.metrics import ece_by_chance, reliability
 from retrieval.metrics.intervals import rate_interval
@@ -25,11 +25,11 @@ def confidence_section(answers: Answers, confidence: Confidence | None, *, same_
         return None
     data = trials(answers)
     claimed = confidence.map(data.features[confidence.feature])
-    judged = reliability(claimed, data.right)
+    measured = reliability(claimed, data.right)
     products, owner = np.unique(data.products, return_inverse=True)
     bins = []
-    for i, bin_ in enumerate(judged.bins):
-        last = i == len(judged.bins) - 1
+    for i, bin_ in enumerate(measured.bins):
+        last = i == len(measured.bins) - 1
         inside = (claimed >= bin_.low) & ((claimed <= bin_.high) if last else (claimed < bin_.high))
         bins.append(
             ReliabilityBinDoc(
@@ -46,11 +46,11 @@ def confidence_section(answers: Answers, confidence: Confidence | None, *, same_
         kind=str(confidence.map.to_json()["kind"]),
         fitted_on=confidence.fitted_on,
         same_photos=same_photos,
-        strangers=STRANGERS,
+        strangers=UNKNOWN_SHARE,
         answers=int(np.size(data.right)),
-        ece=number(judged.ece),
+        ece=number(measured.ece),
         ece_by_chance=number(ece_by_chance(claimed)),
-        brier=number(judged.brier),
+        brier=number(measured.brier),
         brier_ci=rate_interval(errors, answered).to_json(),
         bins=bins,
     )

@@ -105,7 +105,7 @@ class ThresholdDoc(TypedDict):
     ``source``: ``given`` (by hand), ``model`` (the bundle's calibration) or ``split`` (chosen for this
     run on another split). ``name``: its operating point, such as ``far=0.01``. ``chosen_on``: the photos
     it was chosen on. ``same_photos``: true when those are the photos measured here, so that everything
-    at the threshold flatters.
+    at the threshold is optimistic.
     """
 
     value: float
@@ -172,10 +172,11 @@ class IdentificationDoc(TypedDict):
 
 
 class OpenSetPointDoc(TypedDict):
-    """What one threshold does to known photos and to strangers.
+    """What one threshold does to photos of known and of unknown products.
 
     ``dir``: ``found`` of ``probes`` known photos have their product first; ``dir_top5``: ``found_top5`` among the
-    first five. ``fpir``: ``named`` of ``strangers`` get a name. Threshold null accepts nothing.
+    first five. ``fpir``: ``named`` of ``strangers`` (photos of unknown products) get a match. Threshold null
+    accepts nothing.
     """
 
     target: float | None
@@ -197,7 +198,9 @@ class OpenSetPointDoc(TypedDict):
 
 
 class VerdictsDoc(TypedDict):
-    """Photos by verdict and truth at the threshold in use. ``wrong`` never counts strangers."""
+    """Photos by verdict and truth at the threshold in use. ``strangers``: out-of-gallery probes, which
+    ``wrong`` never counts.
+    """
 
     known: dict[str, int]
     strangers: dict[str, int]
@@ -216,8 +219,8 @@ class CoverageDoc(TypedDict):
 class AmbiguousDoc(TypedDict):
     """What the verdict *ambiguous* buys, over known photos.
 
-    ``coverage`` is the curve over the margin ``1 - runner-up's score / winner's``. ``all``: accuracy when every
-    name is trusted. ``match``: when only verdicts *match* are. ``coverage_of_match``: how many photos that
+    ``coverage`` is the curve over the margin ``1 - runner-up's score / winner's``. ``all``: accuracy of all
+    answers with a match. ``match``: of the verdict *match* alone. ``coverage_of_match``: how many photos that
     leaves. ``candidates``: ambiguous photos with the right product among the first five. ``limit``: the margin
     below which a verdict is ambiguous.
     """
@@ -233,12 +236,12 @@ class AmbiguousDoc(TypedDict):
 class OpenSetDoc(TypedDict):
     """Unknown products.
 
-    ``method`` says who the strangers are: ``leave-one-product-out`` tries every photo once with its own
-    product left out of the gallery. ``fpir``, ``fnir``, ``rates``: at the threshold in use; ``rates`` has
-    ``fpir``, ``fnir``, ``dir``, ``fpir_match`` (strangers with the verdict *match*, a name given without doubt).
+    ``method`` says which probes are out of the gallery (``strangers``): ``leave-one-product-out`` tries every
+    photo once with its own product taken out of the gallery. ``fpir``, ``fnir``, ``rates``: at the threshold
+    in use; ``rates`` has ``fpir``, ``fnir``, ``dir``, ``fpir_match`` (of unknown products with the verdict *match*).
     ``outsiders``: photos whose product the gallery lacks anyway; null without any. ``dir_at_far`` and
     ``at_fpir`` have a key for each target. ``curve``: FPIR and DIR of the nearest picture against the threshold,
-    with ``named`` strangers and ``found`` known photos.
+    with ``named`` photos of unknown products and ``found`` known ones.
     """
 
     method: str
@@ -268,8 +271,8 @@ class ReliabilityBinDoc(TypedDict):
 class ConfidenceDoc(TypedDict):
     """How far the claimed probability that the first match is right holds on this split.
 
-    Over photos that got an answer: every known photo, and strangers so that they make up ``strangers``
-    of all photos tried. ``ece_by_chance``: the error that claims which hold exactly would show on so few
+    Over photos that got an answer: every known photo, and so many out-of-gallery probes that they make up
+    ``strangers`` of all photos tried. ``ece_by_chance``: the error that claims which hold exactly would show on so few
     answers, see `retrieval.metrics.ece_by_chance`. ``brier_ci`` is bootstrapped by product.
     """
 
@@ -287,7 +290,7 @@ class ConfidenceDoc(TypedDict):
 
 
 class TwinDoc(TypedDict):
-    """A probe left out because its picture is also in the gallery, or twice in the split.
+    """A probe that is excluded because its picture is also in the gallery, or twice in the split.
 
     ``reason``: ``same-hash``, ``near-duplicate`` or ``repeated``; ``bits``: how many bits of the perceptual
     hashes differ; ``image``: the picture it repeats (a gallery picture, or for ``repeated`` a photo).
@@ -302,10 +305,10 @@ class TwinDoc(TypedDict):
 
 
 class ExcludedDoc(TypedDict):
-    """Probes that would have flattered.
+    """Probes that would have made the rates optimistic.
 
-    ``look_alikes``: probes nearly the same as a picture of *another* product; they stay in, because leaving
-    out hard photos would flatter too. ``unchecked``: gallery pictures whose files are gone or changed, so
+    ``look_alikes``: probes nearly the same as a picture of *another* product; they stay in, because excluding
+    hard photos would be optimistic too. ``unchecked``: gallery pictures whose files are gone or changed, so
     that near duplicates of them could not be looked for.
     """
 
@@ -338,8 +341,9 @@ class ProbeDoc(TypedDict):
 
     ``known``: its product is in the gallery. ``rank``: of the right product by votes over the whole gallery,
     0 when unknown. ``knn_rank``: by nearest picture. ``verdict``, ``matches``: at the threshold in use.
-    ``right``: the first match is its product. ``as_stranger``: the answer with its product left out of
-    the gallery, null where it holds no other one. Distances are null where there is nothing to measure to.
+    ``right``: the first match is its product. ``own_distance``: genuine, to its own product; ``rival_distance``:
+    impostor, to the nearest other one. ``as_stranger``: the answer with its product taken out of the gallery,
+    null where it holds no other one. Distances are null where there is nothing to measure to.
     """
 
     source: str

@@ -23,7 +23,7 @@ class AtFarDoc(TypedDict):
 
     ``threshold`` was chosen on ``chosen_on``; null when no threshold keeps the target (then nothing is
     accepted). ``val`` and ``far`` are measured on this split. ``same_photos``: chosen on the photos measured
-    here, as points of an ROC usually are. ``refusal``: why the data cannot bear the claim; empty when they can.
+    here, as points of an ROC usually are. ``refusal``: why the data do not support the claim; empty when they do.
     """
 
     target: float | None

@@ -119,7 +119,7 @@ def evaluate(found: Photos, gallery: Photos, setting: Setting, *, notes: Sequenc
     use = thresholds.use["value"]
     pairs = pairs_section(photos, thresholds, far_targets)
     far_thresholds = [doc["threshold"] for doc in pairs["at_far"].values()]
-    # Thresholds that no calibration names are read off the distances first; ranks at them take a second pass.
+    # Thresholds that no calibration has are chosen on the distances first; ranks at them take a second pass.
     at_fpir = fpir_thresholds(*nearest_distances(photos, gallery), thresholds, fpir_targets)
     answers = answer_all(
         photos, gallery, use, [MAX_DISTANCE, *(t for t in (*far_thresholds, *at_fpir.values()) if t is not None)]
@@ -214,7 +214,7 @@ def _probes(
     ranks = answers.outcomes[MAX_DISTANCE].ranks
     documents = []
     for i, source in enumerate(photos.sources):
-        answer, stranger = answers.answers[i], answers.as_stranger[i]
+        answer, unknown = answers.answers[i], answers.left_one_out[i]
         documents.append(
             ProbeDoc(
                 source=source,
@@ -224,17 +224,17 @@ def _probes(
                 rank=int(ranks[i]),
                 knn_rank=int(nearest.outcomes.ranks[i]),
                 average_precision=number(nearest.average_precision[i]),
-                own_distance=number(answers.own_distance[i]),
+                own_distance=number(answers.genuine[i]),
                 own_image=own_images[i],
-                rival_distance=number(answers.rival_distance[i]),
+                rival_distance=number(answers.impostor[i]),
                 verdict=answer.verdict,
                 right=first_is_right(answer, str(photos.labels[i])),
                 matches=_matches(answer, thresholds.confidence),
                 as_stranger=None
-                if math.isinf(answers.rival_distance[i])
+                if math.isinf(answers.impostor[i])
                 else {
-                    "verdict": stranger.verdict,
-                    "matches": _matches(stranger, thresholds.confidence)[:1],
+                    "verdict": unknown.verdict,
+                    "matches": _matches(unknown, thresholds.confidence)[:1],
                 },
             )
         )

@@ -1,4 +1,4 @@
-"""Fit and judge the confidence of answers."""
+"""Fit the confidence of answers, and choose the map that predicts best."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from retrieval.calibration.confidence import Confidence, Feature, feature_value
 from retrieval.evaluation.answers import Answers
 from retrieval.metrics import ConfidenceMap, IsotonicMap, fit_isotonic, fit_logistic
 
-STRANGERS = 0.2
+UNKNOWN_SHARE = 0.2
 """Of all photos tried, the part that shows products not in the gallery. No data say how many a shop will
-meet; a fifth keeps a stranger's name from passing for certain without drowning everything else."""
+meet; a fifth keeps a false positive from passing for certain without drowning everything else."""
 
 LEAST_ANSWERS = 100
 _FOLDS = 5
@@ -25,51 +25,50 @@ _KINDS: tuple[_Fit, ...] = (fit_logistic, fit_isotonic)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trials:
+class TrialSet:
     """Answers and whether their first match was right, n of them.
 
     Attributes:
         features: each feature of every answer, shape (n,).
         right: whether the first match was right, shape (n,).
         products: the photo's product, shape (n,).
-        stranger: whether its product was out of the gallery, shape (n,).
+        unknown: whether its product was out of the gallery, shape (n,).
     """
 
     features: dict[Feature, NDArray[np.float64]]
     right: NDArray[np.bool_]
     products: NDArray[np.str_]
-    stranger: NDArray[np.bool_]
+    unknown: NDArray[np.bool_]
 
 
-def trials(answers: Answers, strangers: Answers | None = None) -> Trials:
-    """Every known probe, and so many probes as strangers that they are `STRANGERS` of all tried.
+def trials(answers: Answers, held_out: Answers | None = None) -> TrialSet:
+    """Every known probe, and so many out-of-gallery probes that they are `UNKNOWN_SHARE` of all tried.
 
-    Strangers are the probes themselves with their product left out of the gallery, unless others are given. Which
-    products act as strangers, or which of the photos given, follows from names alone, so that it is the same in every
-    run.
-    Only those that got an answer are kept: no answer claims nothing.
+    Those are leave-one-out unknowns, unless photos of held-out products are given. Which products act as unknown, or
+    which of the photos given, follows from names alone, so that it is the same in every run.
+    Only probes with a match are kept: without one nothing is claimed.
     """
     known = np.flatnonzero(answers.known)
-    wanted = round(len(known) * STRANGERS / (1.0 - STRANGERS))
-    of = answers if strangers is None else strangers
-    # Others are few products with many photos each: some of all of them are taken, not all of some.
-    order = (lambda i: _shuffle(f"{of.truth[i]}/{i}")) if strangers else (lambda i: (_shuffle(str(of.truth[i])), i))
-    shuffled = sorted(np.flatnonzero(of.tried if strangers is None else ~of.known).tolist(), key=order)
+    wanted = round(len(known) * UNKNOWN_SHARE / (1.0 - UNKNOWN_SHARE))
+    of = answers if held_out is None else held_out
+    # Held-out products are few, with many photos each: some of all of them are taken, not all of some.
+    order = (lambda i: _shuffle(f"{of.truth[i]}/{i}")) if held_out else (lambda i: (_shuffle(str(of.truth[i])), i))
+    shuffled = sorted(np.flatnonzero(of.tried if held_out is None else ~of.known).tolist(), key=order)
     rows = [(str(answers.truth[i]), False, answers.answers[i]) for i in known.tolist()]
-    rows += [(str(of.truth[i]), True, of.as_stranger[i]) for i in sorted(shuffled[:wanted])]
+    rows += [(str(of.truth[i]), True, of.left_one_out[i]) for i in sorted(shuffled[:wanted])]
     rows = [row for row in rows if row[2].matches]
-    return Trials(
+    return TrialSet(
         {f: np.array([feature_value(f, a.matches) for _, _, a in rows], np.float64) for f in get_args(Feature)},
-        np.array([not s and a.matches[0].product_id == product for product, s, a in rows], bool),
+        np.array([not u and a.matches[0].product_id == product for product, u, a in rows], bool),
         np.array([product for product, _, _ in rows]),
-        np.array([s for _, s, _ in rows], bool),
+        np.array([u for _, u, _ in rows], bool),
     )
 
 
 def fit_confidence(
-    answers: Answers, threshold: float, *, fitted_on: str, strangers: Answers | None = None
+    answers: Answers, threshold: float, *, fitted_on: str, held_out: Answers | None = None
 ) -> Confidence | None:
-    """The feature and the kind of map that predict best on products left out of the fit.
+    """The feature and the kind of map that predict best on products that a fit did not see.
 
     Chosen by Brier score over five folds of products, then fitted to everything. None with fewer than
     `LEAST_ANSWERS` answers or answers that are all right or all wrong: too little to learn from.
@@ -78,10 +77,10 @@ def fit_confidence(
         answers: to the calibration split, at ``threshold``.
         threshold: squared L2.
         fitted_on: which photos, for the record.
-        strangers: answers at the same threshold to photos of other products; by default the photos themselves are
-            strangers, with their product left out of the gallery.
+        held_out: answers at the same threshold to photos of products that no training saw; by default the photos
+            themselves are leave-one-out unknowns.
     """
-    data = trials(answers, strangers)
+    data = trials(answers, held_out)
     if len(data.right) < LEAST_ANSWERS or data.right.all() or not data.right.any():
         return None
     fold = np.array([int(_shuffle(p)[:8], 16) % _FOLDS for p in data.products.tolist()])
@@ -96,7 +95,7 @@ def fit_confidence(
     _, feature, fitted = best
     if isinstance(fitted, IsotonicMap):
         fitted = tempered(fitted, data.features[feature])
-    return Confidence(feature, fitted, threshold, fitted_on, len(data.right), STRANGERS)
+    return Confidence(feature, fitted, threshold, fitted_on, len(data.right), UNKNOWN_SHARE)
 
 
 def tempered(fitted: IsotonicMap, values: NDArray[np.float64]) -> IsotonicMap:

@@ -1,4 +1,4 @@
-"""Probes that would flatter: those whose picture also sits in the gallery, or twice among the probes."""
+"""Probes that would make rates optimistic: their picture is in the gallery too, or twice among the probes."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Exclusion:
     Attributes:
         kept: numbers of the probes that stay, ascending.
         twins: those that go, and why.
-        look_alikes: probes nearly the same as a picture of another product, which stay: leaving out hard
-            photos would flatter too, and the perceptual hash cannot tell two similar packs.
+        look_alikes: probes nearly the same as a picture of another product, which stay: excluding hard
+            photos would be optimistic too, and the perceptual hash cannot tell two similar packs.
         unchecked: gallery pictures without a perceptual hash.
     """
 
@@ -48,7 +48,7 @@ class Exclusion:
 
 
 def find_twins(probes: Photos, gallery: Photos, *, max_bits: int = NEAR_BITS) -> Exclusion:
-    """Find the probes to leave out.
+    """Find the probes to exclude.
 
     Equal bytes go whatever product they lie under. Near duplicates go when the gallery's picture is of the
     same product. Of photos that are in the split twice, the first stays.

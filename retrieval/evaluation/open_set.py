@@ -31,14 +31,14 @@ _CURVE_POINTS = 100
 
 
 def fpir_thresholds(
-    own: NDArray[np.float32],
-    rival: NDArray[np.float32],
+    genuine: NDArray[np.float32],
+    impostor: NDArray[np.float32],
     thresholds: Thresholds,
     targets: Sequence[float],
 ) -> dict[float, float | None]:
-    """The threshold of each FPIR target: a calibration's, else read off these photos; see `open_set_distances`."""
-    known, strangers = open_set_distances(own, rival)
-    read = dict(zip(targets, open_set(known, strangers, targets), strict=True))
+    """The threshold of each FPIR target: a calibration's, else chosen on these photos; see `open_set_distances`."""
+    known, unknown = open_set_distances(genuine, impostor)
+    read = dict(zip(targets, open_set(known, unknown, targets), strict=True))
     return {t: thresholds.fpir[t].threshold if t in thresholds.fpir else read[t].threshold for t in targets}
 
 
@@ -64,14 +64,14 @@ def open_set_section(
     use = thresholds.use["value"]
     known = answers.known
     labels, outside = answers.truth[known], answers.truth[answers.tried]
-    strangers = [answers.as_stranger[i] for i in np.flatnonzero(answers.tried).tolist()]
-    named = np.array([bool(a.matches) for a in strangers], bool)
-    doubtless = np.array([a.verdict == "match" for a in strangers], bool)
+    unknown = [answers.left_one_out[i] for i in np.flatnonzero(answers.tried).tolist()]
+    matched = np.array([bool(a.matches) for a in unknown], bool)
+    clear = np.array([a.verdict == "match" for a in unknown], bool)
     here = answers.outcomes[use]
     found = (here.ranks == 1)[known]
     rates = {
-        "fpir": rate_of(named, outside),
-        "fpir_match": rate_of(doubtless, outside),
+        "fpir": rate_of(matched, outside),
+        "fpir_match": rate_of(clear, outside),
         "dir": rate_of(found, labels),
         "fnir": rate_of(~found, labels),
     }
@@ -85,17 +85,17 @@ def open_set_section(
             target=target,
             chosen_on=chosen.chosen_on if chosen else "the photos measured here",
             same_photos=thresholds.same_photos if chosen else True,
-            refusal=support("FPIR", target, len(strangers), "photos of unknown products", products),
+            refusal=support("FPIR", target, len(unknown), "photos of unknown products", products),
         )
     return OpenSetDoc(
         method=METHOD,
         held_out_products=products,
         gallery=max(gallery_products - 1, 0),
-        strangers=len(strangers),
+        strangers=len(unknown),
         fpir=rates["fpir"]["rate"],
         fnir=rates["fnir"]["rate"],
         rates=rates,
-        outsiders=_outsiders(answers),
+        outsiders=_not_in_gallery(answers),
         dir_at_far={
             key: _point(
                 answers,
@@ -125,14 +125,14 @@ def _point(
 ) -> OpenSetPointDoc:
     labels, outside = answers.truth[answers.known], answers.truth[answers.tried]
     if threshold is None:
-        ranks, named = np.zeros(len(labels), np.int64), np.zeros(len(outside), bool)
+        ranks, matched = np.zeros(len(labels), np.int64), np.zeros(len(outside), bool)
     else:
         ranks = answers.outcomes[threshold].ranks[answers.known]
-        named = within(answers.rival_distance[answers.tried], threshold)
+        matched = within(answers.impostor[answers.tried], threshold)
     first, five, fpir = (
         rate_of(ranks == 1, labels),
         rate_of((ranks >= 1) & (ranks <= 5), labels),
-        rate_of(named, outside),
+        rate_of(matched, outside),
     )
     return OpenSetPointDoc(
         target=target,
@@ -154,7 +154,7 @@ def _point(
     )
 
 
-def _outsiders(answers: Answers) -> dict[str, object] | None:
+def _not_in_gallery(answers: Answers) -> dict[str, object] | None:
     outside = np.flatnonzero(~answers.known)
     if not len(outside):
         return None
@@ -170,13 +170,13 @@ def _outsiders(answers: Answers) -> dict[str, object] | None:
 
 def _curve(answers: Answers) -> list[dict[str, float | None]]:
     """FPIR and DIR by the nearest picture, at thresholds that step through both."""
-    known, strangers = open_set_distances(answers.own_distance, answers.rival_distance)
-    reached = np.sort(np.concatenate([known, strangers]))
+    known, unknown = open_set_distances(answers.genuine, answers.impostor)
+    reached = np.sort(np.concatenate([known, unknown]))
     reached = np.unique(reached[np.isfinite(reached)])
     if not len(reached):
         return []
     places = np.unique(np.linspace(0, len(reached) - 1, _CURVE_POINTS).astype(int))
-    rates = [open_set_at(known, strangers, t) for t in reached[places].tolist()]
+    rates = [open_set_at(known, unknown, t) for t in reached[places].tolist()]
     return [
         {
             "threshold": rate.threshold,
@@ -192,13 +192,13 @@ def _curve(answers: Answers) -> list[dict[str, float | None]]:
 def _verdicts(answers: Answers) -> VerdictsDoc:
     known: Counter[str] = Counter({f"{v}_{r}": 0 for v in ("match", "ambiguous") for r in ("right", "wrong")})
     known["unknown"] = 0
-    strangers: Counter[str] = Counter({"match": 0, "ambiguous": 0, "unknown": 0})
+    unknown: Counter[str] = Counter({"match": 0, "ambiguous": 0, "unknown": 0})
     for i in np.flatnonzero(answers.known).tolist():
         answer = answers.answers[i]
         right = "right" if first_is_right(answer, str(answers.truth[i])) else "wrong"
         known["unknown" if answer.verdict == "unknown" else f"{answer.verdict}_{right}"] += 1
-    strangers.update(answers.as_stranger[i].verdict for i in np.flatnonzero(answers.tried).tolist())
-    return VerdictsDoc(known=dict(known), strangers=dict(strangers))
+    unknown.update(answers.left_one_out[i].verdict for i in np.flatnonzero(answers.tried).tolist())
+    return VerdictsDoc(known=dict(known), strangers=dict(unknown))
 
 
 def first_is_right(answer: Answer, product: str) -> bool:
@@ -215,7 +215,7 @@ def _ambiguous(answers: Answers) -> AmbiguousDoc:
     offered = np.array(
         [str(p) in {m.product_id for m in a.matches} for a, p in zip(mine, labels.tolist(), strict=True)], bool
     )
-    named, sure, unsure = verdicts != "unknown", verdicts == "match", verdicts == "ambiguous"
+    matched, clear, unclear = verdicts != "unknown", verdicts == "match", verdicts == "ambiguous"
     margins: NDArray[np.float64] = np.array([a.margin for a in mine], np.float64)
     curve = coverage_curve(margins, right) if len(margins) else None
     points = []
@@ -234,9 +234,9 @@ def _ambiguous(answers: Answers) -> AmbiguousDoc:
         ]
     return AmbiguousDoc(
         limit=1.0 - votes.AMBIGUOUS,
-        all=rate_of(right[named], labels[named]),
-        match=rate_of(right[sure], labels[sure]),
-        coverage_of_match=rate_of(sure, labels) if len(labels) else plain_rate(0, 0),
-        candidates=rate_of(offered[unsure], labels[unsure]),
+        all=rate_of(right[matched], labels[matched]),
+        match=rate_of(right[clear], labels[clear]),
+        coverage_of_match=rate_of(clear, labels) if len(labels) else plain_rate(0, 0),
+        candidates=rate_of(offered[unclear], labels[unclear]),
         coverage=points,
     )

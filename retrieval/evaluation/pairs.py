@@ -35,7 +35,7 @@ def pairs_section(photos: Photos, thresholds: Thresholds, far_targets: Sequence[
 
     Args:
         photos: the split, without exclusions.
-        thresholds: where a calibration names a target, its threshold is measured; else it is read off these photos.
+        thresholds: where a calibration has a target, its threshold is measured; else one is chosen on these photos.
         far_targets: which FARs to report at.
     """
     rates = pair_rates(photos.vectors, photos.labels, far_targets=far_targets)
@@ -109,7 +109,7 @@ def _at(
     doc["target"] = own.target
     doc["chosen_on"] = chosen.chosen_on if chosen else "the photos measured here"
     doc["same_photos"] = same_photos if chosen else True
-    doc["refusal"] = support("FAR", own.target, own.different, "pairs of different products", len(photos.products))
+    doc["refusal"] = support("FAR", own.target, own.different, "impostor pairs", len(photos.products))
     return doc
 
 

@@ -87,9 +87,9 @@ class Checked:
 
     Attributes:
         requirement: which.
-        value: what was measured; None when these photos could not tell, which fails.
+        value: what was measured; None when it cannot be measured on these photos, which fails.
         passed: whether it holds.
-        note: why the data cannot bear the claim; empty when they can.
+        note: why the data do not support the claim; empty when they do.
     """
 
     requirement: Requirement
@@ -99,7 +99,7 @@ class Checked:
 
     def line(self) -> str:
         """What was required and what was measured, on one line."""
-        measured = "these photos cannot tell" if self.value is None else f"measured {self.value:.6g}"
+        measured = "not measurable on these photos" if self.value is None else f"measured {self.value:.6g}"
         return f"{self.requirement.text}, {measured}" + (f" ({self.note})" if self.note else "")
 
     def to_json(self) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class EvaluationReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What has to be known before trusting the figures, one sentence each."""
+        """What limits the figures, one sentence each."""
         return tuple(self.document["warnings"])
 
     @property
@@ -87,7 +87,7 @@ class EvaluationReport:
             "top1": "right product first",
             "top5": "right product among the first five",
             "dir": "DIR: first and within the threshold",
-            "fpir": "FPIR: unknown products given a match",
+            "fpir": "FPIR: unknown products that get a match",
         }
         rows = [
             (text, in_percent(rates[k]["rate"]), interval(rates[k]["ci"]), counts(rates[k]))
@@ -123,7 +123,7 @@ class CalibrationReport:
         bundle: the bundle that carries the thresholds now.
         calibration: the thresholds, with what was measured at them.
         refusal: why the photos are too few for the chosen target; empty when they are enough.
-        warnings: what has to be known before trusting the thresholds, one sentence each.
+        warnings: what limits the thresholds, one sentence each.
         gallery: what photos were compared with: ``index``, ``train``, ``catalog``, ``folder``, or empty.
         model: where the model lies that was calibrated; equal to the bundle's path where that was changed itself.
     """

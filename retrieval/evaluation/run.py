@@ -155,7 +155,7 @@ def calibrate_model(
         split: the photos to choose on; never those that are reported on.
         far: the FAR to keep, in (0, 1); by default 1 %.
         fpir: the FPIR to keep instead, in (0, 1).
-        gallery: as in `evaluate_dataset`; without any, what rests on one is left out.
+        gallery: as in `evaluate_dataset`; without any, what needs one is omitted.
         index: a directory, or the URL of a collection on a Qdrant server.
         model: an installed model's name, or a bundle; by default the index's own, else the built-in starter.
         out: write a calibrated copy here and leave the model as it is.
@@ -178,7 +178,7 @@ def calibrate_model(
     place = _place(bundle, None if out is None else Path(out))
 
     against = None
-    # FAR needs pairs alone; without any gallery only what rests on one is left out, and that is said.
+    # FAR needs pairs alone; without any gallery only what needs one is omitted, with a warning.
     if gallery is not None or opened.indexed or (dataset / "train").is_dir():
         against = gather_gallery(gallery, dataset, opened.index, bundle, indexed=opened.indexed, progress=progress)
     photos = gather_folder(folder, bundle, progress=progress, stage=f"Embedding {split}")
@@ -187,8 +187,8 @@ def calibrate_model(
     progress.advance(len(photos))
     if found.refusal and not force:
         raise UsageError(
-            f"expected photos that support {target.name}, received too few: {found.refusal}",
-            hint="Give more photos, ask for a higher rate, or store it all the same with --force.",
+            found.refusal,
+            hint="Use more photos, ask for a higher rate, or store the threshold all the same with --force.",
         )
     written = _store(bundle, place, found.calibration)
     warnings = [sentence for sentence in (found.refusal, *found.left_out) if sentence]

@@ -14,18 +14,18 @@ _BAD = (0.5, 0.3)
 def headline(document: EvaluationDoc) -> tuple[str, str]:
     """The verdict in a sentence that stays true when quoted alone, and its tone: good, warn or bad."""
     open_set, use = document["open_set"], document["threshold"]
-    found, named = open_set["rates"]["dir"], open_set["rates"]["fpir"]
+    found, fpir = open_set["rates"]["dir"], open_set["rates"]["fpir"]
     where = f"threshold {use['value']:.3f}" + (f" ({spoken(use['name'])})" if use["name"] != "given" else "")
-    text = f"At {where} it finds {of_hundred(found)} photos; " + (
-        f"{of_hundred(named)} strangers {'gets' if _hundred(named) == 1 else 'get'} a wrong name."
-        if named["whole"]
-        else "what strangers get cannot be told from a gallery of one product."
+    text = f"At {where}, {of_hundred(found)} photos get the right product first (DIR); " + (
+        f"{of_hundred(fpir)} photos of unknown products {'gets' if _hundred(fpir) == 1 else 'get'} a match (FPIR)."
+        if fpir["whole"]
+        else "FPIR cannot be measured in a gallery of one product."
     )
-    dir_, fpir = found["rate"] or 0.0, named["rate"] or 0.0
-    if dir_ < _BAD[0] or fpir > _BAD[1]:
+    measured_dir, measured_fpir = found["rate"] or 0.0, fpir["rate"] or 0.0
+    if measured_dir < _BAD[0] or measured_fpir > _BAD[1]:
         return text, "bad"
     doubtful = use["same_photos"] or document["products"] < LEAST_PRODUCTS
-    return text, "good" if dir_ >= _GOOD[0] and fpir <= _GOOD[1] and not doubtful else "warn"
+    return text, "good" if measured_dir >= _GOOD[0] and measured_fpir <= _GOOD[1] and not doubtful else "warn"
 
 
 def warnings_of(document: EvaluationDoc) -> list[str]:
@@ -34,7 +34,7 @@ def warnings_of(document: EvaluationDoc) -> list[str]:
     out: list[str] = []
     if use["same_photos"]:
         out.append(
-            "The threshold was chosen on the very photos measured here, so every figure at it flatters. "
+            "The threshold was chosen on the very photos measured here, so every figure at it is optimistic. "
             "Choose on one split and measure on another."
         )
     if use["note"]:
@@ -44,29 +44,29 @@ def warnings_of(document: EvaluationDoc) -> list[str]:
     read = [percent(float(k)) for k, doc in at_far.items() if doc["same_photos"] and not doc["refusal"]]
     if read and not use["same_photos"]:
         out.append(
-            f"Thresholds for FAR {', '.join(read)} are read off the photos measured here, since no calibration "
-            "names them: points of a curve, not a promise."
+            f"Thresholds for FAR {', '.join(read)} were chosen on the photos measured here, since no calibration "
+            "has them: points of the ROC curve, optimistic elsewhere."
         )
     seen = {*out}
     out += [doc["refusal"] for doc in document["open_set"]["at_fpir"].values() if doc["refusal"] not in {"", *seen}]
     gone = excluded["same_hash"] + excluded["near_duplicate"]
     if gone:
         out.append(
-            f"Left out of {plural(document['data']['found'], 'photo')}: {gone:,} that the gallery also holds "
+            f"Excluded of {plural(document['data']['found'], 'photo')}: {gone:,} that the gallery also holds "
             f"({excluded['same_hash']:,} the same file, {excluded['near_duplicate']:,} nearly the same)."
         )
     if excluded["repeated"]:
-        out.append(f"Left out: {plural(excluded['repeated'], 'photo')} that the split holds twice.")
+        out.append(f"Excluded: {plural(excluded['repeated'], 'photo')} that the split holds twice.")
     crossed = [twin for twin in excluded["list"] if twin["image_product"] != twin["product"]]
     if crossed:
         out.append(
-            f"Labeled wrong on one side: {plural(len(crossed), 'photo')} of which the same file lies under another "
+            f"Mislabeled in one of the two: {plural(len(crossed), 'photo')} of which the same file lies under another "
             f"product, such as {crossed[0]['source']} and {crossed[0]['image']}."
         )
     alike = excluded["look_alikes"]
     if alike:
         out.append(
-            f"Kept in: {plural(len(alike), 'photo')} nearly the same as a picture of another product, such as "
+            f"Not excluded: {plural(len(alike), 'photo')} nearly the same as a picture of another product, such as "
             f"{alike[0]['source']} and {alike[0]['image']}."
         )
     if excluded["unchecked"]:
@@ -83,7 +83,7 @@ def warnings_of(document: EvaluationDoc) -> list[str]:
     unknown = document["open_set"]["outsiders"]
     if unknown:
         out.append(
-            f"In no identification rate: {plural(unknown['photos'], 'photo')} of "
+            f"Not counted in any identification rate: {plural(unknown['photos'], 'photo')} of "
             f"{plural(unknown['products'], 'product')} that the gallery does not hold."
         )
     return list(dict.fromkeys(out))

@@ -20,9 +20,9 @@ class Chosen:
     """A threshold for a target.
 
     Attributes:
-        threshold: squared L2; None when it has to be read off the photos measured here.
+        threshold: squared L2; None when it has to be chosen on the photos measured here.
         chosen_on: which photos it was chosen on.
-        refusal: why those could not bear the claim.
+        refusal: why those do not support the claim.
     """
 
     threshold: float | None
@@ -66,7 +66,7 @@ def thresholds_for(
 
     Args:
         calibration: the model's, or one chosen on another split for this run; None without.
-        given: the threshold that the user named; it comes first.
+        given: by the user; it comes first.
         source: ``model`` or ``split``: where the calibration comes from.
         model: its name.
         digest: of the photos that will be measured, see `Photos.digest`.
@@ -124,7 +124,7 @@ def require_threshold(given: float | None, calibration: Calibration | None, *, m
     """Refuse, before hours of embedding, to measure without a threshold.
 
     Args:
-        given: the threshold that the user named, squared L2.
+        given: by the user, squared L2.
         calibration: the model's, or one chosen for this run.
         model: the model's name, for the message.
 

@@ -94,10 +94,10 @@ def _rank_block(
     own[listed] = nearest[listed, owners[listed]]
     nearest[listed, owners[listed]] = np.inf
     known = np.isfinite(own)
-    rivals = np.count_nonzero(nearest <= own[:, None], axis=1)
-    found.predicted[members] = np.where(known & (rivals == 0), owners, nearest.argmin(axis=1))
+    before = np.count_nonzero(nearest <= own[:, None], axis=1)
+    found.predicted[members] = np.where(known & (before == 0), owners, nearest.argmin(axis=1))
     found.own_distance[members] = own
-    found.ranks[members] = np.where(known, rivals + 1, 0)
+    found.ranks[members] = np.where(known, before + 1, 0)
     found.average_precision[members] = _average_precision(distances, nearest, owners, starts)
 
 
@@ -110,7 +110,7 @@ def _average_precision(
     """Average precision at R of each probe, shape (r,); nan where it has no relevant picture.
 
     The j-th nearest right picture has rank j + (wrong pictures at most as far), and counts while that is at most
-    R. Every rival product within its distance holds one wrong picture or more, so counting products
+    R. Every impostor product within its distance holds one wrong picture or more, so counting products
     first rules out most right pictures, and few wrong ones are left to count exactly.
     """
     sizes = np.where(owners >= 0, np.diff(starts)[owners], 0)

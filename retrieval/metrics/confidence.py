@@ -1,6 +1,6 @@
 """From a score to the probability that the match is right, and how well such probabilities hold.
 
-Two maps, fitted on one split and judged on another: isotonic regression (any increasing step function;
+Two maps, fitted on one split and measured on another: isotonic regression (any increasing step function;
 wants hundreds of outcomes) and logistic regression (two numbers; stands few). Both are small and
 serialize to JSON, since serving must apply them.
 """

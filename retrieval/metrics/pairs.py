@@ -138,7 +138,7 @@ def _curve(pairs: PairSet, levels: Sequence[int], targets: Sequence[tuple[float,
 
 
 def _pilot_bins(pilot: Counts, far: float) -> set[int]:
-    """Bins that hold the FAR quantile of the whole, judged by a sample, or none if that is too vague."""
+    """Bins that hold the FAR quantile of the whole, estimated from a sample, or none if that is too vague."""
     total = int(pilot.different.sum())
     if not total:
         return set()

@@ -1,4 +1,4 @@
-"""The audit as a page: what needs a person, with the pictures side by side."""
+"""The audit as a page: the problems of a catalog, with the pictures side by side."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _LISTED: frozenset[Kind] = frozenset({"unreadable", "unused-file", "no-pictures"
 _SINGLE: frozenset[Kind] = frozenset({"few-views", "blank", "tiny"})
 _SOURCES: Mapping[ThresholdSource, str] = {
     "given": "as given",
-    "model": "as the model is calibrated",
-    "catalog": "where 1 % of this catalog's different pairs are accepted; the model is not calibrated",
+    "model": "the model's calibration",
+    "catalog": "FAR 1 % on this catalog, since the model is not calibrated",
 }
 
 
@@ -93,9 +93,9 @@ def audit_page(report: AuditReport, read: Read, *, version: str, created: str, s
         tone=tone,
         lead=_lead(report),
         tiles=[
-            Tile(f"{counts['error']:,}", "errors: they spoil answers", "bad" if counts["error"] else "plain"),
-            Tile(f"{counts['warning']:,}", "warnings: somebody should look", "warn" if counts["warning"] else "plain"),
-            Tile(f"{counts['info']:,}", "notes: they may stay"),
+            Tile(f"{counts['error']:,}", "errors: they cause wrong answers", "bad" if counts["error"] else "plain"),
+            Tile(f"{counts['warning']:,}", "warnings: to review", "warn" if counts["warning"] else "plain"),
+            Tile(f"{counts['info']:,}", "notes: harmless"),
             Tile(f"{report.pictures:,}", "pictures read"),
             Tile(f"{report.products:,}", "products"),
         ],
@@ -116,15 +116,14 @@ def _verdict(report: AuditReport) -> tuple[str, Tone]:
     counts = report.counts()
     need = counts["error"] + counts["warning"]
     if not need:
-        return "Nothing in this catalog needs a person.", "good"
-    verb = "needs" if need == 1 else "need"
-    return f"{plural(need, 'finding')} {verb} a person.", "bad" if counts["error"] else "warn"
+        return "No errors and no warnings in this catalog.", "good"
+    return f"{plural(need, 'finding')} to review.", "bad" if counts["error"] else "warn"
 
 
 def _lead(report: AuditReport) -> list[str]:
     if report.clean:
-        return ["No picture is broken, doubled or in the wrong place, as far as this model can see."]
-    return ["Most damaging first; within a part, the clearest case first. Nothing was changed."]
+        return ["No picture is broken, duplicate or mislabeled, as far as this model can tell."]
+    return ["The most damaging kind first, in each kind the clearest case. Nothing was changed."]
 
 
 def _body(kind: Kind, found: Sequence[Finding], album: _Album, shown: int) -> Markup:
@@ -142,7 +141,7 @@ def _body(kind: Kind, found: Sequence[Finding], album: _Album, shown: int) -> Ma
         body = cards((_card(f, album) for f in drawn), narrow=kind not in _COMPARED)
     rest = len(found) - len(drawn)
     more = (
-        Markup('<p class="soft">{}</p>').format(f"and {rest:,} more, weaker; itemrec audit --json lists them all.")
+        Markup('<p class="soft">{}</p>').format(f"and {rest:,} less clear ones; itemrec audit --json lists them all.")
         if rest
         else Markup("")
     )

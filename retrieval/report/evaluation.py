@@ -16,7 +16,7 @@ from retrieval.evaluation.numbers import counts, ends, in_percent, interval, num
 from retrieval.images import pictures
 from retrieval.metrics import EXPERIMENT_FAR
 from retrieval.report import plots
-from retrieval.report.evaluation_open_set import chosen_on, strangers_section
+from retrieval.report.evaluation_open_set import chosen_on, open_set_section
 from retrieval.report.evaluation_pictures import Album, Read, confusions, failures
 from retrieval.report.page import (
     Markup,
@@ -76,7 +76,7 @@ def evaluation_page(document: EvaluationDoc, *, photo: Read, gallery: Read) -> s
     sections = [
         _thresholds(document),
         _identification(document),
-        strangers_section(document, probes, store),
+        open_set_section(document, probes, store),
         _confidence(document),
         confusions(document, probes, store),
         failures(document, probes, store),
@@ -110,7 +110,7 @@ def _warnings(document: EvaluationDoc) -> list[Markup]:
     if not count:
         return []
     items = Markup("").join(Markup("<li>{}</li>").format(w) for w in document["warnings"])
-    summary = f"{plural(count, 'thing')} to know before trusting this"
+    summary = f"{plural(count, 'caveat')}"
     return [details(summary, Markup("<ul>{}</ul>").format(items), unfolded=count <= _FEW_WARNINGS)]
 
 
@@ -122,11 +122,11 @@ def _tiles(document: EvaluationDoc) -> list[Tile]:
         Tile(in_percent(rates["top5"]["rate"]), f"among the first five {ends(rates['top5'])}"),
         Tile(
             in_percent(unknown["rates"]["dir"]["rate"]),
-            f"first and within the threshold {ends(unknown['rates']['dir'])}",
+            f"DIR: right product first, within the threshold {ends(unknown['rates']['dir'])}",
         ),
         Tile(
             in_percent(unknown["fpir"]),
-            f"of strangers get a name {ends(unknown['rates']['fpir'])}",
+            f"FPIR: unknown products that get a match {ends(unknown['rates']['fpir'])}",
             "bad" if (unknown["fpir"] or 0) > 0.2 else "plain",
         ),
         Tile(in_percent(pairs["eer"], 1), f"equal error rate of all pairs {interval(pairs['eer_ci'], 1)}"),
@@ -167,7 +167,9 @@ def _thresholds(document: EvaluationDoc) -> Section:
         plot_row(
             wide_figure(plots.val_far(pairs, threshold), "VAL and FAR over all pairs of the split."),
             _roc(pairs),
-            wide_figure(plots.distances(pairs, threshold), "What the threshold separates."),
+            wide_figure(
+                plots.distances(pairs, threshold), "Genuine and impostor distances, and the threshold between them."
+            ),
             table(
                 ["threshold", "VAL", "FAR", "same", "different"],
                 sweep,
@@ -178,12 +180,12 @@ def _thresholds(document: EvaluationDoc) -> Section:
         ),
         table(headings, rows, numeric=(1, 2, 3, 4, 5), label="Thresholds"),
     ]
-    return Section("pairs", "Same or different: all pairs", Markup("").join(body))
+    return Section("pairs", "Verification: all pairs of photos", Markup("").join(body))
 
 
 def _roc(pairs: PairsDoc) -> Markup:
     if pairs["auc"] is None:
-        return Markup("<p>{}</p>").format("An ROC takes pairs of the same product and of different ones.")
+        return Markup("<p>{}</p>").format("A ROC curve needs genuine and impostor pairs.")
     return wide_figure(plots.roc(pairs), f"ROC of all pairs: AUC {number(pairs['auc'], 4)}.")
 
 
@@ -222,7 +224,7 @@ def _identification(document: EvaluationDoc) -> Section:
     if found["per_category"]:
         parts.append(_grouped(f"By {found['category_column']}, worst first", found["per_category"]))
     parts.append(_grouped("By product, worst first", found["per_product"]))
-    return Section("identification", "Which product is it", Markup("").join(parts))
+    return Section("identification", "Identification: which product is it", Markup("").join(parts))
 
 
 def _grouped(title: str, found: Sequence[GroupDoc]) -> Markup:
@@ -242,8 +244,8 @@ def _confidence(document: EvaluationDoc) -> Section | None:
         f"Fitted on {confidence['fitted_on']}, measured on {plural(confidence['answers'], 'answer')} here: expected "
         f"calibration error {in_percent(confidence['ece'], 1)}, of which so few answers make "
         f"{in_percent(confidence['ece_by_chance'], 1)} by chance; Brier score {number(confidence['brier'])} "
-        f"{plain_interval(confidence['brier_ci'])}. Strangers make up {in_percent(confidence['strangers'])} of the "
-        "photos tried."
+        f"{plain_interval(confidence['brier_ci'])}. {in_percent(confidence['strangers'])} of the "
+        "photos tried show unknown products."
     )
     rows = [
         [
@@ -266,7 +268,7 @@ def _confidence(document: EvaluationDoc) -> Section | None:
             compact=True,
         ),
     )
-    return Section("confidence", "Does 80 % mean 80 %?", body)
+    return Section("confidence", "Confidence: does 80 % mean 80 %?", body)
 
 
 def _method(document: EvaluationDoc) -> Section:
@@ -277,7 +279,7 @@ def _method(document: EvaluationDoc) -> Section:
         ["gallery", f"{gallery['source']}, {gallery['location']}: {gallery['refused']:,} refused"],
         ["threshold", f"{document['threshold']['value']:.4f}" + (f": {use['note']}" if use["note"] else "")],
         [
-            "left out",
+            "excluded",
             f"{excluded['same_hash']:,} photos that the gallery holds, {excluded['near_duplicate']:,} nearly the same "
             f"as one of its pictures (up to {excluded['max_bits']} of 64 bits of a perceptual hash differ), "
             f"{excluded['repeated']:,} repeated in the split",

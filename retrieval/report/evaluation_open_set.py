@@ -1,4 +1,4 @@
-"""The evaluation page on strangers: what a threshold does to photos of products that the gallery lacks."""
+"""The evaluation page on unknown products: what a threshold does to photos of products not in the gallery."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from retrieval.calibration.support import percent
 from retrieval.evaluation.numbers import counts, ends, in_percent, interval, number
 from retrieval.report import plots
-from retrieval.report.evaluation_pictures import Album, named_strangers
+from retrieval.report.evaluation_pictures import Album, false_positives
 from retrieval.report.page import Markup, Section, plot_row, table, wide_figure
 from retrieval.system.text import plural
 
@@ -18,26 +18,26 @@ _SHORT = 40
 """Characters that a cell of a table shows without growing tall."""
 
 
-def strangers_section(document: EvaluationDoc, probes: Album, gallery: Album) -> Section:
-    """What strangers get, and what the verdict *ambiguous* buys."""
+def open_set_section(document: EvaluationDoc, probes: Album, gallery: Album) -> Section:
+    """What photos of unknown products get, and what the verdict *ambiguous* is worth."""
     unknown, threshold = document["open_set"], document["threshold"]["value"]
     verdicts = unknown["verdicts"]
     rows = [
-        ["photos of catalog products"]
+        ["photos of known products"]
         + [
             f"{verdicts['known'].get(k, 0):,}"
             for k in ("match_right", "match_wrong", "ambiguous_right", "ambiguous_wrong", "unknown")
         ],
-        ["strangers", "–", f"{verdicts['strangers'].get('match', 0):,}", "–"]
+        ["photos of unknown products", "–", f"{verdicts['strangers'].get('match', 0):,}", "–"]
         + [f"{verdicts['strangers'].get(k, 0):,}" for k in ("ambiguous", "unknown")],
     ]
     parts = [
         Markup("<p>{}</p>").format(
-            f"Every photo is tried once more with its own product left out of the gallery ({unknown['method']}): "
-            f"{plural(unknown['strangers'], 'stranger')} against {plural(unknown['gallery'], 'product')}."
+            f"Leave-one-out unknowns: every photo is tried once more with its own product taken out of the gallery, "
+            f"{plural(unknown['strangers'], 'photo')} against {plural(unknown['gallery'], 'product')}."
         ),
         plot_row(
-            wide_figure(plots.strangers(unknown, threshold), "The price of a threshold."),
+            wide_figure(plots.open_set(unknown, threshold), "DIR and FPIR against the threshold."),
             _ambiguous(unknown["ambiguous"]),
         ),
         _operating_points(document),
@@ -48,16 +48,16 @@ def strangers_section(document: EvaluationDoc, probes: Album, gallery: Album) ->
             label="Verdicts",
         ),
     ]
-    parts.append(named_strangers(document, probes, gallery))
-    return Section("strangers", "None of ours?", Markup("").join(parts))
+    parts.append(false_positives(document, probes, gallery))
+    return Section("open-set", "Open set: is it in the gallery at all", Markup("").join(parts))
 
 
 def _ambiguous(found: AmbiguousDoc) -> Markup:
     every, sure, listed = found["all"], found["match"], found["candidates"]
     if not every["whole"]:
-        return Markup("<p>{}</p>").format("No photo gets a name at this threshold.")
+        return Markup("<p>{}</p>").format("No photo gets a match at this threshold.")
     about = (
-        f"What the verdict ambiguous buys. All names: {in_percent(every['rate'])} right ({counts(every)}) "
+        f"Accuracy against coverage. All answers: {in_percent(every['rate'])} right ({counts(every)}) "
         f"{ends(every)}. Only the verdict match: {in_percent(sure['rate'])} right ({counts(sure)}) {ends(sure)}, "
         f"given to {in_percent(found['coverage_of_match']['rate'])} of the photos. Ambiguous answers list the right "
         f"product in {in_percent(listed['rate'])} ({counts(listed)})."
@@ -67,15 +67,15 @@ def _ambiguous(found: AmbiguousDoc) -> Markup:
 
 def _operating_points(document: EvaluationDoc) -> Markup:
     unknown, use = document["open_set"], document["threshold"]
-    found, named = unknown["rates"]["dir"], unknown["rates"]["fpir"]
+    found, fpir = unknown["rates"]["dir"], unknown["rates"]["fpir"]
     rows = [
         [
             "the threshold in use",
             number(use["value"]),
             f"{in_percent(found['rate'])} {ends(found)}",
             counts(found),
-            f"{in_percent(named['rate'], 1)} {interval(named['ci'], 1)}",
-            counts(named),
+            f"{in_percent(fpir['rate'], 1)} {interval(fpir['ci'], 1)}",
+            counts(fpir),
             chosen_on(document["pairs"]["at_threshold"]),
         ]
     ]
@@ -94,7 +94,7 @@ def _operating_points(document: EvaluationDoc) -> Markup:
         for name, p in points
     ]
     return table(
-        ["", "threshold", "found (DIR)", "photos", "strangers named (FPIR)", "strangers", "chosen on"],
+        ["", "threshold", "DIR", "known photos", "FPIR", "unknown photos", "chosen on"],
         rows,
         numeric=(1, 2, 3, 4, 5),
         label="Operating points",
@@ -102,10 +102,10 @@ def _operating_points(document: EvaluationDoc) -> Markup:
 
 
 def chosen_on(at: AtFarDoc | OpenSetPointDoc) -> str:
-    """Which photos a threshold was chosen on, and whether those measured can bear the claim."""
+    """Which photos a threshold was chosen on, and whether those measured support the claim."""
     # A model's card tells it in sentences, which stand on top once.
     at_length = "these very photos" if at["same_photos"] else "other photos"
     told = at["chosen_on"] if len(at["chosen_on"]) <= _SHORT else at_length
-    where = f"{told} (flatters)" if at["same_photos"] else told or "by hand"
+    where = f"{told} (optimistic)" if at["same_photos"] else told or "by hand"
     # Without a target the refusal is a remark about the threshold, which the warnings tell.
-    return f"{where}; too few photos here to tell" if at["refusal"] and at["target"] is not None else where
+    return f"{where}; not enough data here" if at["refusal"] and at["target"] is not None else where

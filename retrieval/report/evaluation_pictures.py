@@ -1,4 +1,4 @@
-"""The evaluation page's pictures: strangers that got a name, products taken for one another, failures."""
+"""The evaluation page's pictures: false positives, products taken for one another, misidentifications."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Read = Callable[[str], bytes]
 
 SHOWN_CONFUSIONS = 12
 SHOWN_FAILURES = 12
-SHOWN_STRANGERS = 9
+SHOWN_FALSE_POSITIVES = 9
 _EXAMPLES = 3
 _VOTES = 3
 
@@ -38,26 +38,28 @@ class Album:
         return figure(self._drawn[name], caption, alt=name, mark=mark)
 
 
-def named_strangers(document: EvaluationDoc, probes: Album, gallery: Album) -> Markup:
-    """Strangers with the verdict *match*, the highest score first; empty without any."""
-    named = (
+def false_positives(document: EvaluationDoc, probes: Album, gallery: Album) -> Markup:
+    """Photos of unknown products with the verdict *match*, the highest score first; empty without any."""
+    matched = (
         (p, p["as_stranger"]["matches"][0])
         for p in document["probes"]
         if p["as_stranger"] and p["as_stranger"]["verdict"] == "match"
     )
-    worst = sorted(named, key=lambda pair: -pair[1]["score"])
+    worst = sorted(matched, key=lambda pair: -pair[1]["score"])
     if not worst:
         return Markup("")
-    heading = Markup("<h3>{}</h3>").format("Strangers that were given a name with the most confidence")
-    return heading + cards((_stranger(*pair, probes, gallery) for pair in worst[:SHOWN_STRANGERS]), narrow=True)
+    heading = Markup("<h3>{}</h3>").format("False positives: unknown products that got a match, the surest first")
+    return heading + cards(
+        (_false_positive(*pair, probes, gallery) for pair in worst[:SHOWN_FALSE_POSITIVES]), narrow=True
+    )
 
 
-def _stranger(probe: ProbeDoc, best: MatchDoc, probes: Album, gallery: Album) -> Markup:
+def _false_positive(probe: ProbeDoc, best: MatchDoc, probes: Album, gallery: Album) -> Markup:
     near = best["evidence"][0]
     return card(
         f"{probe['product']} taken for {best['product_id']}",
         groups(
-            strip([probes.draw(probe["source"], "the stranger", mark=True)]),
+            strip([probes.draw(probe["source"], "unknown product", mark=True)]),
             strip([gallery.draw(near["image"], f"{near['distance']:.3f}")]),
         ),
         tone="bad",
@@ -95,13 +97,13 @@ def _confusion(confused: ConfusionDoc, probes: Album, gallery: Album) -> Markup:
 
 
 def failures(document: EvaluationDoc, probes: Album, gallery: Album) -> Section | None:
-    """Wrong names, given without doubt first, with the pictures that voted; None without any."""
+    """Wrong answers, unambiguous ones first, with the pictures that voted; None without any."""
     wrong = [p for p in document["probes"] if p["known"] and p["matches"] and not p["right"]]
     worst = sorted(wrong, key=lambda p: (p["verdict"] != "match", -p["matches"][0]["score"]))
     if not worst:
         return None
     body = cards(_failure(p, probes, gallery) for p in worst[:SHOWN_FAILURES])
-    return Section("failures", "Worst failures, with their votes", body, count=len(wrong), tone="bad")
+    return Section("failures", "Worst misidentifications, with their votes", body, count=len(wrong), tone="bad")
 
 
 def _failure(probe: ProbeDoc, probes: Album, gallery: Album) -> Markup:
@@ -113,6 +115,6 @@ def _failure(probe: ProbeDoc, probes: Album, gallery: Album) -> Markup:
         heading = f"{match['product_id']}: score {match['score']:.3f}, {match['votes']} votes"
         drawn = (gallery.draw(e["image"], f"{e['distance']:.3f}") for e in match["evidence"][:2])
         columns.append(strip(drawn, heading=heading))
-    doubt = "" if probe["verdict"] == "match" else ", ambiguous"
-    title = f"{probe['product']} named {probe['matches'][0]['product_id']}{doubt}"
-    return card(title, groups(*columns), tone="bad" if not doubt else "warn")
+    ambiguous = "" if probe["verdict"] == "match" else ", ambiguous"
+    title = f"{probe['product']} taken for {probe['matches'][0]['product_id']}{ambiguous}"
+    return card(title, groups(*columns), tone="bad" if not ambiguous else "warn")

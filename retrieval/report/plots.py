@@ -123,14 +123,14 @@ def _threshold_line(axes: Axes, threshold: float, *, top: bool = False) -> None:
 
 
 def val_far(pairs: PairsDoc, threshold: float) -> Markup:
-    """VAL and FAR against the threshold, over all pairs; one of them where only that can be told."""
+    """VAL and FAR against the threshold, over all pairs; one of them where only that can be measured."""
     points = pairs["roc"]
 
     def paint(axes: Axes) -> None:
-        _line(axes, [(p["threshold"], p["val"]) for p in points], GOOD, "VAL: same product accepted")
-        _line(axes, [(p["threshold"], p["far"]) for p in points], BAD, "FAR: different products accepted")
+        _line(axes, [(p["threshold"], p["val"]) for p in points], GOOD, "VAL: genuine pairs accepted")
+        _line(axes, [(p["threshold"], p["far"]) for p in points], BAD, "FAR: impostor pairs accepted")
         _threshold_line(axes, threshold)
-        _rates(axes, "squared L2 distance", "part of the pairs accepted")
+        _rates(axes, "squared L2 distance", "pairs accepted")
         _legend(axes)
 
     return _draw("VAL and FAR against the threshold", paint)
@@ -165,14 +165,14 @@ def roc(pairs: PairsDoc) -> Markup:
 
 
 def distances(pairs: PairsDoc, threshold: float) -> Markup:
-    """How far pairs of the same and of different products lie apart; each area is one."""
+    """Distances of genuine and of impostor pairs; each area is one."""
     histogram = pairs["histogram"]
     edges = histogram["edges"]
 
     def paint(axes: Axes) -> None:
         for counts, color, label in (
-            (histogram["same"], GOOD, f"same product ({plural(pairs['same'], 'pair')})"),
-            (histogram["different"], BAD, f"different products ({plural(pairs['different'], 'pair')})"),
+            (histogram["same"], GOOD, f"genuine ({plural(pairs['same'], 'pair')})"),
+            (histogram["different"], BAD, f"impostor ({plural(pairs['different'], 'pair')})"),
         ):
             total = sum(counts) or 1
             width = edges[1] - edges[0]
@@ -187,7 +187,7 @@ def distances(pairs: PairsDoc, threshold: float) -> Markup:
         axes.set_ylabel("density")
         _legend(axes)
 
-    return _draw("Distances of same and different pairs", paint)
+    return _draw("Genuine and impostor distances", paint)
 
 
 def cmc(identification: IdentificationDoc) -> Markup:
@@ -208,22 +208,22 @@ def cmc(identification: IdentificationDoc) -> Markup:
     return _draw("CMC: the right product among the first k", paint)
 
 
-def strangers(open_set: OpenSetDoc, threshold: float) -> Markup:
-    """What the threshold does to known photos (DIR) and to strangers (FPIR)."""
-    points = open_set["curve"]
+def open_set(document: OpenSetDoc, threshold: float) -> Markup:
+    """What the threshold does to photos of known products (DIR) and of unknown ones (FPIR)."""
+    points = document["curve"]
 
     def paint(axes: Axes) -> None:
-        _line(axes, [(p["threshold"], p["dir"]) for p in points], GOOD, "DIR: known photos named right")
-        _line(axes, [(p["threshold"], p["fpir"]) for p in points], BAD, "FPIR: strangers given a name")
+        _line(axes, [(p["threshold"], p["dir"]) for p in points], GOOD, "DIR: known products found first")
+        _line(axes, [(p["threshold"], p["fpir"]) for p in points], BAD, "FPIR: unknown products matched")
         _threshold_line(axes, threshold)
         _rates(axes, "squared L2 distance to the nearest picture", "part of the photos")
         _legend(axes)
 
-    return _draw("Known photos and strangers against the threshold", paint)
+    return _draw("DIR and FPIR against the threshold", paint)
 
 
 def coverage(ambiguous: AmbiguousDoc) -> Markup:
-    """How often the name is right when only the clearest answers are given."""
+    """Accuracy when only the clearest answers are given."""
     points = ambiguous["coverage"]
 
     def paint(axes: Axes) -> None:
@@ -239,11 +239,11 @@ def coverage(ambiguous: AmbiguousDoc) -> Markup:
                 fontsize=9,
                 ha="right",
             )
-        _rates(axes, "part of the photos that get one name", "part of those names that is right")
+        _rates(axes, "coverage: part of the photos answered with a match", "accuracy of those answers")
         axes.set_xlim(0, 1.02)
         _percent_axis(axes.xaxis)
 
-    return _draw("What ambiguous buys", paint)
+    return _draw("Accuracy against coverage", paint)
 
 
 def reliability(confidence: ConfidenceDoc) -> Markup:
@@ -290,4 +290,4 @@ def _percent_axis(axis: Any) -> None:
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
-__all__: Sequence[str] = ["cmc", "coverage", "distances", "reliability", "roc", "strangers", "val_far"]
+__all__: Sequence[str] = ["cmc", "coverage", "distances", "open_set", "reliability", "roc", "val_far"]

@@ -160,9 +160,9 @@ def test_data_comes_from_the_flag_or_the_configuration(tmp_path: Path, capsys: p
 def test_people_get_the_verdict_first_and_the_warnings_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("evaluate", "--data", "data") == 0
     out, err = capsys.readouterr()
-    assert out.startswith("At threshold 0.050 it finds ")
-    assert "strangers get" in out.splitlines()[0]
-    assert "FAR 0.1 % cannot be told" in err
+    assert out.startswith("At threshold 0.050, ")
+    assert "photos of unknown products get" in out.splitlines()[0]
+    assert "Not enough data for FAR 0.1 %" in err
     assert out.count("95 %") >= 4
 
 
@@ -198,7 +198,7 @@ def test_the_report_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str
     pytest.importorskip("matplotlib")
     assert run("evaluate", "--data", "data", "--html", "report.html") == 0
     page = (tmp_path / "report.html").read_text()
-    assert "At threshold 0.050 it finds" in page
+    assert "At threshold 0.050, " in page
     assert "data:image" in page
 
 
@@ -231,14 +231,14 @@ def test_too_few_photos_are_refused_unless_forced(tmp_path: Path, capsys: pytest
     before = (tmp_path / "bundle" / "bundle.json").read_bytes()
     assert run("calibrate", "--data", "data", "--far", "0.01%") == 2
     err = capsys.readouterr().err
-    assert "it takes 300,000 to see 30 errors" in err
+    assert "300,000 needed (rule of 30)" in err
     assert "--force" in err
     assert (tmp_path / "bundle" / "bundle.json").read_bytes() == before
     assert run("calibrate", "--data", "data", "--far", "0.01%", "--force") == 0
-    assert "cannot be told" in capsys.readouterr().err
+    assert "Not enough data for" in capsys.readouterr().err
     calibration = read_bundle(tmp_path / "bundle").calibration
     assert calibration is not None
-    assert "cannot be told" in calibration.point(calibration.chosen).note
+    assert "Not enough data for" in calibration.point(calibration.chosen).note
 
 
 def test_out_writes_a_copy_and_leaves_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from retrieval.calibration.confidence import Confidence, feature_value
 from retrieval.calibration.points import Calibration, OperatingPoint
 from retrieval.distance import squared_l2
 from retrieval.errors import BundleError, UsageError
-from retrieval.evaluation import STRANGERS, Setting, Strangers, Target, calibrate, evaluate
+from retrieval.evaluation import UNKNOWN_SHARE, HeldOut, Setting, Target, calibrate, evaluate
 from retrieval.evaluation.answers import answer_all
 from retrieval.evaluation.fit import fit_confidence, tempered, trials
 from retrieval.metrics import IsotonicMap, LogisticMap, fit_isotonic
@@ -61,9 +61,9 @@ def test_targets_that_the_data_cannot_bear_get_no_point_and_a_sentence() -> None
     found = calibrate(val, gallery, Target("far", 0.1), measured_on="val")
     names = [point.name for point in found.calibration.points]
     assert "far=0.001" not in names
-    assert any("FAR 0.1 % cannot be told" in s for s in found.left_out)
+    assert any("Not enough data for FAR 0.1 %" in s for s in found.left_out)
     few = calibrate(val, gallery, Target("far", 0.001), measured_on="val")
-    assert "FAR 0.1 % cannot be told" in few.refusal
+    assert "Not enough data for FAR 0.1 %" in few.refusal
     assert few.calibration.point("far=0.001").note == few.refusal
 
 
@@ -108,7 +108,7 @@ def test_photos_that_the_gallery_holds_are_not_calibrated_on() -> None:
         val.hashed,
     )
     found = calibrate(shared, gallery, Target("far", 0.05), measured_on="val")
-    assert "5 photos are also in the gallery and were left out." in found.left_out
+    assert "5 photos are also in the gallery and were excluded." in found.left_out
     rest = calibrate(shared.only(range(5, 120)), gallery, Target("far", 0.05), measured_on="val")
     assert found.calibration.points == rest.calibration.points
     with pytest.raises(UsageError, match="it all has"):
@@ -140,13 +140,13 @@ def test_strangers_are_the_stated_part_of_the_trials() -> None:
     gallery, val, _ = splits()
     answers = answer_all(val, gallery, 4.0, ())  # type: ignore[arg-type]
     data = trials(answers)
-    assert data.stranger.mean() == pytest.approx(STRANGERS, abs=0.01)
-    assert not data.right[data.stranger].any()
+    assert data.unknown.mean() == pytest.approx(UNKNOWN_SHARE, abs=0.01)
+    assert not data.right[data.unknown].any()
     again = trials(answers)
     assert again.products.tolist() == data.products.tolist()
 
 
-def unseen(products: int = 40, each: int = 8, noise: float = 0.16) -> Strangers:
+def unseen(products: int = 40, each: int = 8, noise: float = 0.16) -> HeldOut:
     """Photos of every other product, and a gallery of the rest, in which each stranger has a near twin."""
     everything = clusters(products, each, noise=noise, seed=9)
     names = everything.products.tolist()
@@ -156,17 +156,17 @@ def unseen(products: int = 40, each: int = 8, noise: float = 0.16) -> Strangers:
     vectors[strange] += 0.8 * everything.vectors[(numbers[strange] + 1) * each]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     everything = replace(everything, vectors=vectors)
-    return Strangers(everything.only(np.flatnonzero(strange)), everything.only(np.flatnonzero(~strange)))
+    return HeldOut(everything.only(np.flatnonzero(strange)), everything.only(np.flatnonzero(~strange)))
 
 
 def test_strangers_that_no_training_saw_stand_in_for_those_left_out() -> None:
     gallery, val, _ = splits()
-    strangers = unseen()
+    held_out = unseen()
     target = Target("fpir", 0.2)
     left_out = calibrate(val, gallery, target, measured_on="val")  # type: ignore[arg-type]
-    found = calibrate(val, gallery, target, measured_on="val", strangers=strangers)  # type: ignore[arg-type]
+    found = calibrate(val, gallery, target, measured_on="val", held_out=held_out)  # type: ignore[arg-type]
     point = found.calibration.point("fpir=0.2")
-    rival = squared_l2(strangers.photos.vectors, strangers.gallery.vectors).min(axis=1)
+    rival = squared_l2(held_out.photos.vectors, held_out.gallery.vectors).min(axis=1)
 
     def at_catalog_size(threshold: float) -> float:  # 30 products, where those of the strangers' gallery are 20
         return 1 - (1 - float((rival <= threshold).mean())) ** 1.5
@@ -184,24 +184,24 @@ def test_strangers_that_no_training_saw_stand_in_for_those_left_out() -> None:
 def test_confidence_knows_strangers_that_no_training_saw() -> None:
     gallery, val, _ = splits()
     known = answer_all(val, gallery, 0.9, ())  # type: ignore[arg-type]
-    strangers = unseen()
-    strange = answer_all(strangers.photos, strangers.gallery, 0.9, ())
+    held_out = unseen()
+    strange = answer_all(held_out.photos, held_out.gallery, 0.9, ())
     data = trials(known, strange)
-    assert not data.right[data.stranger].any()
-    assert set(data.products[data.stranger]) <= set(strangers.photos.products)
-    assert len(set(data.products[data.stranger])) > 10  # some of most, not all of some
-    assert data.stranger.sum() > trials(known).stranger.sum()  # they get names more often
-    sure, unsure = (fit_confidence(known, 0.9, fitted_on="val", strangers=others) for others in (None, strange))
+    assert not data.right[data.unknown].any()
+    assert set(data.products[data.unknown]) <= set(held_out.photos.products)
+    assert len(set(data.products[data.unknown])) > 10  # some of most, not all of some
+    assert data.unknown.sum() > trials(known).unknown.sum()  # they get names more often
+    sure, unsure = (fit_confidence(known, 0.9, fitted_on="val", held_out=others) for others in (None, strange))
     assert sure is not None
     assert unsure is not None
-    named = [answer.matches for answer in strange.as_stranger if answer.matches]
+    named = [answer.matches for answer in strange.left_one_out if answer.matches]
     assert np.mean([unsure.of(m) for m in named]) < np.mean([sure.of(m) for m in named])  # type: ignore[misc]
 
 
 def test_the_fewest_wrong_answers_can_be_the_target() -> None:
     gallery, val, _ = splits()
     target = Target("strangers", 0.2)
-    found = calibrate(val, gallery, target, measured_on="val", strangers=unseen())  # type: ignore[arg-type]
+    found = calibrate(val, gallery, target, measured_on="val", held_out=unseen())  # type: ignore[arg-type]
     assert found.refusal == ""
     assert found.calibration.chosen == "strangers=0.2"
     point = found.calibration.point("strangers=0.2")

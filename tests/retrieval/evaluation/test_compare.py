@@ -60,7 +60,7 @@ def test_a_model_is_not_better_than_itself(worse: dict[str, Any]) -> None:
     comparison = compare_documents(worse, worse)
     assert {row.verdict for row in comparison.rows} == {"no clear difference"}
     assert {row.difference for row in comparison.rows} == {0.0}
-    assert comparison.verdict == "No difference that chance does not explain."
+    assert comparison.verdict == "No significant difference."
 
 
 def test_naming_more_strangers_is_worse(worse: dict[str, Any]) -> None:

@@ -80,9 +80,9 @@ def test_the_document_is_complete_where_little_can_be_measured() -> None:
     strangers = document["open_set"]
     assert (strangers["fpir"], strangers["strangers"], strangers["gallery"]) == (None, 0, 0)
     assert strangers["at_fpir"]["0.1"]["threshold"] is None
-    assert "FPIR 10 % cannot be told from 0 photos" in strangers["at_fpir"]["0.1"]["refusal"]
+    assert "Not enough data for FPIR 10 %: 0 photos" in strangers["at_fpir"]["0.1"]["refusal"]
     assert document["probes"][0]["as_stranger"] is None
-    assert "what strangers get cannot be told from a gallery of one product" in document["verdict"]
+    assert "FPIR cannot be measured in a gallery of one product" in document["verdict"]
 
 
 @settings(max_examples=40, deadline=None)
@@ -104,7 +104,7 @@ def test_answers_are_those_of_the_recognizer(seed: int, sizes: list[int], noise:
     probes = labeled(normalize(centers[asked] + noise * rng.standard_normal((6, 8))), [f"p{i}" for i in asked])
     found = answer_all(probes, gallery, threshold, [4.0])
     for i, product in enumerate(probes.labels.tolist()):
-        for answer, without in ((found.answers[i], None), (found.as_stranger[i], product)):
+        for answer, without in ((found.answers[i], None), (found.left_one_out[i], product)):
             expected = find(store_of(gallery, without), probes.vectors[i], threshold=threshold, products=5)
             assert [m.score for m in answer.matches] == pytest.approx([m.score for m in expected], rel=1e-4)
             assert [m.share for m in answer.matches] == pytest.approx([m.share for m in expected], rel=1e-4)
@@ -116,8 +116,8 @@ def test_answers_are_those_of_the_recognizer(seed: int, sizes: list[int], noise:
         assert (rank if rank <= 5 else 0) == (ids.index(product) + 1 if product in ids else 0)
         assert found.outcomes[threshold].predicted[i] == (ids[0] if ids else None)
     own, rival = nearest_distances(probes, gallery)
-    assert own.tolist() == found.own_distance.tolist()
-    assert rival.tolist() == found.rival_distance.tolist()
+    assert own.tolist() == found.genuine.tolist()
+    assert rival.tolist() == found.impostor.tolist()
 
 
 def store_of(gallery: Photos, without: str | None) -> MemoryStore:
@@ -236,10 +236,10 @@ def test_planted_duplicates_are_found_excluded_and_counted() -> None:
     gone = {t["source"] for t in excluded["list"]}
     assert not gone & {p["source"] for p in document["probes"]}
     said = " ".join(document["warnings"])
-    assert "Left out of 24 photos: 2 that the gallery also holds (1 the same file, 1 nearly the same)." in said
-    assert "Labeled wrong on one side: 1 photo" in said
-    assert "Left out: 1 photo that the split holds twice." in said
-    assert "Kept in: 1 photo nearly the same as a picture of another product, such as p002/2.jpg" in said
+    assert "Excluded of 24 photos: 2 that the gallery also holds (1 the same file, 1 nearly the same)." in said
+    assert "Mislabeled in one of the two: 1 photo" in said
+    assert "Excluded: 1 photo that the split holds twice." in said
+    assert "Not excluded: 1 photo nearly the same as a picture of another product, such as p002/2.jpg" in said
 
 
 def test_pictures_without_structure_are_no_duplicates_and_gone_files_are_counted() -> None:
@@ -347,8 +347,8 @@ def test_too_few_photos_for_a_claim_is_said() -> None:
     gallery, test = clusters(6, 3, noise=0.1, seed=1), clusters(6, 3, noise=0.1, seed=2)
     document = evaluate(test, gallery, setting())
     assert document["pairs"]["at_far"]["0.001"]["refusal"]
-    assert any("FAR 0.1 % cannot be told" in w for w in document["warnings"])
-    assert any("FPIR 1 % cannot be told" in w for w in document["warnings"])
+    assert any("Not enough data for FAR 0.1 %" in w for w in document["warnings"])
+    assert any("Not enough data for FPIR 1 %" in w for w in document["warnings"])
 
 
 def test_the_order_of_photos_does_not_matter() -> None:

@@ -134,14 +134,14 @@ def test_every_requirement_is_told_in_order(document: dict[str, Any]) -> None:
 def test_what_could_not_be_measured_fails(document: dict[str, Any]) -> None:
     (checked,) = check([parse_requirement("ece<=1")], document)
     assert (checked.value, checked.passed) == (None, False)
-    assert checked.line() == "ece<=1, these photos cannot tell"
+    assert checked.line() == "ece<=1, not measurable on these photos"
 
 
 def test_a_claim_that_the_data_cannot_bear_is_told_with_the_value(document: dict[str, Any]) -> None:
     (checked,) = check([parse_requirement("val@far=0.001>=0")], document)
     assert checked.passed
     assert checked.note == document["pairs"]["at_far"]["0.001"]["refusal"]
-    assert "it takes 30,000 to see 30 errors" in checked.line()
+    assert "30,000 needed (rule of 30)" in checked.line()
     assert checked.to_json()["note"] == checked.note
 
 

@@ -85,7 +85,7 @@ def test_a_document_without_confidence_or_errors_has_no_such_sections(document: 
     assert 'id="confidence"' not in html
     assert 'id="confused"' not in html
     assert 'id="failures"' not in html
-    assert 'id="strangers"' in html
+    assert 'id="open-set"' in html
 
 
 def test_a_place_that_cannot_be_written_is_wrong_usage(document: Any, tmp_path: Path) -> None:
