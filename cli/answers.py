@@ -44,14 +44,14 @@ def find_photos(photos: Sequence[str]) -> list[PhotoSource]:
 def _photos_in(folder: str) -> dict[str, Callable[[], bytes]]:
     """The photos below a folder, in order; a folder in it that cannot be read is refused like a photo."""
     # Not needed for a single photo, whose answer must not wait for the import.
-    from retrieval.catalog.walk import is_litter
+    from retrieval.catalog.walk import is_ignored
 
     closed: list[OSError] = []
     found: dict[str, Callable[[], bytes]] = {}
     skipped = 0
     for place, folders, names in os.walk(folder, onerror=closed.append):
-        folders[:] = sorted(name for name in folders if not is_litter(name))
-        for name in sorted(name for name in names if not is_litter(name)):
+        folders[:] = sorted(name for name in folders if not is_ignored(name))
+        for name in sorted(name for name in names if not is_ignored(name)):
             file = Path(place, name)
             if file.suffix.lower() in pictures.SUFFIXES:
                 found[str(file)] = partial(pictures.read_file, file)

@@ -20,7 +20,7 @@ def demo_command(
     model: ModelOption = None,
     quiet: QuietOption = False,
 ) -> int:
-    """Draw a catalog, index it, and recognize photos of its products and of strangers.
+    """Draw a catalog, index it, and recognize photos of its products and of unknown ones.
 
     \b
     Example:
@@ -48,16 +48,16 @@ def demo_command(
     _echo(f"itemrec index {layout.catalog} --index {location}")
     index_command(layout.catalog, index=location, model=chosen, prune=True, quiet=quiet)
 
-    _echo(f"itemrec query {layout.known} {layout.strangers} --index {location}")
+    _echo(f"itemrec query {layout.known} {layout.unknown} --index {location}")
     answers = _recognize_all(layout.truth, location, chosen)
     right = [photo for photo, product in layout.truth.items() if product and _first(answers[photo]) == product]
     known = [photo for photo, product in layout.truth.items() if product]
     listed = sum(any(m.product_id == layout.truth[photo] for m in answers[photo].matches) for photo in known)
-    strangers = [photo for photo, product in layout.truth.items() if product is None]
-    refused = sum(answers[photo].verdict == "unknown" for photo in strangers)
+    unknown = [photo for photo, product in layout.truth.items() if product is None]
+    refused = sum(answers[photo].verdict == "unknown" for photo in unknown)
     render.emit(
         f"\n{len(right)} of {len(known)} photos of catalog products got the right name first, {listed} among the names "
-        f"shown; {refused} of {len(strangers)} photos of strangers were called unknown."
+        f"shown; {refused} of {len(unknown)} photos of unknown products were called unknown."
     )
 
     example = (right or list(layout.truth))[0]
@@ -88,7 +88,7 @@ def _recognize_all(truth: dict[Path, str | None], location: str, model: str | No
     """Recognize every demo photo and print a line for each.
 
     Args:
-        truth: photo -> its product in the catalog, None for a stranger.
+        truth: photo -> its product in the catalog, None for an unknown product.
     """
     from retrieval.recognition.api import Recognizer
     from retrieval.recognition.recognizer import RefusedPhoto
@@ -112,7 +112,7 @@ def _first(answer: Answer) -> str | None:
 
 
 def _row(product: str | None, answer: Answer) -> tuple[str, ...]:
-    truth = product or f"(stranger) {Path(answer.source).stem}"
+    truth = product or f"(unknown) {Path(answer.source).stem}"
     if not answer.matches:
         return (truth, answer.verdict, "", "wrong" if product else "right", "", "", "")
     best = answer.matches[0]

@@ -17,22 +17,24 @@ from retrieval.system.text import printable
 
 
 @dataclass(slots=True)
-class _Voice:
+class OutputMode:
+    """How this process speaks: data as one JSON document, and without talk."""
+
     json: bool = False
     quiet: bool = False
 
 
-_voice = _Voice()
+_mode = OutputMode()
 
 
 def configure(*, json: bool = False, quiet: bool = False) -> None:
     """Set how this process speaks; called once by each command."""
-    _voice.json, _voice.quiet = json, quiet
+    _mode.json, _mode.quiet = json, quiet
 
 
 def is_quiet() -> bool:
     """True under ``--quiet``: no progress and no chatter."""
-    return _voice.quiet
+    return _mode.quiet
 
 
 def emit_json(document: dict[str, Any]) -> None:
@@ -49,7 +51,7 @@ def emit(text: str = "") -> None:
 
 def say(text: str = "") -> None:
     """Write a line of talk to stderr, unless ``--quiet``."""
-    if not _voice.quiet:
+    if not _mode.quiet:
         _write(sys.stderr, text)
 
 

@@ -20,7 +20,7 @@
         ├── CheckFailedError      exit 1: a new generation did not pass its gate; the old one stays
         └── DiskFullError         not enough free space to write safely
 
-Messages read "expected …, received …"; the hint says what to do. Foreign errors
+Messages read "expected …, received …"; the hint says what to do. Errors of libraries
 (runtime, engine, httpx, Pillow, OS) are mapped where they enter and keep their
 `__cause__`.
 """

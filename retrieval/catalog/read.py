@@ -2,7 +2,7 @@
 
 ``catalog/<product_id>/**/*.jpg`` is the folder layout; ``products.csv`` or ``products.jsonl`` at its
 root adds metadata. A table with an ``image`` column (``images.csv``, or ``products.csv`` itself)
-is the flat layout. Nothing is skipped silently: what is neither a picture nor well-known litter
+is the flat layout. Nothing is skipped silently: what is neither a picture nor a file that systems leave everywhere
 comes out of the walk as a `Refusal`.
 """
 
@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from retrieval.catalog.tables import read_rows
-from retrieval.catalog.walk import Listed, Refusal, Walk, is_dir, is_litter, is_utf8
+from retrieval.catalog.walk import Listed, Refusal, Walk, is_dir, is_ignored, is_utf8
 from retrieval.errors import CatalogError
 from retrieval.system.text import printable
 from retrieval.types import CatalogImage, JsonScalar, Metadata, Product
@@ -43,7 +43,7 @@ class Catalog:
         kind: ``folders`` or ``table``.
         products: every product that has a folder or a row, by id.
         metadata_keys: the columns of the table, in its order.
-        ignored: litter (hidden files, ``Thumbs.db`` and the like) seen by the last complete walk.
+        ignored: files that are no part of a catalog (hidden ones, ``Thumbs.db`` and the like) in the last whole walk.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ def _with_folders(root: Path, table: Mapping[str, Product]) -> dict[str, Product
     rows = dict(table)
     try:
         with os.scandir(root) as found:
-            names = sorted(e.name for e in found if is_utf8(e.name) and not is_litter(e.name) and is_dir(e))
+            names = sorted(e.name for e in found if is_utf8(e.name) and not is_ignored(e.name) and is_dir(e))
     except OSError as error:
         raise CatalogError(f"expected a readable catalog, received {error.strerror}: {root}") from error
     if not names:

@@ -1,4 +1,4 @@
-"""Walk a catalog's files: every one comes out as a picture or as a `Refusal`, or is counted as litter."""
+"""Walk a catalog's files: every one comes out as a picture or as a `Refusal`, or is counted as ignored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from retrieval.system.text import printable
 from retrieval.types import CatalogImage
 
 _MAX_DEPTH = 64
-_LITTER = frozenset({"thumbs.db", "desktop.ini", "@eadir", "__macosx"})
+_IGNORED = frozenset({"thumbs.db", "desktop.ini", "@eadir", "__macosx"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Walk:
     """One walk over a catalog's files, in order of names, holding one directory's names at a time.
 
     Attributes:
-        ignored: litter met so far.
+        ignored: files met so far that are no part of a catalog.
     """
 
     def __init__(self, root: Path, tables: frozenset[str]) -> None:
@@ -184,7 +184,7 @@ class Walk:
         return _contains(self._real_root, real)
 
     def _scan(self, relative: str) -> Iterator[os.DirEntry[str] | Refusal]:
-        """One directory in order of names, without litter; undecodable names are refused."""
+        """One directory in order of names, without what `is_ignored`; undecodable names are refused."""
         try:
             with os.scandir(self.root / relative) as found:
                 entries = sorted(found, key=lambda e: e.name, reverse=True)
@@ -194,7 +194,7 @@ class Walk:
         while entries:
             # Entries keep what the system said of them: a folder of 100,000 products need not be held whole.
             entry = entries.pop()
-            if is_litter(entry.name):
+            if is_ignored(entry.name):
                 self.ignored += 1
             elif not is_utf8(entry.name):
                 path = f"{relative}/{entry.name}" if relative else entry.name
@@ -231,9 +231,9 @@ def is_dir(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def is_litter(name: str) -> bool:
+def is_ignored(name: str) -> bool:
     """True for what file managers leave behind, and for hidden files."""
-    return name.startswith(".") or name.lower() in _LITTER
+    return name.startswith(".") or name.lower() in _IGNORED
 
 
 def is_utf8(name: str) -> bool:

@@ -25,7 +25,15 @@ from typing import Any, Literal, get_args
 from retrieval.calibration.points import Calibration, OperatingPoint
 from retrieval.errors import BundleError, UsageError
 from retrieval.images.preprocessing import Preprocessing
-from retrieval.models.bundle_json import DAMAGED_HINT, DESCRIPTION, SCHEMA, dump, peek, refuse_strangers, verify_file
+from retrieval.models.bundle_json import (
+    DAMAGED_HINT,
+    DESCRIPTION,
+    SCHEMA,
+    dump,
+    peek,
+    refuse_unnamed_files,
+    verify_file,
+)
 from retrieval.models.runtimes.base import Runtime
 from retrieval.system.files import beside, copy_synced, file_sha256, move_directory, replace_file, write_synced
 from retrieval.types import ModelIdentity
@@ -228,7 +236,7 @@ def read_bundle(path: Path) -> Bundle:
         ) from error
     if runtime == "onnx":
         # An ONNX file may name weights in files beside it, which no hash here would cover.
-        refuse_strangers(root, sizes)
+        refuse_unnamed_files(root, sizes)
     for name, (size, sha256) in sizes.items():
         verify_file(root, name, size, sha256)
     expected = _fingerprint_of(bundle)

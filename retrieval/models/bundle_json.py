@@ -65,7 +65,7 @@ def _refuse_constant(token: str) -> float:
     raise ValueError(f"{token} is not a number")
 
 
-def refuse_strangers(root: Path, named: Collection[str]) -> None:
+def refuse_unnamed_files(root: Path, named: Collection[str]) -> None:
     """Refuse a bundle with files that its description does not name.
 
     Raises:
@@ -73,12 +73,12 @@ def refuse_strangers(root: Path, named: Collection[str]) -> None:
     """
     try:
         # Hidden files come and go: a calibration being written, a desktop's notes.
-        strangers = sorted(name for name in set(os.listdir(root)) - {DESCRIPTION, *named} if not name.startswith("."))
+        unnamed = sorted(name for name in set(os.listdir(root)) - {DESCRIPTION, *named} if not name.startswith("."))
     except OSError as error:
         raise BundleError(f"expected to list {root}, received: {error}") from error
-    if strangers:
+    if unnamed:
         raise BundleError(
-            f"expected only the files that {DESCRIPTION} names in {root}, received {strangers[0]!r} too",
+            f"expected only the files that {DESCRIPTION} names in {root}, received {unnamed[0]!r} too",
             hint="Move it elsewhere.",
         )
 

@@ -51,7 +51,7 @@ def find(
     Many pictures of one product must not crowd out the others, so the list of neighbors widens
     until the ranking cannot change any more: a product whose further pictures lie outside the
     list has its own nearest ones fetched, in the order of the best score it could have, until
-    ``products`` complete scores beat whatever any other product, seen or unseen, could reach.
+    ``products`` complete scores beat whatever any other product, fetched or not, could reach.
     Only past `LAST_LIMIT` neighbors is the search ended with what it has.
 
     Args:
@@ -76,21 +76,21 @@ def find(
         for neighbor in neighbors:
             seen.setdefault(neighbor.product_id, []).append(neighbor)
         # With fewer of its pictures seen, a product's mean can only fall: this ranking is optimistic.
-        hopes = [hope for hope in votes.rank(neighbors, threshold=threshold) if hope.product_id not in complete]
-        for place, hope in enumerate(hopes):
-            if len(scores) >= products and scores[-products] > hope.score:
+        candidates = [c for c in votes.rank(neighbors, threshold=threshold) if c.product_id not in complete]
+        for place, candidate in enumerate(candidates):
+            if len(scores) >= products and scores[-products] > candidate.score:
                 break
-            if len(seen[hope.product_id]) < votes.EVIDENCE and hope.product_id not in fetched:
+            if len(seen[candidate.product_id]) < votes.EVIDENCE and candidate.product_id not in fetched:
                 # Of those that come next most will be wanted, too: on a server one request for all.
-                wanted = [h.product_id for h in hopes[place : place + products]]
+                wanted = [c.product_id for c in candidates[place : place + products]]
                 wanted = [p for p in wanted if len(seen[p]) < votes.EVIDENCE and p not in fetched]
                 own_of = store.nearest_of(vector, wanted, limit=votes.EVIDENCE, exact=exact)
                 fetched.update(zip(wanted, own_of, strict=True))
-            own = fetched.get(hope.product_id) or seen[hope.product_id]
-            complete[hope.product_id] = own
+            own = fetched.get(candidate.product_id) or seen[candidate.product_id]
+            complete[candidate.product_id] = own
             insort(scores, votes.score([n.distance for n in own], threshold=threshold))
-        unseen = votes.vote(neighbors[-1].distance) if cut else 0.0
-        settled = len(scores) >= products and scores[-products] >= unseen
+        rest = votes.vote(neighbors[-1].distance) if cut else 0.0
+        settled = len(scores) >= products and scores[-products] >= rest
         if not cut or settled or limit >= LAST_LIMIT:
             return votes.rank((n for ns in complete.values() for n in ns), threshold=threshold)[:products]
         limit *= WIDEN

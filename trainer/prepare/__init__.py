@@ -100,8 +100,8 @@ class PrepareReport:
 
 
 def prepare(
-    raw: Path,
-    out: Path,
+    raw: str | Path,
+    out: str | Path,
     options: Options | None = None,
     *,
     dry_run: bool = False,
@@ -129,6 +129,7 @@ def prepare(
     """
     start = time.perf_counter()
     options = options or Options()
+    raw, out = Path(raw), Path(out)
     _require_apart(raw, out)
     source = open_source(raw, keep_splits=options.keep_splits)
     _require_ours(out)
@@ -181,9 +182,9 @@ def prepare(
 
 
 def _version() -> str:
-    from itemrec import __version__
+    from importlib.metadata import version
 
-    return __version__
+    return version("itemrec")
 
 
 def _entries(source: Source) -> tuple[list[Found], list[Refusal]]:
@@ -231,11 +232,11 @@ def _require_apart(raw: Path, out: Path) -> None:
 
 def _require_ours(out: Path) -> None:
     """Refuse to mix a dataset into somebody's folder."""
-    from retrieval.catalog.walk import is_litter
+    from retrieval.catalog.walk import is_ignored
 
     with os_errors("write a dataset", out):
         try:
-            names = sorted(name for name in os.listdir(out) if not is_litter(name))
+            names = sorted(name for name in os.listdir(out) if not is_ignored(name))
         except FileNotFoundError:
             return
     if names and not (out / manifest.MANIFEST).is_file() and not (out / manifest.PENDING).is_file():

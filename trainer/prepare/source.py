@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.catalog.read import Catalog, Refusal, read_catalog
-from retrieval.catalog.walk import is_dir, is_litter, is_utf8
+from retrieval.catalog.walk import is_dir, is_ignored, is_utf8
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
 from retrieval.types import SPLITS, CatalogImage, Metadata
@@ -133,7 +133,7 @@ def open_source(path: Path, *, keep_splits: bool) -> Source:
 def _folders(path: Path) -> list[str]:
     try:
         with os.scandir(path) as found:
-            return sorted(e.name for e in found if is_utf8(e.name) and not is_litter(e.name) and is_dir(e))
+            return sorted(e.name for e in found if is_utf8(e.name) and not is_ignored(e.name) and is_dir(e))
     except OSError:
         return []  # reading the catalog says why
 
@@ -141,7 +141,7 @@ def _folders(path: Path) -> list[str]:
 def _bad_folder_name(entry: CatalogImage, prefix: str) -> Refusal | None:
     """A table may call a product what no folder can be called."""
     name = entry.product_id
-    if "/" in name or "\\" in name or "\0" in name or is_litter(name) or len(name.encode()) > _MAX_FOLDER_NAME:
+    if "/" in name or "\\" in name or "\0" in name or is_ignored(name) or len(name.encode()) > _MAX_FOLDER_NAME:
         return Refusal(
             printable(prefix + entry.image),
             f"expected a product id that can name a folder, received {printable(name)}",

@@ -179,7 +179,7 @@ def test_photos_on_disk_lie_in_product_folders(tmp_path):
 
 
 def test_the_demo_has_a_catalog_known_photos_and_strangers(tmp_path):
-    layout = write_demo(tmp_path, products=14, known=6, strangers=3, size=64)
+    layout = write_demo(tmp_path, products=14, known=6, unknown=3, size=64)
     sold = {f.name for f in layout.catalog.iterdir() if f.is_dir()}
     assert len(sold) == 14
     assert all(len(list((layout.catalog / s).iterdir())) == 6 for s in sold)
@@ -189,16 +189,16 @@ def test_the_demo_has_a_catalog_known_photos_and_strangers(tmp_path):
     assert (len(known), len(strangers)) == (6, 3)
     assert all(f.parent == layout.known and layout.truth[f] in sold for f in known)
     assert all(f.name.startswith(layout.truth[f]) for f in known)
-    assert all(f.parent == layout.strangers and f.stem.rsplit("-", 1)[0] not in sold for f in strangers)
+    assert all(f.parent == layout.unknown and f.stem.rsplit("-", 1)[0] not in sold for f in strangers)
     for file in layout.truth:
         with Image.open(file) as photo:
             assert photo.size == (64, 64)
 
 
 def test_no_demo_stranger_has_a_twin_in_the_catalog(tmp_path):
-    layout = write_demo(tmp_path, products=10, known=1, strangers=6, size=48)
+    layout = write_demo(tmp_path, products=10, known=1, unknown=6, size=48)
     drawn = {p.product_id: p.family for p in draw_products(200, seed=7)}
     sold = {drawn[f.name] for f in layout.catalog.iterdir() if f.is_dir()}
-    strangers = {drawn[f.stem.rsplit("-", 1)[0]] for f in layout.strangers.iterdir()}
+    strangers = {drawn[f.stem.rsplit("-", 1)[0]] for f in layout.unknown.iterdir()}
     assert len(strangers) == 6
     assert not strangers & sold
