@@ -23,7 +23,8 @@ import numpy as np
 from retrieval.models.bundle import Bundle, read_bundle
 from retrieval.models.encoder import load_encoder
 from retrieval.models.installed import resolve_model
-from retrieval.models.runtimes.base import Network, open_network
+from retrieval.models.runtimes.base import Network
+from retrieval.models.runtimes.open import open_network
 
 BATCHES = (1, 2, 4, 8, 16)
 

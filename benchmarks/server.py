@@ -63,7 +63,7 @@ def upload(location: str, points: list[Point], rounds: int) -> tuple[float, floa
     index = ServerIndex(location, overrides={"bulk": True})
     ours, theirs = [], []
     with index.writer(MODEL) as build:
-        link, name = index.link, build.store.collection
+        link, name = index.collections.link, build.store.collection
         for number in range(rounds + 1):
             start = time.perf_counter()
             build.store.upsert(points)
@@ -97,7 +97,7 @@ def search(location: str, points: list[Point], queries: int) -> tuple[float, flo
     ours, bare, ours_cpu, bare_cpu = [], [], [], []
     with index.reader() as (store, _):
         assert isinstance(store, ServerStore)
-        call = index.link.data.query_points
+        call = index.collections.link.data.query_points
         for row in rng.integers(len(points), size=queries).tolist():
             vector = points[row].vector
             start, cpu = time.perf_counter(), time.thread_time()
@@ -110,7 +110,7 @@ def search(location: str, points: list[Point], queries: int) -> tuple[float, flo
             ours_cpu.append((middle_cpu - cpu) * 1e3)
             bare_cpu.append((end_cpu - middle_cpu) * 1e3)
     for generation in index.generations():
-        index.drop(generation.number)
+        index.collections.drop(generation.number)
     index.close()
     medians = [statistics.median(times) for times in (ours, bare, ours_cpu, bare_cpu)]
     return medians[0], medians[1], medians[2], medians[3]

@@ -227,13 +227,6 @@ def pull_command(
 
     choices = _choices(preset, size, fit, crop_fraction, resample, scale, mean, std, layout)
     with progress.shown() as view:
-        view.stage("Downloading", None, "bytes")
-
-        def update(done: int, total: int | None) -> None:
-            if total is not None:
-                view.known(total)
-            view.reached(done)
-
         bundle = pull_model(
             url,
             sha256=sha256,
@@ -241,7 +234,7 @@ def pull_command(
             max_bytes=int(max_size * (1 << 20)),
             allow_private=allow_private,
             allow_http=allow_http,
-            progress=update,
+            progress=view,
             choices=choices,
             output=_output(output),
             pool=pool,

@@ -66,10 +66,8 @@ def snapshot_command(
     if not file.absolute().parent.is_dir() or file.is_dir():
         raise UsageError(f"expected a file in a directory that exists, received {file}", hint="Make it first.")
     target = open_index(location, notify=render.say)
-    manifest = target.manifest()
     with progress.shown() as view:
-        view.stage("Saving", manifest.images if manifest else None)
-        done = snapshot(FromIndex(target), file, notify=view.reached)
+        done = snapshot(FromIndex(target), file, progress=view)
     return _tell(done, "snapshot", location, str(file), as_json=as_json)
 
 
@@ -100,8 +98,7 @@ def _into(source: Source, origin: str, location: str, name: str, *, as_json: boo
         expected = manifest.images
     target = open_index(location, notify=render.say, expected=expected)
     with progress.shown() as view:
-        view.stage("Copying", expected)
-        done = copy(source, target, notify=view.reached)
+        done = copy(source, target, progress=view)
     return _tell(done, name, origin, location, as_json=as_json)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+REBUILD_HINT = "Rebuild the index from its catalog: itemrec index CATALOG --rebuild"
+"""Where neither the catalog nor the index can be named."""
+
 
 def index_command(catalog: str, location: str, *, model: str | None = None, rebuild: bool = True) -> str:
     """The command that makes an index anew, or finishes it, ready for a shell.

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from retrieval.errors import IndexDamagedError, ModelMismatchError, UsageError
-from retrieval.index.commands import index_command
+from retrieval.index.commands import REBUILD_HINT, index_command
 from retrieval.types import ModelIdentity
 
 MANIFEST_SCHEMA = "itemrec.generation/1"
@@ -76,7 +76,7 @@ class Manifest:
         if data.get("schema") != MANIFEST_SCHEMA:
             raise IndexDamagedError(
                 f"expected an index manifest of schema {MANIFEST_SCHEMA}, received {data.get('schema')!r}",
-                hint="Rebuild the index from its catalog: itemrec index CATALOG --rebuild",
+                hint=REBUILD_HINT,
             )
         try:
             values = dict(data)
@@ -86,7 +86,7 @@ class Manifest:
         except (KeyError, TypeError, ValueError) as error:
             raise IndexDamagedError(
                 f"expected a complete index manifest, received one that cannot be read: {error}",
-                hint="Rebuild the index from its catalog: itemrec index CATALOG --rebuild",
+                hint=REBUILD_HINT,
             ) from error
 
 
@@ -135,6 +135,14 @@ def worth_keeping(live: Manifest, replaced: int | None, others: Iterable[Manifes
     another = [m for m in kept.values() if m.model.fingerprint != live.model.fingerprint]
     last = max(another, key=lambda m: m.created, default=None)
     return {n for n in (replaced, last and last.generation) if n in kept}
+
+
+def choose_removed(every: Iterable[Generation], keep: int) -> list[Generation]:
+    """What a clean-up removes: unfinished builds, and of the kept generations all but the newest ``keep``."""
+    every = list(every)
+    kept = sorted((g for g in every if g.state == "kept"), key=lambda g: g.created or "")
+    spared = {g.number for g in kept[len(kept) - keep :]} if keep > 0 else set()
+    return [g for g in every if g.state != "live" and g.number not in spared]
 
 
 def choose_kept(live: int | None, whole: Mapping[int, Manifest], number: int | None) -> Manifest:

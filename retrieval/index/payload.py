@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from retrieval.distance import is_unit
 from retrieval.errors import IndexDamagedError, StoreError
+from retrieval.index.commands import REBUILD_HINT
 from retrieval.types import MAX_COLUMNS, MAX_VALUE_BYTES, IndexedImage, JsonScalar, Metadata, Point
 
 PRODUCT = "product_id"
@@ -81,7 +82,7 @@ def decode(image_id: str, payload: Mapping[str, Any] | None) -> IndexedImage:
     except (KeyError, TypeError, ValueError) as error:
         raise IndexDamagedError(
             f"expected the record of a picture at point {image_id}, received {error}",
-            hint="Rebuild the index from its catalog: itemrec index CATALOG --rebuild",
+            hint=REBUILD_HINT,
         ) from error
 
 

@@ -12,7 +12,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -26,13 +26,13 @@ from retrieval.index.checks import require_sound
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Index, VectorStore
 from retrieval.system.files import os_errors, replacing
+from retrieval.system.progress import Progress, Silent
 from retrieval.types import IndexedImage, Point
 
 BATCH = 1000
 PAGES = 4
 SNAPSHOT_SCHEMA = "itemrec.snapshot/1"
 _DATE = (1980, 1, 1, 0, 0, 0)
-Notify = Callable[[int], None]
 
 
 class Checksum:
@@ -170,7 +170,7 @@ class Transferred:
         return {"schema": schema, "from": source, "to": target, **asdict(self)}
 
 
-def copy(source: Source, target: Index, *, notify: Notify = lambda done: None) -> Transferred:
+def copy(source: Source, target: Index, *, progress: Progress = Silent()) -> Transferred:
     """Bring everything a source holds into a new generation of an index, and make it live when it is the same.
 
     Run again after an interruption, it continues: what the target holds already is compared, not written again.
@@ -178,7 +178,7 @@ def copy(source: Source, target: Index, *, notify: Notify = lambda done: None) -
     Args:
         source: what to copy.
         target: where to; its live generation, if any, answers until the switch and is kept.
-        notify: told how many pictures are done.
+        progress: told as pictures are done.
 
     Raises:
         IndexDamagedError: what came back is not what was written; the live generation stays.
@@ -187,6 +187,7 @@ def copy(source: Source, target: Index, *, notify: Notify = lambda done: None) -
     with source.open() as (manifest, batches), target.writer(manifest.model, rebuild=True) as build:
         before = {p.record.image_id: digest(p) for b in build.store.points(batch=BATCH) for p in b}
         wanted, written = Checksum(), 0
+        progress.stage("Copying", manifest.images)
         for batch in batches:
             for point in batch:
                 wanted.add(point)
@@ -195,7 +196,7 @@ def copy(source: Source, target: Index, *, notify: Notify = lambda done: None) -
                 build.store.upsert(missing)
                 written += len(missing)
             build.report(wanted.count, manifest.images)
-            notify(wanted.count)
+            progress.advance(len(batch))
         build.store.delete(list(before))
         if wanted.count != manifest.images:
             raise IndexDamagedError(
@@ -220,13 +221,13 @@ def copy(source: Source, target: Index, *, notify: Notify = lambda done: None) -
     return Transferred(committed.images, written, wanted.hex(), manifest.model.name, committed.generation)
 
 
-def snapshot(source: Source, path: Path, *, notify: Notify = lambda done: None) -> Transferred:
+def snapshot(source: Source, path: Path, *, progress: Progress = Silent()) -> Transferred:
     """Write everything a source holds into one file, and read it back.
 
     Args:
         source: what to save.
         path: the file; replaced only by a whole one.
-        notify: told how many pictures are done.
+        progress: told as pictures are done.
 
     Raises:
         StoreError: the file cannot be written.
@@ -240,12 +241,13 @@ def snapshot(source: Source, path: Path, *, notify: Notify = lambda done: None) 
             source.open() as (manifest, batches),
             zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         ):
+            progress.stage("Saving", manifest.images)
             for batch in batches:
                 number += 1
                 _write_batch(archive, number, batch)
                 for point in batch:
                     wanted.add(point)
-                notify(wanted.count)
+                progress.advance(len(batch))
             described = {"schema": SNAPSHOT_SCHEMA, "images": wanted.count, "batches": number}
             described["checksum"] = wanted.hex()
             _write(archive, "manifest.json", json.dumps(manifest.to_json(), indent=1).encode())

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from retrieval.errors import EncoderError
 from retrieval.images.preprocessing import Preprocessing
 from retrieval.models.bundle import Bundle, Pool, Readout
-from retrieval.models.runtimes.base import Network, open_network
+from retrieval.models.runtimes.base import Network
+from retrieval.models.runtimes.open import open_network
 
 
 class Encoder(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from retrieval.models.inspection import MAX_MODEL_BYTES, Inspection, inspect_mod
 from retrieval.models.installed import home, place_for
 from retrieval.models.runtimes.base import Runtime
 from retrieval.system.installation import install_hint, missing
+from retrieval.system.progress import Progress, Silent
 
 
 def import_model(
@@ -115,7 +116,7 @@ def pull_model(
     max_bytes: int = MAX_MODEL_BYTES,
     allow_private: bool = False,
     allow_http: bool = False,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress = Silent(),
     choices: Choices | None = None,
     output: int | str | None = None,
     pool: Pool | None = None,

@@ -18,7 +18,8 @@ from retrieval.images.preprocessing import Preprocessing
 from retrieval.models.bundle import Pool, Readout
 from retrieval.models.encoder import NetworkEncoder, pooled
 from retrieval.models.input_presets import Choices
-from retrieval.models.runtimes.base import Network, Runtime, Tensor, open_network
+from retrieval.models.runtimes.base import Network, Runtime, Tensor
+from retrieval.models.runtimes.open import open_network
 
 MAX_MODEL_BYTES: Final = 2 << 30
 """Both formats end at 2 GiB; larger ONNX models keep weights beside the file, which is refused."""

@@ -58,13 +58,13 @@ def index(request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.M
             monkeypatch.setenv("ITEMREC_GRPC_PORT", str(port) if request.param == "grpc" else "0")
             place = ServerIndex(server.url("/contract"))
             yield place
-            assert (place.link.fast is not None) is (request.param == "grpc")
+            assert (place.collections.link.fast is not None) is (request.param == "grpc")
             place.close()
     else:
         place = ServerIndex(f"{os.environ['QDRANT_URL'].rstrip('/')}/itemrec-tests-{uuid.uuid4().hex[:12]}")
         yield place
         for generation in place.generations():
-            place.drop(generation.number)
+            place.collections.drop(generation.number)
         place.close()
 
 

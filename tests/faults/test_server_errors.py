@@ -274,12 +274,12 @@ def test_what_is_over_in_a_moment_is_tried_again_and_loses_nothing(server: Doubl
     server.before = trouble
     index = ServerIndex(server.url("/flaky"))
     with index.writer(MODEL) as build:
-        index.link.write_patience = index.link.read_patience = 30.0
+        index.collections.link.write_patience = index.collections.link.read_patience = 30.0
         for start in range(0, 40, 4):
             build.store.upsert(POINTS[start : start + 4])
         build.store.delete([POINTS[0].record.image_id])
         build.commit(catalog="/catalog", metadata_keys=())
-    assert index.link.tried_again > 5
+    assert index.collections.link.tried_again > 5
     server.before = lambda request: False
     expected = {p.record.image_id: (p.record, p.vector.tobytes()) for p in POINTS[1:]}
     assert contents(index) == expected
@@ -341,7 +341,7 @@ def test_a_writer_that_died_elsewhere_is_forgotten_after_a_minute(
 
     index = ServerIndex(server.url("/lease"))
     fill(index, POINTS)
-    collection = index.collection(1)
+    collection = index.collections.name(1)
     with index.writer(MODEL):
         (note,) = Note.read(server.client.get_collection(collection).config.metadata)
         elsewhere = Note("other", note.beat, type(note.holder)(1, "another-host", note.holder.since, "indexing", 5, 9))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from retrieval.errors import UsageError
 from retrieval.images.preprocessing import Preprocessing
-from retrieval.models.runtimes.base import open_network
+from retrieval.models.runtimes.open import open_network
 from retrieval.system.threads import default_threads, ordered_map, per_thread
 
 Tensor = Any

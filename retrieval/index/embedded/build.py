@@ -2,83 +2,99 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
 
 from retrieval.errors import IndexDamagedError, StoreError
+from retrieval.index.commands import REBUILD_HINT
 from retrieval.index.embedded import optimize_child
+from retrieval.index.embedded.build_record import BuildRecord
 from retrieval.index.embedded.build_store import BuildStore
-from retrieval.index.embedded.copy import BUILD_FILE, copy_changed, replace_alone, sync_tree
-from retrieval.index.embedded.engine import REBUILD_HINT, engine_name
+from retrieval.index.embedded.copy import copy_changed, sync_tree
+from retrieval.index.embedded.engine import engine_name
+from retrieval.index.embedded.place import BUILD_FILE, MANIFEST_FILE, Place
+from retrieval.index.embedded.retention import switch
 from retrieval.index.embedded.store import RESERVE_BYTES, EmbeddedStore
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Check
 from retrieval.system.files import allocated, os_errors, remove_tree, require_space, sync_directory
-from retrieval.system.locks import Holder, Lock
+from retrieval.system.locks import Holder
 from retrieval.types import ModelIdentity
 
-if TYPE_CHECKING:
-    from retrieval.index.embedded.index import EmbeddedIndex
-
-_SCHEMA = "itemrec.build/1"
 VACUUM_FROM = 1_000
 """The engine compacts segments of at least this many points once a fifth of them is deleted."""
 _NEVER_KB = 2**40
 
 
-@dataclass(frozen=True, slots=True)
-class BuildRecord:
-    """What decides whether an interrupted build can be continued; lies beside its shard.
-
-    Attributes:
-        generation: the number that it will have.
-        base: the generation that it was seeded from, with the time of its commit; empty for none.
-        model: the model that makes its vectors.
-        seeded: the copy of the base is complete.
-    """
-
-    generation: int
-    base: str
-    model: ModelIdentity
-    seeded: bool = False
-    schema: str = _SCHEMA
-
-    @classmethod
-    def start(cls, generation: int, base: Manifest | None, model: ModelIdentity) -> Self:
-        """The record of a build that begins now."""
-        return cls(generation, f"{base.generation} of {base.created}" if base else "", model)
-
-    def continues(self, wanted: BuildRecord) -> bool:
-        """True when this interrupted build is what ``wanted`` would begin anew."""
-        return (
-            self.seeded
-            and self.base == wanted.base
-            and self.generation == wanted.generation
-            and self.model.fingerprint == wanted.model.fingerprint
-            and self.model.dimension == wanted.model.dimension
-        )
-
-    @classmethod
-    def read(cls, path: Path) -> Self | None:
-        """The record in a file; None where there is no legible one."""
+@contextmanager
+def open_build(place: Place, model: ModelIdentity, *, rebuild: bool) -> Iterator[EmbeddedBuild]:
+    """Start or continue a build under the writer's lock; see `retrieval.index.protocols.Index.writer`."""
+    place.check_format()
+    with os_errors("create an index", place.path):
+        place.path.mkdir(parents=True, exist_ok=True)
+    with place.writing("starting") as me:
+        place.prepare()
+        committed = _committed(place, model, rebuild=rebuild)
+        build = _start_or_resume(place, me, model, committed, None if rebuild else committed)
         try:
-            data = json.loads(path.read_bytes())
-            record = cls(**(data | {"model": ModelIdentity(**data["model"])}))
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        return record if record.schema == _SCHEMA else None
+            yield build
+        finally:
+            build.close()
 
-    def write(self, path: Path) -> None:
-        """Make it durable."""
-        replace_alone(path, json.dumps(asdict(self), indent=2))
+
+def _committed(place: Place, model: ModelIdentity, *, rebuild: bool) -> Manifest | None:
+    """The committed generation that a build continues from; a rebuild forgives a damaged one."""
+    try:
+        committed = place.manifest()
+    except IndexDamagedError as error:
+        if not rebuild:
+            raise
+        place.notify(f"Rebuilding a damaged index: {error.message}")
+        return None
+    if committed is not None and not rebuild:
+        committed.require(model, str(place.path))
+    return committed
+
+
+def _start_or_resume(
+    place: Place, me: Holder, model: ModelIdentity, committed: Manifest | None, base: Manifest | None
+) -> EmbeddedBuild:
+    """A build with the next free number, or the interrupted one of that number; clears what nobody can use."""
+    live = f"gen-{committed.generation:06d}" if committed else place.name_or_none()
+    kept = place.complete()
+    number = max([*kept, int(live[4:]) if live else 0]) + 1
+    record = BuildRecord.start(number, base, model)
+    resumable = False
+    with os_errors("write", place.path):
+        place.remove_half_written(place.path)
+        for folder in sorted((place.path / "generations").iterdir()):
+            if folder.name == live:
+                (folder / BUILD_FILE).unlink(missing_ok=True)
+                place.remove_half_written(folder)
+                continue
+            if any(folder == place.generation_path(n) for n in kept):
+                continue
+            left = BuildRecord.read(folder / BUILD_FILE)
+            if left is not None and folder == place.generation_path(number) and left.continues(record):
+                (folder / MANIFEST_FILE).unlink(missing_ok=True)
+                resumable = True
+                continue
+            if left is not None and left.seeded:
+                place.notify(
+                    f"Dropping an interrupted build that cannot be continued: it was made by "
+                    f"{left.model.name} ({left.model.fingerprint[:12]}) from generation {left.base or 'none'}"
+                )
+            place.remove_generation(folder)
+    build = EmbeddedBuild(place, me, base=base, record=record)
+    if resumable:
+        build.resume()
+    return build
 
 
 class EmbeddedBuild:
@@ -88,22 +104,18 @@ class EmbeddedBuild:
 
     def __init__(
         self,
-        index: EmbeddedIndex,
-        lock: Lock,
+        place: Place,
         me: Holder,
         *,
-        committed: Manifest | None,
         base: Manifest | None,
         record: BuildRecord,
     ) -> None:
-        self._index = index
-        self._lock = lock
+        self._place = place
         self._me = me
-        self._committed = committed
         self._base = base
         self._record = record
-        self._folder = index.generation_path(record.generation)
-        self._shard_path = index.shard_path(record.generation)
+        self._folder = place.generation_path(record.generation)
+        self._shard_path = place.shard_path(record.generation)
         self._shard: EmbeddedStore | None = None
         self._resumed = False
         self._changed = False
@@ -133,7 +145,7 @@ class EmbeddedBuild:
     def report(self, done: int, total: int) -> None:
         """Record progress for whoever asks what holds the index."""
         self._me = replace(self._me, done=done, total=total, phase="indexing")
-        self._lock.update(self._me)
+        self._place.writer.update(self._me)
 
     def resume(self) -> None:
         """Open an interrupted build; one that the engine cannot open is dropped with a notice."""
@@ -142,13 +154,13 @@ class EmbeddedBuild:
         try:
             self._shard = EmbeddedStore.open(self._shard_path, self._record.model.dimension)
         except IndexDamagedError as error:
-            self._index.notify(f"Dropping an interrupted build that cannot be opened: {error.message}")
+            self._place.notify(f"Dropping an interrupted build that cannot be opened: {error.message}")
             with os_errors("clear", self._folder):
                 remove_tree(self._folder, first=BUILD_FILE)
             return
         self._record = replace(self._record, seeded=True)
         self._resumed = self._changed = True
-        self._index.notify(f"Continuing an interrupted build that holds {self._shard.count():,} pictures")
+        self._place.notify(f"Continuing an interrupted build that holds {self._shard.count():,} pictures")
 
     def begin(self) -> EmbeddedStore:
         """The open shard of this build; seeds it on the first call."""
@@ -168,7 +180,7 @@ class EmbeddedBuild:
         dimension = self._record.model.dimension
         with os_errors("begin a build", self._folder):
             self._folder.mkdir()
-            self._record.write(self._folder / BUILD_FILE)
+            self._write_record()
             if self._base is None:
                 EmbeddedStore.create(self._shard_path, dimension).close()
             else:
@@ -176,7 +188,7 @@ class EmbeddedBuild:
             sync_tree(self._shard_path)
             sync_directory(self._folder.parent)
             self._record = replace(self._record, seeded=True)
-            self._record.write(self._folder / BUILD_FILE)
+            self._write_record()
         shard = EmbeddedStore.open(self._shard_path, dimension)
         if shard.count() != self.base_images:
             received = shard.count()
@@ -187,12 +199,15 @@ class EmbeddedBuild:
             )
         return shard
 
+    def _write_record(self) -> None:
+        self._place.replace_file(self._folder / BUILD_FILE, self._record.to_text())
+
     def _seed(self, base: Manifest) -> None:
-        source = self._index.shard_path(base.generation)
+        source = self._place.shard_path(base.generation)
         require_space(self._folder, allocated(source) + RESERVE_BYTES, "copy the index before changing it")
         first = copy_changed(source, self._shard_path, None)
         # Opening a shard touches some of its files; under the lock nobody does.
-        with self._index.read_lock(self._index.patience, "copying"):
+        with self._place.read_lock(self._place.patience, "copying"):
             copy_changed(source, self._shard_path, first)
 
     @contextmanager
@@ -202,8 +217,8 @@ class EmbeddedBuild:
             yield None
             return
         with (
-            self._index.read_lock(self._index.patience, "reading"),
-            self._index.open_generation(self._base) as store,
+            self._place.read_lock(self._place.patience, "reading"),
+            self._place.open_generation(self._base) as store,
         ):
             yield store
 
@@ -252,8 +267,8 @@ class EmbeddedBuild:
                 check(checked, manifest)
         with os_errors("commit", self._folder):
             sync_tree(self._folder)
-            self._index.write_manifest(manifest)
-        self._index.switch(manifest)
+            self._place.write_manifest(manifest)
+        switch(self._place, manifest)
         return manifest
 
     def _manifest(
@@ -278,19 +293,19 @@ class EmbeddedBuild:
         manifest = replace(committed, catalog=catalog, metadata_keys=tuple(metadata_keys))
         if manifest != committed:
             with os_errors("commit", self._folder.parent):
-                self._index.write_manifest(manifest)
+                self._place.write_manifest(manifest)
         self._finished = True
         return manifest
 
     def _optimize(self, images: int) -> None:
         """Build the graph of a large index, compact a small one, in a child process."""
         dimension = self._record.model.dimension
-        graph = images * dimension >= self._index.hnsw_from
+        graph = images * dimension >= self._place.hnsw_from
         if not graph and (images < VACUUM_FROM or (self._base is None and not self._resumed)):
             return
         if graph:
             self._phase("building the search graph")
-            self._index.notify(f"Building the search graph of {images:,} pictures")
+            self._place.notify(f"Building the search graph of {images:,} pictures")
         occupied = allocated(self._shard_path)
         require_space(self._folder, occupied + images * 1024 + RESERVE_BYTES, "optimize the index")
         command = [sys.executable, "-P", optimize_child.__file__, str(self._shard_path), str(dimension)]
@@ -313,7 +328,7 @@ class EmbeddedBuild:
 
     def _phase(self, phase: str) -> None:
         self._me = replace(self._me, phase=phase)
-        self._lock.update(self._me, force=True)
+        self._place.writer.update(self._me, force=True)
 
     def discard(self) -> None:
         """Drop the build; the committed generation stays as it is."""
@@ -321,7 +336,7 @@ class EmbeddedBuild:
         self._finished = True
         if self._folder.exists():
             with os_errors("clear", self._folder):
-                self._index.remove_generation(self._folder)
+                self._place.remove_generation(self._folder)
 
     def close(self) -> None:
         """Let go of the shard; what was acknowledged is kept for the next writer."""

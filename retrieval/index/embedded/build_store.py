@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -13,9 +14,6 @@ from retrieval.index import payload as codec
 from retrieval.index.embedded.store import EmbeddedStore
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 
-if TYPE_CHECKING:
-    from retrieval.index.embedded.build import EmbeddedBuild
-
 READ_AHEAD = 10_000
 """Records read from the committed generation per opening: about 0.1 s in which queries wait."""
 POINTS_AHEAD = 2_000
@@ -23,16 +21,42 @@ POINTS_AHEAD = 2_000
 T = TypeVar("T")
 
 
+class Stages(Protocol):
+    """What a build reads from and writes to: the committed generation first, a shard of its own once it changes it."""
+
+    @property
+    def dimension(self) -> int:
+        """Length d of the vectors."""
+        ...
+
+    @property
+    def base_images(self) -> int:
+        """How many pictures the base generation holds."""
+        ...
+
+    def committed_store(self) -> AbstractContextManager[EmbeddedStore | None]:
+        """The base generation, open for as long as the context; None where there is none."""
+        ...
+
+    def opened(self) -> EmbeddedStore | None:
+        """The build's own shard if anything was written, else None."""
+        ...
+
+    def begin(self) -> EmbeddedStore:
+        """The build's own shard; made on the first call."""
+        ...
+
+
 class BuildStore:
     """A build as a `retrieval.index.protocols.WritableStore`: reads go to the base until something is written."""
 
-    def __init__(self, build: EmbeddedBuild) -> None:
-        self._build = build
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
 
     def count(self) -> int:
         """Number of points."""
-        shard = self._build.opened()
-        return self._build.base_images if shard is None else shard.count()
+        shard = self._stages.opened()
+        return self._stages.base_images if shard is None else shard.count()
 
     def search(
         self,
@@ -69,10 +93,10 @@ class BuildStore:
         return self._ask(lambda store: store.values(key, limit=limit), [])
 
     def _ask(self, question: Callable[[EmbeddedStore], T], empty: T) -> T:
-        shard = self._build.opened()
+        shard = self._stages.opened()
         if shard is not None:
             return question(shard)
-        with self._build.committed_store() as store:
+        with self._stages.committed_store() as store:
             return empty if store is None else question(store)
 
     def records(self) -> Iterator[IndexedImage]:
@@ -108,19 +132,19 @@ class BuildStore:
     def upsert(self, points: Sequence[Point]) -> None:
         """See `retrieval.index.protocols.WritableStore.upsert`."""
         if points:
-            codec.check_points(points, self._build.dimension)
-            self._build.begin().upsert(points)
+            codec.check_points(points, self._stages.dimension)
+            self._stages.begin().upsert(points)
 
     def set_metadata(self, updates: Mapping[str, Metadata]) -> None:
         """See `retrieval.index.protocols.WritableStore.set_metadata`."""
         if updates:
             for image_id, metadata in updates.items():
                 codec.check_metadata(metadata, codec.check_id(image_id))
-            self._build.begin().set_metadata(updates)
+            self._stages.begin().set_metadata(updates)
 
     def delete(self, image_ids: Sequence[str]) -> None:
         """See `retrieval.index.protocols.WritableStore.delete`."""
         if image_ids:
             for image_id in image_ids:
                 codec.check_id(image_id)
-            self._build.begin().delete(image_ids)
+            self._stages.begin().delete(image_ids)

@@ -8,18 +8,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from retrieval.system.files import replace_file, sync_directory, sync_file
-
-BUILD_FILE = "build.json"
-"""Marks a generation that is still being built."""
-TEMPORARY = ".tmp"
+from retrieval.system.files import sync_directory, sync_file
 
 _COPY_BLOCK = 1 << 20
-
-
-def replace_alone(path: Path, text: str) -> None:
-    """Replace a file that only the holder of the writer's lock writes: a crash leaves one other file at most."""
-    replace_file(path, text, staging=path.with_name(f".{path.name}{TEMPORARY}"))
 
 
 def sync_tree(path: Path) -> None:

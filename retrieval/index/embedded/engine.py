@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from retrieval.errors import DiskFullError, IndexBusyError, IndexDamagedError, ItemrecError, StoreError
+from retrieval.index.commands import REBUILD_HINT
 from retrieval.system.stderr import held_back
-
-REBUILD_HINT = "Rebuild the index from its catalog: itemrec index CATALOG --rebuild"
 
 
 def engine_name() -> str:

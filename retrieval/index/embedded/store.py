@@ -17,11 +17,11 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.distance import MAX_DISTANCE, from_euclid, is_unit, to_euclid_bound
-from retrieval.errors import IndexDamagedError
+from retrieval.distance import MAX_DISTANCE, to_euclid_bound
 from retrieval.index import hnsw
 from retrieval.index import payload as codec
-from retrieval.index.embedded.engine import REBUILD_HINT, check_config, engine_errors
+from retrieval.index.embedded.engine import check_config, engine_errors
+from retrieval.index.points import commonest_values, group_metadata, sample, to_neighbors, to_point
 from retrieval.system.files import require_space
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 
@@ -166,14 +166,7 @@ class EmbeddedStore:
         )
         with engine_errors("search", self._path):
             hits = self._shard.query(request)
-        neighbors: list[Neighbor] = []
-        for hit in hits:
-            distance = from_euclid(hit.score)
-            if distance <= max_distance:
-                record = codec.decode(str(hit.id), hit.payload)
-                neighbors.append(Neighbor(record.product_id, record.image_id, record.image, distance, record.metadata))
-        neighbors.sort(key=lambda n: (n.distance, n.image_id))
-        return neighbors
+        return to_neighbors(hits, max_distance)
 
     def nearest_of(
         self, vector: NDArray[np.float32], product_ids: Sequence[str], *, limit: int, exact: bool = False
@@ -211,24 +204,11 @@ class EmbeddedStore:
     def point_page(self, offset: UUID | None, size: int) -> tuple[list[Point], UUID | None]:
         """As `page`, with vectors."""
         found, following = self._scroll(offset, size, vectors=True)
-        return [Point(codec.decode(str(r.id), r.payload), self._vector(str(r.id), r.vector)) for r in found], following
+        return [to_point(r, self._dimension) for r in found], following
 
     def sample(self, count: int) -> list[Point]:
-        """See `retrieval.index.protocols.VectorStore.sample`: ids are hashes, so equal steps between ids are fair."""
-        found: dict[str, Point] = {}
-        for start in codec.id_steps(count):
-            page, _ = self.point_page(start, 1)
-            found.update((p.record.image_id, p) for p in page)
-        return list(found.values())
-
-    def _vector(self, image_id: str, stored: object) -> NDArray[np.float32]:
-        vector = np.asarray(stored if isinstance(stored, list) else [], dtype=np.float32)
-        if vector.shape != (self._dimension,) or not is_unit(vector):
-            raise IndexDamagedError(
-                f"expected a unit vector of dimension {self._dimension} at point {image_id}, received another",
-                hint=REBUILD_HINT,
-            )
-        return vector
+        """See `retrieval.index.protocols.VectorStore.sample`."""
+        return sample(count, lambda start: self.point_page(start, 1)[0])
 
     def _scroll(self, offset: UUID | None, size: int, *, vectors: bool) -> tuple[list[Any], UUID | None]:
         import qdrant_edge as edge
@@ -240,29 +220,17 @@ class EmbeddedStore:
         return found, following if isinstance(following, UUID) else None
 
     def values(self, key: str, *, limit: int = 20) -> list[tuple[JsonScalar, int]]:
-        """The commonest values of a column with their counts, commonest first, then by value."""
-        found: list[tuple[JsonScalar, int]] = []
-        head = codec.tag_head(key)
-        for text, count in self._facet(codec.TAGS).items():
-            if text.startswith(head):
-                read = codec.read_tag(text)
-                if read is None:
-                    found += self._long_value(key, text, count)
-                elif read[0] == key:
-                    found.append((read[1], count))
-        found.sort(key=lambda pair: (-pair[1], str(pair[0])))
-        return found[:limit]
+        """See `retrieval.index.protocols.VectorStore.values`."""
+        return commonest_values(key, self._facet(codec.TAGS), self._metadata_with, limit)
 
-    def _long_value(self, key: str, text: str, count: int) -> list[tuple[JsonScalar, int]]:
-        """The value behind a hashed keyword, from one of its pictures."""
+    def _metadata_with(self, tag: str) -> Metadata:
         import qdrant_edge as edge
 
         with engine_errors("read", self._path):
             found, _ = self._shard.scroll(
-                edge.ScrollRequest(limit=1, filter=_tag_filter([text]), with_payload=True, with_vector=False)
+                edge.ScrollRequest(limit=1, filter=_tag_filter([tag]), with_payload=True, with_vector=False)
             )
-        metadata = codec.decode(str(found[0].id), found[0].payload).metadata if found else {}
-        return [(metadata[key], count)] if key in metadata and codec.tag(key, metadata[key]) == text else []
+        return codec.decode(str(found[0].id), found[0].payload).metadata if found else {}
 
     def _facet(self, field: str) -> dict[str, int]:
         import qdrant_edge as edge
@@ -306,19 +274,13 @@ class EmbeddedStore:
         """
         import qdrant_edge as edge
 
-        grouped: dict[str, tuple[dict[str, Any], list[str]]] = {}
-        size = 0
-        for image_id, metadata in updates.items():
-            codec.check_id(image_id)
-            codec.check_metadata(metadata, image_id)
-            key = json.dumps(dict(metadata), ensure_ascii=True)
-            size += len(key)
-            grouped.setdefault(key, (codec.encode_metadata(metadata), []))[1].append(image_id)
+        groups = group_metadata(updates)
+        size = sum(len(ids) * len(json.dumps(fields[codec.META])) for fields, ids in groups)
         self._reserve(len(updates) * POINT_BYTES + 8 * size, "update metadata")
         known = self._existing(list(updates))
         operations = (
             edge.UpdateOperation.set_payload(list[Any](present), fields)
-            for fields, ids in grouped.values()
+            for fields, ids in groups
             if (present := [i for i in ids if i in known])
         )
         self._write(operations)

@@ -13,18 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from retrieval.errors import ServerError, StoreError
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Check
-from retrieval.index.server.collections import INDEXING_KB, shard_key, shards_out
+from retrieval.index.server.collections import INDEXING_KB, Collections, shard_key, shards_out
 from retrieval.index.server.store import ServerStore
 from retrieval.index.sharding import Shard
 from retrieval.types import ModelIdentity
-
-if TYPE_CHECKING:
-    from retrieval.index.server.index import ServerIndex
 
 _POLL_SECONDS = 0.2
 _LONGEST_POLL = 5.0
@@ -39,7 +35,7 @@ class ServerBuild:
 
     def __init__(
         self,
-        index: ServerIndex,
+        collections: Collections,
         model: ModelIdentity,
         *,
         generation: int,
@@ -49,7 +45,7 @@ class ServerBuild:
         shard: Shard | None,
         report: Callable[..., None],
     ) -> None:
-        self._index = index
+        self._collections = collections
         self._model = model
         self._generation = generation
         self._live = live
@@ -60,14 +56,14 @@ class ServerBuild:
         self._finished = False
         self.waiting = 0
         images = live.images if live is not None and in_place else 0
-        self._store = ServerStore(index.link, index.collection(generation), model.dimension, images=images)
+        self._store = ServerStore(collections.link, collections.name(generation), model.dimension, images=images)
         if shard is not None and not in_place:
             self._mark("working")
 
     def _mark(self, state: str) -> None:
         """Say how far this worker's part of a build is: whoever finishes last makes it live."""
         if self._shard is not None:
-            link, metadata = self._index.link, {shard_key(self._shard): state}
+            link, metadata = self._collections.link, {shard_key(self._shard): state}
             link.write("note what is done", link.client.update_collection, self._store.collection, metadata=metadata)
 
     @property
@@ -102,7 +98,7 @@ class ServerBuild:
             return self._commit_in_place(self._live, catalog, keys, check)
         if self._shard is not None:
             self._mark("done")
-            self.waiting = shards_out(self._index.link, self._store.collection, self._shard)
+            self.waiting = shards_out(self._collections.link, self._store.collection, self._shard)
             if self.waiting:
                 self._finished = True
                 return self._manifest(self._store.count(), catalog, keys, False)
@@ -112,8 +108,8 @@ class ServerBuild:
         if check is not None:
             self._report(phase="checking")
             check(self._store, manifest)
-        self._index.describe_as(manifest)
-        self._index.switch(manifest)
+        self._collections.describe_as(manifest)
+        self._collections.switch(manifest)
         self._finished = True
         return manifest
 
@@ -127,7 +123,7 @@ class ServerBuild:
             if check is not None:
                 check(self._store, manifest)
         if manifest != live:
-            self._index.describe_as(manifest)
+            self._collections.describe_as(manifest)
         self._finished = True
         return manifest
 
@@ -142,7 +138,7 @@ class ServerBuild:
             catalog=catalog,
             metadata_keys=keys,
             itemrec_version=version("itemrec"),
-            engine=self._index.engine,
+            engine=self._collections.engine,
             created=datetime.now(UTC).isoformat(timespec="microseconds"),
             hnsw=graph,
         )
@@ -151,7 +147,7 @@ class ServerBuild:
         """Have the graph built if loading left it out, and wait for it; True if there is one."""
         from qdrant_client import models
 
-        link, name = self._index.link, self._store.collection
+        link, name = self._collections.link, self._store.collection
         settled = models.OptimizersConfigDiff(indexing_threshold=INDEXING_KB)
         link.write("have the graph built", link.client.update_collection, name, optimizers_config=settled)
         pause, told = _POLL_SECONDS, False
@@ -166,7 +162,7 @@ class ServerBuild:
             if info.status == models.CollectionStatus.GREEN:
                 return int(info.indexed_vectors_count or 0) > 0
             if not told:
-                self._index.notify(f"The server builds the search graph of {name}")
+                self._collections.notify(f"The server builds the search graph of {name}")
                 told = True
             time.sleep(pause)
             pause = min(_LONGEST_POLL, 1.5 * pause)
@@ -175,4 +171,4 @@ class ServerBuild:
         """Drop a rebuild; what was written in place stays."""
         self._finished = True
         if not self._in_place and self._shard is None:
-            self._index.drop(self._generation)
+            self._collections.drop(self._generation)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from retrieval.errors import ServerError, UsageError
+from retrieval.errors import IndexDamagedError, ServerError, UsageError
 from retrieval.index import hnsw
 from retrieval.index import payload as codec
-from retrieval.index.manifest import Manifest
+from retrieval.index.commands import REBUILD_HINT
+from retrieval.index.manifest import Manifest, worth_keeping
+from retrieval.index.server.address import Address
+from retrieval.index.server.errors import MissingError
 from retrieval.index.server.layout import Layout
 from retrieval.index.server.lease import Note
-from retrieval.index.server.link import Link
+from retrieval.index.server.link import FIRST_TIMEOUT, Link, connect
 from retrieval.index.sharding import Shard
 from retrieval.types import ModelIdentity
 
@@ -46,17 +51,171 @@ class BuildRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class Listing:
     """What the server holds of an index: complete generations, builds, and who writes into which."""
 
     complete: dict[int, Manifest]
     building: dict[int, BuildRecord]
     notes: dict[int, list[Note]]
 
+
+class Collections:
+    """The collections of one index, by generation, and the alias that says which is live.
+
+    Attributes:
+        address: which index on which server.
+        notify: called with lines that are no error.
+    """
+
+    def __init__(self, address: Address, notify: Callable[[str], None], link: Link | None = None) -> None:
+        """Name them; nothing is asked yet.
+
+        Args:
+            address: which index on which server.
+            notify: called with lines that are no error.
+            link: the connection, if there is one already.
+        """
+        self.address = address
+        self.notify = notify
+        self._link = link
+
     @property
-    def next_number(self) -> int:
-        """The number of a new build."""
-        return max([*self.complete, *self.building], default=0) + 1
+    def link(self) -> Link:
+        """The connection; made, and the server's version looked at, when first needed."""
+        if self._link is None:
+            address = self.address
+            if address.exposed:
+                self.notify(f"The API key goes to {address.host} unencrypted; use https://")
+            with contextlib.closing(
+                connect(address, self.notify, timeout=min(address.timeout, FIRST_TIMEOUT), fast=False)
+            ) as first:
+                first.check_version()
+            self._link = connect(address, lambda line: self.notify(line))
+        return self._link
+
+    @property
+    def engine(self) -> str:
+        """The engine and its version, for the manifest."""
+        return f"qdrant {self.link.read('ask for the version', self.link.client.info).version}"
+
+    def name(self, generation: int) -> str:
+        """The name of a generation's collection."""
+        return f"{self.address.name}-gen-{generation:06d}"
+
+    def manifest(self) -> Manifest | None:
+        """The live generation's manifest; None if there is none.
+
+        Raises:
+            IndexDamagedError: there are complete generations and none is live, or a manifest is not legible.
+            UsageError: a collection of that name belongs to another program.
+        """
+        info = self.info(self.address.name)
+        if info is not None:
+            data = read_metadata(info)
+            if data is None or data.get("schema") == BUILD_SCHEMA:
+                raise UsageError(
+                    f"expected an index of itemrec at {self.address.url}, received a collection "
+                    f"{self.address.name!r} of another program",
+                    hint="Give the index another name: --index http://HOST:6333/NAME",
+                )
+            return self._checked(Manifest.from_json(data), info)
+        whole = self.listing().complete
+        if whole:
+            raise IndexDamagedError(
+                f"expected the alias {self.address.name!r} at {self.address.url} to name a live generation, "
+                f"received none, but generation {max(whole)} is complete",
+                hint=f"Make it live: itemrec rollback --to {max(whole)}",
+            )
+        return None
+
+    def info(self, collection: str) -> Any | None:
+        """What the server says about a collection or an alias; None where there is none."""
+        try:
+            return self.link.read("open the index", self.link.client.get_collection, collection)
+        except MissingError:
+            return None
+
+    def _checked(self, manifest: Manifest, info: Any) -> Manifest:
+        """Refuse a collection whose vectors are not what its manifest says."""
+        vectors = info.config.params.vectors
+        found = (getattr(vectors, "size", None), str(getattr(getattr(vectors, "distance", ""), "value", "")))
+        if found != (manifest.model.dimension, "Euclid"):
+            raise IndexDamagedError(
+                f"expected vectors of dimension {manifest.model.dimension} and Euclid distance in "
+                f"{self.name(manifest.generation)}, received {found[0]} and {found[1] or 'several vectors'}",
+                hint=REBUILD_HINT,
+            )
+        return manifest
+
+    def listing(self) -> Listing:
+        """Everything the server holds of this index."""
+        listing = Listing({}, {}, {})
+        head = f"{self.address.name}-gen-"
+        for found in self.link.read("list collections", self.link.client.get_collections).collections:
+            number = found.name.removeprefix(head)
+            if found.name.startswith(head) and number.isdigit():
+                info = self.info(found.name)
+                data = read_metadata(info) if info is not None else None
+                if info is not None:
+                    listing.notes[int(number)] = Note.read(info.config.metadata)
+                record = BuildRecord.from_json(data) if data is not None else None
+                if record is not None and record.schema == BUILD_SCHEMA:
+                    listing.building[int(number)] = record
+                elif data is not None:
+                    with contextlib.suppress(IndexDamagedError):
+                        listing.complete[int(number)] = Manifest.from_json(data)
+        return listing
+
+    def describe_as(self, manifest: Manifest) -> None:
+        """Write a generation's manifest into its collection."""
+        self.link.write(
+            "write the manifest",
+            self.link.client.update_collection,
+            self.name(manifest.generation),
+            metadata={KEY: json.dumps(manifest.to_json())},
+        )
+
+    def switch(self, manifest: Manifest) -> None:
+        """Make a new complete generation the live one, then drop those that are not worth keeping."""
+        with contextlib.suppress(IndexDamagedError):
+            replaced = self.manifest()
+            self.make_live(manifest.generation)
+            listing = self.listing()
+            kept = worth_keeping(manifest, replaced.generation if replaced else None, listing.complete.values())
+            for number in listing.complete:
+                if number != manifest.generation and number not in kept:
+                    self.drop(number)
+            return
+        self.make_live(manifest.generation)
+
+    def make_live(self, generation: int) -> None:
+        """Move the alias: one request, and the server sees all of it or none."""
+        from qdrant_client import models
+
+        alias = self.address.name
+        aliases = self.link.read("list aliases", self.link.client.get_aliases).aliases
+        moves: list[Any] = [
+            models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
+            for found in aliases
+            if found.alias_name == alias
+        ]
+        moves.append(
+            models.CreateAliasOperation(
+                create_alias=models.CreateAlias(collection_name=self.name(generation), alias_name=alias)
+            )
+        )
+        self.link.write("switch generations", self.link.client.update_collection_aliases, moves)
+
+    def drop(self, generation: int) -> None:
+        """Delete a generation's collection; one that is gone is no error."""
+        with contextlib.suppress(MissingError):
+            self.link.write("remove a generation", self.link.client.delete_collection, self.name(generation))
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
 
 def read_metadata(info: Any) -> dict[str, Any] | None:

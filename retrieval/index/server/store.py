@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.distance import MAX_DISTANCE, from_euclid, is_unit, to_euclid_bound
-from retrieval.errors import IndexDamagedError
+from retrieval.distance import MAX_DISTANCE, to_euclid_bound
 from retrieval.index import hnsw
 from retrieval.index import payload as codec
+from retrieval.index.points import commonest_values, group_metadata, sample, to_neighbors, to_point
 from retrieval.index.server.link import Link
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 
@@ -34,7 +34,6 @@ MOST_VALUES = 10_000_000
 """Distinct products that a facet may return."""
 OVERSAMPLING = 2.0
 """Quantized vectors are first ranked by their bytes; twice as many as wanted are ranked again by their floats."""
-_REBUILD_HINT = "Rebuild the index from its catalog: itemrec index CATALOG --rebuild"
 
 
 class ServerStore:
@@ -93,7 +92,7 @@ class ServerStore:
             with_payload=True,
             with_vectors=False,
         )
-        return _neighbors(response.points, max_distance)
+        return to_neighbors(response.points, max_distance)
 
     def nearest_of(
         self, vector: NDArray[np.float32], product_ids: Sequence[str], *, limit: int, exact: bool = False
@@ -116,7 +115,7 @@ class ServerStore:
             for product_id in product_ids
         ]
         responses = self._link.read("search", self._link.data.query_batch_points, self.collection, requests=requests)
-        return [_neighbors(response.points, MAX_DISTANCE) for response in responses]
+        return [to_neighbors(response.points, MAX_DISTANCE) for response in responses]
 
     def _params(self, limit: int, exact: bool) -> models.SearchParams:
         from qdrant_client import models
@@ -160,49 +159,26 @@ class ServerStore:
         )
 
     def _point(self, found: Any) -> Point:
-        stored = found.vector if isinstance(found.vector, list) else []
-        vector = np.asarray(stored, dtype=np.float32)
-        if vector.shape != (self._dimension,) or not is_unit(vector):
-            raise IndexDamagedError(
-                f"expected a unit vector of dimension {self._dimension} at point {found.id}, received another",
-                hint=_REBUILD_HINT,
-            )
-        return Point(codec.decode(str(found.id), found.payload), vector)
+        return to_point(found, self._dimension)
 
     def sample(self, count: int) -> list[Point]:
         """See `retrieval.index.protocols.VectorStore.sample`."""
-        found: dict[str, Point] = {}
-        for start in codec.id_steps(count):
-            page, _ = self._scroll(str(start), 1, vectors=True)
-            found.update((p.record.image_id, p) for p in map(self._point, page))
-        return list(found.values())
+        return sample(count, lambda start: map(self._point, self._scroll(str(start), 1, vectors=True)[0]))
 
     def values(self, key: str, *, limit: int = 20) -> list[tuple[JsonScalar, int]]:
-        """The commonest values of a column with their counts, commonest first, then by value."""
-        found: list[tuple[JsonScalar, int]] = []
-        head = codec.tag_head(key)
-        for text, count in self._facet(codec.TAGS, MOST_VALUES).items():
-            if text.startswith(head):
-                read = codec.read_tag(text)
-                if read is None:
-                    found += self._long_value(key, text, count)
-                elif read[0] == key:
-                    found.append((read[1], count))
-        found.sort(key=lambda pair: (-pair[1], str(pair[0])))
-        return found[:limit]
+        """See `retrieval.index.protocols.VectorStore.values`."""
+        return commonest_values(key, self._facet(codec.TAGS, MOST_VALUES), self._metadata_with, limit)
 
-    def _long_value(self, key: str, text: str, count: int) -> list[tuple[JsonScalar, int]]:
-        """The value behind a hashed keyword, from one of its pictures."""
+    def _metadata_with(self, tag: str) -> Metadata:
         found, _ = self._link.read(
             "read",
             self._link.data.scroll,
             self.collection,
             limit=1,
-            scroll_filter=_matching(codec.TAGS, [text]),
+            scroll_filter=_matching(codec.TAGS, [tag]),
             with_payload=True,
         )
-        metadata = codec.decode(str(found[0].id), found[0].payload).metadata if found else {}
-        return [(metadata[key], count)] if key in metadata and codec.tag(key, metadata[key]) == text else []
+        return codec.decode(str(found[0].id), found[0].payload).metadata if found else {}
 
     def _facet(self, field: str, limit: int) -> dict[str, int]:
         response = self._link.read(
@@ -254,19 +230,14 @@ class ServerStore:
         """
         from qdrant_client import models
 
-        for image_id, metadata in updates.items():
-            codec.check_metadata(metadata, codec.check_id(image_id))
-        if not updates:
+        groups = group_metadata(updates)
+        if not groups:
             return
         known = self._existing(list(updates))
-        grouped: dict[str, tuple[dict[str, Any], list[Any]]] = {}
-        for image_id, metadata in updates.items():
-            if image_id in known:
-                fields = codec.encode_metadata(metadata)
-                grouped.setdefault(fields[codec.META], (fields, []))[1].append(image_id)
         operations = [
-            models.SetPayloadOperation(set_payload=models.SetPayload(payload=fields, points=ids))
-            for fields, ids in grouped.values()
+            models.SetPayloadOperation(set_payload=models.SetPayload(payload=fields, points=list[Any](present)))
+            for fields, ids in groups
+            if (present := [i for i in ids if i in known])
         ]
 
         def send(start: int) -> None:
@@ -308,17 +279,6 @@ class ServerStore:
         if requests:
             self.changed = True
             self._link.write_all(action, requests)
-
-
-def _neighbors(hits: Sequence[Any], max_distance: float) -> list[Neighbor]:
-    neighbors: list[Neighbor] = []
-    for hit in hits:
-        distance = from_euclid(hit.score)
-        if distance <= max_distance:
-            record = codec.decode(str(hit.id), hit.payload)
-            neighbors.append(Neighbor(record.product_id, record.image_id, record.image, distance, record.metadata))
-    neighbors.sort(key=lambda n: (n.distance, n.image_id))
-    return neighbors
 
 
 def _matching(field: str, values: list[str]) -> models.Filter:

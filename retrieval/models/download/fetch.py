@@ -16,7 +16,6 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +27,7 @@ from retrieval.errors import DownloadError, UsageError
 from retrieval.models.download import addresses
 from retrieval.models.download.http import Access, TransientError, get, parse_url, shown
 from retrieval.system.files import file_sha256, move_file
-
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes in all (None while unknown)."""
+from retrieval.system.progress import Progress, Silent
 
 MAX_BYTES: Final = 2 << 30
 _PATIENCE_SECONDS: Final = 30.0
@@ -83,7 +80,7 @@ def fetch(
     max_bytes: int = MAX_BYTES,
     allow_private: bool = False,
     allow_http: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = Silent(),
     patience: Patience | None = None,
 ) -> Downloaded:
     """Download a file, continuing an earlier attempt, and put it in place once its hash is right.
@@ -95,7 +92,7 @@ def fetch(
         max_bytes: refuse anything larger.
         allow_private: also connect to private, loopback and link-local addresses.
         allow_http: also connect without encryption.
-        progress: told as bytes arrive.
+        progress: told as bytes arrive; every attempt is a stage of its own.
         patience: timeouts and repetitions.
 
     Raises:
@@ -153,7 +150,7 @@ class _Job:
         digest: str,
         max_bytes: int,
         access: Access,
-        progress: Progress | None,
+        progress: Progress,
         patience: Patience,
     ) -> None:
         self._url = url
@@ -161,7 +158,7 @@ class _Job:
         self._digest = digest
         self._max_bytes = max_bytes
         self._access = access
-        self._progress = progress or (lambda done, total: None)
+        self._progress = progress
         self._patience = patience
         self._validator: str | None = None
         self._fetched = 0
@@ -247,7 +244,7 @@ class _Job:
         with self._part.open("r+b" if start else "wb") as stream:
             stream.seek(start)
             stream.truncate()
-            self._progress(done, total)
+            self._progress.stage("Downloading", total, "bytes", done=start)
             # Raw: whatever a server claims about compression, only what arrived is counted and kept.
             for chunk in response.iter_raw():
                 done += len(chunk)
@@ -262,7 +259,7 @@ class _Job:
                     if window_bytes < self._patience.slowest * elapsed:
                         raise TransientError(f"only {window_bytes:,} bytes in {elapsed:.0f} s")
                     window_start, window_bytes = time.monotonic(), 0
-                self._progress(done, total)
+                self._progress.advance(len(chunk))
         if total is not None and done != total:
             raise TransientError(f"{done:,} of {total:,} bytes")
 

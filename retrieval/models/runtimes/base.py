@@ -1,15 +1,12 @@
-"""One network file open in a runtime: what its tensors are, and arrays in, arrays out."""
+"""What every runtime offers: one network file open, what its tensors are, and arrays in, arrays out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from retrieval.errors import EncoderError
 
 Runtime = Literal["litert", "onnx"]
 
@@ -65,25 +62,3 @@ class Network(Protocol):
             EncoderError: the runtime failed.
         """
         ...
-
-
-def open_network(file: Path, runtime: Runtime, *, threads: int = 1) -> Network:
-    """Open a network file.
-
-    Args:
-        file: ``.tflite`` for litert, ``.onnx`` for onnx.
-        runtime: which runtime runs it.
-        threads: how many threads one call may use.
-
-    Raises:
-        EncoderError: the runtime is not installed or refuses the file.
-    """
-    if threads < 1:
-        raise EncoderError(f"expected at least 1 thread, received {threads}")
-    if runtime == "litert":
-        from retrieval.models.runtimes.litert import LiteRtNetwork
-
-        return LiteRtNetwork(file, threads=threads)
-    from retrieval.models.runtimes.onnx import OrtNetwork
-
-    return OrtNetwork(file, threads=threads)

@@ -15,7 +15,8 @@ from retrieval.errors import EncoderError
 from retrieval.images.preprocessing import Preprocessing
 from retrieval.models.bundle import Readout
 from retrieval.models.encoder import NetworkEncoder, load_encoder, pooled
-from retrieval.models.runtimes.base import Tensor, open_network
+from retrieval.models.runtimes.base import Tensor
+from retrieval.models.runtimes.open import open_network
 from tests.places import ROOT
 from tests.retrieval.networks import (
     DIMENSION,

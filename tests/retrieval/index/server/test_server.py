@@ -63,7 +63,7 @@ def test_a_key_that_would_cross_a_network_in_the_clear_is_told(monkeypatch: pyte
     monkeypatch.setenv("QDRANT_API_KEY", "secret")
     said: list[str] = []
     index = ServerIndex("http://localhost:1/x", notify=said.append)
-    index.address = Address.parse("http://no-such-host.invalid/x")
+    index.collections.address = Address.parse("http://no-such-host.invalid/x")
     monkeypatch.setattr("retrieval.index.server.link.FIRST_PATIENCE", 0.0)
     with pytest.raises(Exception, match="no connection"):
         index.manifest()
@@ -174,7 +174,7 @@ def test_grpc_is_tried_again_and_its_errors_are_mapped(monkeypatch: pytest.Monke
             monkeypatch.setenv("ITEMREC_GRPC_PORT", str(port))
             index = ServerIndex(server.url("/calls"))
             fill(index, points)
-            assert index.link.tried_again == 2
+            assert index.collections.link.tried_again == 2
             assert len(contents(index)) == 30
             index.close()
         said = "Service internal error: No space left on device"
@@ -192,7 +192,7 @@ def test_a_grpc_port_that_speaks_something_else_is_left_alone(monkeypatch: pytes
         monkeypatch.setenv("ITEMREC_GRPC_PORT", str(server.port))
         index = ServerIndex(server.url("/rest"), notify=said.append)
         fill(index, sample_points(5))
-        assert index.link.fast is None
+        assert index.collections.link.fast is None
         assert any("using REST" in line for line in said)
 
 

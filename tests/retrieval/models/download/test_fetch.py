@@ -12,6 +12,7 @@ from filelock import FileLock
 from retrieval.errors import DownloadError, UsageError
 from retrieval.models.download import fetch
 from retrieval.models.download.fetch import Downloaded, Patience
+from tests.progress import Told
 from tests.retrieval.downloads import CONTENT, QUICK, SHA256, files, get, ok, part_of
 from tests.retrieval.servers import Request, serving
 
@@ -24,17 +25,18 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_arrives(tmp_path: Path) -> None:
-    told: list[tuple[int, int | None]] = []
+    told = Told()
     with serving(ok) as server:
-        got = get(server, tmp_path / "m", progress=lambda done, total: told.append((done, total)))
+        got = get(server, tmp_path / "m", progress=told)
         assert got == Downloaded(tmp_path / "m", len(CONTENT), len(CONTENT))
         assert server.requests[0].headers["accept-encoding"] == "identity"
         assert server.requests[0].headers["host"] == f"127.0.0.1:{server.port}"
         assert "range" not in server.requests[0].headers
     assert (tmp_path / "m").read_bytes() == CONTENT
-    assert told[0] == (0, len(CONTENT))
-    assert told[-1] == (len(CONTENT), len(CONTENT))
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told.stages == [("Downloading", len(CONTENT), "bytes")]
+    assert told.reached[0] == (0, len(CONTENT))
+    assert told.reached[-1] == (len(CONTENT), len(CONTENT))
+    assert [done for done, _ in told.reached] == sorted(done for done, _ in told.reached)
     assert files(tmp_path) == ["m"]
 
 
