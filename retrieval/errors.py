@@ -20,9 +20,10 @@
         ├── CheckFailedError      exit 1: a new generation did not pass its gate; the old one stays
         └── DiskFullError         not enough free space to write safely
 
-Messages read "expected …, received …"; the hint says what to do. Errors of libraries
-(runtime, engine, httpx, Pillow, OS) are mapped where they enter and keep their
-`__cause__`.
+For values messages read "expected …, received …"; for the environment they say what
+happened ("Disk full: cannot write in D"). The hint says what to do. Errors of other
+libraries (runtime, engine, httpx, Pillow, OS) are mapped where they enter and keep
+their `__cause__`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class ItemrecError(Exception):
     """Root of the tree.
 
     Attributes:
-        message: one line: what was expected and what came.
+        message: one line: what was expected and what came, or what happened.
         hint: one line: what to do about it; may be empty.
         exit_code: what the command line exits with (2 wrong usage, 3 it broke).
     """

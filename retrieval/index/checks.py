@@ -66,7 +66,7 @@ def require_sound(store: VectorStore, manifest: Manifest, *, sample: int = SAMPL
     tried, lost = lost_pictures(store, store.sample(sample))
     if lost or (count and not tried):
         raise IndexDamagedError(
-            f"expected every sampled picture of generation {manifest.generation} to find itself, "
-            f"received {len(lost)} of {tried} lost: {', '.join(lost[:3])}",
+            f"{len(lost)} of {tried} sampled pictures of generation {manifest.generation} do not find themselves: "
+            f"{', '.join(lost[:3])}",
             hint="The live generation stays. Rebuild from the catalog: itemrec index CATALOG --rebuild",
         )

@@ -60,8 +60,8 @@ class Manifest:
         """
         if self.model.fingerprint != model.fingerprint:
             raise ModelMismatchError(
-                f"expected the model that built this index, {self.model.name} "
-                f"({self.model.fingerprint[:12]}), received {model.name} ({model.fingerprint[:12]})",
+                f"The index was built by another model: {self.model.name} ({self.model.fingerprint[:12]}), "
+                f"not {model.name} ({model.fingerprint[:12]})",
                 hint=f"Use --model {self.model.path}, or rebuild with the other one: "
                 + index_command(self.catalog, location, model=model.path),
             )
@@ -85,7 +85,7 @@ class Manifest:
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise IndexDamagedError(
-                f"expected a complete index manifest, received one that cannot be read: {error}",
+                f"The index's manifest cannot be read: {error}",
                 hint=REBUILD_HINT,
             ) from error
 
@@ -162,7 +162,7 @@ def choose_kept(live: int | None, whole: Mapping[int, Manifest], number: int | N
         older = [n for n in others if live is None or n < live]
         if not older:
             raise UsageError(
-                f"expected a kept generation before the live one, {live}, received none",
+                f"No generation is kept from before the live one, {live}",
                 hint=f"Kept generations: {listed}" + ("; choose one with --to N" if others else ""),
             )
         number = older[-1]

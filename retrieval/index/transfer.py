@@ -94,8 +94,7 @@ class FromIndex:
             with self.index.reader(manifest) as (store, current):
                 if current.created != manifest.created:
                     raise IndexBusyError(
-                        f"expected generation {manifest.generation} of {self.index.location} until all of it was read, "
-                        "received: it was removed meanwhile",
+                        f"Generation {manifest.generation} of {self.index.location} was removed while it was read",
                         hint="Run the same command again",
                     )
                 pages = list(islice(store.points(batch=BATCH, after=last), PAGES))
@@ -126,10 +125,10 @@ class FromSnapshot:
                     raise ValueError(f"schema {described.get('schema')!r}")
                 yield Manifest.from_json(json.loads(archive.read("manifest.json"))), self._points(archive, described)
         except FileNotFoundError as error:
-            raise UsageError(f"expected a snapshot at {self.path}, received no such file") from error
+            raise UsageError(f"There is no snapshot at {self.path}") from error
         except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, OSError) as error:
             raise IndexDamagedError(
-                f"expected a snapshot of itemrec in {self.path}, received: {error}",
+                f"Cannot read the snapshot {self.path}: {error}",
                 hint="It was cut or changed; take another: itemrec snapshot FILE",
             ) from error
 

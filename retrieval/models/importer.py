@@ -97,7 +97,7 @@ def _private_copy(file: Path, runtime: Runtime, shown: str) -> Iterator[Path]:
             shutil.copyfile(file, copy)
         except OSError as error:
             raise UsageError(
-                f"expected to copy {file} to try it, received: {error}",
+                f"Cannot copy {file} to try it: {error}",
                 hint="Check that it can be read, and the free space; TMPDIR names another place for the copy.",
             ) from error
         try:
@@ -151,7 +151,7 @@ def pull_model(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"expected a directory for downloads that can be written, received {folder}: {error.strerror}",
+            f"Cannot make the directory for downloads, {folder}: {error.strerror}",
             hint="Set ITEMREC_HOME to a directory that you can write.",
         ) from error
     # A .tflite tells itself by its content; whatever else it may be, the suffix must say.

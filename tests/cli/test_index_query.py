@@ -262,7 +262,7 @@ def test_doctor_healthy_then_damaged(run: Run) -> None:
 def test_doctor_without_an_index(run: Run) -> None:
     code, report = run("doctor", "--model", "bundle")
     assert code == 0
-    assert any(c["name"] == "index" and "nothing" in c["detail"] for c in report["checks"])
+    assert any(c["name"] == "index" and "There is no index" in c["detail"] for c in report["checks"])
 
 
 def test_refused_files_are_listed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

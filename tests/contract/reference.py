@@ -246,7 +246,7 @@ class MemoryIndex:
     @contextlib.contextmanager
     def reader(self, pinned: Manifest | None = None) -> Iterator[tuple[MemoryStore, Manifest]]:
         if self._store is None or self._manifest is None:
-            raise IndexNotFoundError("expected an index, received nothing")
+            raise IndexNotFoundError("There is no index")
         manifest, store = self._kept.get(pinned.generation, (None, None)) if pinned is not None else (None, None)
         if manifest is not None and store is not None and pinned and manifest.created == pinned.created:
             yield store, manifest
@@ -265,9 +265,9 @@ class MemoryIndex:
 
     def rollback(self, generation: int | None = None) -> Manifest:
         if self._manifest is None:
-            raise IndexNotFoundError("expected an index, received nothing")
+            raise IndexNotFoundError("There is no index")
         if self._writing:
-            raise IndexBusyError("expected to roll back, received: somebody is writing")
+            raise IndexBusyError("Somebody is writing")
         older = [n for n in self._kept if n < self._manifest.generation]
         wanted = generation if generation is not None else max(older, default=-1)
         if wanted not in self._kept:
@@ -277,9 +277,9 @@ class MemoryIndex:
 
     def collect(self, *, keep: int = 0) -> list[Generation]:
         if self._manifest is None:
-            raise IndexNotFoundError("expected an index, received nothing")
+            raise IndexNotFoundError("There is no index")
         if self._writing:
-            raise IndexBusyError("expected to collect, received: somebody is writing")
+            raise IndexBusyError("Somebody is writing")
         found = [g for g in self.generations() if g.state != "live"]
         kept = sorted((g for g in found if g.state == "kept"), key=lambda g: g.created or "")
         spared = {g.number for g in kept[len(kept) - keep :]} if keep else set()
@@ -294,7 +294,7 @@ class MemoryIndex:
         self, model: ModelIdentity, *, rebuild: bool = False, shard: Shard | None = None
     ) -> Iterator[MemoryBuild]:
         if self._writing:
-            raise IndexBusyError("expected to write, received: somebody else does")
+            raise IndexBusyError("Somebody else is writing")
         if self._manifest is not None and not rebuild:
             self._manifest.require(model, self.location)
         base = "" if rebuild or self._manifest is None else self._manifest.created

@@ -135,7 +135,7 @@ def again(place: Path, scenario: str) -> dict[str, Any]:
     seen = look(place)
     seen["folders"] = sorted(p.name for p in (place / "generations").iterdir())
     seen["listed"] = [f"gen-{g.number:06d}" for g in EmbeddedIndex(place).generations() if g.state != "building"]
-    seen["debris"] = sorted(str(p) for p in place.rglob("*.tmp"))
+    seen["leftovers"] = sorted(str(p) for p in place.rglob("*.tmp"))
     return seen
 
 

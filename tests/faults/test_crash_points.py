@@ -64,7 +64,7 @@ def test_a_crash_leaves_the_old_or_the_new_index_whole(
         assert complete["catalog"] == "/new"
         assert complete["folders"] == complete["listed"], line["change"]
         assert len(complete["folders"]) <= 3, line["change"]
-        assert complete["debris"] == [], line["change"]
+        assert complete["leftovers"] == [], line["change"]
     assert switched == sorted(switched), "once switched, a commit never goes back"
     assert switched[-1]
     assert not switched[0]
@@ -93,4 +93,4 @@ def test_a_crash_while_going_back_or_collecting_leaves_a_whole_index(
         assert status == 0, (line["change"], complete)
         assert complete["state"] == after, line["change"]
         assert complete["folders"] == complete["listed"] == [f"gen-{n:06d}" for n in kept], line["change"]
-        assert complete["debris"] == [], line["change"]
+        assert complete["leftovers"] == [], line["change"]

@@ -151,7 +151,7 @@ def test_a_server_that_is_killed_and_comes_back_has_the_same_points(shop: Path, 
         until = time.monotonic() + 120
         while time.monotonic() < until and worker.poll() is None:
             building = [g for g in seen.generations() if g.state == "building"]
-            if building and seen.link.client.count(seen.collection(1)).count > 0:
+            if building and seen.collections.link.client.count(seen.collections.name(1)).count > 0:
                 break
             time.sleep(0.01)
         server.kill()

@@ -165,7 +165,7 @@ class EmbeddedBuild:
     def begin(self) -> EmbeddedStore:
         """The open shard of this build; seeds it on the first call."""
         if self._finished:
-            raise StoreError("expected a build that is under way, received one that was committed or discarded")
+            raise StoreError("This build was committed or discarded already")
         if self._shard is None:
             try:
                 self._shard = self._start()
@@ -240,7 +240,7 @@ class EmbeddedBuild:
             DiskFullError: there is no room to optimize; the build can be continued.
         """
         if self._finished:
-            raise StoreError("expected a build that is under way, received one that was committed or discarded")
+            raise StoreError("This build was committed or discarded already")
         if self._shard is None and self._base is not None:
             return self._touch(self._base, catalog, metadata_keys)
         shard = self.begin()
@@ -320,7 +320,7 @@ class EmbeddedBuild:
         if child.returncode != 0:
             text = " ".join(errors.decode(errors="replace").split())[-300:]
             raise StoreError(
-                f"expected the engine to optimize {self._shard_path}, received exit code {child.returncode}: {text}",
+                f"The engine could not optimize {self._shard_path}: exit code {child.returncode}: {text}",
                 hint="Run the same command again; it continues here",
             )
         with os_errors("clear", self._shard_path):

@@ -34,32 +34,30 @@ def engine_errors(action: str, path: Path) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        raise _translate(error, action, path) from error
+        raise _map_error(error, action, path) from error
 
 
-def _translate(error: BaseException, action: str, path: Path) -> StoreError:
+def _map_error(error: BaseException, action: str, path: Path) -> StoreError:
     text = " ".join(str(error).split())
     if "WouldBlock" in text:
         return IndexBusyError(
-            f"expected to {action} {path}, received: another process has it open",
+            f"Cannot {action} {path}: another process has it open",
             hint="Try again when it is done; one process at a time can use an embedded index",
         )
     if "No space left" in text or "os error 28" in text or "StorageFull" in text:
         return DiskFullError(
-            f"expected to {action} {path}, received: no space left on the disk",
+            f"Disk full: cannot {action} {path}",
             hint="Free some space and run the same command again; what was acknowledged is kept",
         )
     if any(sign in text for sign in ("Permission denied", "Read-only file system", "PermissionDenied")):
         return StoreError(
-            f"expected to {action} {path}, received: {text:.200}",
+            f"Cannot {action} {path}: {text:.200}",
             hint="The engine needs to write to an index to open it; copy it to a place that you may write",
         )
     if action == "open" or type(error).__name__ == "PanicException":
-        return IndexDamagedError(
-            f"expected to {action} {path}, received from the engine: {text:.300}", hint=REBUILD_HINT
-        )
+        return IndexDamagedError(f"Cannot {action} {path}; the engine says: {text:.300}", hint=REBUILD_HINT)
     return StoreError(
-        f"expected to {action} {path}, received from the engine: {text:.300}",
+        f"Cannot {action} {path}; the engine says: {text:.300}",
         hint="itemrec doctor examines the index",
     )
 
@@ -71,7 +69,7 @@ def check_config(path: Path, dimension: int) -> None:
         found = (config["size"], config["distance"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IndexDamagedError(
-            f"expected the configuration of a shard in {path}, received {type(error).__name__}: {error}",
+            f"Cannot read the configuration of the shard in {path}: {type(error).__name__}: {error}",
             hint=REBUILD_HINT,
         ) from error
     if found != (dimension, "Euclid"):

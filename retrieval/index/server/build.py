@@ -92,7 +92,7 @@ class ServerBuild:
             StoreError: the server failed, or what it holds is not what was written; the live generation stays.
         """
         if self._finished:
-            raise StoreError("expected a build that is under way, received one that was committed or discarded")
+            raise StoreError("This build was committed or discarded already")
         keys = tuple(metadata_keys)
         if self._in_place and self._live is not None:
             return self._commit_in_place(self._live, catalog, keys, check)
@@ -156,7 +156,7 @@ class ServerBuild:
             trouble = getattr(info.optimizer_status, "error", None)
             if trouble or info.status == models.CollectionStatus.RED:
                 raise ServerError(
-                    f"expected the server to build the search graph of {name}, received: {trouble or 'status red'}",
+                    f"The server could not build the search graph of {name}: {trouble or 'status red'}",
                     hint="See the server's log, then run the same command again; it continues here",
                 )
             if info.status == models.CollectionStatus.GREEN:

@@ -114,16 +114,15 @@ class Collections:
             data = read_metadata(info)
             if data is None or data.get("schema") == BUILD_SCHEMA:
                 raise UsageError(
-                    f"expected an index of itemrec at {self.address.url}, received a collection "
-                    f"{self.address.name!r} of another program",
+                    f"The collection {self.address.name!r} at {self.address.url} belongs to another program",
                     hint="Give the index another name: --index http://HOST:6333/NAME",
                 )
             return self._checked(Manifest.from_json(data), info)
         whole = self.listing().complete
         if whole:
             raise IndexDamagedError(
-                f"expected the alias {self.address.name!r} at {self.address.url} to name a live generation, "
-                f"received none, but generation {max(whole)} is complete",
+                f"No generation at {self.address.url} is live: the alias {self.address.name!r} is gone, "
+                f"but generation {max(whole)} is complete",
                 hint=f"Make it live: itemrec rollback --to {max(whole)}",
             )
         return None

@@ -58,8 +58,8 @@ class Failure:
     after: float = 0.0
 
 
-def translate(error: Exception, action: str, where: str) -> Failure | None:
-    """What a foreign error means; None for one that is not the server's or the network's.
+def map_error(error: Exception, action: str, where: str) -> Failure | None:
+    """An error of the client or the network in our terms; None for one that is not the server's or the network's.
 
     Args:
         error: as raised by the client.
@@ -84,7 +84,7 @@ def translate(error: Exception, action: str, where: str) -> Failure | None:
         return Failure(_not_qdrant(f"an answer that is not Qdrant's ({type(error).__name__})", action, where))
     # The client in this process, which tests use, raises ValueError; gRPC's own set-up a RuntimeError.
     if isinstance(error, ValueError) and "not found" in str(error):
-        return Failure(MissingError(f"expected to {action} at {where}, received: {error}"))
+        return Failure(MissingError(f"Cannot {action} at {where}: {error}"))
     if isinstance(error, ValueError | RuntimeError | TypeError | AssertionError):
         return Failure(_server_error(str(error), action, where))
     return None
@@ -95,7 +95,7 @@ def _status(status: int, said: str, action: str, where: str) -> Failure:
         return Failure(_denied(said, action, where))
     if status == 404:
         if "doesn't exist" in said or "not found" in said.lower():
-            return Failure(MissingError(f"expected to {action} at {where}, received: {said:.200}"))
+            return Failure(MissingError(f"Cannot {action} at {where}: {said:.200}"))
         return Failure(_not_qdrant(f"status 404 ({said:.80})", action, where))
     if status == 429:
         return _busy(action, where, 0)
@@ -110,7 +110,7 @@ def _rpc(error: Any, action: str, where: str) -> Failure:
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED") and not any(sign in said for sign in _READ_ONLY):
         return Failure(_denied(said, action, where))
     if code == "NOT_FOUND":
-        return Failure(MissingError(f"expected to {action} at {where}, received: {said:.200}"))
+        return Failure(MissingError(f"Cannot {action} at {where}: {said:.200}"))
     if code == "RESOURCE_EXHAUSTED":
         return _busy(action, where, 0)
     if code == "UNIMPLEMENTED":
@@ -131,7 +131,7 @@ def _transport(source: BaseException, action: str, where: str) -> Failure:
         if "SSL" in said or "CERTIFICATE" in said or "certificate" in said:
             return Failure(
                 ServerUnreachableError(
-                    f"expected to {action} at {where}, received a TLS failure: {said:.200}",
+                    f"Cannot {action} at {where}: TLS failure: {said:.200}",
                     hint="http:// for a server without TLS; SSL_CERT_FILE names the certificates to trust",
                 )
             )
@@ -155,10 +155,10 @@ def _said(content: bytes) -> str:
 
 
 def _server_error(said: str, action: str, where: str, status: int = 0) -> StoreError:
-    head = f"expected to {action} at {where}, received"
+    head = f"Cannot {action} at {where}"
     if any(sign in said for sign in _FULL):
         return DiskFullError(
-            f"{head}: no space left on the server's disk ({said:.150})",
+            f"Disk full on the server: cannot {action} at {where} ({said:.150})",
             hint="Free some space there and run the same command again; what was acknowledged is kept",
         )
     if any(sign in said for sign in _READ_ONLY):
@@ -177,7 +177,7 @@ def _server_error(said: str, action: str, where: str, status: int = 0) -> StoreE
 
 def _busy(action: str, where: str, after: float) -> Failure:
     error = ServerError(
-        f"expected to {action} at {where}, received: too many requests (status 429)",
+        f"Cannot {action} at {where}: too many requests (status 429)",
         hint="Try again later, or with fewer workers",
     )
     return Failure(error, again=True, after=float(after))
@@ -185,27 +185,27 @@ def _busy(action: str, where: str, after: float) -> Failure:
 
 def _denied(said: str, action: str, where: str) -> AccessDeniedError:
     return AccessDeniedError(
-        f"expected to be allowed to {action} at {where}, received a refusal: {said:.150}",
+        f"Not allowed to {action} at {where}: {said:.150}",
         hint="Set QDRANT_API_KEY in the environment to a key that may do this",
     )
 
 
 def _silent(action: str, where: str) -> ServerUnreachableError:
     return ServerUnreachableError(
-        f"expected to {action} at {where}, received no answer in time",
+        f"Cannot {action} at {where}: no answer in time",
         hint="Is the server overloaded? ITEMREC_TIMEOUT gives each request more seconds",
     )
 
 
 def _gone(said: str, action: str, where: str) -> ServerUnreachableError:
     return ServerUnreachableError(
-        f"expected to {action} at {where}, received no connection: {said:.150}",
+        f"Cannot {action} at {where}: no connection: {said:.150}",
         hint="Is the URL right and the server running? Ask its /readyz",
     )
 
 
 def _not_qdrant(said: str, action: str, where: str) -> ServerUnsuitableError:
     return ServerUnsuitableError(
-        f"expected a Qdrant server to {action} at {where}, received {said}",
+        f"Cannot {action} at {where}: it is no Qdrant server and sent {said}",
         hint="Check the URL; Qdrant's REST interface listens on port 6333",
     )

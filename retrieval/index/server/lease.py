@@ -108,7 +108,7 @@ class Lease:
             if note.token != self._note.token and note.excludes(self._note) and note.stands():
                 part = f" (shard {note.shard})" if note.shard else ""
                 raise IndexBusyError(
-                    f"expected to write to {self._link.where}, received: it is being written by {note.holder}{part}",
+                    f"{self._link.where} is being written by {note.holder}{part}",
                     hint="Wait for it. If it died on another machine, its claim ends within a minute",
                 )
 

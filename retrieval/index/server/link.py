@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from retrieval.errors import ServerUnsuitableError, UsageError
-from retrieval.index.server.errors import Failure, translate
+from retrieval.index.server.errors import Failure, map_error
 from retrieval.system.installation import install_hint, missing
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Link:
             try:
                 return request()
             except Exception as error:
-                failure = translate(error, action, self.where)
+                failure = map_error(error, action, self.where)
                 if failure is None:
                     raise
                 wait = self._wait(failure, attempt)
@@ -127,12 +127,12 @@ class Link:
         numbers = str(info.version).split("-")[0].split(".")
         if "qdrant" not in str(info.title).lower() or not all(n.isdigit() for n in numbers[:2]):
             raise ServerUnsuitableError(
-                f"expected a Qdrant server at {self.where}, received {info.title!r:.80} {info.version!r:.40}",
+                f"What answers at {self.where} is no Qdrant server but {info.title!r:.80} {info.version!r:.40}",
                 hint="Check the URL; Qdrant's REST interface listens on port 6333",
             )
         if tuple(map(int, numbers[:2])) < MIN_VERSION:
             raise ServerUnsuitableError(
-                f"expected Qdrant {'.'.join(map(str, MIN_VERSION))} or newer at {self.where}, received {info.version}",
+                f"The server at {self.where} is Qdrant {info.version}, older than {'.'.join(map(str, MIN_VERSION))}",
                 hint="Upgrade the server, one minor release at a time",
             )
 
@@ -191,7 +191,7 @@ def connect(address: Address, notify: Callable[[str], None], *, timeout: int = 0
         try:
             link.fast.info()
         except Exception as error:
-            failure = translate(error, "use gRPC", f"{address.host}:{grpc_port}")
+            failure = map_error(error, "use gRPC", f"{address.host}:{grpc_port}")
             if failure is None:
                 raise
             # Something listens there that is no Qdrant, or a proxy that does not let gRPC through.

@@ -62,7 +62,7 @@ def checked_addresses(host: str, port: int, *, allow_private: bool) -> list[str]
     allowed = found if allow_private else [address for address in found if is_public(address)]
     if not allowed:
         raise DownloadError(
-            f"expected a public address behind {host}, received {', '.join(found)}",
+            f"{host} has no public address: {', '.join(found)}",
             hint="If that is a server of yours, say --allow-private.",
         )
     return allowed

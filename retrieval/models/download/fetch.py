@@ -130,12 +130,12 @@ def fetch(
         return Downloaded(dest, dest.stat().st_size, fetched)
     except Timeout as error:
         raise DownloadError(
-            f"expected to be alone in downloading {dest}, received another process that does it already",
+            f"Another process is downloading {dest}",
             hint="Wait for it to finish.",
         ) from error
     except OSError as error:
         raise DownloadError(
-            f"expected to write {dest}, received: {error.strerror or error}",
+            f"Cannot write {dest}: {error.strerror or error}",
             hint="Check the free space and the permissions; run the command again to continue.",
         ) from error
 
@@ -198,7 +198,7 @@ class _Job:
             failures += 1
             if not again or failures >= self._patience.attempts:
                 raise DownloadError(
-                    f"expected {shown(self._url)} to arrive, received: {problem}",
+                    f"Could not download {shown(self._url)}: {problem}",
                     hint="Run the command again; it continues where it stopped."
                     if again
                     else "Check the address and the network.",
@@ -273,7 +273,7 @@ class _Job:
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if response.status_code in (200, 206) and encoding not in ("", "identity"):
             raise DownloadError(
-                f"expected {shown(self._url)} as it is, received it encoded as {encoding[:40]!r}",
+                f"{shown(self._url)} came encoded as {encoding[:40]!r} instead of as it is",
                 hint="Ask whoever runs the server to send the file as it is, or fetch it by other means.",
             )
 
@@ -285,7 +285,7 @@ class _Job:
         hint = "Check the address."
         if status in (401, 403):
             hint = "The server wants to know who asks: download the file by other means, then models import."
-        raise DownloadError(f"expected {shown(self._url)}, received HTTP {status}", hint=hint)
+        raise DownloadError(f"{shown(self._url)} answered HTTP {status}", hint=hint)
 
     def _check_room(self, start: int, total: int | None) -> None:
         if total is None:
@@ -295,7 +295,7 @@ class _Job:
         free = shutil.disk_usage(self._part.parent).free
         if total - start > free:
             raise DownloadError(
-                f"expected {total - start:,} bytes of free space for {self._part.parent}, received {free:,}",
+                f"Not enough disk space in {self._part.parent}: {total - start:,} bytes needed, {free:,} free",
                 hint="Make room, then run the command again.",
             )
 

@@ -80,7 +80,7 @@ def _check_authority(url: httpx.URL) -> None:
 def get(url: httpx.URL, headers: Mapping[str, str], access: Access) -> Iterator[httpx.Response]:
     """The first answer that is no redirect, its body not yet read.
 
-    Every hop is looked up and judged anew, and the connection goes to the address that was judged;
+    Every hop is looked up and checked anew, and the connection goes to the address that was checked;
     the host's name still stands in the Host header and is what its certificate must prove.
     Credentials in the URL are sent to their own origin only.
 
@@ -99,7 +99,7 @@ def get(url: httpx.URL, headers: Mapping[str, str], access: Access) -> Iterator[
         if (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
             auth = None
         url = target.copy_with(userinfo=b"")
-    raise DownloadError(f"expected at most {MAX_REDIRECTS} redirects from {shown(first)}, received more")
+    raise DownloadError(f"{shown(first)} redirects more than {MAX_REDIRECTS} times")
 
 
 def _redirect(url: httpx.URL, response: httpx.Response) -> httpx.URL:
@@ -108,12 +108,12 @@ def _redirect(url: httpx.URL, response: httpx.Response) -> httpx.URL:
         target = url.join(location)
         _check_authority(target)
     except (httpx.InvalidURL, ValueError) as error:
-        raise DownloadError(f"expected a redirect to a URL from {shown(url)}, received a broken one") from error
+        raise DownloadError(f"{shown(url)} redirects to a broken URL") from error
     if not location or target.scheme not in ("http", "https") or not target.host:
-        raise DownloadError(f"expected a redirect to an https URL from {shown(url)}, received another one")
+        raise DownloadError(f"{shown(url)} redirects to something that is no https URL")
     if url.scheme == "https" and target.scheme == "http":
         raise DownloadError(
-            f"expected {shown(url)} to stay encrypted, received a redirect to {shown(target)}",
+            f"{shown(url)} redirects to {shown(target)}, which is not encrypted",
             hint="Name the final address yourself if you trust it.",
         )
     return target
@@ -123,7 +123,7 @@ def _redirect(url: httpx.URL, response: httpx.Response) -> httpx.URL:
 def _exchange(url: httpx.URL, headers: Mapping[str, str], auth: str | None, access: Access) -> Iterator[httpx.Response]:
     host = url.raw_host.decode("ascii")
     proxy = _proxy_for(url)
-    targets = _judged(url, host, access, proxied=proxy is not None)
+    targets = _allowed_targets(url, host, access, proxied=proxy is not None)
     extensions: dict[str, object] = {"timeout": httpx.Timeout(access.read, connect=access.connect).as_dict()}
     if url.scheme == "https":
         extensions["sni_hostname"] = host
@@ -145,18 +145,18 @@ def _exchange(url: httpx.URL, headers: Mapping[str, str], auth: str | None, acce
                 problem = error
                 continue
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise _foreign(url, error) from error
+                raise _map_error(url, error) from error
             try:
                 yield response
             except (httpx.HTTPError, httpx.StreamError) as error:
-                raise _foreign(url, error) from error
+                raise _map_error(url, error) from error
             finally:
                 response.close()
             return
-    raise _foreign(url, problem) from problem
+    raise _map_error(url, problem) from problem
 
 
-def _judged(url: httpx.URL, host: str, access: Access, *, proxied: bool) -> list[str]:
+def _allowed_targets(url: httpx.URL, host: str, access: Access, *, proxied: bool) -> list[str]:
     port = url.port or (443 if url.scheme == "https" else 80)
     if not proxied or addresses.is_literal(host):
         targets = addresses.checked_addresses(host, port, allow_private=access.allow_private)
@@ -175,24 +175,24 @@ def _transport(proxy: str | None) -> httpx.HTTPTransport:
         return httpx.HTTPTransport(proxy=proxy)
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         raise DownloadError(
-            f"expected usable proxy and certificate settings in the environment, received: {type(error).__name__}",
+            f"The proxy or certificate settings of the environment cannot be used: {type(error).__name__}",
             hint="Check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
         ) from error
 
 
-def _foreign(url: httpx.URL, error: Exception | None) -> Exception:
+def _map_error(url: httpx.URL, error: Exception | None) -> Exception:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return DownloadError(
-                f"expected a certificate for {url.host} that can be trusted, received: {cause.verify_message}",
+                f"The certificate of {url.host} cannot be trusted: {cause.verify_message}",
                 hint="Check the address; SSL_CERT_FILE names further authorities to trust.",
             )
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx.TransportError):
         # The text of these errors is about sockets and protocol, never about the URL.
         return TransientError(str(error) or type(error).__name__)
-    return DownloadError(f"expected an answer from {shown(url)}, received: {type(error).__name__}")
+    return DownloadError(f"No answer from {shown(url)}: {type(error).__name__}")
 
 
 def _credentials(url: httpx.URL) -> str | None:

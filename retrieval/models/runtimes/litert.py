@@ -141,7 +141,7 @@ def _refused(file: Path, error: Exception) -> EncoderError:
         text = "operations of TensorFlow itself (Flex), which the light runtime does not have"
     if "Flex" in text or "custom op" in text:
         hint = "Convert the model with built-in operations only."
-    return EncoderError(f"expected a network that LiteRT can run in {file}, received: {text[:400]}", hint=hint)
+    return EncoderError(f"LiteRT cannot run {file}: {text[:400]}", hint=hint)
 
 
 @contextmanager

@@ -99,9 +99,7 @@ class OrtNetwork:
         hint = ""
         if "xternal data" in text:
             hint = "Put its weights into the file: onnx.save_model(onnx.load('model.onnx'), 'one-file.onnx')"
-        return EncoderError(
-            f"expected a network that ONNX Runtime can run in {self._file}, received: {text[:400]}", hint=hint
-        )
+        return EncoderError(f"ONNX Runtime cannot run {self._file}: {text[:400]}", hint=hint)
 
 
 def _tensor(entry: Any) -> Tensor:

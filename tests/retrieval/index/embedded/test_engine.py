@@ -28,7 +28,7 @@ PanicException = type("PanicException", (BaseException,), {})
     ],
 )
 def test_everything_the_engine_raises_is_mapped(raised: BaseException, action: str, expected: type[StoreError]) -> None:
-    with pytest.raises(StoreError, match=f"expected to {action} place") as caught, engine_errors(action, Path("place")):
+    with pytest.raises(StoreError, match=f"annot {action} place") as caught, engine_errors(action, Path("place")):
         raise raised
     assert type(caught.value) is expected
     assert caught.value.__cause__ is raised
