@@ -227,7 +227,7 @@ READ_ONLY = "Service internal error: IO Error: Read-only file system (os error 3
         (503, "Service unavailable", "ServerError", "503"),
         (429, "Rate limiting exceeded", "ServerError", "429"),
         (500, NO_QUORUM, "ServerError", "too few nodes"),
-        (500, FULL, "DiskFullError", "no space"),
+        (500, FULL, "DiskFullError", "Disk full on the server"),
         (500, READ_ONLY, "DiskFullError", "read-only"),
     ],
 )
