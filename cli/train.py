@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -13,14 +13,19 @@ from cli.train_report import print_report, warn_of
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
 
+T = TypeVar("T")
+
 
 def train_command(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A folder with train/ and val/, see prepare.")],
-    out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Where the bundle goes.")],
+    dataset: Annotated[
+        Path,
+        typer.Argument(metavar="DATASET", help="Folder with train/ and val/, as itemrec prepare makes it."),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Where to write the model bundle.")],
     preset: Annotated[str, typer.Option("--preset", help="head (seconds), fast, best, or experiment.")] = "fast",
     catalog: Annotated[
         Path | None,
-        typer.Option("--catalog", metavar="DIR", help="Catalog pictures that join the training."),
+        typer.Option("--catalog", metavar="DIR", help="Catalog pictures to train on as well."),
     ] = None,
     backbone: Annotated[
         str | None,
@@ -35,75 +40,91 @@ def train_command(
             metavar="imagenet|none|PATH",
             envvar="ITEMREC_WEIGHTS",
             show_envvar=True,
-            help="What the backbone begins with. Default: imagenet",
+            help="Initial weights of the backbone. Default: imagenet",
         ),
     ] = None,
-    size: Annotated[int | None, typer.Option("--size", min=32, max=1024, help="Input side, pixels.")] = None,
-    dimension: Annotated[int | None, typer.Option("--dimension", min=8, max=4096, help="Of the embedding.")] = None,
-    window: Annotated[
+    size: Annotated[
+        int | None, typer.Option("--size", min=32, max=1024, help="Input height and width in pixels.")
+    ] = None,
+    dimension: Annotated[int | None, typer.Option("--dimension", min=8, max=4096, help="Embedding size.")] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            "--freeze",
+            metavar="STRIDE|LAYER|all|none",
+            help="Freeze the backbone up to this stride (16, 8, 4) or layer; all: train the head only.",
+        ),
+    ] = None,
+    feature_crop: Annotated[
         float | None,
         typer.Option(
-            "--window",
+            "--feature-crop",
             min=0.5,
             max=1.0,
             metavar="SHARE",
-            help="Side of the part of a picture's kept maps that a step sees, somewhere in them: 0.5 to 1.",
+            help="Random crop of the cached feature map per step, as a fraction of its side: 0.5 to 1.",
         ),
     ] = None,
-    cut: Annotated[
-        str | None,
-        typer.Option("--cut", metavar="STRIDE", help="What lies below stays as it is: 16, 8, 4, a layer, all, none."),
-    ] = None,
-    members: Annotated[
+    ensemble: Annotated[
         int | None,
-        typer.Option("--members", min=1, max=9, help="Networks that are trained in turn and served as one."),
+        typer.Option("--ensemble", metavar="N", min=1, max=9, help="Networks in the ensemble, trained in turn."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the photos.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", min=0.0, help="Of the head.")] = None,
-    loss: Annotated[str | None, typer.Option("--loss", metavar="NAME", help="See docs/guides/losses.md.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training pictures.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", min=0.0, help="Learning rate of the head.")
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option("--loss", metavar="NAME", help="Loss function, see docs/guides/losses.md.")
+    ] = None,
     loss_option: Annotated[
         list[str] | None,
         typer.Option("--loss-option", metavar="NAME=VALUE", help="A parameter of the loss; may be repeated."),
     ] = None,
     patience: Annotated[
-        int | None, typer.Option("--patience", min=0, help="Stop after so many epochs without a better val.")
+        int | None,
+        typer.Option("--patience", min=0, help="Stop after so many epochs without improvement on val; 0: never."),
     ] = None,
-    strangers: Annotated[
+    hold_out: Annotated[
         float | None,
         typer.Option(
-            "--strangers",
+            "--hold-out",
             min=0.0,
             max=0.5,
             metavar="SHARE",
-            help="Train as many networks again without so many of the products, to see what strangers are taken for. "
-            "Default: 0.2 with best, else 0.",
+            help="Share of products held out to calibrate the rejection of unknown products (trains extra models; "
+            "doubles the time). Default: 0.2 with best, else 0.",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of everything that is drawn.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Random seed.")] = None,
     far: Annotated[
-        str | None, typer.Option("--far", metavar="RATE", help="Calibrate the threshold for this FAR instead.")
+        str | None,
+        typer.Option("--far", metavar="RATE", help="Calibrate the threshold for this false acceptance rate (FAR)."),
     ] = None,
     fpir: Annotated[
         str | None,
         typer.Option(
             "--fpir",
             metavar="RATE",
-            help="Calibrate it for the photos of strangers that may get a name. "
-            "Default: the fewest wrong answers where one photo in five is a stranger's.",
+            help="Calibrate the threshold for this false-positive identification rate (FPIR). "
+            "Default: the fewest errors where one photo in five shows an unknown product.",
         ),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Also write BUNDLE-int8, and measure what it loses and gains.")
+        bool, typer.Option("--int8", help="Also write BUNDLE-int8, quantized to 8 bits, and compare the two.")
     ] = False,
     project: Annotated[
-        bool, typer.Option("--project", help="Also write the embedding projector's files into the run directory.")
+        bool, typer.Option("--project", help="Also write TensorBoard's embedding projection into the run directory.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a training that was interrupted.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")] = False,
     overwrite: Annotated[bool, typer.Option("--replace", help="Replace a bundle that is already there.")] = False,
     cache: Annotated[
         Path | None,
-        typer.Option("--cache", metavar="DIR", help="Keeps what the frozen part made of pictures, by content."),
+        typer.Option("--cache", metavar="DIR", help="Where features of the frozen layers are cached."),
     ] = None,
+    cut: Annotated[str | None, typer.Option("--cut", hidden=True)] = None,
+    window: Annotated[float | None, typer.Option("--window", min=0.5, max=1.0, hidden=True)] = None,
+    members: Annotated[int | None, typer.Option("--members", min=1, max=9, hidden=True)] = None,
+    strangers: Annotated[float | None, typer.Option("--strangers", min=0.0, max=0.5, hidden=True)] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
@@ -133,15 +154,15 @@ def train_command(
             weights=weights,
             size=size,
             dimension=dimension,
-            cut=cut,
-            window=window,
-            members=members,
+            freeze=_either("--freeze", freeze, "--cut", cut),
+            feature_crop=_either("--feature-crop", feature_crop, "--window", window),
+            ensemble=_either("--ensemble", ensemble, "--members", members),
             epochs=epochs,
             learning_rate=learning_rate,
             patience=patience,
             loss=loss,
             loss_options=_loss_options(loss_option or []),
-            strangers=strangers,
+            hold_out=_either("--hold-out", hold_out, "--strangers", strangers),
             seed=seed,
             far=rate("--far", far) if far else None,
             fpir=rate("--fpir", fpir) if fpir else None,
@@ -158,6 +179,13 @@ def train_command(
         print_report(report)
     warn_of(report)
     return 0
+
+
+def _either(name: str, value: T | None, old: str, old_value: T | None) -> T | None:
+    """What an option was given, by its name or by the one it had before."""
+    if value is not None and old_value is not None:
+        raise UsageError(f"expected {name} or {old}, its former name, received both", hint=f"Leave {old} out.")
+    return old_value if value is None else value
 
 
 def _loss_options(given: list[str]) -> dict[str, float | bool]:

@@ -54,16 +54,16 @@ def _threshold(report: TrainReport) -> list[str]:
     lines = [f"Threshold {point.threshold:.3f} (squared L2): {spoken(point.name)}, chosen on val."]
     if point.fnir is not None and point.fpir is not None:
         kind = (
-            "products that no training saw"
+            "held-out products, which no training saw,"
             if report.held_out
-            else "products that training saw, left out of the gallery"
+            else "leave-one-out unknowns, which training saw,"
         )
         lines.append(
-            f"It finds {100 * (1 - point.fnir):.0f} of 100 photos; of 100 photos of {kind}, {100 * point.fpir:.0f} "
-            "get a name."
+            f"It identifies {100 * (1 - point.fnir):.0f} of 100 photos of products in the gallery; of 100 photos of "
+            f"{kind} it matches {100 * point.fpir:.0f} with a product."
         )
     if not report.held_out:
-        lines.append("Products that no training saw get a name more often; --strangers 0.2 measures how often.")
+        lines.append("Products that no training saw are matched more often; --hold-out 0.2 measures how often.")
     return lines
 
 

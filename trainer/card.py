@@ -29,7 +29,7 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
         "",
         f"**How it was made.** `itemrec train --preset {record['preset']}` on {record['pictures']:,} pictures of "
         f"{record['products']:,} products: loss {recipe['loss']}, "
-        f"{epochs}{_of_members(network['members'])}, {record['seconds']:.0f} s on {record['cores']} cores, "
+        f"{epochs}{_of_ensemble(network['members'])}, {record['seconds']:.0f} s on {record['cores']} cores, "
         f"Keras on {record['backend']}. Frozen below: {_frozen(network['cut'])}. The rest of the recipe is in "
         "`bundle.json`.",
         "",
@@ -54,7 +54,7 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
             f"Chosen on {calibration.measured_on}. Queries use that of {spoken(calibration.chosen)} unless told "
             "otherwise. In brackets: 95 % intervals, resampled by product.",
             "",
-            _of_strangers(record["strangers"]),
+            _of_unknowns(record["strangers"]),
             "",
             "| operating point | threshold (squared L2) | measured |",
             "|---|---|---|",
@@ -75,15 +75,15 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _of_strangers(products: int) -> str:
+def _of_unknowns(products: int) -> str:
     if not products:
         return (
-            "FPIR is of products that training saw, left out of the gallery one at a time. A product that training "
-            "never saw gets a name more often than that: `itemrec train --strangers 0.2` measures how often."
+            "FPIR is of leave-one-out unknowns: products that training saw, left out of the gallery one at a time. A "
+            "product that no training saw is matched more often: `itemrec train --hold-out 0.2` measures how often."
         )
     return (
-        f"FPIR is of products that no training saw: {products:,} were left out of one more training by the same "
-        "recipe, and its distances stand for those of this model."
+        f"FPIR is of held-out products: {products:,} were held out of one more training by the same recipe, and its "
+        "distances stand for those of this model."
     )
 
 
@@ -91,8 +91,8 @@ def _ends(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
-def _of_members(count: int) -> str:
-    return f" of {count} networks that are served as one" if count > 1 else ""
+def _of_ensemble(count: int) -> str:
+    return f" of an ensemble of {count} networks" if count > 1 else ""
 
 
 def _frozen(cut: str) -> str:

@@ -30,7 +30,10 @@ from trainer.report import TrainedModel, TrainReport
 FAR_TARGETS = (0.05, 0.01, 0.001)
 FPIR_TARGETS = (0.2, 0.1, 0.05, 0.01)
 
-SEEN = "training saw the products that act as strangers in it; what it never saw gets a name more often (--strangers)"
+SEEN = (
+    "measured on leave-one-out unknowns, which training saw; products that no training saw are matched more often "
+    "(--hold-out)"
+)
 
 _TYPICAL = 200
 """Pictures that decide the ranges of 8-bit values."""
@@ -168,14 +171,14 @@ def calibrate_on_val(
 ) -> tuple[Calibration | None, list[str]]:
     """The thresholds that val can bear, and one sentence for each that it cannot.
 
-    Without a target: the one with the fewest wrong answers, where one photo in five shows a stranger, since users ask
-    "is it none of ours?"; where val cannot bear that, FAR 1 %.
+    Without a target: the one with the fewest wrong answers where one photo in five shows an unknown product, since
+    users ask "is it none of ours?"; where val cannot bear that, FAR 1 %.
     """
     measured = f"val: {len(photos):,} photos of {len(photos.products):,} products"
     if held_out is not None:
         measured += (
-            f"; strangers: {len(held_out.photos):,} photos of {len(held_out.photos.products):,} products that a "
-            "training like it did not see"
+            f"; unknown products: {len(held_out.photos):,} photos of {len(held_out.photos.products):,} products held "
+            "out of a training like it"
         )
     goals = [target] if target else [Target("strangers", UNKNOWN_SHARE), Target("far", 0.01)]
     reasons: list[str] = []

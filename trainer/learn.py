@@ -199,7 +199,7 @@ def _unseen(
     pooled: list[NDArray[np.float32]] = []
     for turn in turns:
         parts, source, _ = _network(turn, places, plan, progress, resume=resume)
-        progress.stage("Looking at strangers")
+        progress.stage("Embedding held-out products")
         members.append(parts)
         pooled.append(source.plain(parts.pooled, material.pictures))
     learned = joint(pooled)[material.shown()], turns[0].material.pictures.labels

@@ -164,8 +164,8 @@ def customized(
         chosen = replace(chosen, cut=str(network["cut"] or "none"))
     if network["window"] not in (None, 1.0) and chosen.cut in ("all", "none"):
         raise UsageError(
-            f"expected --window beside a --cut that keeps maps, received --cut {chosen.cut}",
-            hint="Give a stride, --cut 16, or leave --window out.",
+            f"expected --feature-crop with feature maps to crop, received --freeze {chosen.cut}",
+            hint="Give a stride, --freeze 16, or leave --feature-crop out.",
         )
     plan = replace(
         plan,

@@ -97,7 +97,7 @@ class _Features:
         self.batches = FeatureBatches(self._store, pictures, mix, repeats=repeats, shape=parts.shape)
 
     def fill(self, progress: TrainingProgress) -> None:
-        stage = f"Looking at pictures in {1 + self._store.count} views"
+        stage = f"Caching features of {1 + self._store.count} views a picture"
         self._store.fill(self._pictures, progress=progress, stage=stage)
 
     def plain(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
@@ -105,7 +105,7 @@ class _Features:
 
     def inputs(self, pictures: Pictures, progress: TrainingProgress) -> Array:
         store = self._open(ViewPlan(0, Views(), 0))
-        store.fill(pictures, progress=progress, stage="Looking at val")
+        store.fill(pictures, progress=progress, stage="Caching features of val")
         return store.plain(pictures)
 
     def costs(self) -> Costs:

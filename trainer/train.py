@@ -24,15 +24,15 @@ def train(
     weights: str | Path | None = None,
     size: int | None = None,
     dimension: int | None = None,
-    cut: str | None = None,
-    window: float | None = None,
-    members: int | None = None,
+    freeze: str | None = None,
+    feature_crop: float | None = None,
+    ensemble: int | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
     patience: int | None = None,
     loss: str | None = None,
     loss_options: Mapping[str, float | bool] | None = None,
-    strangers: float | None = None,
+    hold_out: float | None = None,
     seed: int | None = None,
     far: float | None = None,
     fpir: float | None = None,
@@ -57,15 +57,15 @@ def train(
         weights: what the backbone begins with: ``imagenet``, ``none`` or a file.
         size: input height and width, pixels.
         dimension: embedding size.
-        cut: freeze the backbone up to this stride or layer; ``all`` trains the head only, ``none`` everything.
-        window: random crop of the cached feature map per step, as a fraction of its side, in [0.5, 1].
-        members: networks of the ensemble.
+        freeze: the backbone is frozen up to this stride or layer; ``all`` trains the head only, ``none`` everything.
+        feature_crop: random crop of the cached feature map per step, as a fraction of its side, in [0.5, 1].
+        ensemble: how many networks are trained and served together.
         epochs: passes over the photos.
         learning_rate: of the head.
         patience: stop after so many epochs without a better val; 0 to go on.
         loss: a name of `trainer.losses.LOSSES`.
         loss_options: parameters of the loss.
-        strangers: share of products held out to calibrate the rejection of unknown products, in [0, 0.5]; trains
+        hold_out: share of products held out to calibrate the rejection of unknown products, in [0, 0.5]; trains
             further networks.
         seed: random seed.
         far: calibrate the threshold for this FAR, in (0, 1).
@@ -127,12 +127,12 @@ def train(
             "weights": weights if file is None else str(file),
             "size": size,
             "dimension": dimension,
-            "cut": cut,
-            "window": window,
-            "members": members,
+            "cut": freeze,
+            "window": feature_crop,
+            "members": ensemble,
         },
         schedule={"epochs": epochs, "learning_rate": learning_rate, "patience": patience},
-        rest={"loss": loss, "seed": seed, "strangers": strangers},
+        rest={"loss": loss, "seed": seed, "strangers": hold_out},
         loss_options=loss_options or {},
     )
     places = Places(

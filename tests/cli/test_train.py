@@ -5,6 +5,7 @@ import json
 import pytest
 
 from cli.main import invoke
+from retrieval.errors import UsageError
 from retrieval.models.bundle import read_bundle
 from tests.trainer.datasets import tiny_backbone, write_dataset, write_weights
 
@@ -72,12 +73,16 @@ def test_lines_tell_how_far_it_is_and_what_came_of_it(dataset, capsys):
         (["--loss-option", "margin"], "--loss-option margin=NUMBER", "margin=0.2"),
         (["--loss", "supcon", "--loss-option", "sharpness=3"], "expected a parameter of supcon", "temperature"),
         (["--weights", "none-such.weights.h5"], "expected --weights", ".weights.h5"),
-        (["--weights", "none", "--cut", "16", "--backbone", "MobileNetV2"], "stays as it is", "--cut none"),
+        (
+            ["--weights", "none", "--freeze", "16", "--backbone", "MobileNetV2"],
+            "weights for the frozen",
+            "--freeze none",
+        ),
         (["--far", "1%", "--fpir", "1%"], "received both", ""),
         (["--fpir", "12"], "a rate between 0 and 1", "1%"),
         (["--catalog", "nowhere"], "expected --catalog to be a folder", ""),
-        (["--size", "48", "--cut", "3"], "expected a stride", "16"),
-        (["--cut", "all", "--window", "0.8"], "expected --window beside", "--cut 16"),
+        (["--size", "48", "--freeze", "3"], "expected a stride", "16"),
+        (["--freeze", "all", "--feature-crop", "0.8"], "expected --feature-crop with", "--freeze 16"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(dataset, tmp_path, monkeypatch, capsys, options, says, hint):
@@ -119,31 +124,35 @@ def test_a_place_that_is_taken_is_refused_before_anything_is_trained(dataset, tm
 
 def test_strangers_that_no_training_saw_decide_the_threshold(tmp_path, capsys):
     folder = write_dataset(tmp_path / "data", products=24, splits={"train": 16, "val": 7, "test": 2})
-    assert train(folder, *SMALL, "--strangers", "0.45") == 0
+    assert train(folder, *SMALL, "--hold-out", "0.45") == 0
     out, err = capsys.readouterr()
     assert "epoch 3/3" in err
     assert "without 11 products" in err
-    assert "fewest errors with 20 % strangers, chosen on val" in out
-    assert "photos of products that no training saw" in out
+    assert "fewest errors with 20 % unknown products, chosen on val" in out
+    assert "photos of held-out products, which no training saw," in out
     bundle = read_bundle(tmp_path / "model")
     assert bundle.training["strangers"] == 11
     assert bundle.calibration.chosen == "strangers=0.2"
-    assert "strangers: 176 photos of 11 products that a training like it did not see" in bundle.calibration.measured_on
+    assert (
+        "unknown products: 176 photos of 11 products held out of a training like it" in bundle.calibration.measured_on
+    )
     point = bundle.calibration.point("strangers=0.2")
     assert (point.strangers, point.gallery, point.probes) == (176, 24, 168)
     assert point.note == ""
-    assert "11 were left out of one more training" in bundle.card()
+    assert "11 were held out of one more training" in bundle.card()
 
 
 def test_strangers_that_training_saw_are_called_that(tmp_path, capsys):
     folder = write_dataset(tmp_path / "data", products=24, splits={"train": 4, "val": 7, "test": 2})
     assert train(folder, *SMALL) == 0
     out, _ = capsys.readouterr()
-    assert "photos of products that training saw, left out of the gallery" in out
-    assert "--strangers 0.2 measures how often" in out
+    assert "photos of leave-one-out unknowns, which training saw," in out
+    assert "--hold-out 0.2 measures how often" in out
     bundle = read_bundle(tmp_path / "model")
-    assert all("what it never saw gets a name more often" in point.note for point in bundle.calibration.points)
-    assert "A product that training never saw gets a name more often" in bundle.card()
+    assert all(
+        "products that no training saw are matched more often" in point.note for point in bundle.calibration.points
+    )
+    assert "A product that no training saw is matched more often" in bundle.card()
     assert invoke(["evaluate", "--data", str(folder), "--split", "test", "--gallery", "train", "--model", "model"]) == 0
     assert "model was trained on 24 products" in "".join(capsys.readouterr()).replace("\n", " ")
 
@@ -159,3 +168,33 @@ def test_without_val_nothing_is_calibrated_and_that_is_said(tmp_path, capsys):
 def test_resuming_where_there_is_nothing_trains_from_the_start(dataset, capsys):
     assert train(dataset, *SMALL, "--resume") == 0
     assert "There is no checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "value"),
+    [
+        ("freeze", "--cut", "8"),
+        ("feature_crop", "--window", 0.75),
+        ("ensemble", "--members", 2),
+        ("hold_out", "--strangers", 0.25),
+    ],
+)
+def test_former_option_names_still_work_and_are_shown_nowhere(dataset, monkeypatch, capsys, name, old, value):
+    given = {}
+
+    def stop(*_, **options):
+        given.update(options)
+        raise UsageError("stopped here")
+
+    monkeypatch.setattr("trainer.train.train", stop)
+    for option in (old, f"--{name.replace('_', '-')}"):
+        given.clear()
+        assert train(dataset, option, str(value)) == 2
+        assert given[name] == value
+    capsys.readouterr()
+    assert train(dataset, old, str(value), f"--{name.replace('_', '-')}", str(value)) == 2
+    assert "received both" in capsys.readouterr().err
+    assert invoke(["train", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"--{name.replace('_', '-')}" in shown
+    assert old not in shown

@@ -110,7 +110,7 @@ def test_a_second_training_looks_at_nothing_again_and_gives_the_same(dataset, we
     first = learn(places(dataset, tmp_path), plan_of(weights), Watcher())
     watcher = Watcher()
     second = learn(places(dataset, tmp_path), plan_of(weights), watcher)
-    assert not any(stage.startswith("Looking") for stage in watcher.stages)
+    assert not any(stage.startswith("Caching") for stage in watcher.stages)
     pixels = first.preprocessing.tensor(first.pictures.pixels(first.preprocessing, range(8)))
     np.testing.assert_allclose(
         run_litert(first.export.model, pixels), run_litert(second.export.model, pixels), atol=1e-6
@@ -151,7 +151,7 @@ def test_members_are_served_as_one_and_resume_where_one_of_them_was_stopped(data
     assert logs[0] != logs[1]
     text = card("m", whole.record | {"preset": "fast", "int8": False}, None, ())
     assert f"{whole.dimension} numbers out" in text
-    assert "6 of 6 epochs of 2 networks" in text
+    assert "6 of 6 epochs of an ensemble of 2 networks" in text
     with pytest.raises(UsageError, match="one of another"):
         learn(places(dataset, tmp_path / "a"), plan_of(weights), Watcher(), resume=True)
     assert (tmp_path / "a" / "run" / "member-2" / "checkpoint.npz").is_file()  # it was not this training's to forget

@@ -100,8 +100,8 @@ def assemble(wanted: Network) -> Parts:
     base = backbone(name, size=wanted.size, weights=wanted.weights)
     if not base.pretrained and wanted.cut != "none":
         raise UsageError(
-            f"expected weights for the part of {name} that stays as it is, received --weights none",
-            hint="Give --weights imagenet or a file, or train all of it: --cut none",
+            f"expected weights for the frozen layers of {name}, received --weights none",
+            hint="Give --weights imagenet or a file, or train all of it: --freeze none",
         )
     return _parts(base, wanted)
 

@@ -89,7 +89,7 @@ def _named(model: Any, cut: str) -> Tensor:
         some = list(points)[1 : -1 : max(1, len(points) // 12)]
         raise UsageError(
             f"expected a layer of {model.name} that everything flows through, received {cut!r}",
-            hint=f"For example a stride: --cut 16. Layers: {', '.join(some)}",
+            hint=f"For example a stride: --freeze 16. Layers: {', '.join(some)}",
         )
     size = model.inputs[0].shape[1]
     strides = {name: _stride(size, t) for name, t in points.items() if len(t.shape) == 4}

@@ -147,4 +147,4 @@ def test_members_are_served_with_their_heads_beside_the_features_of_all(weights,
 def test_a_stem_of_random_weights_is_refused():
     with pytest.raises(UsageError, match="stays as it is") as caught:
         assemble(Network(size=64, weights="none", cut="16"))
-    assert "--cut none" in caught.value.hint
+    assert "--freeze none" in caught.value.hint
