@@ -73,8 +73,8 @@ def audit_command(
     if html is not None and not html.absolute().parent.is_dir():
         # Told before the work, not after it.
         raise UsageError(
-            f"expected --html in a directory that exists, received {printable(html)}",
-            hint="Make the directory first, or name a file elsewhere.",
+            f"There is no directory {printable(html.absolute().parent)} to write {printable(html.name)} in",
+            hint="Make it first, or name a file elsewhere.",
         )
     with progress.shown() as view:
         report = audit_catalog(

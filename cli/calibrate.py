@@ -15,7 +15,7 @@ from retrieval.errors import UsageError
 from retrieval.system.text import printable
 
 if TYPE_CHECKING:
-    from retrieval.evaluation import CalibrationReport
+    from retrieval.evaluation.results import CalibrationReport
 
 
 def calibrate_command(
@@ -60,7 +60,7 @@ def calibrate_command(
       itemrec calibrate --data ./data --model ./bundle --out ./bundle-calibrated
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.evaluation import calibrate_model
+    from retrieval.evaluation.run import calibrate_model
 
     if far is not None and fpir is not None:
         raise UsageError("expected --far or --fpir, received both", hint="One threshold keeps one of them.")

@@ -105,12 +105,14 @@ def evaluate_command(
     """
     render.configure(json=as_json, quiet=quiet)
     from cli.evaluate_text import print_comparison, print_document
-    from retrieval.evaluation import evaluate_dataset
+    from retrieval.evaluation.run import evaluate_dataset
 
     for file in (out, html):
         if file is not None and not file.absolute().parent.is_dir():
+            # Told before the work, not after it.
             raise UsageError(
-                f"expected a file in a directory that exists, received {printable(file)}", hint="Make it first."
+                f"There is no directory {printable(file.absolute().parent)} to write {printable(file.name)} in",
+                hint="Make it first, or name a file elsewhere.",
             )
     with progress.shown() as view:
         report = evaluate_dataset(

@@ -320,7 +320,7 @@ def _choice(name: str, at: AtFar, rates: PairRates, measured: PairMeasurement | 
     refusal = support("FAR", at.target, at.different, "impostor pairs", products)
     if at.threshold is None or measured is None:
         nothing = Interval(math.nan, math.nan, LEVEL, "none")
-        why = f"No threshold keeps FAR at {percent(at.target)}: too many different products lie at distance 0."
+        why = f"No threshold keeps FAR at {percent(at.target)}: too many impostor pairs lie at distance 0."
         return FarChoice(name, at.target, None, nothing, None, refusal or why)
     if not refusal and not at.same:
         refusal = "Not enough data for VAL: no product has two photos, so there are no genuine pairs."

@@ -1,8 +1,8 @@
 """Evaluation: gather photos, measure, one document.
 
-    report = evaluate_dataset("data", gallery="train", calibrate_on="val")
+    report = run.evaluate_dataset("data", gallery="train", calibrate_on="val")
 
-or, step by step:
+or, step by step and without an index at hand (what is imported here opens none):
 
     photos = gather_folder(split_folder(data, "test"), bundle)
     gallery = gather_index(open_index(".itemrec"), bundle)
@@ -26,8 +26,6 @@ from retrieval.evaluation.evaluate import Setting, evaluate
 from retrieval.evaluation.fit import UNKNOWN_SHARE
 from retrieval.evaluation.gather import gather_folder, gather_index, gather_store, split_folder
 from retrieval.evaluation.photos import Photos
-from retrieval.evaluation.results import CalibrationReport, EvaluationReport
-from retrieval.evaluation.run import calibrate_model, evaluate_dataset
 from retrieval.types import SPLITS
 
 __all__ = [
@@ -35,17 +33,13 @@ __all__ = [
     "SPLITS",
     "UNKNOWN_SHARE",
     "Calibrated",
-    "CalibrationReport",
     "EvaluationDoc",
-    "EvaluationReport",
     "HeldOut",
     "Photos",
     "Setting",
     "Target",
     "calibrate",
-    "calibrate_model",
     "evaluate",
-    "evaluate_dataset",
     "gather_folder",
     "gather_index",
     "gather_store",

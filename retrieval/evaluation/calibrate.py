@@ -20,10 +20,10 @@ from retrieval.calibration.choose import (
     with_open_set,
     with_pairs,
 )
-from retrieval.calibration.points import OperatingPoint
+from retrieval.calibration.points import OperatingPoint, spoken
 from retrieval.errors import UsageError
 from retrieval.evaluation.answers import answer_all, nearest_distances
-from retrieval.evaluation.fit import fit_confidence
+from retrieval.evaluation.fit import LEAST_ANSWERS, fit_confidence
 from retrieval.evaluation.leakage import find_twins
 from retrieval.evaluation.photos import Photos
 from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS
@@ -147,8 +147,7 @@ def calibrate(
     chosen = next(choice for choice in choices if choice.name == target.name)
     if chosen.threshold is None:
         raise UsageError(
-            f"expected photos on which a threshold keeps {target.name}, received some where none does: "
-            f"{chosen.refusal}",
+            f"No threshold keeps {spoken(target.name)} on these photos. {chosen.refusal}",
             hint="Use more photos, another model, or a higher target.",
         )
     fitted = None
@@ -159,7 +158,7 @@ def calibrate(
         unknown = answer_all(held_out.photos, held_out.gallery, chosen.threshold, ()) if held_out else None
         fitted = fit_confidence(answers, chosen.threshold, fitted_on=measured_on, held_out=unknown)
         if fitted is None:
-            left_out.append("The confidence of answers needs more of them, right ones and wrong ones.")
+            left_out.append(f"Not enough answers to fit a confidence: {LEAST_ANSWERS} needed, right and wrong ones.")
     calibration = Calibration(chosen.threshold, target.name, tuple(points), measured_on, digest, fitted)
     return Calibrated(calibration, chosen.refusal, tuple(left_out))
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from retrieval.errors import UsageError
 from retrieval.evaluation.requirements import check_schema
 from retrieval.metrics.intervals import paired_difference
-from retrieval.system.text import plural
+from retrieval.system.text import plural, printable
 
 Judgment = Literal["better", "worse", "no clear difference", "too few products"]
 
@@ -133,7 +133,7 @@ def read_document(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_bytes())
     except OSError as error:
         raise UsageError(
-            f"expected an evaluation at {str(path)!r}, received {error.strerror or error}",
+            f"Cannot read the evaluation {printable(path)}: {error.strerror or error}",
             hint="Name a file that itemrec evaluate --out wrote.",
         ) from error
     except (ValueError, RecursionError) as error:

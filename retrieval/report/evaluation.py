@@ -152,7 +152,7 @@ def _thresholds(document: EvaluationDoc) -> Section:
         ]
         for name, at in points
     ]
-    headings = ["", "threshold", "VAL", "same pairs", "FAR", "different pairs", "chosen on"]
+    headings = ["", "threshold", "VAL", "genuine pairs", "FAR", "impostor pairs", "chosen on"]
     sweep = [
         [
             f"{p['threshold']:.2f}",
@@ -171,10 +171,10 @@ def _thresholds(document: EvaluationDoc) -> Section:
                 plots.distances(pairs, threshold), "Genuine and impostor distances, and the threshold between them."
             ),
             table(
-                ["threshold", "VAL", "FAR", "same", "different"],
+                ["threshold", "VAL", "FAR", "genuine", "impostor"],
                 sweep,
                 numeric=(0, 1, 2, 3, 4),
-                caption=f"Pairs accepted, of {pairs['same']:,} the same and {pairs['different']:,} different.",
+                caption=f"Pairs accepted, of {pairs['same']:,} genuine and {pairs['different']:,} impostor pairs.",
                 compact=True,
             ),
         ),
@@ -284,6 +284,6 @@ def _method(document: EvaluationDoc) -> Section:
             f"as one of its pictures (up to {excluded['max_bits']} of 64 bits of a perceptual hash differ), "
             f"{excluded['repeated']:,} repeated in the split",
         ],
-        ["pairs", f"{document['pairs']['same']:,} same, {document['pairs']['different']:,} different; all of them"],
+        ["pairs", f"{document['pairs']['same']:,} genuine, {document['pairs']['different']:,} impostor; all of them"],
     ]
     return Section("method", "What was measured", table(["", ""], rows, label="What was measured"))

@@ -270,8 +270,7 @@ def write_page(path: Path, html: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"expected a place for the report that can be written, received {printable(path)}: {reason}",
-            hint="Name a file in a directory that exists.",
+            f"Cannot write the report to {printable(path)}: {reason}", hint="Name another file."
         ) from error
 
 

@@ -128,20 +128,18 @@ def test_a_wrong_requirement_is_refused_before_any_photo_is_embedded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("retrieval.models.embedding.load_encoder", lambda bundle, threads=1: pytest.fail("embedded"))
-    for arguments in (
-        ["--require", "top5 is fine"],
-        ["--split", "holdout"],
-        ["--calibrate-on", "test"],
-        ["--far", "120%"],
-        ["--compare", "nothing.json"],
-        ["--out", "nowhere/x.json"],
-        ["--html", "nowhere/x.html"],
-        ["--gallery", "nowhere"],
+    for option, value, reason in (
+        ("--require", "top5 is fine", "received 'top5 is fine'"),
+        ("--split", "holdout", "expected the split 'holdout'"),
+        ("--calibrate-on", "test", "received 'test' for both"),
+        ("--far", "120%", "received '120%'"),
+        ("--compare", "nothing.json", "Cannot read the evaluation nothing.json: No such file"),
+        ("--out", "nowhere/x.json", f"There is no directory {tmp_path / 'nowhere'} to write x.json in"),
+        ("--html", "nowhere/x.html", f"There is no directory {tmp_path / 'nowhere'} to write x.html in"),
+        ("--gallery", "nowhere", "received 'nowhere'"),
     ):
-        assert run("evaluate", "--data", "data", *arguments) == 2, arguments
-        err = capsys.readouterr().err
-        assert "expected" in err
-        assert "received" in err
+        assert run("evaluate", "--data", "data", option, value) == 2, option
+        assert reason in capsys.readouterr().err
     (tmp_path / "data" / "test").rename(tmp_path / "gone")
     assert run("evaluate", "--data", "data") == 2
     assert "a folder with train, val" in capsys.readouterr().err

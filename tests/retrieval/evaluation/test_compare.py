@@ -167,7 +167,7 @@ def test_a_document_is_read_back(worse: dict[str, Any], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "received No such file"),
+        (None, "Cannot read the evaluation .*: No such file"),
         (b"", "received no JSON"),
         (b"\xff\xfe", "received no JSON"),
         (b"[" * 100_000, "received no JSON"),

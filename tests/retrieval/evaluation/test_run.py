@@ -9,7 +9,8 @@ import pytest
 
 from retrieval.audit import audit_catalog
 from retrieval.errors import ModelNotFoundError, UsageError
-from retrieval.evaluation import EvaluationReport, calibrate_model, evaluate_dataset
+from retrieval.evaluation.results import EvaluationReport
+from retrieval.evaluation.run import calibrate_model, evaluate_dataset
 from retrieval.models.bundle import read_bundle
 from tests.audit_catalog import view
 from tests.fakes import Recorder, fake_bundle, use_pixel_encoder

@@ -119,5 +119,5 @@ def test_a_place_that_cannot_be_written_is_wrong_usage(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="expected a place for the report"):
+    with pytest.raises(UsageError, match="Cannot write the report to"):
         write_page(Path(place), "<p>")
