@@ -1,6 +1,6 @@
 """The frozen part of a network in LiteRT and in TensorFlow: pictures a second on all cores, in one run.
 
-python benchmarks/stem.py [--backbone MobileNetV2] [--cut 16] [--size 224]
+python benchmarks/stem.py [--backbone MobileNetV2] [--freeze 16] [--size 224]
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def rate(job: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="MobileNetV2")
-    parser.add_argument("--cut", default="16")
+    parser.add_argument("--freeze", default="16")
     parser.add_argument("--size", type=int, default=224)
     given = parser.parse_args()
     import_keras()
@@ -37,7 +37,7 @@ def main() -> None:
     from trainer.networks.stem import Runner, point
 
     base = backbone(given.backbone, size=given.size, weights="none")
-    stem = keras.Model(base.model.inputs, point(base.model, given.cut))
+    stem = keras.Model(base.model.inputs, point(base.model, given.freeze))
     pixels = np.random.default_rng(0).integers(0, 256, (PICTURES, given.size, given.size, 3), dtype=np.uint8)
     tensor = base.preprocessing.tensor(pixels)
     runner = Runner(stem, base.preprocessing)

@@ -1,6 +1,6 @@
 """A training step with and without oneDNN, each in its own process, in turns: seconds, and the ratio.
 
-    python benchmarks/step.py [--backbone MobileNetV2] [--cut 16] [--size 224] [--rounds 3]
+    python benchmarks/step.py [--backbone MobileNetV2] [--freeze 16] [--size 224] [--rounds 3]
 
 TensorFlow turns oneDNN on by itself only on CPUs with instructions for neural networks; `itemrec train` always does.
 """
@@ -18,7 +18,7 @@ BATCH, STEPS = 64, 4
 
 
 def step(given: argparse.Namespace) -> float:
-    """Seconds a step of what lies above the cut, forward and backward."""
+    """Seconds a step of what lies above the freeze point, forward and backward."""
     import keras
     import numpy as np
 
@@ -29,7 +29,7 @@ def step(given: argparse.Namespace) -> float:
     base = backbone(given.backbone, size=given.size, weights="none").model
     for layer in base.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)  # as in training
-    low = point(base, given.cut)
+    low = point(base, given.freeze)
     source = keras.Input(low.shape[1:])
     trunk = keras.Model(low, keras.layers.GlobalAveragePooling2D()(base.output))
     model = keras.Model(source, trunk(source))
@@ -45,7 +45,7 @@ def step(given: argparse.Namespace) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="MobileNetV2")
-    parser.add_argument("--cut", default="16")
+    parser.add_argument("--freeze", default="16")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
@@ -63,7 +63,7 @@ def main() -> None:
             )
             seconds.append(float(done.stdout.split()[-1]))
     without, with_it = (statistics.median(seconds) for seconds in taken.values())
-    print(f"a step of {BATCH} pictures, {given.backbone} above stride {given.cut} at {given.size} pixels")
+    print(f"a step of {BATCH} pictures, {given.backbone} above stride {given.freeze} at {given.size} pixels")
     print(f"  without oneDNN {without:.3f} s, with it {with_it:.3f} s: {without / with_it:.2f} x as fast")
 
 
