@@ -20,7 +20,7 @@ from retrieval.calibration.choose import (
     with_open_set,
     with_pairs,
 )
-from retrieval.calibration.points import OperatingPoint, spoken
+from retrieval.calibration.points import OperatingPoint
 from retrieval.errors import UsageError
 from retrieval.evaluation.answers import answer_all, nearest_distances
 from retrieval.evaluation.fit import LEAST_ANSWERS, fit_confidence
@@ -146,10 +146,7 @@ def calibrate(
             left_out.append(choice.refusal)
     chosen = next(choice for choice in choices if choice.name == target.name)
     if chosen.threshold is None:
-        raise UsageError(
-            f"No threshold keeps {spoken(target.name)} on these photos. {chosen.refusal}",
-            hint="Use more photos, another model, or a higher target.",
-        )
+        raise UsageError(chosen.refusal, hint="Use more photos, another model, or a higher target.")
     fitted = None
     if gallery is None:
         left_out.append("FPIR and the confidence of answers need a gallery: --gallery index, train or FOLDER.")

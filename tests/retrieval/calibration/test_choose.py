@@ -88,7 +88,7 @@ def test_constant_vectors_have_no_threshold() -> None:
     _, (choice,) = choose_by_far(*constant(20, 4), (0.1,), experiment=False)
     assert choice.threshold is None
     assert choice.measured is None
-    assert choice.refusal == "No threshold keeps FAR at 10 %: too many different products lie at distance 0."
+    assert choice.refusal == "No threshold keeps FAR at 10 %: too many impostor pairs lie at distance 0."
     with pytest.raises(ValueError, match="No threshold keeps FAR"):
         choice.operating_point()
 

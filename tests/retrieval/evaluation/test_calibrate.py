@@ -80,7 +80,7 @@ def test_constant_vectors_have_no_threshold() -> None:
     gallery, val = clusters(30, 3, noise=0.0, seed=1), clusters(30, 3, noise=0.0, seed=2)
     same = np.tile(np.eye(DIMENSION, dtype=np.float32)[0], (90, 1))
     flat = [replace_vectors(photos, same) for photos in (gallery, val)]
-    with pytest.raises(UsageError, match="No threshold keeps FAR 1 % on these photos"):
+    with pytest.raises(UsageError, match="No threshold keeps FAR at 1 %"):
         calibrate(flat[1], flat[0], Target("far", 0.01), measured_on="val")
 
 
