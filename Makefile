@@ -62,6 +62,9 @@ check-docs: $(VENV)/.dev
 hooks: $(VENV)/.dev ## run `make check` before every commit
 	$(BIN)/pre-commit install
 
+architecture: $(VENV)/.dev ## draw the picture of the rooms again
+	$(BIN)/python docs/pictures/rooms.py
+
 format: $(VENV)/.dev ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -82,4 +85,4 @@ bench: $(VENV)/.bench ## measure indexing, cold start, search and metrics beside
 clean: ## remove everything that was built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache itemrec-demo
 
-.PHONY: help install demo test test-fast check check-style check-types check-imports check-docs hooks format starter-model bench clean
+.PHONY: help install demo test test-fast check check-style check-types check-imports check-docs hooks architecture format starter-model bench clean
