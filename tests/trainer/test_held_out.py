@@ -5,11 +5,13 @@ import pytest
 
 from tests.lazily import lazily
 from tests.trainer.datasets import write_dataset
-from tests.trainer.test_train import Watcher, places, plan_of, weights  # noqa: F401
+from tests.trainer.test_train import Watcher, places, plan_of
 from trainer.data.dataset import read_pictures
 from trainer.held_out import left_out
 
 forget_checkpoints, learn = lazily("trainer.learn", "forget_checkpoints", "learn")
+
+pytestmark = pytest.mark.usefixtures("unexported")
 
 NAMES = [f"p{i:02}" for i in range(24)]
 
@@ -39,7 +41,7 @@ def test_pictures_without_products_number_the_rest_anew(many):
     assert len(pictures.without(NAMES)) == 0
 
 
-def test_strangers_are_embedded_by_a_network_that_did_not_see_them(many, weights, tmp_path):  # noqa: F811
+def test_strangers_are_embedded_by_a_network_that_did_not_see_them(many, weights, tmp_path):
     alone = learn(places(many, tmp_path / "a"), plan_of(weights), Watcher())
     watcher = Watcher()
     both = learn(places(many, tmp_path / "b"), plan_of(weights, strangers=0.45), watcher)
@@ -72,7 +74,7 @@ class Fourth(Watcher):
         self.epochs.append(log)
 
 
-def test_as_many_networks_meet_strangers_as_are_served_and_resume_to_the_same(many, weights, tmp_path):  # noqa: F811
+def test_as_many_networks_meet_strangers_as_are_served_and_resume_to_the_same(many, weights, tmp_path):
     plan = plan_of(weights, strangers=0.5, members=2)
     watcher = Watcher()
     whole = learn(places(many, tmp_path / "a"), plan, watcher)
@@ -100,7 +102,7 @@ def test_as_many_networks_meet_strangers_as_are_served_and_resume_to_the_same(ma
     assert [folder.name for folder in run.rglob("*") if folder.is_dir()] == ["strangers"]
 
 
-def test_few_products_and_no_val_leave_nobody_out(weights, tmp_path):  # noqa: F811
+def test_few_products_and_no_val_leave_nobody_out(weights, tmp_path):
     few = write_dataset(tmp_path / "few", products=8)
     watcher = Watcher()
     assert learn(places(few, tmp_path / "a"), plan_of(weights, strangers=0.2), watcher).unseen is None

@@ -1,14 +1,17 @@
 """From a folder of pictures to a bundle, on small drawn datasets: whole, resumed, refused."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from retrieval.errors import CatalogError, UsageError
 from tests.lazily import lazily
-from tests.trainer.datasets import tiny_backbone, write_dataset
+from tests.trainer.conftest import tiny_networks
+from tests.trainer.datasets import write_dataset
 from trainer.card import card
 from trainer.progress import Silent
 from trainer.quiet import import_keras
@@ -16,7 +19,7 @@ from trainer.quiet import import_keras
 keras = lazily("keras")
 Schedule = lazily("trainer.loop.loop", "Schedule")
 Network = lazily("trainer.networks.assemble", "Network")
-run_litert = lazily("trainer.networks.export", "run_litert")
+embed, run_litert = lazily("trainer.networks.export", "embed", "run_litert")
 presets = lazily("trainer.presets")
 Plan, preset = lazily("trainer.presets", "Plan", "preset")
 Places, forget_checkpoints, learn = lazily("trainer.learn", "Places", "forget_checkpoints", "learn")
@@ -64,12 +67,6 @@ class Second(Watcher):
             super().epoch(log)
 
 
-@pytest.fixture
-def weights(monkeypatch):
-    monkeypatch.setattr("trainer.networks.assemble.backbone", tiny_backbone)
-    return "some.weights.h5"
-
-
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("dataset"))
@@ -84,9 +81,34 @@ def places(dataset, tmp_path, catalog=None):
     return Places(dataset, catalog, tmp_path / "run", tmp_path / "cache")
 
 
-def test_a_training_learns_exports_and_records(dataset, weights, tmp_path):
+@dataclass(frozen=True)
+class Whole:
+    """A training that nothing stopped: where it ran, what it said, what came of it."""
+
+    place: Path
+    watcher: Watcher
+    trained: Any
+
+    def vectors(self, other=None):
+        """Of its first pictures, by the Keras model that was exported; or by that of another training."""
+        pixels = self.trained.pictures.pixels(self.trained.preprocessing, range(8))
+        return embed((other or self.trained).keras, pixels, self.trained.preprocessing)
+
+
+def whole_training(dataset, place, **changes):
     watcher = Watcher()
-    trained = learn(places(dataset, tmp_path), plan_of(weights), watcher)
+    with tiny_networks():
+        trained = learn(places(dataset, place), plan_of("some.weights.h5", **changes), watcher)
+    return Whole(place, watcher, trained)
+
+
+@pytest.fixture(scope="module")
+def whole(dataset, tmp_path_factory):
+    return whole_training(dataset, tmp_path_factory.mktemp("whole"))
+
+
+def test_a_training_learns_exports_and_records(whole):
+    watcher, trained = whole.watcher, whole.trained
     assert [log.epoch for log in watcher.epochs] == [1, 2, 3]
     assert watcher.epochs[-1].val_at_far is not None
     assert watcher.epochs[-1].loss < watcher.epochs[0].loss
@@ -103,64 +125,67 @@ def test_a_training_learns_exports_and_records(dataset, weights, tmp_path):
     np.fill_diagonal(distances, np.inf)
     labels = trained.pictures.labels
     assert (labels[distances.argmin(axis=1)] == labels).mean() > 0.6  # by chance one in eight
-    assert (tmp_path / "run" / "log.jsonl").read_text().count("\n") == 3
+    assert (whole.place / "run" / "log.jsonl").read_text().count("\n") == 3
 
 
-def test_a_second_training_looks_at_nothing_again_and_gives_the_same(dataset, weights, tmp_path):
-    first = learn(places(dataset, tmp_path), plan_of(weights), Watcher())
+@pytest.mark.usefixtures("unexported")
+def test_a_second_training_looks_at_nothing_again_and_gives_the_same(dataset, whole, weights, tmp_path):
+    assert any(stage.startswith("Caching") for stage in whole.watcher.stages)
     watcher = Watcher()
-    second = learn(places(dataset, tmp_path), plan_of(weights), watcher)
+    again = replace(places(dataset, whole.place), run=tmp_path / "run")
+    second = learn(again, plan_of(weights), watcher)
     assert not any(stage.startswith("Caching") for stage in watcher.stages)
-    pixels = first.preprocessing.tensor(first.pictures.pixels(first.preprocessing, range(8)))
-    np.testing.assert_allclose(
-        run_litert(first.export.model, pixels), run_litert(second.export.model, pixels), atol=1e-6
-    )
+    np.testing.assert_allclose(whole.vectors(), whole.vectors(second), atol=1e-6)
 
 
-def test_a_training_that_was_stopped_resumes_to_the_same_model(dataset, weights, tmp_path):
-    whole = learn(places(dataset, tmp_path / "a"), plan_of(weights), Watcher())
+@pytest.mark.usefixtures("unexported")
+def test_a_training_that_was_stopped_resumes_to_the_same_model(dataset, whole, weights, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         learn(places(dataset, tmp_path / "b"), plan_of(weights), Watcher(die_in=2))
     watcher = Watcher()
     resumed = learn(places(dataset, tmp_path / "b"), plan_of(weights), watcher, resume=True)
     assert [log.epoch for log in watcher.epochs] == [2, 3]
     assert "after epoch 1" in " ".join(watcher.notes)
-    pixels = whole.preprocessing.tensor(whole.pictures.pixels(whole.preprocessing, range(8)))
-    np.testing.assert_allclose(
-        run_litert(whole.export.model, pixels), run_litert(resumed.export.model, pixels), atol=1e-5
-    )
+    np.testing.assert_allclose(whole.vectors(), whole.vectors(resumed), atol=1e-5)
     with pytest.raises(UsageError, match="one of another"):
         learn(places(dataset, tmp_path / "b"), plan_of(weights, seed=5), Watcher(), resume=True)
 
 
-def test_members_are_served_as_one_and_resume_where_one_of_them_was_stopped(dataset, weights, tmp_path):
-    plan = plan_of(weights, members=2)
-    whole = learn(places(dataset, tmp_path / "a"), plan, Watcher())
+@pytest.fixture(scope="module")
+def both(dataset, tmp_path_factory):
+    return whole_training(dataset, tmp_path_factory.mktemp("both"), members=2)
+
+
+@pytest.mark.usefixtures("unexported")
+def test_members_are_served_as_one_and_resume_where_one_of_them_was_stopped(dataset, both, weights, tmp_path):
+    plan, whole = plan_of(weights, members=2), both.trained
     assert whole.dimension == 16 + (16 - round(16 * 2 / 3))
+    pixels = whole.pictures.pixels(whole.preprocessing)
+    served = run_litert(whole.export.model, whole.preprocessing.tensor(pixels))
     with pytest.raises(KeyboardInterrupt):
         learn(places(dataset, tmp_path / "b"), plan, Second(die_in=2))
     watcher = Watcher()
     resumed = learn(places(dataset, tmp_path / "b"), plan, watcher, resume=True)
     assert [log.epoch for log in watcher.epochs] == [2, 3]  # of the second; the first is done
-    pixels = whole.preprocessing.tensor(whole.pictures.pixels(whole.preprocessing))
-    served = run_litert(whole.export.model, pixels)
-    np.testing.assert_allclose(served, run_litert(resumed.export.model, pixels), atol=1e-5)
+    np.testing.assert_allclose(embed(resumed.keras, pixels, resumed.preprocessing), served, atol=1e-4)
+    np.testing.assert_allclose(both.vectors(), both.vectors(resumed), atol=1e-5)
     assert watcher.seconds[0] > 0
-    logs = [(tmp_path / "a" / "run" / place / "log.jsonl").read_text() for place in (".", "member-2")]
+    logs = [(both.place / "run" / place / "log.jsonl").read_text() for place in (".", "member-2")]
     assert [log.count("\n") for log in logs] == [3, 3]
     assert logs[0] != logs[1]
     text = card("m", whole.record | {"preset": "fast", "int8": False}, None, ())
     assert f"{whole.dimension} numbers out" in text
     assert "6 of 6 epochs of an ensemble of 2 networks" in text
     with pytest.raises(UsageError, match="one of another"):
-        learn(places(dataset, tmp_path / "a"), plan_of(weights), Watcher(), resume=True)
-    assert (tmp_path / "a" / "run" / "member-2" / "checkpoint.npz").is_file()  # it was not this training's to forget
-    forget_checkpoints(tmp_path / "a" / "run")
-    assert not list((tmp_path / "a").rglob("checkpoint.npz"))
-    learn(places(dataset, tmp_path / "a"), plan_of(weights), Watcher())
-    assert not (tmp_path / "a" / "run" / "member-2").exists()  # there is one network now
+        learn(places(dataset, both.place), plan_of(weights), Watcher(), resume=True)
+    assert (both.place / "run" / "member-2" / "checkpoint.npz").is_file()  # it was not this training's to forget
+    forget_checkpoints(both.place / "run")
+    assert not list(both.place.rglob("checkpoint.npz"))
+    learn(places(dataset, both.place), plan_of(weights), Watcher())
+    assert not (both.place / "run" / "member-2").exists()  # there is one network now
 
 
+@pytest.mark.usefixtures("unexported")
 def test_a_val_of_single_photos_is_said_once_and_validates_nothing(weights, tmp_path):
     folder = write_dataset(tmp_path / "data", splits={"train": 6, "val": 1})
     watcher = Watcher()
@@ -175,9 +200,11 @@ def test_heads_alone_and_whole_networks_are_trained(dataset, weights, tmp_path, 
     assert trained.export.max_difference <= 1e-4
 
 
+@pytest.mark.usefixtures("unexported")
 def test_the_small_network_learns_from_nothing(dataset, tmp_path):
     small = replace(
-        plan_of("none", backbone="small-cnn", cut="none", features=0.0), schedule=Schedule(6, learning_rate=3e-3)
+        plan_of("none", backbone="small-cnn", cut="none", features=0.0),
+        schedule=Schedule(6, learning_rate=3e-3),
     )
     watcher = Watcher()
     learn(places(dataset, tmp_path), small, watcher)
@@ -197,6 +224,7 @@ def test_the_experiments_head_learns_without_unit_length_and_is_served_with_it(d
     np.testing.assert_allclose(np.linalg.norm(run_litert(trained.export.model, pixels), axis=1), 1.0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("unexported")
 def test_a_catalog_alone_is_trained_on_and_what_to_expect_is_said(weights, tmp_path):
     folder = write_dataset(tmp_path / "data", splits={"": 1})
     watcher = Watcher()
@@ -206,6 +234,7 @@ def test_a_catalog_alone_is_trained_on_and_what_to_expect_is_said(weights, tmp_p
     assert "nothing is left to validate on" in " ".join(watcher.notes)
 
 
+@pytest.mark.usefixtures("unexported")
 def test_catalog_pictures_join_and_bring_products_of_their_own(dataset, weights, tmp_path):
     catalog = write_dataset(tmp_path / "catalog", products=10, splits={"": 1})
     trained = learn(places(dataset, tmp_path, catalog), plan_of(weights), Watcher())
@@ -213,6 +242,7 @@ def test_catalog_pictures_join_and_bring_products_of_their_own(dataset, weights,
     assert trained.record["pictures"] == 58
 
 
+@pytest.mark.usefixtures("unexported")
 def test_broken_pictures_are_left_out_by_name(weights, tmp_path):
     folder = write_dataset(tmp_path / "data")
     (folder / "train" / "p00" / "broken.jpg").write_bytes(b"no picture")
