@@ -21,6 +21,7 @@ from PIL import Image
 from retrieval.errors import DiskFullError
 from retrieval.images.pictures import prepare
 from retrieval.images.preprocessing import Preprocessing
+from retrieval.system.files import replacing
 from trainer import synthetic
 from trainer.starter.photos import PhotoSet
 from trainer.synthetic import SyntheticProduct, draw_products, photograph, studio_picture
@@ -103,7 +104,7 @@ def _render_to(
         )
     # Written beside its place and renamed, so that an interrupted run leaves no half array in the cache.
     partial = file.with_suffix(f".{os.getpid()}.partial")
-    try:
+    with replacing(file, staging=partial, durable=False):
         array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
         each = shape[0] // len(products)
         started = time.perf_counter()
@@ -125,9 +126,6 @@ def _render_to(
                     rate = done * _CHUNK * each / (time.perf_counter() - started)
                     progress(f"drawn {100 * done // len(jobs)} % of {shape[0]} pictures, {rate:.0f} a second")
         array.flush()
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 _products: list[SyntheticProduct] = []  # in a worker process: the products of the set it draws

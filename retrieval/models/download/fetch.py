@@ -112,7 +112,7 @@ def fetch(
     patience = patience or Patience()
     access = Access(allow_private=allow_private, allow_http=allow_http, connect=patience.connect, read=patience.read)
     part = dest.with_name(f".{dest.name}.{digest[:16]}.part")
-    job = _Job(parse_url(url), part, digest, max_bytes, access, progress, patience)
+    download = _Download(parse_url(url), part, digest, max_bytes, access, progress, patience)
     lock = FileLock(f"{part}.lock")
     try:
         dest.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ def fetch(
             return Downloaded(dest, dest.stat().st_size, 0)
         with lock.acquire(timeout=0):
             try:
-                fetched = job.run()
+                fetched = download.run()
                 move_file(part, dest)
             finally:
                 with suppress(OSError):
@@ -140,7 +140,7 @@ def fetch(
         ) from error
 
 
-class _Job:
+class _Download:
     """One download: attempts, each of which continues where the one before stopped."""
 
     def __init__(
