@@ -89,11 +89,12 @@ def evaluate_command(
 ) -> int:
     """Measure a model on photos it was not trained on: verification, identification, rejection, confidence.
 
-    Verification is VAL and FAR over all pairs of photos; identification the right product first or among
-    the first five; rejection is FPIR, the share of photos of unknown products that get a match. Photos
-    that the gallery also holds are excluded. Thresholds come from the model's calibration or another
-    split; a threshold chosen on the very photos measured is marked. Every rate has its counts and a
-    95 % interval. Exit code 1 when a --require does not hold.
+    Verification is the validation rate (VAL) and the false acceptance rate (FAR) over all pairs of
+    photos; identification the right product first or among the first five; rejection the false-positive
+    identification rate (FPIR), the share of photos of unknown products that get a match. Photos that the
+    gallery also holds are excluded. Thresholds come from the model's calibration or another split; one
+    chosen on the very photos measured is marked. Every rate has its counts and a 95 % interval. Exit
+    code 1 when a --require does not hold.
 
     \b
     Examples:

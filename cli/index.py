@@ -95,12 +95,16 @@ def index_command(
     """
     render.configure(json=as_json, quiet=quiet)
     from cli.evaluate import say_checked
-    from retrieval.evaluation.gate import Gate
     from retrieval.index.sharding import Shard
     from retrieval.indexing.run import index as index_catalog
     from retrieval.indexing.run import plan_layout
 
-    gate = Gate.of(require or [], setting("data", data), split, threshold=setting("threshold", None))
+    gate = None
+    if require:
+        # Evaluation costs a plain run nothing.
+        from retrieval.evaluation.gate import Gate
+
+        gate = Gate.of(require, setting("data", data), split, threshold=setting("threshold", None))
     part = Shard.parse(shard) if shard else None
     place, chosen = index_location(index), setting("model", model)
     layout = {

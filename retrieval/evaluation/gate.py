@@ -42,14 +42,12 @@ class Gate:
         split: str = "test",
         *,
         threshold: float | None = None,
-    ) -> Self | None:
-        """The gate that these describe; None without a requirement.
+    ) -> Self:
+        """The gate that these describe.
 
         Raises:
             UsageError: a requirement cannot be read, or there are no photos to measure it on.
         """
-        if not requirements:
-            return None
         if dataset is None:
             raise UsageError(
                 "expected photos to measure --require on, received neither --data nor data in itemrec.toml",

@@ -104,7 +104,7 @@ def _mean_precision(nearest: Identification) -> RateDoc:
 def _matching(photos: Photos, threshold: float) -> RateDoc:
     rate, result = matching_test(photos.vectors, photos.labels, threshold)
     outcomes = result.outcomes
-    hits = (outcomes.ranks >= 1) & (outcomes.ranks <= 5) & within(result.own_distance, threshold)
+    hits = (outcomes.ranks >= 1) & (outcomes.ranks <= 5) & within(result.genuine, threshold)
     document = rate_of(hits, outcomes.truth)
     if document["part"] != rate.part:
         raise AssertionError(f"expected one matching test, received {document['part']} and {rate.part} hits")

@@ -22,14 +22,14 @@ class Ranked:
     Attributes:
         ranks: of the own product, 0 where the gallery lacks it, shape (n,).
         predicted: number of the first product, shape (n,).
-        own_distance: to the own product, inf where the gallery lacks it, shape (n,).
+        genuine: to the own product, inf where the gallery lacks it, shape (n,).
         best_distance: to any product, inf where there is none, shape (n,).
         average_precision: at R, nan where the gallery lacks the product, shape (n,).
     """
 
     ranks: NDArray[np.int64]
     predicted: NDArray[np.int64]
-    own_distance: NDArray[np.float32]
+    genuine: NDArray[np.float32]
     best_distance: NDArray[np.float32]
     average_precision: NDArray[np.float64]
 
@@ -96,7 +96,7 @@ def _rank_block(
     known = np.isfinite(own)
     before = np.count_nonzero(nearest <= own[:, None], axis=1)
     found.predicted[members] = np.where(known & (before == 0), owners, nearest.argmin(axis=1))
-    found.own_distance[members] = own
+    found.genuine[members] = own
     found.ranks[members] = np.where(known, before + 1, 0)
     found.average_precision[members] = _average_precision(distances, nearest, owners, starts)
 

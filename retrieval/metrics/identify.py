@@ -103,7 +103,7 @@ class Identification:
 
     Attributes:
         outcomes: rank and first answer of each probe.
-        own_distance: squared L2 to the nearest (other) picture of the right product; inf for unknown
+        genuine: squared L2 to the nearest (other) picture of the right product; inf for unknown
             probes, shape (n,).
         best_distance: squared L2 to the nearest (other) picture of any product; inf without any, shape (n,).
         average_precision: average precision at R of each probe; nan for unknown probes, shape (n,).
@@ -112,7 +112,7 @@ class Identification:
     """
 
     outcomes: Outcomes
-    own_distance: NDArray[np.float32]
+    genuine: NDArray[np.float32]
     best_distance: NDArray[np.float32]
     average_precision: NDArray[np.float64]
     gallery_images: int
@@ -151,7 +151,7 @@ class Identification:
     def found(self, k: int, threshold: float) -> Rate:
         """Known probes whose product is among the first k and within the threshold / known probes."""
         ranks = self.outcomes.ranks
-        hit = (ranks >= 1) & (ranks <= k) & (self.own_distance.astype(np.float64) <= threshold)
+        hit = (ranks >= 1) & (ranks <= k) & (self.genuine.astype(np.float64) <= threshold)
         return Rate(int((hit & self.outcomes.known).sum()), self.known)
 
 
@@ -199,7 +199,7 @@ def identification(
     predicted[answered] = products.astype(object)[found.predicted[answered]]
     return Identification(
         Outcomes(truth, predicted, found.ranks, found.ranks > 0),
-        found.own_distance,
+        found.genuine,
         found.best_distance,
         found.average_precision,
         len(gallery),

@@ -145,7 +145,7 @@ def finding_distances(result: Identification, *, rank: int = 1) -> tuple[NDArray
         ``unknown``: the best distance of the other probes.
     """
     ranks, is_known = result.outcomes.ranks, result.outcomes.known
-    reached = np.where((ranks >= 1) & (ranks <= rank), result.own_distance, np.inf)
+    reached = np.where((ranks >= 1) & (ranks <= rank), result.genuine, np.inf)
     return reached[is_known].astype(np.float64), result.best_distance[~is_known].astype(np.float64)
 
 

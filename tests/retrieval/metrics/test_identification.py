@@ -138,7 +138,7 @@ def test_found_needs_both_rank_and_threshold() -> None:
     c = np.float32(0.8)
     probe = np.array([[c, 0.6, 0]], np.float32)
     result = identification(probe, ["b"], gallery, ["a", "b", "c"])
-    own = float(result.own_distance[0])
+    own = float(result.genuine[0])
     assert result.outcomes.ranks.tolist() == [2]
     assert result.found(1, 4.0) == Rate(0, 1)
     assert result.found(2, own) == Rate(1, 1)
