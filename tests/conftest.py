@@ -43,6 +43,7 @@ TIERS = {
     ],
     "browser": ["browser"],
     "server": ["docs/test_dask.py", "faults/test_server_errors.py"],
+    "wheel": ["wheel"],
 }
 """Folders and files, seen from here, whose tests are left out of `make test-fast`, by the reason why."""
 
@@ -55,9 +56,9 @@ def tiers(path: Path) -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests with their tiers; a file that trains stays in one worker, which makes its fixtures once."""
+    """Mark tests with their tiers; a file that trains or installs stays in one worker, and makes its fixtures once."""
     for item in items:
         for tier in tiers(item.path):
             item.add_marker(tier)
-        if item.get_closest_marker("train"):
+        if item.get_closest_marker("train") or item.get_closest_marker("wheel"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
