@@ -10,7 +10,7 @@ import pytest
 from cli.main import GROUPS, invoke
 from tests.places import ROOT
 
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 MAX_WORDS = 700
 
 
