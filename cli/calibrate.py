@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import progress, render
-from cli.evaluate import DataOption, GalleryOption, dataset_folder
 from cli.evaluate_text import percent
-from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, rate, setting
+from cli.options import (
+    DataOption,
+    GalleryOption,
+    IndexOption,
+    JsonOption,
+    ModelOption,
+    QuietOption,
+    dataset_folder,
+    index_location,
+    rate,
+    setting,
+)
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
 

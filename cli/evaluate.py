@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cli import progress, render
-from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, rate, setting
+from cli.options import (
+    DataOption,
+    GalleryOption,
+    IndexOption,
+    JsonOption,
+    ModelOption,
+    QuietOption,
+    dataset_folder,
+    index_location,
+    rate,
+    setting,
+)
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
-
-if TYPE_CHECKING:
-    from retrieval.evaluation.requirements import Checked
-
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", help="The dataset: a folder with train/, val/ and test/."),
-]
-GalleryOption = Annotated[
-    str | None,
-    typer.Option(
-        "--gallery",
-        metavar="WHICH",
-        help="The pictures to search: index, train (DATA/train), catalog (DATA/catalog) or a folder."
-        " Default: the index where there is one, else train.",
-    ),
-]
 
 
 def evaluate_command(
@@ -105,7 +99,7 @@ def evaluate_command(
       itemrec evaluate --data ./data --out new.json --compare old.json
     """
     render.configure(json=as_json, quiet=quiet)
-    from cli.evaluate_text import print_comparison, print_document
+    from cli.evaluate_text import print_comparison, print_document, say_checked
     from retrieval.evaluation.run import evaluate_dataset
 
     for file in (out, html):
@@ -147,26 +141,3 @@ def evaluate_command(
     for requirement in report.checked:
         say_checked(requirement)
     return 0 if report.passed else 1
-
-
-def say_checked(requirement: Checked) -> None:
-    """Say whether a requirement holds, on stderr."""
-    if requirement.passed:
-        render.say(f"passed: {requirement.line()}")
-    else:
-        render.complain(f"failed: {requirement.line()}")
-
-
-def dataset_folder(given: Path | None) -> Path:
-    """The dataset to use: the flag, else itemrec.toml.
-
-    Raises:
-        UsageError: neither names one.
-    """
-    named = setting("data", given)
-    if named is None:
-        raise UsageError(
-            "expected a dataset, received none: neither --data nor data in itemrec.toml",
-            hint="Name a folder with train/, val/ and test/: --data DIR; itemrec prepare makes one.",
-        )
-    return Path(named)

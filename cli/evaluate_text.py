@@ -10,6 +10,7 @@ from retrieval.system.text import plural, printable
 if TYPE_CHECKING:
     from retrieval.evaluation.compare import Comparison
     from retrieval.evaluation.document import AtFarDoc, EvaluationDoc, OpenSetPointDoc, RateDoc
+    from retrieval.evaluation.requirements import Checked
 
 _SHOWN = 5
 _TONES = {"good": "bold green", "warn": "bold yellow", "bad": "bold red"}
@@ -248,3 +249,11 @@ def _signed(value: float | None) -> str:
 
 def _signed_ends(ends: tuple[float, float] | None) -> str:
     return "" if ends is None else f"{100.0 * ends[0]:+.1f} to {100.0 * ends[1]:+.1f}"
+
+
+def say_checked(requirement: Checked) -> None:
+    """Say whether a requirement holds, on stderr."""
+    if requirement.passed:
+        render.say(f"passed: {requirement.line()}")
+    else:
+        render.complain(f"failed: {requirement.line()}")

@@ -94,7 +94,7 @@ def index_command(
       itemrec index ./catalog --explain --expect 100000000 --nodes 6
     """
     render.configure(json=as_json, quiet=quiet)
-    from cli.evaluate import say_checked
+    from cli.evaluate_text import say_checked
     from retrieval.index.sharding import Shard
     from retrieval.indexing.run import index as index_catalog
     from retrieval.indexing.run import plan_layout

@@ -43,6 +43,19 @@ ModelOption = Annotated[
         show_envvar=True,
     ),
 ]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="The dataset: a folder with train/, val/ and test/."),
+]
+GalleryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gallery",
+        metavar="WHICH",
+        help="The pictures to search: index, train (DATA/train), catalog (DATA/catalog) or a folder."
+        " Default: the index where there is one, else train.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no chatter on stderr.")]
 
@@ -95,3 +108,18 @@ def rate(option: str, text: str) -> float:
             f"expected {option} as a rate between 0 and 1, received {text!r}", hint=f"For example: {option} 1%"
         )
     return value
+
+
+def dataset_folder(given: Path | None) -> Path:
+    """The dataset to use: the flag, else itemrec.toml.
+
+    Raises:
+        UsageError: neither names one.
+    """
+    named = setting("data", given)
+    if named is None:
+        raise UsageError(
+            "expected a dataset, received none: neither --data nor data in itemrec.toml",
+            hint="Name a folder with train/, val/ and test/: --data DIR; itemrec prepare makes one.",
+        )
+    return Path(named)
