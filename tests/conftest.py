@@ -55,10 +55,11 @@ def tiers(path: Path) -> list[str]:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests with their tiers; a file that trains or installs stays in one worker, and makes its fixtures once."""
     for item in items:
         for tier in tiers(item.path):
             item.add_marker(tier)
-        if item.get_closest_marker("train") or item.get_closest_marker("wheel"):
+        alone = item.get_closest_marker("train") or item.get_closest_marker("wheel")
+        if alone and config.pluginmanager.hasplugin("xdist"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))

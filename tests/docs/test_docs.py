@@ -111,3 +111,16 @@ def test_serving_code_never_names_tensorflow_as_an_import() -> None:
         check=False,
     )
     assert found.stdout == ""
+
+
+def test_nobody_is_told_to_fetch_itemrec_from_an_index_that_does_not_have_it() -> None:
+    folders = ("itemrec", "retrieval", "trainer", "cli", "benchmarks", "docs", "deploy")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    told = re.compile(r"(?:pip install|pipx install|uv tool install|uv add)[^\n`]*?[ '\"]itemrec(?![\w. ]*@)")
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "Makefile", *files):
+        if path.suffix in (".py", ".md", ".yaml", ".toml", ""):
+            found = told.search(path.read_text(encoding="utf-8", errors="replace"))
+            assert found is None, f"{path.relative_to(ROOT)}: {found[0]}"
+    assert told.search("pip install 'itemrec[train]'")
+    assert told.search("pip install itemrec")
+    assert not told.search("pip install '/path/to/itemrec[train]'")

@@ -76,11 +76,11 @@ def test_a_program_may_have_a_trainer_and_a_cli_of_its_own(tmp_path: Path) -> No
     for name in ("trainer", "cli"):
         stranger(tmp_path, name)
     code = (
-        "import itemrec\nfrom itemrec import _siblings\n"
-        "try: _siblings.require('retrieval', 'trainer')\nexcept ImportError as error: print(error.name)"
+        "import itemrec\nprint(itemrec.Recognizer.__name__)\n"
+        "try: itemrec.train\nexcept ImportError as error: print(error.name, str(error).count('another package'))"
     )
     done = start(["-c", code], tmp_path, cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "trainer\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Recognizer\ntrainer 1\n", "")
 
 
 def test_a_sibling_that_is_gone_or_made_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
