@@ -39,7 +39,7 @@ def main() -> None:
     import_keras()
     import keras
 
-    from trainer.networks.stem import Runner, point
+    from trainer.networks.stem import Runner, freeze_point
 
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (87, 87, 3), dtype=np.uint8).repeat(4, axis=0).repeat(4, axis=1)
@@ -47,7 +47,7 @@ def main() -> None:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=90)
     base = backbone("MobileNetV2", size=224, weights=given.weights)
-    runner = Runner(keras.Model(base.model.inputs, point(base.model, "16")), base.preprocessing)
+    runner = Runner(keras.Model(base.model.inputs, freeze_point(base.model, "16")), base.preprocessing)
     pixels = np.ascontiguousarray(picture[:224, :224])[None].repeat(100, axis=0)
 
     def view(i: int, views: Views) -> object:

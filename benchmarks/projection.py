@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from recipes import PARTS, Photos, fifth, held_out_rates, known, means, print_table, without
 
 from trainer.data.dataset import Pictures, read_pictures
-from trainer.learn import Places, learn
+from trainer.learn import RunPaths, learn
 from trainer.networks.projections import Projection, discriminant, unit_rows, whitening
 from trainer.presets import preset
 from trainer.progress import Silent
@@ -80,8 +80,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="itemrec-projection-") as name:
         for fold in map(int, given.folds.split(",")):
             folder, held_out = Path(name) / str(fold), fifth(given.data, fold)
-            places = Places(without(given.data, held_out, folder / "data"), None, folder / "run", given.cache)
-            trained = learn(places, plan, Lines())
+            paths = RunPaths(without(given.data, held_out, folder / "data"), None, folder / "run", given.cache)
+            trained = learn(paths, plan, Lines())
             read = [read_pictures(given.data / part) for part in PARTS]
             both = [outputs(trained.keras, trained.preprocessing, pictures) for pictures in read]
             names = [np.array(pictures.products)[pictures.labels] for pictures in read]

@@ -34,10 +34,10 @@ def main() -> None:
     import tensorflow as tf
 
     from trainer.networks.pretrained import backbone
-    from trainer.networks.stem import Runner, point
+    from trainer.networks.stem import Runner, freeze_point
 
     base = backbone(given.backbone, size=given.size, weights="none")
-    stem = keras.Model(base.model.inputs, point(base.model, given.freeze))
+    stem = keras.Model(base.model.inputs, freeze_point(base.model, given.freeze))
     pixels = np.random.default_rng(0).integers(0, 256, (PICTURES, given.size, given.size, 3), dtype=np.uint8)
     tensor = base.preprocessing.tensor(pixels)
     runner = Runner(stem, base.preprocessing)

@@ -23,13 +23,13 @@ def step(given: argparse.Namespace) -> float:
     import numpy as np
 
     from trainer.networks.pretrained import backbone
-    from trainer.networks.stem import point
+    from trainer.networks.stem import freeze_point
 
     keras.utils.set_random_seed(0)
     base = backbone(given.backbone, size=given.size, weights="none").model
     for layer in base.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)  # as in training
-    low = point(base, given.freeze)
+    low = freeze_point(base, given.freeze)
     source = keras.Input(low.shape[1:])
     trunk = keras.Model(low, keras.layers.GlobalAveragePooling2D()(base.output))
     model = keras.Model(source, trunk(source))

@@ -29,7 +29,8 @@ TIERS = {
         "trainer/test_backends.py",
         "trainer/test_estimate.py",
         "trainer/test_held_out.py",
-        "trainer/test_train.py",
+        "trainer/test_learn.py",
+        "trainer/test_presets.py",
     ],
     "kill": [
         "faults/test_concurrency.py",

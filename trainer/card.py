@@ -30,7 +30,7 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
         f"**How it was made.** `itemrec train --preset {record['preset']}` on {record['pictures']:,} pictures of "
         f"{record['products']:,} products: loss {recipe['loss']}, "
         f"{epochs}{_of_ensemble(network['members'])}, {record['seconds']:.0f} s on {record['cores']} cores, "
-        f"Keras on {record['backend']}. Frozen below: {_frozen(network['cut'])}. The rest of the recipe is in "
+        f"Keras on {record['backend']}. Frozen: {_frozen(network['cut'])}. The rest of the recipe is in "
         "`bundle.json`.",
         "",
         "**What it is for.** Products like those it was trained on. New products of the same kind are found without "

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.networks.assemble import Parts
+from trainer.networks.assemble import Network
 from trainer.presets import Plan
 from trainer.sources import Source
 
@@ -39,21 +39,21 @@ class Amounts:
     done: float = 0.0
 
 
-def seconds_to_train(source: Source, parts: Parts, plan: Plan, amounts: Amounts) -> float:
+def seconds_to_train(source: Source, network: Network, plan: Plan, amounts: Amounts) -> float:
     """Seconds from now to the bundle, on this machine: views, epochs, passes over all pictures, calibration.
 
     Args:
         source: of the first network; nothing of it needs to be there yet.
-        parts: of the first network; the others cost as much.
+        network: of the first network; the others cost as much.
         plan: the recipe.
         amounts: how much there is to do.
     """
     costs, networks = source.costs(), amounts.networks
-    part, whole = _forward_seconds(parts, source.batches.size)
+    part, whole = _forward_seconds(network, source.batches.size)
     steps = sum(source.batches.steps(epoch) for epoch in range(plan.schedule.epochs))
     epochs = steps * (_STEP * part + _SECONDS_A_STEP + costs.draw) + plan.schedule.epochs * amounts.validation * whole
     left = epochs * (networks - amounts.done / plan.schedule.epochs)
-    # What is kept of all pictures is read out in the end, and of some of them where a head begins there.
+    # The cached features of all pictures are embedded in the end, and of some of them where a head begins there.
     passes = networks * amounts.pictures * whole
     # Val is looked at to validate and to calibrate; then train's pictures are read once more.
     looks = amounts.validation * (2 * costs.look + networks * whole)
@@ -61,12 +61,12 @@ def seconds_to_train(source: Source, parts: Parts, plan: Plan, amounts: Amounts)
     return costs.fill + left + passes + looks + _SECONDS_ONCE + networks * _SECONDS_EACH
 
 
-def _forward_seconds(parts: Parts, size: int) -> tuple[float, float]:
+def _forward_seconds(network: Network, size: int) -> tuple[float, float]:
     """A pass forward over a batch as a step sees it; and of whole maps, for one picture."""
-    batch = np.zeros((size, *parts.shape), np.float32)
-    parts.network.predict_on_batch(batch)
+    batch = np.zeros((size, *network.shape), np.float32)
+    network.model.predict_on_batch(batch)
     started = time.perf_counter()
-    parts.network.predict_on_batch(batch)
+    network.model.predict_on_batch(batch)
     seconds = time.perf_counter() - started
-    full: Any = parts.stem.output.shape[1:] if parts.stem is not None else parts.shape
-    return seconds, seconds / size * prod(full) / prod(parts.shape)
+    full: Any = network.stem.output.shape[1:] if network.stem is not None else network.shape
+    return seconds, seconds / size * prod(full) / prod(network.shape)

@@ -20,8 +20,8 @@ from retrieval.metrics import pair_rates
 from retrieval.models.bundle import Bundle, write_bundle
 from retrieval.models.encoder import load_encoder
 from trainer.card import card
-from trainer.held_out import Unseen
-from trainer.learn import Places, Trained, forget_checkpoints
+from trainer.held_out import HeldOutEmbeddings
+from trainer.learn import RunPaths, Trained, forget_checkpoints
 from trainer.networks.export import quantize_int8
 from trainer.progress import Silent, TrainingProgress
 from trainer.projector.write import project_bundle
@@ -43,7 +43,7 @@ _TIMED = 25
 
 def finish(
     trained: Trained,
-    places: Places,
+    paths: RunPaths,
     out: Path,
     *,
     target: Target | None = None,
@@ -57,7 +57,7 @@ def finish(
 
     Args:
         trained: what `trainer.learn.learn` returned.
-        places: where it was trained.
+        paths: where it was trained.
         out: where the bundle goes; ``OUT-int8`` beside it.
         target: what its threshold keeps; None for `calibrate_on_val`'s choice.
         preset: the recipe's name, for the record.
@@ -81,19 +81,19 @@ def finish(
     written: list[TrainedModel] = []
     for place, encoder in versions:
         record = trained.record | {"preset": preset, "int8": place != out}
-        known = trained.known if place == out else {}
+        known = trained.embeddings if place == out else {}
         with tempfile.TemporaryDirectory(prefix="itemrec-train-") as folder:
             # A draft first: what is calibrated and measured is the bundle itself, read back from disk.
             draft = _write(Path(folder) / "draft", place.name, encoder, trained, record, None, "", replace=False)
-            measured = _measure(draft, places, target, known, trained.unseen, progress)
+            measured = _measure(draft, paths, target, known, trained.held_out, progress)
         seconds = round(record["seconds"] + time.perf_counter() - started, 1)
         record["seconds_with_calibration"] = seconds
         text = card(place.name, record, measured.calibration, measured.warnings)
         bundle = _write(place, place.name, encoder, trained, record, measured.calibration, text, replace=replace)
         written.append(dataclasses.replace(measured, bundle=bundle))
-    forget_checkpoints(places.run)
+    forget_checkpoints(paths.run)
     if project:
-        _project(written[0].bundle, places, progress)
+        _project(written[0].bundle, paths, progress)
     return TrainReport(
         model=written[0],
         int8=written[1] if int8 else None,
@@ -103,7 +103,7 @@ def finish(
         epochs=len(trained.record["epochs"]),
         refused=trained.refused,
         seconds=written[0].bundle.training["seconds_with_calibration"],
-        run=places.run,
+        run=paths.run,
     )
 
 
@@ -135,35 +135,36 @@ def _write(
 
 def _measure(
     bundle: Bundle,
-    places: Places,
+    paths: RunPaths,
     target: Target | None,
     known: Mapping[str, NDArray[np.float32]],
-    unseen: Unseen | None,
+    held_out: HeldOutEmbeddings | None,
     progress: TrainingProgress,
 ) -> TrainedModel:
-    val = places.dataset / "val"
+    val = paths.dataset / "val"
     if not val.is_dir():
         reason = "There is no val/ to choose a threshold on: calibrate later, with itemrec calibrate --data DIR."
         return TrainedModel(bundle, None, None, None, None, (reason,), seconds_each(bundle))
     photos = gather_folder(val, bundle, progress=progress, stage="Embedding val")
-    gallery = gather_folder(places.dataset / "train", bundle, known=known, progress=progress, stage="Embedding train")
+    gallery = gather_folder(paths.dataset / "train", bundle, known=known, progress=progress, stage="Embedding train")
     progress.stage("Calibrating")
-    own, rival = nearest_distances(photos, gallery)
+    genuine, impostor = nearest_distances(photos, gallery)
     rates = pair_rates(photos.vectors, photos.labels, thresholds=(), far_targets=(0.01, 0.001))
-    calibration, warnings = calibrate_on_val(photos, gallery, target, _strangers(gallery, unseen) if unseen else None)
+    unknown = _held_out_photos(gallery, held_out) if held_out is not None else None
+    calibration, warnings = calibrate_on_val(photos, gallery, target, unknown)
     same = [at.accepted_same / at.same if at.same and at.threshold is not None else None for at in rates.at_far]
-    in_gallery = own < float("inf")
-    top1 = float((own[in_gallery] < rival[in_gallery]).mean()) if in_gallery.any() else None
+    in_gallery = genuine < float("inf")
+    top1 = float((genuine[in_gallery] < impostor[in_gallery]).mean()) if in_gallery.any() else None
     return TrainedModel(bundle, calibration, top1, same[0], same[1], tuple(warnings), seconds_each(bundle))
 
 
-def _strangers(gallery: Photos, unseen: Unseen) -> HeldOut:
-    """Train's photos by the networks that did not see all products: those that they saw are the gallery."""
-    seen = [i for i, name in enumerate(gallery.content_hashes) if name in unseen.known]
-    photos = gallery.only(seen)
-    photos = dataclasses.replace(photos, vectors=np.stack([unseen.known[name] for name in photos.content_hashes]))
-    strange = np.isin(photos.labels, sorted(unseen.products))
-    return HeldOut(photos.only(np.flatnonzero(strange)), photos.only(np.flatnonzero(~strange)))
+def _held_out_photos(gallery: Photos, held_out: HeldOutEmbeddings) -> HeldOut:
+    """Train's photos by the networks that did not see the held-out products; the other products are the gallery."""
+    embeddings = held_out.embeddings
+    photos = gallery.only([i for i, name in enumerate(gallery.content_hashes) if name in embeddings])
+    photos = dataclasses.replace(photos, vectors=np.stack([embeddings[name] for name in photos.content_hashes]))
+    unknown = np.isin(photos.labels, sorted(held_out.products))
+    return HeldOut(photos.only(np.flatnonzero(unknown)), photos.only(np.flatnonzero(~unknown)))
 
 
 def calibrate_on_val(
@@ -222,6 +223,6 @@ def seconds_each(bundle: Bundle) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def _project(bundle: Bundle, places: Places, progress: TrainingProgress) -> None:
-    folder = next((f for name in ("val", "train") if (f := places.dataset / name).is_dir()), places.dataset)
-    project_bundle(bundle, folder, places.run, progress=progress)
+def _project(bundle: Bundle, paths: RunPaths, progress: TrainingProgress) -> None:
+    folder = next((f for name in ("val", "train") if (f := paths.dataset / name).is_dir()), paths.dataset)
+    project_bundle(bundle, folder, paths.run, progress=progress)

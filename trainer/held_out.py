@@ -1,8 +1,8 @@
-"""Strangers that no training saw: which products a training without some of them leaves out.
+"""Held-out products: which ones a training does without, to find out what unknown products are taken for.
 
-A product that was trained on, left out of the gallery, is refused far more often than one that training never saw:
-the network has been told how it differs from all others (docs/decisions/0016-held-out-products.md). What users
-photograph that is not in the catalog was not in training either.
+A product that was trained on and left out of the gallery, a leave-one-out unknown, is rejected far more often than one
+that training never saw: the network has been told how it differs from all others
+(docs/decisions/0016-held-out-products.md). What users photograph that is not in the catalog was not in training either.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ FEWEST_PRODUCTS = 2 * LEAST_PRODUCTS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Unseen:
-    """What a training without some products makes of pictures.
+class HeldOutEmbeddings:
+    """What a training without the held-out products makes of pictures.
 
     Attributes:
         products: that it did not see.
-        known: its embeddings (d,) of the training pictures, those products' too, by their SHA-256. They can be
-            compared with each other alone.
+        embeddings: (d,) of the training pictures, the held-out products' too, by their SHA-256. They can be compared
+            with each other alone.
     """
 
     products: frozenset[str]
-    known: Mapping[str, NDArray[np.float32]]
+    embeddings: Mapping[str, NDArray[np.float32]]
 
 
-def left_out(products: Sequence[str], share: float, seed: int) -> tuple[str, ...]:
-    """Which products act as strangers: at random, since those in the field are near twins as often as chance has it.
+def choose_held_out(products: Sequence[str], share: float, seed: int) -> tuple[str, ...]:
+    """Which products are held out: at random, since unknown ones resemble known ones as often as chance has it.
 
     Args:
         products: that have photos.
-        share: of them that are left out, in (0, 0.5]; `LEAST_PRODUCTS` at least.
+        share: of them that are held out, in (0, 0.5]; `LEAST_PRODUCTS` at least.
         seed: of the run.
 
     Returns:

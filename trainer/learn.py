@@ -23,22 +23,22 @@ from retrieval.system.files import os_errors
 from retrieval.system.text import printable
 from trainer.data.dataset import Pictures
 from trainer.estimate import Amounts, seconds_to_train
-from trainer.held_out import Unseen
+from trainer.held_out import HeldOutEmbeddings
 from trainer.loop.checkpoint import read_checkpoint, remove_checkpoint
 from trainer.loop.logs import ScalarLog
 from trainer.loop.loop import Resume, train
 from trainer.losses import build_losses
-from trainer.material import Material, read_material
-from trainer.networks.assemble import Parts, assemble, encoder, readout, start_head
+from trainer.material import TrainingData, read_training_data
+from trainer.networks.assemble import Network, assemble, embedding_above, encoder, start_head
 from trainer.networks.export import Export, export_litert
 from trainer.networks.projections import class_means, joint, unit_rows
-from trainer.presets import Plan
+from trainer.presets import Plan, stored
 from trainer.progress import EpochLog, TrainingProgress
 from trainer.sources import Source, open_source
 from trainer.validation import validator
 
-_UNSEEN = "strangers"
-"""Where in the run directory the network that does not see all products has its log and checkpoint."""
+_HELD_OUT = "strangers"
+"""Where in the run directory the networks that do not see the held-out products have their logs and checkpoints."""
 
 _PARITY_PICTURES = 64
 _BATCH = 1024
@@ -48,7 +48,7 @@ _START_PICTURES, _START_EACH = 1_000, 5
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class RunPaths:
     """Where a training reads and writes.
 
     Attributes:
@@ -75,9 +75,9 @@ class Trained:
         dimension: of its embeddings.
         record: how it was trained; JSON values.
         pictures: that it learned from.
-        known: embeddings (d,) of the training pictures by their SHA-256, from what is kept of them; empty where
-            training needed none.
-        unseen: what a training without some products makes of photos; None where there was none.
+        embeddings: (d,) of the training pictures by their SHA-256, from their cached features; empty where training
+            needed none.
+        held_out: what a training without the held-out products makes of photos; None where there was none.
         refused: files that could not be read.
     """
 
@@ -87,33 +87,33 @@ class Trained:
     dimension: int
     record: dict[str, Any]
     pictures: Pictures
-    known: dict[str, NDArray[np.float32]]
-    unseen: Unseen | None
+    embeddings: dict[str, NDArray[np.float32]]
+    held_out: HeldOutEmbeddings | None
     refused: tuple[Refusal, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class _Run:
     """One of the networks of a training.
 
     Attributes:
         number: 0 for the first; decides what is drawn for it.
-        run: where its log and checkpoint are.
+        folder: where its log and checkpoint are.
         which: how its stages tell it from the others, empty for an only one.
-        material: what it learns from.
+        data: what it learns from.
     """
 
     number: int
-    run: Path
+    folder: Path
     which: str
-    material: Material
+    data: TrainingData
 
 
-def learn(places: Places, plan: Plan, progress: TrainingProgress, *, resume: bool = False) -> Trained:
+def learn(paths: RunPaths, plan: Plan, progress: TrainingProgress, *, resume: bool = False) -> Trained:
     """Train an encoder on a dataset.
 
     Args:
-        places: where everything is.
+        paths: where everything is.
         plan: the recipe.
         progress: told how far it is.
         resume: continue from the checkpoint in the run directory.
@@ -125,43 +125,43 @@ def learn(places: Places, plan: Plan, progress: TrainingProgress, *, resume: boo
         DiskFullError, StoreError: the cache or the run directory cannot be written.
     """
     started = time.perf_counter()
-    material = read_material(places.dataset, places.catalog, plan, progress)
-    pictures = material.pictures
-    turns = _turns(places.run, plan, material)
+    data = read_training_data(paths.dataset, paths.catalog, plan, progress)
+    pictures = data.pictures
+    runs = _runs(paths.run, plan, data)
     if not resume:  # what is resumed may turn out to be another training, whose checkpoints stay
-        _forget_others(places.run, turns)
-    members: list[Parts] = []
+        _forget_others(paths.run, runs)
+    networks: list[Network] = []
     pooled: list[NDArray[np.float32]] = []
     logs: list[EpochLog] = []
-    amounts: Amounts | None = _amounts(turns, plan, resume)
-    for turn in turns[: plan.network.members]:
-        parts, source, its_logs = _network(turn, places, plan, progress, resume=resume, amounts=amounts)
+    amounts: Amounts | None = _amounts(runs, plan, resume)
+    for run in runs[: plan.network.ensemble]:
+        network, source, its_logs = _network(run, paths, plan, progress, resume=resume, amounts=amounts)
         amounts = None
-        members.append(parts)
+        networks.append(network)
         logs += its_logs
-        if plan.network.features or material.validation is not None:
-            pooled.append(source.plain(parts.pooled))
-    unseen = None
-    if material.strangers:
-        unseen = _unseen(turns[plan.network.members :], material, places, plan, progress, resume=resume)
+        if plan.network.features or data.validation is not None:
+            pooled.append(source.outputs(network.pooled))
+    held_out = None
+    if data.held_out:
+        held_out = _held_out(runs[plan.network.ensemble :], data, paths, plan, progress, resume=resume)
 
     progress.stage("Finishing")
-    preprocessing = members[0].preprocessing
-    above = readout(members, (joint(pooled), pictures.labels) if plan.network.features else None)
-    known = {}
+    preprocessing = networks[0].preprocessing
+    above = embedding_above(networks, (joint(pooled), pictures.labels) if plan.network.features else None)
+    embeddings = {}
     if pooled:
-        known = dict(zip(pictures.hashes, above.predict(pooled, batch_size=_BATCH, verbose=0), strict=True))
-    served = encoder(members, above)
+        embeddings = dict(zip(pictures.hashes, above.predict(pooled, batch_size=_BATCH, verbose=0), strict=True))
+    served = encoder(networks, above)
     probes = pictures.pixels(preprocessing, pictures.spread(_PARITY_PICTURES))
     export = export_litert(served, preprocessing, probes)
     dimension = int(served.output.shape[-1])
     record = {
         "dimension": dimension,
-        "recipe": json.loads(json.dumps(asdict(plan))),
+        "recipe": json.loads(json.dumps(stored(plan))),
         "pictures": len(pictures),
         "products": len(pictures.products),
-        "validation": len(material.validation) if material.validation is not None else 0,
-        "strangers": len(material.strangers),
+        "validation": len(data.validation) if data.validation is not None else 0,
+        "strangers": len(data.held_out),
         "parameters": int(served.count_params()),
         "backend": keras.backend.backend(),
         "cores": os.cpu_count(),
@@ -175,107 +175,110 @@ def learn(places: Places, plan: Plan, progress: TrainingProgress, *, resume: boo
         },
         "versions": {name: version(name) for name in ("itemrec", "keras", "numpy", "pillow")},
     }
-    return Trained(served, export, preprocessing, dimension, record, pictures, known, unseen, material.refused)
+    return Trained(served, export, preprocessing, dimension, record, pictures, embeddings, held_out, data.refused)
 
 
-def _turns(run: Path, plan: Plan, material: Material) -> list[_Turn]:
-    """The members, and then as many that do not see all products, if any: fewer would bring strangers less near."""
-    count = plan.network.members
+def _runs(folder: Path, plan: Plan, data: TrainingData) -> list[_Run]:
+    """The ensemble, and then as many networks that do not see the held-out products, if any.
+
+    As many, since fewer would take unknown products for known ones less often than the ensemble does.
+    """
+    count = plan.network.ensemble
     names = [f" {i + 1} of {count}" if count > 1 else "" for i in range(count)]
-    turns = [_Turn(i, member_folder(run, i), name, material) for i, name in enumerate(names)]
-    if material.strangers:
-        rest, lacking = material.without_strangers(), f" once more, without {len(material.strangers):,} products"
-        turns += [
-            _Turn(count + i, member_folder(run / _UNSEEN, i), name + lacking, rest) for i, name in enumerate(names)
+    runs = [_Run(i, member_folder(folder, i), name, data) for i, name in enumerate(names)]
+    if data.held_out:
+        rest, lacking = data.without_held_out(), f" once more, without {len(data.held_out):,} products"
+        runs += [
+            _Run(count + i, member_folder(folder / _HELD_OUT, i), name + lacking, rest) for i, name in enumerate(names)
         ]
-    return turns
+    return runs
 
 
-def _unseen(
-    turns: Sequence[_Turn], material: Material, places: Places, plan: Plan, progress: TrainingProgress, *, resume: bool
-) -> Unseen:
-    """Train as many networks as are served without some products, and see what they make of all pictures."""
-    members: list[Parts] = []
+def _held_out(
+    runs: Sequence[_Run], data: TrainingData, paths: RunPaths, plan: Plan, progress: TrainingProgress, *, resume: bool
+) -> HeldOutEmbeddings:
+    """Train an ensemble without the held-out products, and see what it makes of all pictures."""
+    networks: list[Network] = []
     pooled: list[NDArray[np.float32]] = []
-    for turn in turns:
-        parts, source, _ = _network(turn, places, plan, progress, resume=resume)
+    for run in runs:
+        network, source, _ = _network(run, paths, plan, progress, resume=resume)
         progress.stage("Embedding held-out products")
-        members.append(parts)
-        pooled.append(source.plain(parts.pooled, material.pictures))
-    learned = joint(pooled)[material.shown()], turns[0].material.pictures.labels
-    above = readout(members, learned if plan.network.features else None)
+        networks.append(network)
+        pooled.append(source.outputs(network.pooled, data.pictures))
+    learned = joint(pooled)[data.seen()], runs[0].data.pictures.labels
+    above = embedding_above(networks, learned if plan.network.features else None)
     embeddings = above.predict(pooled, batch_size=_BATCH, verbose=0)
-    return Unseen(frozenset(material.strangers), dict(zip(material.pictures.hashes, embeddings, strict=True)))
+    return HeldOutEmbeddings(frozenset(data.held_out), dict(zip(data.pictures.hashes, embeddings, strict=True)))
 
 
 def _network(
-    turn: _Turn,
-    places: Places,
+    run: _Run,
+    paths: RunPaths,
     plan: Plan,
     progress: TrainingProgress,
     *,
     resume: bool,
     amounts: Amounts | None = None,
-) -> tuple[Parts, Source, list[EpochLog]]:
-    """Train one network; those that are served together differ in what is drawn for them, batches above all.
+) -> tuple[Network, Source, list[EpochLog]]:
+    """Train one network; those of an ensemble differ in what is drawn for them, batches above all.
 
     Args:
-        turn: which.
-        places: where everything is.
+        run: which.
+        paths: where everything is.
         plan: the recipe.
         progress: told how far it is, and with ``amounts`` how long all networks will take.
         resume: continue from its checkpoint.
         amounts: of all networks; given with the first.
     """
-    number, run, material = turn.number, turn.run, turn.material
+    number, folder, data = run.number, run.folder, run.data
     losses = build_losses(plan.loss, plan.loss_parameters, seed=plan.seed + number)
     keras.utils.set_random_seed(plan.seed + number)
-    progress.stage(f"Loading the network{turn.which}")
-    parts = assemble(plan.network)
-    source = open_source(parts, material.pictures, material.repeats, plan, places.cache, number)
+    progress.stage(f"Loading the network{run.which}")
+    network = assemble(plan.network)
+    source = open_source(network, data.pictures, data.repeats, plan, paths.cache, number)
     if amounts is not None:
-        progress.estimate(seconds_to_train(source, parts, plan, amounts))
+        progress.estimate(seconds_to_train(source, network, plan, amounts))
     source.fill(progress)
-    validate = validator(source, parts, material.validation, progress)
-    proxies = _start(parts, source, material, plan)
-    identity = _identity(material, plan, number)
-    done = _settle(run, identity, resume, progress)
-    with ScalarLog(run, after=done) as log:
-        progress.stage(f"Training{turn.which}", plan.schedule.epochs, "epochs", done=done)
+    validate = validator(source, network, data.validation, progress)
+    proxies = _start(network, source, data, plan)
+    identity = _identity(data, plan, number)
+    done = _settle(folder, identity, resume, progress)
+    with ScalarLog(folder, after=done) as log:
+        progress.stage(f"Training{run.which}", plan.schedule.epochs, "epochs", done=done)
 
         def on_epoch(entry: EpochLog) -> None:
             log.epoch(entry)
             progress.epoch(entry)
 
         logs = train(
-            parts.network,
+            network.model,
             source.batches,
             losses,
             plan.schedule,
             products=source.batches.products,
             proxies=proxies,
-            slow=parts.slow,
+            slow=network.slow,
             validate=validate,
             on_epoch=on_epoch,
-            resume=Resume(run, identity),
+            resume=Resume(folder, identity),
         )
-    return parts, source, logs
+    return network, source, logs
 
 
 def member_folder(run: Path, number: int) -> Path:
-    """Where a member of a training keeps its log and checkpoint: the first in the run directory itself."""
+    """Where a network of an ensemble keeps its log and checkpoint: the first in the run directory itself."""
     return run if number == 0 else run / f"member-{number + 1}"
 
 
 def _networks_in(run: Path) -> list[Path]:
     """Where trainings there left logs and checkpoints of networks beside the first."""
-    beside = [*run.glob("member-*"), *(run / _UNSEEN).glob("member-*"), run / _UNSEEN]
+    beside = [*run.glob("member-*"), *(run / _HELD_OUT).glob("member-*"), run / _HELD_OUT]
     return [folder for folder in beside if folder.is_dir()]
 
 
-def _forget_others(run: Path, turns: Sequence[_Turn]) -> None:
+def _forget_others(run: Path, runs: Sequence[_Run]) -> None:
     """Remove the logs and checkpoints that an earlier training there left of networks that there will not be."""
-    wanted = {turn.run for turn in turns}
+    wanted = {run.folder for run in runs}
     for folder in _networks_in(run):
         if folder not in wanted:
             with os_errors("write the run directory", folder):
@@ -288,14 +291,14 @@ def forget_checkpoints(run: Path) -> None:
         remove_checkpoint(folder)
 
 
-def _start(parts: Parts, source: Source, material: Material, plan: Plan) -> NDArray[np.float32] | None:
+def _start(network: Network, source: Source, data: TrainingData, plan: Plan) -> NDArray[np.float32] | None:
     """Begin where the frozen features already are, instead of at random; returns where the proxies begin."""
-    if plan.network.head != "linear" or not parts.pretrained:
+    if plan.network.head != "linear" or not network.pretrained:
         return None
-    labels = material.pictures.labels
-    units = parts.network.get_layer("head").units
-    rows = material.pictures.spread(max(_START_PICTURES, _START_EACH * source.batches.products, _START_EACH * units))
-    first = start_head(parts, source.plain(parts.pooled, material.pictures.only(rows)))
+    labels = data.pictures.labels
+    units = network.model.get_layer("head").units
+    rows = data.pictures.spread(max(_START_PICTURES, _START_EACH * source.batches.products, _START_EACH * units))
+    first = start_head(network, source.outputs(network.pooled, data.pictures.only(rows)))
     return unit_rows(class_means(first, labels[rows])) if plan.network.unit else None
 
 
@@ -312,25 +315,25 @@ def _settle(run: Path, identity: str, resume: bool, progress: TrainingProgress) 
     return saved.epoch
 
 
-def _amounts(turns: Sequence[_Turn], plan: Plan, resume: bool) -> Amounts:
-    material = turns[0].material
+def _amounts(runs: Sequence[_Run], plan: Plan, resume: bool) -> Amounts:
+    data = runs[0].data
     networks = done = 0.0
-    for turn in turns:
-        part = len(turn.material.pictures) / len(material.pictures)
-        saved = read_checkpoint(turn.run, _identity(turn.material, plan, turn.number)) if resume else None
+    for run in runs:
+        part = len(run.data.pictures) / len(data.pictures)
+        saved = read_checkpoint(run.folder, _identity(run.data, plan, run.number)) if resume else None
         networks += part
         done += part * saved.epoch if saved is not None else 0.0
-    validation = len(material.validation) if material.validation is not None else 0
-    return Amounts(len(material.pictures), validation, networks, done)
+    validation = len(data.validation) if data.validation is not None else 0
+    return Amounts(len(data.pictures), validation, networks, done)
 
 
-def _identity(material: Material, plan: Plan, member: int) -> str:
+def _identity(data: TrainingData, plan: Plan, member: int) -> str:
     """Digest of everything that decides the result."""
-    pictures, validation = material.pictures, material.validation
+    pictures, validation = data.pictures, data.validation
     content = {
-        "plan": asdict(plan),
+        "plan": stored(plan),
         "member": member,
-        "pictures": [*zip(pictures.hashes, pictures.labels.tolist(), material.repeats.tolist(), strict=True)],
+        "pictures": [*zip(pictures.hashes, pictures.labels.tolist(), data.repeats.tolist(), strict=True)],
         "validation": sorted(validation.hashes) if validation is not None else [],
         "backend": keras.backend.backend(),
         "versions": [version("itemrec"), version("keras")],

@@ -12,47 +12,47 @@ from retrieval.catalog.read import Refusal
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
 from trainer.data.dataset import Pictures, read_pictures
-from trainer.held_out import FEWEST_PRODUCTS, left_out
+from trainer.held_out import FEWEST_PRODUCTS, choose_held_out
 from trainer.presets import Plan
 from trainer.progress import TrainingProgress
 from trainer.validation import can_validate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Material:
+class TrainingData:
     """What there is to learn from.
 
     Attributes:
         pictures: the dataset's photos, then the catalog's pictures.
         repeats: how often each counts, shape (n,).
         validation: photos to validate on, or None.
-        strangers: products that further networks do not see; none where there are no such networks.
+        held_out: held-out products, which further networks do not see; none without such networks.
         refused: files that could not be read.
     """
 
     pictures: Pictures
     repeats: NDArray[np.int64]
     validation: Pictures | None
-    strangers: tuple[str, ...]
+    held_out: tuple[str, ...]
     refused: tuple[Refusal, ...]
 
-    def shown(self) -> NDArray[np.bool_]:
+    def seen(self) -> NDArray[np.bool_]:
         """Which pictures those further networks learn from, shape (n,)."""
-        return ~np.isin(np.array(self.pictures.products)[self.pictures.labels], self.strangers)
+        return ~np.isin(np.array(self.pictures.products)[self.pictures.labels], self.held_out)
 
-    def without_strangers(self) -> Material:
+    def without_held_out(self) -> TrainingData:
         """What those further networks learn from."""
-        validation = self.validation.without(self.strangers) if self.validation is not None else None
+        validation = self.validation.without(self.held_out) if self.validation is not None else None
         return replace(
             self,
-            pictures=self.pictures.without(self.strangers),
-            repeats=self.repeats[self.shown()],
+            pictures=self.pictures.without(self.held_out),
+            repeats=self.repeats[self.seen()],
             validation=validation if validation is not None and len(validation) else None,
-            strangers=(),
+            held_out=(),
         )
 
 
-def read_material(dataset: Path, catalog: Path | None, plan: Plan, progress: TrainingProgress) -> Material:
+def read_training_data(dataset: Path, catalog: Path | None, plan: Plan, progress: TrainingProgress) -> TrainingData:
     """Read everything once, and say what is missing.
 
     Args:
@@ -97,15 +97,15 @@ def read_material(dataset: Path, catalog: Path | None, plan: Plan, progress: Tra
         refused += validation.refused
         if not can_validate(validation):
             progress.note("val holds no two photos of one product, or no two products: nothing is validated.")
-    strangers: tuple[str, ...] = ()
-    if plan.strangers and validation is not None:
-        strangers = left_out(photos.products, plan.strangers, plan.seed)
-        if not strangers:
+    held_out: tuple[str, ...] = ()
+    if plan.hold_out and validation is not None:
+        held_out = choose_held_out(photos.products, plan.hold_out, plan.seed)
+        if not held_out:
             progress.note(
-                f"With fewer than {FEWEST_PRODUCTS} products none is left out of a training to see what strangers are "
-                "taken for."
+                f"With fewer than {FEWEST_PRODUCTS} products none is held out: how often unknown products are matched "
+                "is not measured on products that no training saw."
             )
-    return Material(pictures, repeats, validation, strangers, refused)
+    return TrainingData(pictures, repeats, validation, held_out, refused)
 
 
 def _pictures(folder: Path, stage: str, progress: TrainingProgress) -> Pictures:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
 from trainer.data.augment import Views
 from trainer.loop.loop import Schedule
 from trainer.losses import DEFAULT_LOSS, LOSSES
-from trainer.networks.assemble import Network
+from trainer.networks.assemble import NetworkSpec
 from trainer.networks.pretrained import SMALL_CNN, canonical
 
 
@@ -20,55 +20,77 @@ class Plan:
     """Everything that decides a training besides the pictures.
 
     Attributes:
-        network: which network, where it is cut, and its head.
+        network: which network, what of it is frozen, and its head.
         schedule: how its weights move.
         loss: a name of `trainer.losses.LOSSES`.
         loss_parameters: where they differ from their defaults.
         batches: ``pk`` or ``random``.
         products: P, products in a batch.
         views: K, pictures of each product in a batch.
-        kept_views: random views of each picture that are kept, beside the plain one.
+        cached_augmentations: random views of each picture that are cached, beside the identity view.
         augmentation: how far a view may be from its picture.
         studio_repeats: how often a catalog picture counts, where a photo counts once.
-        strangers: the part of the products, in [0, 0.5], that as many networks again do not see, to find out what
-            photos of such products are taken for; 0 for no such networks.
-        seed: of everything that is drawn.
+        hold_out: share of the products, in [0, 0.5], that an ensemble of further networks does not see, to calibrate
+            the rejection of unknown products; 0 for none.
+        seed: random seed.
     """
 
-    network: Network
+    network: NetworkSpec
     schedule: Schedule
     loss: str = DEFAULT_LOSS
     loss_parameters: Mapping[str, float | bool] = field(default_factory=dict)
     batches: Literal["pk", "random"] = "pk"
     products: int = 16
     views: int = 4
-    kept_views: int = 8
+    cached_augmentations: int = 8
     augmentation: Views = field(default_factory=Views)
     studio_repeats: int = 4
-    strangers: float = 0.0
+    hold_out: float = 0.0
     seed: int = 0
+
+
+_STORED = {
+    "freeze": "cut",
+    "feature_crop": "window",
+    "ensemble": "members",
+    "cached_augmentations": "kept_views",
+    "hold_out": "strangers",
+}
+"""Keys of plans on disk, where they differ from the fields: bundles and checkpoints written before have them."""
+
+
+def stored(plan: Plan) -> dict[str, Any]:
+    """A plan as bundles record it and as checkpoints are told apart by it; JSON values and tuples."""
+
+    def renamed(values: dict[str, Any]) -> dict[str, Any]:
+        return {_STORED.get(key, key): value for key, value in values.items()}
+
+    values = asdict(plan)
+    return renamed(values | {"network": renamed(values["network"])})
 
 
 PRESETS: dict[str, Plan] = {
     "head": Plan(
-        Network(backbone="EfficientNetLite0", cut="all"), Schedule(epochs=20, learning_rate=1e-3), kept_views=4
+        NetworkSpec(backbone="EfficientNetLite0", freeze="all"),
+        Schedule(epochs=20, learning_rate=1e-3),
+        cached_augmentations=4,
     ),
     "fast": Plan(
-        Network(backbone="EfficientNetLite0", size=256, window=0.75),
+        NetworkSpec(backbone="EfficientNetLite0", size=256, feature_crop=0.75),
         Schedule(epochs=8, learning_rate=1e-3, backbone_rate=0.5),
-        kept_views=3,
+        cached_augmentations=3,
     ),
     "best": Plan(
-        Network(backbone="EfficientNetLite0", size=320, window=0.8, dimension=512, features=0.75, members=2),
+        NetworkSpec(backbone="EfficientNetLite0", size=320, feature_crop=0.8, dimension=512, features=0.75, ensemble=2),
         Schedule(epochs=12, learning_rate=1e-3, backbone_rate=0.5),
-        kept_views=12,
-        strangers=0.2,
+        cached_augmentations=12,
+        hold_out=0.2,
     ),
     "experiment": Plan(
-        Network(
+        NetworkSpec(
             backbone="InceptionV3",
             size=299,
-            cut="all",
+            freeze="all",
             dimension=128,
             head="experiment",
             unit=False,
@@ -80,28 +102,31 @@ PRESETS: dict[str, Plan] = {
         batches="random",
         products=8,
         views=4,
-        kept_views=0,
+        cached_augmentations=0,
     ),
 }
-"""``head`` trains a head on frozen features; ``fast`` and ``best`` fine-tune what lies above the cut; ``experiment`` is
-what this project began with: InceptionV3, frozen, random triplets on squared L2 without unit length."""
+"""``head`` trains a head on frozen features; ``fast`` and ``best`` fine-tune the layers above the frozen ones;
+``experiment`` is what this project began with: InceptionV3, frozen, random triplets on squared L2 without unit length.
+"""
 
 _USUAL = "MobileNetV2"
 
 _ALSO: dict[tuple[str, str], Plan] = {
-    ("head", _USUAL): Plan(Network(backbone=_USUAL, cut="all"), Schedule(epochs=20, learning_rate=1e-3), kept_views=4),
-    ("fast", _USUAL): Plan(Network(backbone=_USUAL), Schedule(epochs=20, learning_rate=1e-3, backbone_rate=0.5)),
+    ("head", _USUAL): Plan(
+        NetworkSpec(backbone=_USUAL, freeze="all"), Schedule(epochs=20, learning_rate=1e-3), cached_augmentations=4
+    ),
+    ("fast", _USUAL): Plan(NetworkSpec(backbone=_USUAL), Schedule(epochs=20, learning_rate=1e-3, backbone_rate=0.5)),
     ("best", _USUAL): Plan(
-        Network(backbone=_USUAL, size=288, cut="8", dimension=512, features=0.75),
+        NetworkSpec(backbone=_USUAL, size=288, freeze="8", dimension=512, features=0.75),
         Schedule(epochs=16, learning_rate=1e-3, backbone_rate=0.5),
-        kept_views=12,
-        strangers=0.2,
+        cached_augmentations=12,
+        hold_out=0.2,
     ),
     ("best", "EfficientNetLite2"): Plan(
-        Network(backbone="EfficientNetLite2", size=260, dimension=512, features=0.75, members=2),
+        NetworkSpec(backbone="EfficientNetLite2", size=260, dimension=512, features=0.75, ensemble=2),
         Schedule(epochs=8, learning_rate=1e-3, backbone_rate=0.5),
-        kept_views=12,
-        strangers=0.2,
+        cached_augmentations=12,
+        hold_out=0.2,
     ),
 }
 """What was measured with another backbone than the recipe's own: other weights want another schedule."""
@@ -147,7 +172,7 @@ def customized(
 
     Args:
         plan: the recipe.
-        network: fields of its `Network`; None where the recipe's value stays.
+        network: fields of its `NetworkSpec`; None where the recipe's value stays.
         schedule: fields of its `Schedule`, likewise.
         rest: fields of its own, likewise.
         loss_options: parameters of the loss; they replace the recipe's.
@@ -161,10 +186,10 @@ def customized(
 
     chosen = replace(plan.network, **given(network))  # type: ignore[arg-type]
     if canonical(chosen.backbone) == SMALL_CNN or chosen.weights == "none":
-        chosen = replace(chosen, cut=str(network["cut"] or "none"))
-    if network["window"] not in (None, 1.0) and chosen.cut in ("all", "none"):
+        chosen = replace(chosen, freeze=str(network["freeze"] or "none"))
+    if network["feature_crop"] not in (None, 1.0) and chosen.freeze in ("all", "none"):
         raise UsageError(
-            f"expected --feature-crop with feature maps to crop, received --freeze {chosen.cut}",
+            f"expected --feature-crop with feature maps to crop, received --freeze {chosen.freeze}",
             hint="Give a stride, --freeze 16, or leave --feature-crop out.",
         )
     plan = replace(

@@ -1,4 +1,4 @@
-"""What a network learns from, in the form in which it takes it: kept features, or pictures where nothing is frozen."""
+"""What a network learns from, as it takes it: cached features, or pictures where nothing is frozen."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from retrieval.images.preprocessing import Preprocessing
 from trainer.data.augment import Views, make_views
-from trainer.data.batches import Array, Batches, FeatureBatches, Mix, PixelBatches
+from trainer.data.batches import Array, Batches, BatchSampler, FeatureBatches, PixelBatches
 from trainer.data.dataset import Pictures
 from trainer.data.features import FeatureStore, ViewPlan, enlarged
-from trainer.networks.assemble import Parts, in_batches
+from trainer.networks.assemble import Network, in_batches
 from trainer.networks.stem import Runner
 from trainer.presets import Plan
 from trainer.progress import TrainingProgress
@@ -62,7 +62,7 @@ class Source(Protocol):
     def fill(self, progress: TrainingProgress) -> None:
         """Compute what has to be there first."""
 
-    def plain(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
+    def outputs(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
         """What a model makes of training pictures as serving sees them, shape (n, d).
 
         Args:
@@ -78,65 +78,73 @@ class Source(Protocol):
 
 
 def open_source(
-    parts: Parts, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, cache: Path, member: int
+    network: Network, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, cache: Path, member: int
 ) -> Source:
-    """Kept features where the network has a stem, else pictures; members share views and differ in their batches."""
-    mix = Mix(plan.batches, plan.products, plan.views, plan.seed + member)
-    if parts.stem is None:
-        return _Pixels(parts, pictures, repeats, plan, mix)
-    return _Features(parts, pictures, repeats, plan, mix, cache)
+    """Cached features where the network has a stem, else pictures; an ensemble shares views and differs in batches."""
+    sampler = BatchSampler(plan.batches, plan.products, plan.views, plan.seed + member)
+    if network.stem is None:
+        return _Pixels(network, pictures, repeats, plan, sampler)
+    return _Features(network, pictures, repeats, plan, sampler, cache)
 
 
 class _Features:
     def __init__(
-        self, parts: Parts, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, mix: Mix, cache: Path
+        self,
+        network: Network,
+        pictures: Pictures,
+        repeats: NDArray[np.int64],
+        plan: Plan,
+        sampler: BatchSampler,
+        cache: Path,
     ) -> None:
-        self._pictures, self._parts, self._cache = pictures, parts, cache
-        self._runner = Runner(parts.stem, parts.preprocessing)
-        self._store = self._open(ViewPlan(plan.kept_views, plan.augmentation, plan.seed))
-        self.batches = FeatureBatches(self._store, pictures, mix, repeats=repeats, shape=parts.shape)
+        self._pictures, self._network, self._cache = pictures, network, cache
+        self._runner = Runner(network.stem, network.preprocessing)
+        self._store = self._open(ViewPlan(plan.cached_augmentations, plan.augmentation, plan.seed))
+        self.batches = FeatureBatches(self._store, pictures, sampler, repeats=repeats, shape=network.shape)
 
     def fill(self, progress: TrainingProgress) -> None:
         stage = f"Caching features of {1 + self._store.count} views a picture"
         self._store.fill(self._pictures, progress=progress, stage=stage)
 
-    def plain(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
+    def outputs(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
         return in_batches(model, self._store.batches(self._pictures if pictures is None else pictures))
 
     def inputs(self, pictures: Pictures, progress: TrainingProgress) -> Array:
         store = self._open(ViewPlan(0, Views(), 0))
         store.fill(pictures, progress=progress, stage="Caching features of val")
-        return store.plain(pictures)
+        return store.identity_views(pictures)
 
     def costs(self) -> Costs:
         missing = self._store.missing(self._pictures)
-        read = _seconds_to_read(self._pictures, self._parts.preprocessing)
+        read = _seconds_to_read(self._pictures, self._network.preprocessing)
         if not missing:  # to convert the stem for a sample would take longer than all that is left for it to do
             return Costs(0.0, read, read, 0.0)
         each = self._store.seconds_each(self._pictures, missing)
         return Costs(len(missing) * each, read, max(read, each / (1 + self._store.count)), 0.0)
 
     def _open(self, plan: ViewPlan) -> FeatureStore:
-        return FeatureStore(self._cache, self._runner, self._parts.preprocessing, plan)
+        return FeatureStore(self._cache, self._runner, self._network.preprocessing, plan)
 
 
 class _Pixels:
-    def __init__(self, parts: Parts, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, mix: Mix) -> None:
-        self._pictures, self._preprocessing = pictures, parts.preprocessing
+    def __init__(
+        self, network: Network, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, sampler: BatchSampler
+    ) -> None:
+        self._pictures, self._preprocessing = pictures, network.preprocessing
         rows = np.repeat(np.arange(len(pictures)), repeats)
-        source = enlarged(parts.preprocessing, ViewPlan(0, plan.augmentation, 0).source)
+        source = enlarged(network.preprocessing, ViewPlan(0, plan.augmentation, 0).source)
 
         def draw(number: int, rng: np.random.Generator) -> NDArray[np.uint8]:
             picture = pictures.read(int(rows[number]), source)
-            view = make_views(picture[None], size=parts.preprocessing.height, rng=rng, views=plan.augmentation)
+            view = make_views(picture[None], size=network.preprocessing.height, rng=rng, views=plan.augmentation)
             return np.asarray(view[0])
 
-        self.batches = PixelBatches(draw, parts.preprocessing.tensor, pictures.labels[rows], mix)
+        self.batches = PixelBatches(draw, network.preprocessing.tensor, pictures.labels[rows], sampler)
 
     def fill(self, progress: TrainingProgress) -> None:
         pass
 
-    def plain(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
+    def outputs(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
         return in_batches(model, self._tensors(self._pictures if pictures is None else pictures))
 
     def inputs(self, pictures: Pictures, progress: TrainingProgress) -> Array:

@@ -107,7 +107,7 @@ def train(
     import_keras()
     from trainer.cache import cache_home
     from trainer.finish import finish
-    from trainer.learn import Places, learn
+    from trainer.learn import RunPaths, learn
     from trainer.networks.pretrained import made_for
     from trainer.presets import MEASURED_ON, customized
     from trainer.presets import preset as named
@@ -127,15 +127,15 @@ def train(
             "weights": weights if file is None else str(file),
             "size": size,
             "dimension": dimension,
-            "cut": freeze,
-            "window": feature_crop,
-            "members": ensemble,
+            "freeze": freeze,
+            "feature_crop": feature_crop,
+            "ensemble": ensemble,
         },
         schedule={"epochs": epochs, "learning_rate": learning_rate, "patience": patience},
-        rest={"loss": loss, "seed": seed, "strangers": hold_out},
+        rest={"loss": loss, "seed": seed, "hold_out": hold_out},
         loss_options=loss_options or {},
     )
-    places = Places(
+    places = RunPaths(
         dataset.absolute(),
         catalog.absolute() if catalog else None,
         out.with_name(f"{out.name}.run"),

@@ -11,7 +11,7 @@ from retrieval.distance import squared_l2
 from retrieval.errors import ItemrecError
 from retrieval.metrics import pair_rates
 from trainer.data.dataset import Pictures
-from trainer.networks.assemble import Parts, in_batches
+from trainer.networks.assemble import Network, in_batches
 from trainer.progress import TrainingProgress
 from trainer.sources import Source
 
@@ -25,7 +25,7 @@ def can_validate(pictures: Pictures) -> bool:
 
 
 def validator(
-    source: Source, parts: Parts, pictures: Pictures | None, progress: TrainingProgress
+    source: Source, network: Network, pictures: Pictures | None, progress: TrainingProgress
 ) -> Callable[[Any], tuple[float, float]] | None:
     """A function that measures the network: (VAL at FAR 1 %, share of photos whose nearest other is of their product).
 

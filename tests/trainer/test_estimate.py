@@ -9,7 +9,7 @@ from tests.lazily import lazily
 estimate = lazily("trainer.estimate")
 Amounts, seconds_to_train = lazily("trainer.estimate", "Amounts", "seconds_to_train")
 Schedule = lazily("trainer.loop.loop", "Schedule")
-Network = lazily("trainer.networks.assemble", "Network")
+NetworkSpec = lazily("trainer.networks.assemble", "NetworkSpec")
 Plan = lazily("trainer.presets", "Plan")
 Costs = lazily("trainer.sources", "Costs")
 
@@ -38,7 +38,7 @@ def seconds(validation=0, *, done=0, costs=None, networks=1):
     """For 100 pictures."""
     batches = SimpleNamespace(size=64, steps=lambda epoch: STEPS)
     source = SimpleNamespace(batches=batches, costs=lambda: costs or free())
-    plan = Plan(Network(), Schedule(EPOCHS, 1e-3))
+    plan = Plan(NetworkSpec(), Schedule(EPOCHS, 1e-3))
     return seconds_to_train(source, None, plan, Amounts(100, validation, networks, done))
 
 

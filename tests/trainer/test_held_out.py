@@ -5,9 +5,9 @@ import pytest
 
 from tests.lazily import lazily
 from tests.trainer.datasets import write_dataset
-from tests.trainer.test_train import Watcher, places, plan_of
+from tests.trainer.test_learn import Watcher, places, plan_of
 from trainer.data.dataset import read_pictures
-from trainer.held_out import left_out
+from trainer.held_out import choose_held_out
 
 forget_checkpoints, learn = lazily("trainer.learn", "forget_checkpoints", "learn")
 
@@ -21,14 +21,14 @@ def many(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("many"), products=24, splits={"train": 4, "val": 3})
 
 
-def test_products_are_left_out_by_chance_and_always_the_same():
-    found = left_out(NAMES, 0.5, seed=0)
-    assert found == left_out(NAMES[::-1], 0.5, seed=0) == tuple(sorted(found))
+def test_products_are_held_out_by_chance_and_always_the_same():
+    found = choose_held_out(NAMES, 0.5, seed=0)
+    assert found == choose_held_out(NAMES[::-1], 0.5, seed=0) == tuple(sorted(found))
     assert len(set(found)) == 12
     assert set(found) < set(NAMES)
-    assert found != left_out(NAMES, 0.5, seed=1)
-    assert len(left_out(NAMES, 0.1, seed=0)) == 10  # an interval needs ten
-    assert left_out(NAMES[:19], 0.5, seed=0) == ()
+    assert found != choose_held_out(NAMES, 0.5, seed=1)
+    assert len(choose_held_out(NAMES, 0.1, seed=0)) == 10  # an interval needs ten
+    assert choose_held_out(NAMES[:19], 0.5, seed=0) == ()
 
 
 def test_pictures_without_products_number_the_rest_anew(many):
@@ -41,22 +41,22 @@ def test_pictures_without_products_number_the_rest_anew(many):
     assert len(pictures.without(NAMES)) == 0
 
 
-def test_strangers_are_embedded_by_a_network_that_did_not_see_them(many, weights, tmp_path):
+def test_held_out_products_are_embedded_by_a_network_that_did_not_see_them(many, weights, tmp_path):
     alone = learn(places(many, tmp_path / "a"), plan_of(weights), Watcher())
     watcher = Watcher()
-    both = learn(places(many, tmp_path / "b"), plan_of(weights, strangers=0.45), watcher)
-    assert alone.unseen is None
-    assert both.unseen.products == set(left_out(NAMES, 0.45, seed=0))
+    both = learn(places(many, tmp_path / "b"), plan_of(weights, hold_out=0.45), watcher)
+    assert alone.held_out is None
+    assert both.held_out.products == set(choose_held_out(NAMES, 0.45, seed=0))
     assert both.record["strangers"] == 11
     assert "Training once more, without 11 products" in watcher.stages
     assert watcher.seconds[0] > 0
     assert len(both.record["epochs"]) == 3  # of what is served
-    for name, vector in alone.known.items():
-        np.testing.assert_allclose(both.known[name], vector, atol=1e-5)
-    assert set(both.unseen.known) == set(both.pictures.hashes)
-    vectors = np.stack([both.unseen.known[name] for name in both.pictures.hashes])
+    for name, vector in alone.embeddings.items():
+        np.testing.assert_allclose(both.embeddings[name], vector, atol=1e-5)
+    assert set(both.held_out.embeddings) == set(both.pictures.hashes)
+    vectors = np.stack([both.held_out.embeddings[name] for name in both.pictures.hashes])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
-    assert np.abs(vectors - np.stack([both.known[name] for name in both.pictures.hashes])).max() > 0.05
+    assert np.abs(vectors - np.stack([both.embeddings[name] for name in both.pictures.hashes])).max() > 0.05
     folder = tmp_path / "b" / "run" / "strangers"
     assert (folder / "log.jsonl").read_text().count("\n") == 3
     forget_checkpoints(tmp_path / "b" / "run")
@@ -74,8 +74,8 @@ class Fourth(Watcher):
         self.epochs.append(log)
 
 
-def test_as_many_networks_meet_strangers_as_are_served_and_resume_to_the_same(many, weights, tmp_path):
-    plan = plan_of(weights, strangers=0.5, members=2)
+def test_as_many_networks_hold_products_out_as_are_served_and_resume_to_the_same(many, weights, tmp_path):
+    plan = plan_of(weights, hold_out=0.5, ensemble=2)
     watcher = Watcher()
     whole = learn(places(many, tmp_path / "a"), plan, watcher)
     assert [stage for stage in watcher.stages if stage.startswith("Training")] == [
@@ -84,28 +84,28 @@ def test_as_many_networks_meet_strangers_as_are_served_and_resume_to_the_same(ma
         "Training 1 of 2 once more, without 12 products",
         "Training 2 of 2 once more, without 12 products",
     ]
-    assert {len(vector) for vector in whole.unseen.known.values()} == {whole.dimension}
+    assert {len(vector) for vector in whole.held_out.embeddings.values()} == {whole.dimension}
     with pytest.raises(KeyboardInterrupt):
         learn(places(many, tmp_path / "b"), plan, Fourth())
     watcher = Watcher()
     resumed = learn(places(many, tmp_path / "b"), plan, watcher, resume=True)
     assert [log.epoch for log in watcher.epochs] == [2, 3]
-    for name, vector in whole.unseen.known.items():
-        np.testing.assert_allclose(resumed.unseen.known[name], vector, atol=1e-5)
+    for name, vector in whole.held_out.embeddings.items():
+        np.testing.assert_allclose(resumed.held_out.embeddings[name], vector, atol=1e-5)
     run = tmp_path / "b" / "run"
     logs = [(folder / "log.jsonl").read_text() for folder in (run / "strangers", run / "strangers" / "member-2")]
     assert [log.count("\n") for log in logs] == [3, 3]
     assert logs[0] != logs[1]
     forget_checkpoints(run)
     assert not list(run.rglob("checkpoint.npz"))
-    learn(places(many, tmp_path / "b"), plan_of(weights, strangers=0.5), Watcher())
+    learn(places(many, tmp_path / "b"), plan_of(weights, hold_out=0.5), Watcher())
     assert [folder.name for folder in run.rglob("*") if folder.is_dir()] == ["strangers"]
 
 
 def test_few_products_and_no_val_leave_nobody_out(weights, tmp_path):
     few = write_dataset(tmp_path / "few", products=8)
     watcher = Watcher()
-    assert learn(places(few, tmp_path / "a"), plan_of(weights, strangers=0.2), watcher).unseen is None
+    assert learn(places(few, tmp_path / "a"), plan_of(weights, hold_out=0.2), watcher).held_out is None
     assert any("fewer than 20 products" in note for note in watcher.notes)
     no_val = write_dataset(tmp_path / "no-val", products=24, splits={"train": 2})
-    assert learn(places(no_val, tmp_path / "b"), plan_of(weights, strangers=0.2), Watcher()).unseen is None
+    assert learn(places(no_val, tmp_path / "b"), plan_of(weights, hold_out=0.2), Watcher()).held_out is None

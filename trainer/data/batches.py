@@ -1,4 +1,4 @@
-"""Where batches come from: kept features of a stem, or pictures themselves where nothing is frozen."""
+"""Where batches come from: cached features of a stem, or pictures themselves where nothing is frozen."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Batches(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mix:
+class BatchSampler:
     """Which pictures meet in a batch.
 
     Attributes:
@@ -53,7 +53,7 @@ class Mix:
         """Pictures in a batch."""
         return self.products * self.views
 
-    def fitted(self, products: int) -> Mix:
+    def fitted(self, products: int) -> BatchSampler:
         """With no more products in a batch than there are."""
         return replace(self, products=min(self.products, products))
 
@@ -76,9 +76,9 @@ class Mix:
 class _Batches:
     """What both kinds of batches are: an epoch's choices, made into inputs a few steps ahead on another thread."""
 
-    def __init__(self, labels: NDArray[np.int64], products: int, mix: Mix) -> None:
+    def __init__(self, labels: NDArray[np.int64], products: int, sampler: BatchSampler) -> None:
         self.labels, self.products = labels, products
-        self._mix = mix.fitted(products)
+        self._mix = sampler.fitted(products)
 
     @property
     def size(self) -> int:
@@ -105,13 +105,13 @@ class _Batches:
 
 
 class FeatureBatches(_Batches):
-    """Batches of kept features: inputs (n, ...) float32."""
+    """Batches of cached features: inputs (n, ...) float32."""
 
     def __init__(
         self,
         store: FeatureStore,
         pictures: Pictures,
-        mix: Mix,
+        sampler: BatchSampler,
         *,
         repeats: NDArray[np.int64] | None = None,
         shape: tuple[int, ...] | None = None,
@@ -121,22 +121,22 @@ class FeatureBatches(_Batches):
         Args:
             store: of the pictures; filled before an epoch is asked for.
             pictures: n labeled pictures.
-            mix: which meet.
+            sampler: which meet.
             repeats: how often each counts, shape (n,); once by default.
-            shape: of what is seen of each, where that is a random part of its maps; all of it by default.
+            shape: of what is seen of each, where that is a random crop of its maps; all of it by default.
         """
         self._rows = np.arange(len(pictures)) if repeats is None else np.repeat(np.arange(len(pictures)), repeats)
         self._store, self._pictures, self._shape = store, pictures, shape
-        super().__init__(pictures.labels[self._rows], len(pictures.products), mix)
+        super().__init__(pictures.labels[self._rows], len(pictures.products), sampler)
 
     def _inputs(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> Array:
         views = rng.integers(0, 1 + self._store.count, len(chosen))
         features = self._store.views(self._pictures, self._rows[chosen], views)
-        return _windows(features, self._shape or features.shape[1:], rng).astype(np.float32)
+        return _crops(features, self._shape or features.shape[1:], rng).astype(np.float32)
 
 
-def _windows(features: Array, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """A part of that shape of each, somewhere in it, from (n, ...)."""
+def _crops(features: Array, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """A random crop of that shape of each, from (n, ...)."""
     if features.shape[1:] == shape:
         return features
     room = np.subtract(features.shape[1:], shape)
@@ -153,7 +153,7 @@ class PixelBatches(_Batches):
         draw: Callable[[int, np.random.Generator], NDArray[np.uint8]],
         tensor: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
         labels: NDArray[np.int64],
-        mix: Mix,
+        sampler: BatchSampler,
     ) -> None:
         """Make batches.
 
@@ -161,9 +161,9 @@ class PixelBatches(_Batches):
             draw: one view of a picture by its number, uint8, shape (height, width, 3); called in a thread.
             tensor: the network's input of views, see `Preprocessing.tensor`.
             labels: the product of each picture, 0..c-1, shape (n,).
-            mix: which meet.
+            sampler: which meet.
         """
-        super().__init__(labels, int(labels.max()) + 1, mix)
+        super().__init__(labels, int(labels.max()) + 1, sampler)
         self._draw, self._tensor = draw, tensor
 
     def _inputs(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> Array:

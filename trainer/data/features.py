@@ -1,8 +1,9 @@
 """What the stem makes of every picture's views, computed once and kept on disk by content hash.
 
-One file a picture: ``<cache>/<key>/<sha256>.npy``, float16, shape (views, *shape). View 0 is the picture as serving
-sees it; the others are random, and depend on the picture's content, the seed and the view's number alone. So a dataset
-that grows, shrinks or is split anew computes its new pictures only, in any order and on any number of threads.
+One file a picture: ``<cache>/<key>/<sha256>.npy``, float16, shape (views, *shape). View 0, the identity view, is the
+picture as serving sees it; the others are random augmentations, and depend on the picture's content, the seed and the
+view's number alone. So a dataset that grows, shrinks or is split anew computes its new pictures only, in any order and
+on any number of threads.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ _SLACK = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class ViewPlan:
-    """Which views are kept of each picture.
+    """Which views of each picture are cached.
 
     Attributes:
-        count: random views a picture, beside the plain one.
+        count: random views a picture, beside the identity view.
         views: how far they may go.
         seed: of the run.
         source: side of the pictures that views are cut from, relative to the network's input.
@@ -61,7 +62,7 @@ class FeatureStore:
 
     @property
     def count(self) -> int:
-        """Random views of each picture, beside the plain one."""
+        """Random views of each picture, beside the identity view."""
         return self._plan.count
 
     def missing(self, pictures: Pictures) -> list[int]:
@@ -116,7 +117,7 @@ class FeatureStore:
     def _jobs(self, pictures: Pictures, rows: Sequence[int]) -> Iterator[Callable[[], NDArray[np.uint8]]]:
         return (partial(self._pixels, pictures, i) for i in rows)
 
-    def plain(self, pictures: Pictures, rows: Sequence[int] | None = None) -> NDArray[np.float16]:
+    def identity_views(self, pictures: Pictures, rows: Sequence[int] | None = None) -> NDArray[np.float16]:
         """The features of pictures as serving sees them, float16, shape (n, *shape)."""
         numbers = range(len(pictures)) if rows is None else rows
         return np.stack([self._open(pictures.hashes[i])[0] for i in numbers])
@@ -127,7 +128,7 @@ class FeatureStore:
         Args:
             pictures: that were filled in.
             rows: numbers of the pictures, shape (n,).
-            views: number of the view of each, from 1 to the plan's count; 0 is the plain one, shape (n,).
+            views: number of the view of each, from 1 to the plan's count; 0 is the identity view, shape (n,).
 
         Returns:
             float16, shape (n, *shape).
@@ -138,12 +139,12 @@ class FeatureStore:
         return out
 
     def batches(self, pictures: Pictures, *, size: int = 64) -> Iterator[NDArray[np.float16]]:
-        """The plain features of all pictures, a batch at a time."""
+        """The features of the identity views of all pictures, a batch at a time."""
         for start in range(0, len(pictures), size):
-            yield self.plain(pictures, range(start, min(start + size, len(pictures))))
+            yield self.identity_views(pictures, range(start, min(start + size, len(pictures))))
 
     def _pixels(self, pictures: Pictures, number: int) -> NDArray[np.uint8]:
-        """The plain picture and its views, uint8, shape (1 + count, height, width, 3)."""
+        """The identity view and the random ones, uint8, shape (1 + count, height, width, 3)."""
         plan, wanted = self._plan, self._preprocessing
         plain = pictures.read(number, wanted)
         if plan.count == 0:

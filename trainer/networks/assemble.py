@@ -29,50 +29,51 @@ _HIDDEN = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class NetworkSpec:
     """Which network is trained.
 
     Attributes:
         backbone: a name that `trainer.networks.pretrained.canonical` takes.
         size: input height and width, pixels.
         weights: ``imagenet``, ``none``, or a ``.weights.h5`` file.
-        cut: where the frozen stem ends, see `trainer.networks.stem.point`.
-        window: side of the square of the stem's maps that a training step sees of a picture, somewhere in them,
-            relative to theirs, in (0, 1]. Another view at each step, for less work; serving sees the whole maps.
-        dimension: length of the embedding; each member after the first adds its head's part.
+        freeze: up to where the backbone is frozen, see `trainer.networks.stem.freeze_point`.
+        feature_crop: side of the random square crop of the cached feature map that a training step sees, relative to
+            the map's, in (0, 1]. Another view at each step, for less work; serving sees the whole map.
+        dimension: length of the embedding; each network of an ensemble after the first adds its head branch.
         head: ``linear`` for one dense layer; ``experiment`` for dropout and two, as the first experiment had.
         unit: whether embeddings have unit length while they are learned; served ones always have.
-        features: the part of the embedding, in [0, 1), that is not the head's but the trained backbone's features,
-            projected to tell products apart. What the head forgets since no product in training needed it is still
-            there.
+        features: the share of the embedding, in [0, 1), that is the feature branch: the trained backbone's features,
+            projected to tell products apart. The rest is the head branch. What the head forgets, since no product in
+            training needed it, is still in the feature branch.
         dropout: share of the pooled features that is dropped in training.
-        members: networks above one stem, trained one after the other and served as one: their heads err on different
-            photos.
+        ensemble: how many networks above one stem are trained one after the other and served together: their heads
+            err on different photos.
     """
 
     backbone: str = "EfficientNetLite0"
     size: int = 224
     weights: str = "imagenet"
-    cut: str = "16"
-    window: float = 1.0
+    freeze: str = "16"
+    feature_crop: float = 1.0
     dimension: int = 384
     head: Literal["linear", "experiment"] = "linear"
     unit: bool = True
     features: float = 2 / 3
     dropout: float = 0.0
-    members: int = 1
+    ensemble: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parts:
+class Network:
     """A network taken apart for training.
 
     Attributes:
         preprocessing: what pictures go through.
-        stem: pictures (n, size, size, 3) -> what is kept on disk; None where nothing is frozen.
+        stem: the frozen layers, pictures (n, size, size, 3) -> feature maps, which are cached; None where nothing is
+            frozen.
         pooled: the stem's output (or pictures) -> pooled features (n, c).
-        network: the same input -> embeddings of the head (n, d).
-        shape: of the input for one picture in a training step; maps are smaller than the stem's by the window.
+        model: the same input -> embeddings of the head branch (n, d).
+        shape: of the input for one picture in a training step; smaller than the stem's output by the feature crop.
         slow: paths of the pretrained variables.
         pretrained: whether its weights come from elsewhere.
         dimension: of the embedding that will be served.
@@ -81,42 +82,42 @@ class Parts:
     preprocessing: Preprocessing
     stem: Any
     pooled: Any
-    network: Any
+    model: Any
     shape: tuple[int, ...]
     slow: frozenset[str]
     pretrained: bool
     dimension: int
 
 
-def assemble(wanted: Network) -> Parts:
+def assemble(wanted: NetworkSpec) -> Network:
     """Build a network, load its weights and take it apart.
 
     Raises:
-        UsageError: no such backbone, size, weights or cut.
+        UsageError: no such backbone, size, weights or layer to freeze up to.
     """
     name = canonical(wanted.backbone)
     if name == SMALL_CNN:
         return _small(wanted)
     base = backbone(name, size=wanted.size, weights=wanted.weights)
-    if not base.pretrained and wanted.cut != "none":
+    if not base.pretrained and wanted.freeze != "none":
         raise UsageError(
             f"expected weights for the frozen layers of {name}, received --weights none",
             hint="Give --weights imagenet or a file, or train all of it: --freeze none",
         )
-    return _parts(base, wanted)
+    return _assembled(base, wanted)
 
 
-def start_head(parts: Parts, features: NDArray[np.float32]) -> NDArray[np.float32]:
+def start_head(network: Network, features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Let a linear head begin as the whitening of the frozen features, instead of at random.
 
     Args:
-        parts: with a linear head.
+        network: with a linear head.
         features: pooled features of the training pictures, shape (n, c).
 
     Returns:
         What that head makes of them: unit embeddings, shape (n, d).
     """
-    head = parts.network.get_layer("head")
+    head = network.model.get_layer("head")
     mean, matrix = whitening(features, head.units)
     projected = (features - mean) @ matrix
     scale = float(np.linalg.norm(projected, axis=1).mean())
@@ -126,23 +127,26 @@ def start_head(parts: Parts, features: NDArray[np.float32]) -> NDArray[np.float3
     return unit_rows(features @ kernel)
 
 
-def readout(members: Sequence[Parts], seen: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None) -> Any:
-    """What is served above the pooled features: those of each member (n, c) -> unit embeddings (n, d).
+def embedding_above(
+    networks: Sequence[Network], seen: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
+) -> Any:
+    """What is served above the pooled features: those of each network (n, c) -> unit embeddings (n, d),
+    head branches and feature branch side by side.
 
     Args:
-        members: trained, above the same stem.
-        seen: what decides how features are projected: `projections.joint` pooled features of the training
-            pictures, shape (n, c), and the product of each, shape (n,). None for the heads alone.
+        networks: trained, above the same stem.
+        seen: what decides the projection of the feature branch: `projections.joint` pooled features of the training
+            pictures, shape (n, c), and the product of each, shape (n,). None for the head branches alone.
     """
-    pooled = [keras.Input(parts.pooled.output.shape[1:], name=f"pooled_{i}") for i, parts in enumerate(members)]
+    pooled = [keras.Input(network.pooled.output.shape[1:], name=f"pooled_{i}") for i, network in enumerate(networks)]
     # A head that learned without unit length is served with it; where it has it already this changes nothing.
     heads = [
-        layers.UnitNormalization()(keras.Model(parts.pooled.output, parts.network.output)(features))
-        for parts, features in zip(members, pooled, strict=True)
+        layers.UnitNormalization()(keras.Model(network.pooled.output, network.model.output)(features))
+        for network, features in zip(networks, pooled, strict=True)
     ]
     embeddings = _together(heads)  # (n, d)
     if seen is not None:
-        mean, matrix = projection(*seen, members[0].dimension - embeddings.shape[-1])
+        mean, matrix = projection(*seen, networks[0].dimension - embeddings.shape[-1])
         unit = [layers.UnitNormalization()(features) for features in pooled]
         project = layers.Dense(matrix.shape[1], name="projection")
         projected = project(layers.Concatenate()(unit) if len(unit) > 1 else unit[0])
@@ -151,22 +155,22 @@ def readout(members: Sequence[Parts], seen: tuple[NDArray[np.float32], NDArray[n
     return keras.Model(pooled, embeddings, name="readout")
 
 
-def encoder(members: Sequence[Parts], above: Any) -> Any:
+def encoder(networks: Sequence[Network], above: Any) -> Any:
     """The network that will be served: pictures (n, size, size, 3) -> unit embeddings (n, d).
 
     Args:
-        members: trained, above the same stem.
-        above: their `readout`.
+        networks: trained, above the same stem.
+        above: their `embedding_above`.
     """
-    first = members[0]
+    first = networks[0]
     pictures = keras.Input((first.preprocessing.height, first.preprocessing.width, 3), name="pictures")
     low = first.stem(pictures) if first.stem is not None else pictures
-    return keras.Model(pictures, above([parts.pooled(low) for parts in members]), name="encoder")
+    return keras.Model(pictures, above([network.pooled(low) for network in networks]), name="encoder")
 
 
-def _together(parts: Sequence[Tensor]) -> Tensor:
+def _together(vectors: Sequence[Tensor]) -> Tensor:
     """Unit vectors side by side, as one of unit length."""
-    return parts[0] if len(parts) == 1 else layers.UnitNormalization()(layers.Concatenate()(parts))
+    return vectors[0] if len(vectors) == 1 else layers.UnitNormalization()(layers.Concatenate()(vectors))
 
 
 def in_batches(model: Any, batches: Iterable[Array]) -> NDArray[np.float32]:
@@ -175,22 +179,22 @@ def in_batches(model: Any, batches: Iterable[Array]) -> NDArray[np.float32]:
     return np.concatenate(rows).astype(np.float32, copy=False)
 
 
-def _parts(base: Backbone, wanted: Network) -> Parts:
+def _assembled(base: Backbone, wanted: NetworkSpec) -> Network:
     model = base.model
-    at = stems.point(model, wanted.cut)
+    at = stems.freeze_point(model, wanted.freeze)
     pooled = [layers.GlobalAveragePooling2D()(tensor) for tensor in stems.taps(model, at, coarsest_from=_COARSE)]
     features = pooled[0] if len(pooled) == 1 else layers.Concatenate()(pooled)  # (n, c)
     if at is None:
         stem, low = None, model.inputs[0]
     else:
-        low = features if wanted.cut == "all" else at
+        low = features if wanted.freeze == "all" else at
         stem = keras.Model(model.inputs, low, name="stem")
     trunk = keras.Model(low, features, name="trunk") if low is not features else None
     whole = tuple(low.shape[1:])
-    shape = _seen(whole, wanted.window) if stem is not None else whole
+    shape = _seen(whole, wanted.feature_crop) if stem is not None else whole
     source = keras.Input(whole, name="features")
     if shape != whole:
-        # Steps see less than serving does: the layers above the cut have to take maps of any size.
+        # Steps see less than serving does: the trained layers have to take maps of any size.
         source = keras.Input((None, None, whole[-1]), name="features")
         trunk = keras.models.clone_model(trunk, source, clone_function=lambda layer: layer)
     frozen_norms = base.pretrained
@@ -199,20 +203,20 @@ def _parts(base: Backbone, wanted: Network) -> Parts:
             layer.trainable = False  # statistics of small batches of few products would spoil it
     trunk_out = trunk(source) if trunk is not None else source
     pooled_model = keras.Model(source, trunk_out)
-    network = keras.Model(source, _head(trunk_out, wanted), name="network")
+    head = keras.Model(source, _head(trunk_out, wanted), name="network")
     slow = (
         frozenset(v.path for v in trunk.trainable_variables) if trunk is not None and base.pretrained else frozenset()
     )
-    return Parts(base.preprocessing, stem, pooled_model, network, shape, slow, base.pretrained, _served(wanted))
+    return Network(base.preprocessing, stem, pooled_model, head, shape, slow, base.pretrained, _served(wanted))
 
 
-def _seen(shape: tuple[int, ...], window: float) -> tuple[int, ...]:
+def _seen(shape: tuple[int, ...], crop: float) -> tuple[int, ...]:
     """What a step sees of a stem's output for one picture: of maps (h, w, c) a square; a vector (c,) whole."""
     *sides, channels = shape
-    return (*(max(1, round(window * side)) for side in sides), channels)
+    return (*(max(1, round(crop * side)) for side in sides), channels)
 
 
-def _head(pooled: Tensor, wanted: Network) -> Tensor:
+def _head(pooled: Tensor, wanted: NetworkSpec) -> Tensor:
     x = layers.Dropout(wanted.dropout)(pooled) if wanted.dropout else pooled
     width = _head_width(wanted)
     if wanted.head == "experiment":
@@ -224,15 +228,15 @@ def _head(pooled: Tensor, wanted: Network) -> Tensor:
     return (layers.UnitNormalization if wanted.unit else layers.Identity)(name="embeddings")(x)
 
 
-def _head_width(wanted: Network) -> int:
+def _head_width(wanted: NetworkSpec) -> int:
     return wanted.dimension - round(wanted.features * wanted.dimension)
 
 
-def _served(wanted: Network) -> int:
-    return wanted.dimension + (wanted.members - 1) * _head_width(wanted)
+def _served(wanted: NetworkSpec) -> int:
+    return wanted.dimension + (wanted.ensemble - 1) * _head_width(wanted)
 
 
-def _small(wanted: Network) -> Parts:
+def _small(wanted: NetworkSpec) -> Network:
     if wanted.weights not in ("none", "imagenet"):
         raise UsageError(
             f"expected {SMALL_CNN} to learn from nothing, received --weights {wanted.weights}",
@@ -242,4 +246,4 @@ def _small(wanted: Network) -> Parts:
     model = small_cnn(size=wanted.size, dimension=_head_width(wanted), dropout=wanted.dropout or 0.1)
     pooled = keras.Model(model.inputs, model.get_layer("statistics").output)
     shape = tuple(model.input_shape[1:])
-    return Parts(preprocessing, None, pooled, model, shape, frozenset(), False, _served(wanted))
+    return Network(preprocessing, None, pooled, model, shape, frozenset(), False, _served(wanted))

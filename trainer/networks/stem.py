@@ -1,4 +1,4 @@
-"""A backbone cut in two: what lies below runs once over every view, what lies above again in every step."""
+"""A backbone in two parts: the frozen stem runs once over every view, the layers above it again in every step."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ _WIDE = 2.0
 """Within a stage, points wider than this many times the narrowest are expansions: costly to keep."""
 
 
-def point(model: Any, cut: str) -> Tensor | None:
-    """Where a backbone is cut.
+def freeze_point(model: Any, freeze: str) -> Tensor | None:
+    """Up to where a backbone is frozen.
 
     Args:
         model: from pictures (n, size, size, 3) to feature maps.
-        cut: ``none`` for no stem; ``all`` for nothing above it; a stride such as ``16``: the last narrow point at which
-            a side is the input's divided by it; or the name of a layer.
+        freeze: ``none`` for no stem; ``all`` for nothing above it; a stride such as ``16``: the last narrow point at
+            which a side is the input's divided by it; or the name of a layer.
 
     Returns:
         The tensor, or None for no stem.
 
     Raises:
-        UsageError: the network cannot be cut there.
+        UsageError: the network cannot be divided there.
     """
-    if cut == "none":
+    if freeze == "none":
         return None
-    return model.output if cut == "all" else _named(model, cut)
+    return model.output if freeze == "all" else _named(model, freeze)
 
 
 def taps(model: Any, at: Tensor | None, *, coarsest_from: int) -> list[Tensor]:
-    """Where a backbone is read out: the widest point of each coarse stride above the cut, and its end.
+    """Which feature maps are pooled: the widest of each coarse stride above the frozen layers, and the last.
 
     Args:
         model: from pictures to feature maps.
-        at: the cut; None for none.
+        at: where the frozen layers end; None where nothing is frozen.
         coarsest_from: strides from here on.
     """
     size = model.inputs[0].shape[1]
-    points = list(cut_points(model).values())
+    points = list(freeze_points(model).values())
     if at is not None and at is not model.output:
         points = points[next(i for i, tensor in enumerate(points) if tensor is at) + 1 :]
     widest: dict[int, Tensor] = {}
@@ -66,8 +66,8 @@ def taps(model: Any, at: Tensor | None, *, coarsest_from: int) -> list[Tensor]:
     return [tensor for stride, tensor in sorted(widest.items()) if stride != last] + [model.output]
 
 
-def cut_points(model: Any) -> dict[str, Tensor]:
-    """The layers through which everything flows, in order: name and output. Only there can the network be cut."""
+def freeze_points(model: Any) -> dict[str, Tensor]:
+    """The layers through which everything flows, in order: name and output. Only there can the network be divided."""
     # Keras has no public view of a functional model's graph; its nodes by depth are what it runs by.
     nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
     last_use = {id(tensor): step for step, node in enumerate(nodes) for tensor in node.input_tensors}
@@ -81,23 +81,23 @@ def cut_points(model: Any) -> dict[str, Tensor]:
     return points
 
 
-def _named(model: Any, cut: str) -> Tensor:
-    points = cut_points(model)
-    if not cut.isdigit():
-        if cut in points:
-            return points[cut]
+def _named(model: Any, freeze: str) -> Tensor:
+    points = freeze_points(model)
+    if not freeze.isdigit():
+        if freeze in points:
+            return points[freeze]
         some = list(points)[1 : -1 : max(1, len(points) // 12)]
         raise UsageError(
-            f"expected a layer of {model.name} that everything flows through, received {cut!r}",
+            f"expected a layer of {model.name} that everything flows through, received {freeze!r}",
             hint=f"For example a stride: --freeze 16. Layers: {', '.join(some)}",
         )
     size = model.inputs[0].shape[1]
     strides = {name: _stride(size, t) for name, t in points.items() if len(t.shape) == 4}
-    there = [(name, points[name]) for name, stride in strides.items() if stride == int(cut)]
+    there = [(name, points[name]) for name, stride in strides.items() if stride == int(freeze)]
     if not there:
         sides = sorted(set(strides.values()))
         raise UsageError(
-            f"expected a stride that {model.name} has at {size} pixels, received {cut}",
+            f"expected a stride that {model.name} has at {size} pixels, received {freeze}",
             hint=f"It has {', '.join(map(str, sides))}.",
         )
     narrowest = min(t.shape[-1] for _, t in there)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from retrieval.images.preprocessing import Preprocessing
 from trainer.data.augment import Views, make_views
-from trainer.data.batches import Mix, PixelBatches
+from trainer.data.batches import BatchSampler, PixelBatches
 from trainer.loop.loop import Schedule, train
 from trainer.losses import build_losses
 from trainer.progress import EpochLog
@@ -83,7 +83,7 @@ def fit(
         views = make_views(picture, size=preprocessing.height, rng=rng, views=recipe.augmentation)
         return np.asarray(views[0])
 
-    mix = Mix("pk", recipe.products, recipe.views, recipe.seed, photos.families, recipe.twin_share)
+    sampler = BatchSampler("pk", recipe.products, recipe.views, recipe.seed, photos.families, recipe.twin_share)
     losses = build_losses(
         "supcon+softmax",
         {
@@ -99,5 +99,5 @@ def fit(
         weight_decay=recipe.weight_decay,
         clip=recipe.clip,
     )
-    batches = PixelBatches(draw, preprocessing.tensor, photos.labels, mix)
+    batches = PixelBatches(draw, preprocessing.tensor, photos.labels, sampler)
     return train(encoder, batches, losses, schedule, products=len(photos.products), on_epoch=on_epoch)

@@ -11,7 +11,7 @@ from trainer.data.augment import Views
 from trainer.data.dataset import read_pictures
 
 keras = lazily("keras")
-FeatureBatches, Mix = lazily("trainer.data.batches", "FeatureBatches", "Mix")
+FeatureBatches, BatchSampler = lazily("trainer.data.batches", "FeatureBatches", "BatchSampler")
 FeatureStore, ViewPlan = lazily("trainer.data.features", "FeatureStore", "ViewPlan")
 Runner = lazily("trainer.networks.stem", "Runner")
 
@@ -50,9 +50,9 @@ def test_view_0_is_what_serving_sees_and_the_others_do_not_depend_on_order(runne
     backward = pictures.only(range(len(pictures) - 1, -1, -1))
     one.fill(pictures)
     two.fill(backward)
-    np.testing.assert_array_equal(one.plain(pictures), two.plain(backward)[::-1])
+    np.testing.assert_array_equal(one.identity_views(pictures), two.identity_views(backward)[::-1])
     (expected,) = runner.run([lambda: pictures.pixels(PREPROCESSING, [7])])
-    np.testing.assert_array_equal(one.plain(pictures, [7]), expected.astype(np.float16))
+    np.testing.assert_array_equal(one.identity_views(pictures, [7]), expected.astype(np.float16))
     rows, views = np.arange(len(pictures)), np.full(len(pictures), 2)
     np.testing.assert_array_equal(one.views(pictures, rows, views), two.views(backward, rows[::-1], views))
     assert not np.array_equal(one.views(pictures, rows, views), one.views(pictures, rows, views + 1))
@@ -75,7 +75,7 @@ def test_batches_hold_views_of_their_labels_and_repeat_exactly(runner, folder, t
     pictures = read_pictures(folder)
     kept = store(runner, tmp_path)
     kept.fill(pictures)
-    batches = FeatureBatches(kept, pictures, Mix(products=3, views=3, seed=5))
+    batches = FeatureBatches(kept, pictures, BatchSampler(products=3, views=3, seed=5))
     assert batches.products == 4
     first, again = (list(batches.epoch(2)) for _ in "ab")
     assert len(first) == batches.steps(2) >= 2
@@ -95,14 +95,14 @@ def test_a_step_may_see_a_part_of_each_pictures_maps(runner, folder, tmp_path):
     pictures = read_pictures(folder)
     kept = store(runner, tmp_path, count=0)
     kept.fill(pictures)
-    batches = FeatureBatches(kept, pictures, Mix(products=4, views=5), shape=(12, 12, 4))
+    batches = FeatureBatches(kept, pictures, BatchSampler(products=4, views=5), shape=(12, 12, 4))
     ((x, labels),) = batches.epoch(0)
     assert x.shape == (20, 12, 12, 4)
     np.testing.assert_array_equal(next(iter(batches.epoch(0)))[0], x)
     places = set()
     for part, label in zip(x.astype(np.float16), labels, strict=True):
         windows = np.lib.stride_tricks.sliding_window_view(
-            kept.plain(pictures, np.flatnonzero(pictures.labels == label)), (12, 12), axis=(1, 2)
+            kept.identity_views(pictures, np.flatnonzero(pictures.labels == label)), (12, 12), axis=(1, 2)
         )  # (pictures, top, left, channels, 12, 12)
         same = (windows == part.transpose(2, 0, 1)).all(axis=(3, 4, 5))
         assert same.any()

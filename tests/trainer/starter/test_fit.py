@@ -93,7 +93,10 @@ def test_float16_weights_make_a_smaller_file_and_state_their_difference(encoder,
 
 
 def test_an_export_that_computes_something_else_is_refused(encoder, probes, monkeypatch):
-    monkeypatch.setattr("trainer.networks.export.embed", lambda *a: -embed(*a))
+    from trainer.networks import export
+
+    right = export.embed
+    monkeypatch.setattr(export, "embed", lambda *a: -right(*a))
     with pytest.raises(EncoderError, match=r"agree with Keras within 0\.0001"):
         export_litert(encoder, PREPROCESSING, probes)
 

@@ -18,20 +18,20 @@ from trainer.quiet import import_keras
 
 keras = lazily("keras")
 Schedule = lazily("trainer.loop.loop", "Schedule")
-Network = lazily("trainer.networks.assemble", "Network")
+NetworkSpec = lazily("trainer.networks.assemble", "NetworkSpec")
 embed, run_litert = lazily("trainer.networks.export", "embed", "run_litert")
 presets = lazily("trainer.presets")
 Plan, preset = lazily("trainer.presets", "Plan", "preset")
-Places, forget_checkpoints, learn = lazily("trainer.learn", "Places", "forget_checkpoints", "learn")
+RunPaths, forget_checkpoints, learn = lazily("trainer.learn", "RunPaths", "forget_checkpoints", "learn")
 
 
 def small():
     return Plan(
-        Network(size=64, cut="16", dimension=16),
+        NetworkSpec(size=64, freeze="16", dimension=16),
         Schedule(epochs=3, learning_rate=3e-3, backbone_rate=0.5),
         products=4,
         views=3,
-        kept_views=2,
+        cached_augmentations=2,
     )
 
 
@@ -58,7 +58,7 @@ class Watcher(Silent):
 
 
 class Second(Watcher):
-    """Ends a training in an epoch of its second member."""
+    """Ends a training in an epoch of its second network."""
 
     def epoch(self, log):
         if len(self.epochs) < 3:
@@ -78,7 +78,7 @@ def plan_of(weights, **changes):
 
 
 def places(dataset, tmp_path, catalog=None):
-    return Places(dataset, catalog, tmp_path / "run", tmp_path / "cache")
+    return RunPaths(dataset, catalog, tmp_path / "run", tmp_path / "cache")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def test_a_training_learns_exports_and_records(whole):
     assert trained.record["validation"] == 32
     pixels = trained.pictures.pixels(trained.preprocessing)
     vectors = run_litert(trained.export.model, trained.preprocessing.tensor(pixels))
-    kept = np.stack([trained.known[content] for content in trained.pictures.hashes])
+    kept = np.stack([trained.embeddings[content] for content in trained.pictures.hashes])
     np.testing.assert_allclose(kept, vectors, atol=2e-3)  # they were kept as float16
     distances = 2 - 2 * vectors @ vectors.T
     np.fill_diagonal(distances, np.inf)
@@ -153,12 +153,12 @@ def test_a_training_that_was_stopped_resumes_to_the_same_model(dataset, whole, w
 
 @pytest.fixture(scope="module")
 def both(dataset, tmp_path_factory):
-    return whole_training(dataset, tmp_path_factory.mktemp("both"), members=2)
+    return whole_training(dataset, tmp_path_factory.mktemp("both"), ensemble=2)
 
 
 @pytest.mark.usefixtures("unexported")
-def test_members_are_served_as_one_and_resume_where_one_of_them_was_stopped(dataset, both, weights, tmp_path):
-    plan, whole = plan_of(weights, members=2), both.trained
+def test_an_ensemble_is_served_as_one_and_resumes_where_one_of_them_was_stopped(dataset, both, weights, tmp_path):
+    plan, whole = plan_of(weights, ensemble=2), both.trained
     assert whole.dimension == 16 + (16 - round(16 * 2 / 3))
     pixels = whole.pictures.pixels(whole.preprocessing)
     served = run_litert(whole.export.model, whole.preprocessing.tensor(pixels))
@@ -189,21 +189,21 @@ def test_members_are_served_as_one_and_resume_where_one_of_them_was_stopped(data
 def test_a_val_of_single_photos_is_said_once_and_validates_nothing(weights, tmp_path):
     folder = write_dataset(tmp_path / "data", splits={"train": 6, "val": 1})
     watcher = Watcher()
-    learn(places(folder, tmp_path), plan_of(weights, members=2), watcher)
+    learn(places(folder, tmp_path), plan_of(weights, ensemble=2), watcher)
     assert sum("nothing is validated" in note for note in watcher.notes) == 1
     assert {log.val_at_far for log in watcher.epochs} == {None}
 
 
-@pytest.mark.parametrize("cut", ["all", "none"])
-def test_heads_alone_and_whole_networks_are_trained(dataset, weights, tmp_path, cut):
-    trained = learn(places(dataset, tmp_path), plan_of(weights, cut=cut), Watcher())
+@pytest.mark.parametrize("freeze", ["all", "none"])
+def test_heads_alone_and_whole_networks_are_trained(dataset, weights, tmp_path, freeze):
+    trained = learn(places(dataset, tmp_path), plan_of(weights, freeze=freeze), Watcher())
     assert trained.export.max_difference <= 1e-4
 
 
 @pytest.mark.usefixtures("unexported")
 def test_the_small_network_learns_from_nothing(dataset, tmp_path):
     small = replace(
-        plan_of("none", backbone="small-cnn", cut="none", features=0.0),
+        plan_of("none", backbone="small-cnn", freeze="none", features=0.0),
         schedule=Schedule(6, learning_rate=3e-3),
     )
     watcher = Watcher()
@@ -214,8 +214,15 @@ def test_the_small_network_learns_from_nothing(dataset, tmp_path):
 def test_the_experiments_head_learns_without_unit_length_and_is_served_with_it(dataset, weights, tmp_path):
     experiment = replace(
         preset("experiment"),
-        network=Network(
-            size=64, weights=weights, cut="all", dimension=8, head="experiment", unit=False, features=0.0, dropout=0.2
+        network=NetworkSpec(
+            size=64,
+            weights=weights,
+            freeze="all",
+            dimension=8,
+            head="experiment",
+            unit=False,
+            features=0.0,
+            dropout=0.2,
         ),
         schedule=Schedule(2, learning_rate=1e-3),
     )
@@ -275,8 +282,8 @@ def test_a_preset_takes_another_backbone(name):
 
 def test_a_backbone_brings_the_schedule_that_was_measured_with_it():
     assert preset("fast", "MobileNetV2").schedule.epochs > preset("fast").schedule.epochs
-    assert preset("best", "MobileNetV2").network.cut == "8"
-    assert preset("best", "EfficientNetLite2").network.members == 2
+    assert preset("best", "MobileNetV2").network.freeze == "8"
+    assert preset("best", "EfficientNetLite2").network.ensemble == 2
     with pytest.raises(UsageError, match="received 'mobilnet'"):
         preset("fast", "mobilnet")
 
