@@ -71,7 +71,7 @@ def audit_command(
     from retrieval.audit import audit_catalog
 
     if html is not None and not html.absolute().parent.is_dir():
-        # Told before the work, not after it.
+        # Refused before the work, not after it.
         raise UsageError(
             f"There is no directory {printable(html.absolute().parent)} to write {printable(html.name)} in",
             hint="Make it first, or name a file elsewhere.",

@@ -1,4 +1,4 @@
-"""`itemrec evaluate`: what will happen in the field, and how sure that is."""
+"""`itemrec evaluate`: how well photos are recognized, with intervals."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def evaluate_command(
 
     for file in (out, html):
         if file is not None and not file.absolute().parent.is_dir():
-            # Told before the work, not after it.
+            # Refused before the work, not after it.
             raise UsageError(
                 f"There is no directory {printable(file.absolute().parent)} to write {printable(file.name)} in",
                 hint="Make it first, or name a file elsewhere.",

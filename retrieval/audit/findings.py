@@ -1,4 +1,4 @@
-"""What an audit says: findings, kinds, settings and the report. Only a notebook's thumbnails are read from disk."""
+"""What an audit returns: findings, kinds, settings and the report. Only a notebook's thumbnails are read from disk."""
 
 from __future__ import annotations
 

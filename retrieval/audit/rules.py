@@ -262,7 +262,7 @@ def indistinguishable(
                 severity="warning" if mixed >= settings.confusion else "info",
                 products=(one, two),
                 message=f"{one} and {two}: {crossed} of their {sizes[a] + sizes[b]} pictures are nearer to the other"
-                " product than to their own" + ("; their rows say the same" if twins else ""),
+                " product than to their own" + ("; their metadata are equal" if twins else ""),
                 strength=mixed,
                 numbers={
                     "crossed": crossed,
@@ -286,12 +286,12 @@ def lone_neighbors(
         return
     lone = np.flatnonzero(np.bincount(codes)[codes] == 1)
     which, distances = nearest_others(survey.vectors[rows], lone)
-    told: set[tuple[int, int]] = set()
+    reported: set[tuple[int, int]] = set()
     for i, j, distance in zip(lone.tolist(), which.tolist(), distances.tolist(), strict=True):
         pair = (min(int(codes[i]), int(codes[j])), max(int(codes[i]), int(codes[j])))
-        if distance > settings.threshold or pair in told:
+        if distance > settings.threshold or pair in reported:
             continue
-        told.add(pair)
+        reported.add(pair)
         one, two = survey.pictures[rows[i]], survey.pictures[rows[j]]
         yield Finding(
             kind="indistinguishable",

@@ -1,1 +1,1 @@
-"""Thresholds: operating points, how they are chosen, how sure an answer is, and how much data a claim needs."""
+"""Thresholds: operating points, how they are chosen, the confidence of answers, and how much data a claim needs."""

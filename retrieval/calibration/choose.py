@@ -51,7 +51,7 @@ class OpenSetDistances:
         known_labels: product of each known photo, shape (n,).
         unknown: the best distance of each unknown photo, inf for none, shape (m,).
         unknown_labels: product of each unknown photo, shape (m,).
-        gallery: products in the gallery that is meant; an FPIR says nothing without it.
+        gallery: products in the gallery that rates are stated for; an FPIR means nothing without it.
         growth: how many times as many products that has as the one that unknown photos were compared with; see `grown`.
 
     Raises:
@@ -90,7 +90,7 @@ class OpenSetMeasurement:
         dir_ci: interval of DIR, by product.
         known_products: distinct products of the known photos.
         unknown_products: distinct products of the unknown photos.
-        gallery: products in the gallery that is meant.
+        gallery: products in the gallery that rates are stated for.
         growth: how many times as many that has; see `grown`.
     """
 
@@ -184,14 +184,14 @@ def with_open_set(point: OperatingPoint, measured: OpenSetMeasurement) -> Operat
     """The operating point with what its threshold, which was measured, does to known and unknown photos."""
     rate, fpir, found = measured.rate, measured.fpir_ci, measured.dir_ci
 
-    def meant(seen: float) -> float:
+    def stated(seen: float) -> float:
         return grown(seen, measured.growth)
 
     return replace(
         point,
-        fpir=_number(meant(rate.fpir)),
+        fpir=_number(stated(rate.fpir)),
         fnir=_number(rate.fnir),
-        fpir_ci=_ends(replace(fpir, low=meant(fpir.low), high=meant(fpir.high)), rate.fpir),
+        fpir_ci=_ends(replace(fpir, low=stated(fpir.low), high=stated(fpir.high)), rate.fpir),
         fnir_ci=_ends(Interval(1.0 - found.high, 1.0 - found.low, found.level, found.method), rate.fnir),
         probes=rate.found.whole,
         strangers=rate.false_matches.whole,

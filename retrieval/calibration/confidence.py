@@ -1,4 +1,4 @@
-"""How sure an answer is: the probability that its first match is right, fitted on photos not trained on.
+"""The confidence of an answer: the probability that its first match is right, fitted on photos not trained on.
 
 A score is no probability. `Confidence` maps one number of an answer to one that held for the photos it was
 fitted on: known products, and unknown ones as a stated part of all photos. Other photos, another

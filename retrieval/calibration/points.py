@@ -126,7 +126,7 @@ class Calibration:
         measured_on: which photos the points were measured on.
         photos_digest: hex SHA-256 of that set of photos, to notice that thresholds are measured on
             the photos they were chosen on; empty when not recorded.
-        confidence: how sure an answer at ``threshold`` is; None when it was not fitted.
+        confidence: of answers at ``threshold``; None when it was not fitted.
     """
 
     threshold: float

@@ -23,7 +23,7 @@ def support(rate: str, target: float, trials: int, trial_name: str, products: in
         trials: how many there are.
         trial_name: what they are, in the plural.
         products: how many distinct products they come from.
-        seen: the rate of errors in those trials where the claim is reckoned from it; None where they are the same.
+        seen: the rate of errors in those trials where the target is extrapolated from it; None where they are the same.
     """
     errors = target if seen is None else seen
     if trials * errors < LEAST_ERRORS:

@@ -2,7 +2,7 @@
 
     report = run.evaluate_dataset("data", gallery="train", calibrate_on="val")
 
-or, step by step and without an index at hand (what is imported here opens none):
+or step by step (what is imported here opens no index by itself):
 
     photos = gather_folder(split_folder(data, "test"), bundle)
     gallery = gather_index(open_index(".itemrec"), bundle)
@@ -13,7 +13,7 @@ run         whole jobs in one call                        results     what they 
 photos      what is measured, with vectors and hashes     gather      from folders and indexes
 gallery     what photos are compared with                 leakage     probes that the gallery holds too
 answers     every probe answered, also as out-of-gallery  thresholds  which thresholds, chosen on what
-calibrate   choose them on another split                  fit         how sure answers are
+calibrate   choose them on another split                  fit         the confidence of answers
 pairs, identification, open_set, confidence               the sections of the document
 document    its shape, ``itemrec.evaluate/1``             summary     the sentence on top, the warnings
 requirements  what must hold                              gate        before a generation goes live

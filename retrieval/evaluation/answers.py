@@ -86,32 +86,32 @@ def answer_all(probes: Photos, gallery: Photos, threshold: float, thresholds: Se
         ValueError: the gallery is empty, or its vectors have another dimension.
     """
     _check(probes, gallery)
-    shelf = _Shelf(gallery)
+    ordered = _OrderedGallery(gallery)
     wanted = sorted({float(t) for t in (threshold, *thresholds)})
     ranks = {t: np.zeros(len(probes), np.int64) for t in wanted}
     first = {t: np.full(len(probes), -1, np.int64) for t in wanted}
-    own_column = shelf.columns(probes.labels)
+    own_column = ordered.columns(probes.labels)
     genuine, impostor = (np.full(len(probes), np.inf, np.float32) for _ in range(2))
     answers: list[Answer] = []
     left_one_out: list[Answer] = []
-    for part, distances in _blocks(probes, shelf):
-        nearest = shelf.nearest(distances)
+    for part, distances in _blocks(probes, ordered):
+        nearest = ordered.nearest(distances)
         best, columns = nearest[:, :, 0], own_column[part]
         genuine[part], impostor[part] = _genuine_and_impostor(best, columns)
         given = np.exp(-nearest.astype(np.float64) / votes.TEMPERATURE)
         for t in wanted:
-            scores = shelf.scores(given, nearest, t)
+            scores = ordered.scores(given, nearest, t)
             ranks[t][part], first[t][part] = _ranked(scores, best, columns, t)
             if t == threshold:
                 in_use = np.where(within(best, t), scores, 0.0)
         for row, scored, column in zip(distances, in_use, columns.tolist(), strict=True):
-            answers.append(shelf.answer(row, scored, threshold))
+            answers.append(ordered.answer(row, scored, threshold))
             if column >= 0 and scored[column] > 0.0:
                 scored[column] = 0.0
-                left_one_out.append(shelf.answer(row, scored, threshold))
+                left_one_out.append(ordered.answer(row, scored, threshold))
             else:
                 left_one_out.append(answers[-1])
-    names = shelf.products.astype(object)
+    names = ordered.products.astype(object)
     known_all = own_column >= 0
     outcomes = {}
     for t in wanted:
@@ -134,11 +134,11 @@ def within(distances: NDArray[np.float32], threshold: float) -> NDArray[np.bool_
 def nearest_distances(probes: Photos, gallery: Photos) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """`Answers.genuine` and `Answers.impostor` alone, without any ranking. Raises as `answer_all`."""
     _check(probes, gallery)
-    shelf = _Shelf(gallery)
-    own_column = shelf.columns(probes.labels)
+    ordered = _OrderedGallery(gallery)
+    own_column = ordered.columns(probes.labels)
     genuine, impostor = (np.full(len(probes), np.inf, np.float32) for _ in range(2))
-    for part, distances in _blocks(probes, shelf):
-        best = np.minimum.reduceat(distances, shelf.starts, axis=1)
+    for part, distances in _blocks(probes, ordered):
+        best = np.minimum.reduceat(distances, ordered.starts, axis=1)
         genuine[part], impostor[part] = _genuine_and_impostor(best, own_column[part])
     return genuine, impostor
 
@@ -151,12 +151,12 @@ def _check(probes: Photos, gallery: Photos) -> None:
         )
 
 
-def _blocks(probes: Photos, shelf: _Shelf) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Some probes at a time, with their distances to every picture of the shelf, shape (b, m)."""
-    rows = max(1, min(1024, _BLOCK_DISTANCES // max(len(shelf.vectors), votes.VOTERS * len(shelf.products))))
+def _blocks(probes: Photos, ordered: _OrderedGallery) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Some probes at a time, with their distances to every picture of the gallery, shape (b, m)."""
+    rows = max(1, min(1024, _BLOCK_DISTANCES // max(len(ordered.vectors), votes.VOTERS * len(ordered.products))))
     for top in range(0, len(probes), rows):
         part = slice(top, min(top + rows, len(probes)))
-        yield part, squared_l2(probes.vectors[part], shelf.vectors)
+        yield part, squared_l2(probes.vectors[part], ordered.vectors)
 
 
 def _genuine_and_impostor(
@@ -198,7 +198,7 @@ def _ranked(
     return np.where((own >= 0) & found[rows, column], rank, 0), first
 
 
-class _Shelf:
+class _OrderedGallery:
     """A gallery in the order of its products."""
 
     def __init__(self, gallery: Photos) -> None:

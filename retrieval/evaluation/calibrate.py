@@ -1,4 +1,4 @@
-"""Choose the thresholds of a model on one split: what a bundle's calibration says."""
+"""Choose the thresholds of a model on one split: a bundle's calibration."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class HeldOut:
     Attributes:
         photos: theirs.
         gallery: what they are compared with, by the same network: the pictures that it was shown. It has fewer
-            products than the catalog, and FPIR is reckoned for as many as that has.
+            products than the catalog, and FPIR is extrapolated to as many as that has.
     """
 
     photos: Photos
@@ -95,8 +95,8 @@ def calibrate(
     FAR targets and the original experiment's rule are over all pairs of the photos. FPIR targets and the
     confidence need a gallery: unknown products are leave-one-out unknowns (each photo once more, its product taken out
     of the gallery), unless held-out products are given. Targets that the data do not support get no operating point,
-    except the chosen one, whose note says so. Photos that the gallery holds too are excluded.
-    With a gallery every point says both what it does to pairs (VAL, FAR) and to photos of known and unknown products
+    except the chosen one, with a note. Photos that the gallery holds too are excluded.
+    With a gallery every point has both what it does to pairs (VAL, FAR) and to photos of known and unknown products
     (FNIR, FPIR): users meet the second.
 
     Args:
@@ -131,17 +131,17 @@ def calibrate(
         photos = photos.only(kept)
     fars = sorted({*far_targets, *([target.value] if target.rate == "far" else [])}, reverse=True)
     choices: list[FarChoice | FpirChoice] = list(choose_by_far(photos.vectors, photos.labels, fars)[1])
-    faced: OpenSetDistances | None = None
+    distances: OpenSetDistances | None = None
     if gallery is not None:
         fpirs = sorted({*fpir_targets, *([target.value] if target.rate == "fpir" else [])}, reverse=True)
-        faced = _face(photos, gallery, held_out)
-        choices += choose_by_fpir(faced, fpirs)
+        distances = _distances(photos, gallery, held_out)
+        choices += choose_by_fpir(distances, fpirs)
         if target.rate == "strangers":
-            choices.append(choose_by_errors(faced, target.value))
+            choices.append(choose_by_errors(distances, target.value))
     points: list[OperatingPoint] = []
     for choice in choices:
         if choice.threshold is not None and (not choice.refusal or choice.name == target.name):
-            points.append(_point(choice, photos, faced))
+            points.append(_point(choice, photos, distances))
         elif choice.name != target.name:
             left_out.append(choice.refusal)
     chosen = next(choice for choice in choices if choice.name == target.name)
@@ -160,14 +160,14 @@ def calibrate(
     return Calibrated(calibration, chosen.refusal, tuple(left_out))
 
 
-def _point(choice: FarChoice | FpirChoice, photos: Photos, faced: OpenSetDistances | None) -> OperatingPoint:
+def _point(choice: FarChoice | FpirChoice, photos: Photos, distances: OpenSetDistances | None) -> OperatingPoint:
     """What a bundle stores of a choice: whatever it was chosen for, VAL and FAR of pairs, FNIR and FPIR of photos."""
     point = choice.operating_point()
     if isinstance(choice, FpirChoice):
         return with_pairs(point, measure_pairs(photos.vectors, photos.labels, point.threshold))
-    if faced is None or not len(faced.unknown):
+    if distances is None or not len(distances.unknown):
         return point
-    return with_open_set(point, measure_open_set(faced, point.threshold))
+    return with_open_set(point, measure_open_set(distances, point.threshold))
 
 
 def open_set_distances(
@@ -188,7 +188,7 @@ def open_set_distances(
     return np.where(mine < others, mine, np.inf), others[np.isfinite(others)]
 
 
-def _face(photos: Photos, gallery: Photos, held_out: HeldOut | None) -> OpenSetDistances:
+def _distances(photos: Photos, gallery: Photos, held_out: HeldOut | None) -> OpenSetDistances:
     """The photos as probes of known products, and held-out products or else themselves as probes of unknown ones."""
     genuine, impostor = nearest_distances(photos, gallery)
     known = np.isfinite(genuine)

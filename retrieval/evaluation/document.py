@@ -144,7 +144,7 @@ class IdentificationDoc(TypedDict):
     """Which product is it, over photos whose product is in the gallery.
 
     ``gallery``: its number of products. ``top1``, ``top5``: by votes over the whole gallery, every photo
-    answered, whatever its distance. ``at_threshold``: the same for what a query says, within the threshold.
+    answered, whatever its distance. ``at_threshold``: the same for a query's answers, within the threshold.
     ``knn_top1``, ``map_at_r``, ``cmc``: by the nearest picture. ``matching_test_top5``: the original
     experiment's test, one representative picture a product of the split, right among the first five and
     within the threshold. ``rates`` has the counts and intervals of all of them by their key. ``by_votes``:
@@ -217,7 +217,7 @@ class CoverageDoc(TypedDict):
 
 
 class AmbiguousDoc(TypedDict):
-    """What the verdict *ambiguous* buys, over known photos.
+    """Accuracy and coverage of the verdicts, over known photos.
 
     ``coverage`` is the curve over the margin ``1 - runner-up's score / winner's``. ``all``: accuracy of all
     answers with a match. ``match``: of the verdict *match* alone. ``coverage_of_match``: how many photos that
@@ -236,7 +236,7 @@ class AmbiguousDoc(TypedDict):
 class OpenSetDoc(TypedDict):
     """Unknown products.
 
-    ``method`` says which probes are out of the gallery (``strangers``): ``leave-one-product-out`` tries every
+    ``method``: which probes are out of the gallery (``strangers``): ``leave-one-product-out`` tries every
     photo once with its own product taken out of the gallery. ``fpir``, ``fnir``, ``rates``: at the threshold
     in use; ``rates`` has ``fpir``, ``fnir``, ``dir``, ``fpir_match`` (of unknown products with the verdict *match*).
     ``outsiders``: photos whose product the gallery lacks anyway; null without any. ``dir_at_far`` and

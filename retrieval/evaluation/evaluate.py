@@ -46,7 +46,7 @@ _EVIDENCE = 3
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is measured, and how it is told.
+    """What is measured, and how it is reported.
 
     Attributes:
         split: the name of the split.
@@ -242,7 +242,7 @@ def _probes(
 
 
 def _matches(answer: Answer, confidence: Confidence | None) -> list[MatchDoc]:
-    sure = confidence.of(answer.matches) if confidence else None
+    probability = confidence.of(answer.matches) if confidence else None
     return [
         MatchDoc(
             product_id=match.product_id,
@@ -250,7 +250,7 @@ def _matches(answer: Answer, confidence: Confidence | None) -> list[MatchDoc]:
             votes=match.votes,
             share=match.share,
             best_distance=match.best_distance,
-            confidence=sure if place == 0 else None,
+            confidence=probability if place == 0 else None,
             evidence=[{"image": e.image, "distance": e.distance} for e in match.evidence[:_EVIDENCE]],
         )
         for place, match in enumerate(answer.matches)

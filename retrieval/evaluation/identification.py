@@ -34,7 +34,7 @@ def identification_section(
     Args:
         photos: the split, without exclusions.
         gallery: what they were compared with.
-        answers: what the recognizer said, ranked at ``threshold`` and at 4.0.
+        answers: of every probe, ranked at ``threshold`` and at 4.0.
         threshold: the one in use.
         category_column: the metadata column that groups products.
 

@@ -37,7 +37,7 @@ class Exclusion:
         kept: numbers of the probes that stay, ascending.
         twins: those that go, and why.
         look_alikes: probes nearly the same as a picture of another product, which stay: excluding hard
-            photos would be optimistic too, and the perceptual hash cannot tell two similar packs.
+            photos would be optimistic too, and the perceptual hash cannot tell two similar packs apart.
         unchecked: gallery pictures without a perceptual hash.
     """
 

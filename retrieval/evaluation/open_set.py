@@ -55,7 +55,7 @@ def open_set_section(
 
     Args:
         photos: the split, without exclusions.
-        answers: what the recognizer said, ranked at every threshold reported here.
+        answers: of every probe, ranked at every threshold reported here.
         thresholds: provenance.
         at_far: the FAR targets of the section ``pairs``.
         at_fpir: as `fpir_thresholds` gives it.

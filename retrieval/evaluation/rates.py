@@ -1,4 +1,4 @@
-"""Rates as JSON: with their counts and an interval, null where there is nothing to say."""
+"""Rates as JSON: with their counts and an interval, null where nothing was counted."""
 
 from __future__ import annotations
 

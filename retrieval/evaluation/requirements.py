@@ -198,7 +198,7 @@ def _point(requirement: Requirement, document: Mapping[str, Any]) -> Mapping[str
 
 
 def _value(requirement: Requirement, start: Mapping[str, Any], path: tuple[str, ...]) -> float | None:
-    """The number at the path, or the end of its interval; None where the document says null."""
+    """The number at the path, or the end of its interval; None where the document has null."""
     place: Any = start
     for number, step in enumerate(path):
         if place is None and number:

@@ -145,7 +145,7 @@ def calibrate_model(
     force: bool = False,
     progress: Progress = Silent(),
 ) -> CalibrationReport:
-    """Choose the threshold of a model on photos of one's own, fit how sure its answers are, and store both.
+    """Choose the threshold of a model on photos of one's own, fit the confidence of its answers, and store both.
 
     The model's vectors do not change, so an index that it built stays valid. The built-in model is never changed: a
     calibrated copy is installed under a name of its own.

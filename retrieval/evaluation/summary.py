@@ -1,4 +1,4 @@
-"""The sentence on top, and what a reader has to be told before believing the rest."""
+"""The verdict in a sentence, and the warnings that limit it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def headline(document: EvaluationDoc) -> tuple[str, str]:
     measured_dir, measured_fpir = found["rate"] or 0.0, fpir["rate"] or 0.0
     if measured_dir < _BAD[0] or measured_fpir > _BAD[1]:
         return text, "bad"
-    doubtful = use["same_photos"] or document["products"] < LEAST_PRODUCTS
-    return text, "good" if measured_dir >= _GOOD[0] and measured_fpir <= _GOOD[1] and not doubtful else "warn"
+    limited = use["same_photos"] or document["products"] < LEAST_PRODUCTS
+    return text, "good" if measured_dir >= _GOOD[0] and measured_fpir <= _GOOD[1] and not limited else "warn"
 
 
 def warnings_of(document: EvaluationDoc) -> list[str]:
-    """Everything that makes the figures mean less than they seem to, one sentence each."""
+    """Everything that limits what the figures mean, one sentence each."""
     use, excluded, gallery = document["threshold"], document["excluded"], document["gallery"]
     out: list[str] = []
     if use["same_photos"]:

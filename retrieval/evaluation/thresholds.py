@@ -36,11 +36,11 @@ class Thresholds:
 
     Attributes:
         use: the threshold in use, with its provenance.
-        far: for each FAR target, where a calibration names it.
-        fpir: for each FPIR target, where a calibration names it.
-        experiment: by the original experiment's rule, where a calibration names it.
+        far: for each FAR target, where a calibration has it.
+        fpir: for each FPIR target, where a calibration has it.
+        experiment: by the original experiment's rule, where a calibration has it.
         same_photos: the calibration's photos are those measured here.
-        confidence: how sure answers are, when it was fitted at the threshold in use.
+        confidence: of answers, when it was fitted at the threshold in use.
     """
 
     use: ThresholdDoc

@@ -53,12 +53,12 @@ def open_set_section(document: EvaluationDoc, probes: Album, gallery: Album) -> 
 
 
 def _ambiguous(found: AmbiguousDoc) -> Markup:
-    every, sure, listed = found["all"], found["match"], found["candidates"]
+    every, clear, listed = found["all"], found["match"], found["candidates"]
     if not every["whole"]:
         return Markup("<p>{}</p>").format("No photo gets a match at this threshold.")
     about = (
         f"Accuracy against coverage. All answers: {in_percent(every['rate'])} right ({counts(every)}) "
-        f"{ends(every)}. Only the verdict match: {in_percent(sure['rate'])} right ({counts(sure)}) {ends(sure)}, "
+        f"{ends(every)}. Only the verdict match: {in_percent(clear['rate'])} right ({counts(clear)}) {ends(clear)}, "
         f"given to {in_percent(found['coverage_of_match']['rate'])} of the photos. Ambiguous answers list the right "
         f"product in {in_percent(listed['rate'])} ({counts(listed)})."
     )
@@ -103,9 +103,9 @@ def _operating_points(document: EvaluationDoc) -> Markup:
 
 def chosen_on(at: AtFarDoc | OpenSetPointDoc) -> str:
     """Which photos a threshold was chosen on, and whether those measured support the claim."""
-    # A model's card tells it in sentences, which stand on top once.
+    # A model's card has whole sentences, which the warnings quote once.
     at_length = "these very photos" if at["same_photos"] else "other photos"
-    told = at["chosen_on"] if len(at["chosen_on"]) <= _SHORT else at_length
-    where = f"{told} (optimistic)" if at["same_photos"] else told or "by hand"
-    # Without a target the refusal is a remark about the threshold, which the warnings tell.
+    where = at["chosen_on"] if len(at["chosen_on"]) <= _SHORT else at_length
+    where = f"{where} (optimistic)" if at["same_photos"] else where or "by hand"
+    # Without a target the refusal is a remark about the threshold, which is among the warnings.
     return f"{where}; not enough data here" if at["refusal"] and at["target"] is not None else where

@@ -48,7 +48,7 @@ def false_positives(document: EvaluationDoc, probes: Album, gallery: Album) -> M
     worst = sorted(matched, key=lambda pair: -pair[1]["score"])
     if not worst:
         return Markup("")
-    heading = Markup("<h3>{}</h3>").format("False positives: unknown products that got a match, the surest first")
+    heading = Markup("<h3>{}</h3>").format("False positives: unknown products that got a match, highest scores first")
     return heading + cards(
         (_false_positive(*pair, probes, gallery) for pair in worst[:SHOWN_FALSE_POSITIVES]), narrow=True
     )

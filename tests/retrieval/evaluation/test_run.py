@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from retrieval.audit import audit_catalog
+from retrieval.catalog.read import Catalog, Refusal
 from retrieval.errors import ModelNotFoundError, UsageError
 from retrieval.evaluation.results import EvaluationReport
 from retrieval.evaluation.run import calibrate_model, evaluate_dataset
 from retrieval.models.bundle import read_bundle
+from retrieval.types import CatalogImage
 from tests.audit_catalog import view
 from tests.fakes import Recorder, fake_bundle, use_pixel_encoder
 from tests.retrieval.system.test_html import Checker
@@ -50,6 +53,22 @@ def test_an_evaluation_in_one_call(data: Path) -> None:
         ("Embedding the gallery", PRODUCTS * 4, "images"),
         ("Embedding test", PRODUCTS * 4, "images"),
     ]
+
+
+def test_every_folder_is_listed_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[str] = []
+    entries = Catalog.entries
+
+    def counted(catalog: Catalog) -> Iterator[CatalogImage | Refusal]:
+        listed.append(catalog.root.name)
+        return entries(catalog)
+
+    monkeypatch.setattr(Catalog, "entries", counted)
+    evaluate_dataset(data, model=tmp_path / "bundle", calibrate_on="val")
+    assert sorted(listed) == ["test", "train", "val"]
+    listed.clear()
+    audit_catalog(data / "test", tmp_path / "bundle")
+    assert listed == ["test"]
 
 
 def test_an_evaluation_is_compared_with_one_that_was_saved(data: Path, tmp_path: Path) -> None:
