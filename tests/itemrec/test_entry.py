@@ -28,7 +28,7 @@ def start(
     )
 
 
-def stranger(folder: Path, name: str, kind: str = "package") -> Path:
+def foreign(folder: Path, name: str, kind: str = "package") -> Path:
     """A package or module of somebody else that says so when it is run."""
     file = folder / name / "__init__.py" if kind == "package" else folder / f"{name}.py"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def stranger(folder: Path, name: str, kind: str = "package") -> Path:
 @pytest.mark.parametrize("entrance", ENTRANCES)
 @pytest.mark.parametrize("name", _siblings.SIBLINGS)
 def test_a_foreign_package_is_one_line(name: str, entrance: str, kind: str, tmp_path: Path) -> None:
-    found = stranger(tmp_path / "theirs", name, kind)
+    found = foreign(tmp_path / "theirs", name, kind)
     done = start([*ENTRANCES[entrance], "--version"], tmp_path / "theirs", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
     (line,) = done.stderr.splitlines()
@@ -49,7 +49,7 @@ def test_a_foreign_package_is_one_line(name: str, entrance: str, kind: str, tmp_
 
 
 def test_a_foreign_package_in_the_working_directory_is_one_line(tmp_path: Path) -> None:
-    stranger(tmp_path, "cli")
+    foreign(tmp_path, "cli")
     done = start(["-m", "itemrec", "--version"], cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
     (line,) = done.stderr.splitlines()
@@ -65,7 +65,7 @@ def test_a_folder_without_init_hides_nothing(tmp_path: Path) -> None:
 
 
 def test_the_library_refuses_a_foreign_retrieval_without_running_it(tmp_path: Path) -> None:
-    stranger(tmp_path, "retrieval")
+    foreign(tmp_path, "retrieval")
     done = start(["-c", "import itemrec"], tmp_path, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     last = done.stderr.splitlines()[-1]
@@ -74,7 +74,7 @@ def test_the_library_refuses_a_foreign_retrieval_without_running_it(tmp_path: Pa
 
 def test_a_program_may_have_a_trainer_and_a_cli_of_its_own(tmp_path: Path) -> None:
     for name in ("trainer", "cli"):
-        stranger(tmp_path, name)
+        foreign(tmp_path, name)
     code = (
         "import itemrec\nprint(itemrec.Recognizer.__name__)\n"
         "try: itemrec.train\nexcept ImportError as error: print(error.name, str(error).count('another package'))"
