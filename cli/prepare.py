@@ -23,40 +23,49 @@ def prepare_command(
     raw: Annotated[
         Path,
         typer.Argument(
-            metavar="RAW", help="Folder of product folders (or the folder or table of a product_id,image table)."
+            metavar="RAW", help="Folder of product folders, or a table with the columns product_id and image."
         ),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The dataset; made if missing, else brought up to date.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder of the dataset; created if missing, else brought up to date.")
+    ],
     by: Annotated[
         str | None,
         typer.Option(
             "--by",
             metavar="image|product",
-            help="image divides every product's pictures; product divides the products, so that val and test"
-            " hold products never trained on. Default: image",
+            help="image splits the pictures of every product; product splits the products, so that val and test hold "
+            "products that training never sees. Default: image",
         ),
     ] = None,
     ratios: Annotated[
-        str | None, typer.Option("--ratios", metavar="TRAIN:VAL:TEST", help="Sizes of the splits. Default: 8:1:1")
+        str | None,
+        typer.Option("--ratios", metavar="TRAIN:VAL:TEST", help="Relative sizes of the splits. Default: 8:1:1"),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the division: the same seed divides the same way.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the split.")] = 0,
     max_side: Annotated[
-        int, typer.Option("--max-side", min=32, max=65_500, help="Longer side of a picture at most, pixels.")
+        int, typer.Option("--max-side", min=32, max=65_500, help="Shrink pictures to this longer side in pixels.")
     ] = 1024,
     near_bits: Annotated[
         int,
         typer.Option(
-            "--near-bits", min=0, max=16, help="Perceptual hashes (64 bits) this near are nearly the same picture."
+            "--near-bits",
+            min=0,
+            max=16,
+            help="Treat pictures as near-duplicates whose 64-bit hashes differ in at most N bits.",
         ),
     ] = 6,
     keep_conflicts: Annotated[
-        bool, typer.Option("--keep-conflicts", help="Keep pictures that lie under several products.")
+        bool, typer.Option("--keep-conflicts", help="Keep pictures that several products have.")
     ] = False,
     keep_splits: Annotated[
-        bool, typer.Option("--keep-splits", help="RAW holds train/, val/ and test/ already: keep them, find leaks.")
+        bool,
+        typer.Option(
+            "--keep-splits", help="RAW is split into train/, val/ and test/ already: keep that, and find leaks."
+        ),
     ] = False,
     min_views: Annotated[
-        int, typer.Option("--min-views", min=1, help="Name products with fewer pictures; training likes 4 a batch.")
+        int, typer.Option("--min-views", min=1, help="Report products with fewer pictures; a batch has 4 of each.")
     ] = 4,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; write nothing.")] = False,
     threads: Annotated[

@@ -100,11 +100,6 @@ class View:
             self._stage.note = printable(note) or self._stage.note
             self._face.advanced(self._stage)
 
-    def reached(self, done: int, *, note: str = "") -> None:
-        """`advance` for jobs that tell how many units are done in all."""
-        if self._stage is not None:
-            self.advance(done - self._stage.done, note=note)
-
     def epoch(self, log: EpochLog) -> None:
         """Show what an epoch of the stage brought."""
         if self._stage is not None and self._face is not None:

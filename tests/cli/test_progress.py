@@ -233,10 +233,10 @@ def test_a_total_that_is_known_late_is_shown_from_then_on(clock: Clock, capsys: 
     with shown() as view:
         view.stage("Downloading", None, "bytes")
         clock.now += 5
-        view.reached(2_500_000)
+        view.advance(2_500_000)
         view.known(10_000_000)
         clock.now += 5
-        view.reached(5_000_000)
+        view.advance(2_500_000)
         view.stage("Checking")
     assert capsys.readouterr().err.splitlines() == [
         "Downloading: 2.5 MB, 0.5 MB/s",

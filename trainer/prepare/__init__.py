@@ -48,7 +48,7 @@ class PrepareReport:
         dry_run: nothing was written.
         resumed: an earlier run had been interrupted.
         read: pictures of the source that were opened.
-        ignored: hidden files and other litter in the source.
+        ignored: hidden and system files in the source, which are not pictures.
         seconds: it took.
     """
 

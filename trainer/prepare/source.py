@@ -46,13 +46,13 @@ class Source:
         root: absolute path.
         layout: ``folders``, ``table`` or ``splits``.
         parts: its catalogs.
-        strangers: top-level folders of a divided source that are no split.
+        no_splits: top-level folders of a divided source that are no split.
     """
 
     root: Path
     layout: str
     parts: tuple[Part, ...]
-    strangers: tuple[str, ...] = ()
+    no_splits: tuple[str, ...] = ()
 
     def entries(self) -> Iterator[Found | Refusal]:
         """Every picture, and everything that is none."""
@@ -69,7 +69,7 @@ class Source:
                     yield Found(
                         entry.product_id, part.prefix + entry.image, name, part.split, entry.file, part.catalog.root
                     )
-        for name in self.strangers:
+        for name in self.no_splits:
             yield Refusal(printable(name), "expected train, val or test, received another folder", "not-a-split")
 
     def products(self) -> set[str]:

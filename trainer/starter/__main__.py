@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from retrieval.errors import ItemrecError
+from retrieval.system.progress import Silent
 from trainer.cache import cache_home
 
 
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Imported here: drawing happens in processes of its own, which need neither Keras nor the options.
     from retrieval.models.bundle import read_bundle
 
-    where = {"cache": given.cache, "grocery": given.grocery, "say": _say}
+    where = {"cache": given.cache, "grocery": given.grocery, "progress": _Lines()}
     try:
         if given.action == "measure":
             bundle = read_bundle(given.bundle)
@@ -54,6 +55,25 @@ def main(arguments: list[str] | None = None) -> int:
         _say(f"{error.message}\n{error.hint}".strip())
         return error.exit_code
     return 0
+
+
+class _Lines(Silent):
+    """Plain lines: where a stage begins, every tenth of it, and what is noted."""
+
+    def __init__(self) -> None:
+        self._name, self._total, self._done = "", 0, 0
+
+    def stage(self, name: str, total: int | None = None, unit: str = "images", *, done: int = 0) -> None:
+        self._name, self._total, self._done = name, total or 0, done
+        _say(f"{name} …")
+
+    def advance(self, n: int = 1, *, note: str = "") -> None:
+        before, self._done = self._done, self._done + n
+        if self._total and 10 * before // self._total != 10 * self._done // self._total:
+            _say(f"{self._name}: {100 * self._done // self._total} %")
+
+    def note(self, text: str) -> None:
+        _say(text)
 
 
 def _say(line: str) -> None:

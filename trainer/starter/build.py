@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -15,23 +14,22 @@ import numpy as np
 
 from retrieval.calibration.points import Calibration
 from retrieval.models.bundle import Bundle, write_bundle
+from retrieval.system.progress import Progress
 from trainer.starter import recipe
 from trainer.starter.calibrate import calibrate
 from trainer.starter.card import write_card
 from trainer.starter.drawings import render
 from trainer.starter.measure import encoder_of
 
-Say = Callable[[str], None]
 
-
-def build(out: Path, *, cache: Path, grocery: Path | None, say: Say) -> Bundle:
+def build(out: Path, *, cache: Path, grocery: Path | None, progress: Progress) -> Bundle:
     """Make the starter anew and write it to ``out``, replacing the bundle that is there.
 
     Args:
         out: the bundle's directory.
         cache: keeps the drawings, about 2 GB.
         grocery: real photos to measure on as well (``photos/train``, ``photos/val``, ``catalog``).
-        say: told what is going on, one line at a time.
+        progress: told what is going on, one line at a time.
 
     Raises:
         DiskFullError: the cache has not enough space.
@@ -44,13 +42,16 @@ def build(out: Path, *, cache: Path, grocery: Path | None, say: Say) -> Bundle:
     from trainer.progress import EpochLog
     from trainer.starter.fit import fit
 
-    clock = _Clock(say)
-    train = render(recipe.TRAIN, recipe.KEPT, cache, progress=say)
-    validation = render(recipe.VALIDATION, recipe.PREPROCESSING, cache, progress=say)
+    clock = _Clock(progress)
+    train = render(recipe.TRAIN, recipe.KEPT, cache, progress=progress)
+    validation = render(recipe.VALIDATION, recipe.PREPROCESSING, cache, progress=progress)
     clock.lap("drawing")
 
+    progress.stage("Training", recipe.RECIPE.epochs, "epochs")
+
     def show(log: EpochLog) -> None:
-        say(
+        progress.advance()
+        progress.note(
             f"epoch {log.epoch}/{recipe.RECIPE.epochs}: loss {log.loss:.3f}, "
             f"distance to own product {log.anchor_positive:.3f}, to others {log.anchor_negative:.3f}, "
             f"spread {log.spread:.3f}, {log.seconds:.0f} s"
@@ -100,10 +101,10 @@ def build(out: Path, *, cache: Path, grocery: Path | None, say: Say) -> Bundle:
             source="python -m trainer.starter",
             license="Apache-2.0",
         )
-        return finish(draft, out, cache=cache, grocery=grocery, say=say)
+        return finish(draft, out, cache=cache, grocery=grocery, progress=progress)
 
 
-def finish(trained: Bundle, out: Path, *, cache: Path, grocery: Path | None, say: Say) -> Bundle:
+def finish(trained: Bundle, out: Path, *, cache: Path, grocery: Path | None, progress: Progress) -> Bundle:
     """Calibrate a trained bundle, measure it, write its card, and put it all at ``out``.
 
     Also what repeats those steps for the bundle that ships, without training it again.
@@ -112,7 +113,7 @@ def finish(trained: Bundle, out: Path, *, cache: Path, grocery: Path | None, say
         EncoderError: no threshold keeps a target.
         BundleError, UsageError: ``out`` cannot be written or holds something else.
     """
-    clock = _Clock(say)
+    clock = _Clock(progress)
 
     def write(to: Path, calibration: Calibration, card: str) -> Bundle:
         return write_bundle(
@@ -130,11 +131,11 @@ def finish(trained: Bundle, out: Path, *, cache: Path, grocery: Path | None, say
             replace=True,
         )
 
-    validation = render(recipe.VALIDATION, trained.preprocessing, cache, progress=say)
+    validation = render(recipe.VALIDATION, trained.preprocessing, cache, progress=progress)
     with tempfile.TemporaryDirectory(prefix="itemrec-starter-") as folder:
-        calibration = calibrate(encoder_of(trained), validation, say=say)
+        calibration = calibrate(encoder_of(trained), validation, progress=progress)
         draft = write(Path(folder) / "draft", calibration, card="")
-        card = write_card(draft, cache=cache, grocery=grocery, say=say)
+        card = write_card(draft, cache=cache, grocery=grocery, progress=progress)
     clock.lap("calibrating and measuring")
     return write(out, calibration, card)
 
@@ -142,12 +143,12 @@ def finish(trained: Bundle, out: Path, *, cache: Path, grocery: Path | None, say
 class _Clock:
     """Says what each stage took."""
 
-    def __init__(self, say: Say) -> None:
-        self._say = say
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._since = time.perf_counter()
 
     def lap(self, stage: str) -> float:
         now = time.perf_counter()
         seconds, self._since = round(now - self._since, 1), now
-        self._say(f"{stage}: {seconds:.0f} s")
+        self._progress.note(f"{stage}: {seconds:.0f} s")
         return seconds

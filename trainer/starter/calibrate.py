@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from retrieval.calibration.choose import FarChoice, FpirChoice, choose_by_far, choose_by_fpir
 from retrieval.calibration.points import Calibration
 from retrieval.errors import EncoderError
+from retrieval.system.progress import Progress
 from trainer.starter.baselines import Embed
 from trainer.starter.measure import distances_of, drawn_trials, identify
 from trainer.starter.photos import PhotoSet
@@ -18,13 +17,13 @@ CHOSEN = "fpir=0.2"
 FAR_TARGETS = (0.001, 0.01, 0.05)
 
 
-def calibrate(embed: Embed, photos: PhotoSet, *, say: Callable[[str], None]) -> Calibration:
+def calibrate(embed: Embed, photos: PhotoSet, *, progress: Progress) -> Calibration:
     """Operating points for identification and for pairs of photos, with intervals by product.
 
     Args:
         embed: the encoder that will be served.
         photos: drawings of products that it never saw.
-        say: told each point.
+        progress: told each point.
 
     Raises:
         EncoderError: the encoder is so poor that no threshold keeps a target.
@@ -42,7 +41,7 @@ def calibrate(embed: Embed, photos: PhotoSet, *, say: Callable[[str], None]) -> 
                 f"expected an encoder that can be calibrated, received one that cannot: {choice.refusal}",
                 hint="train it longer",
             )
-        say(f"threshold {choice.threshold:.4f} for {choice.name}. {choice.refusal}".rstrip())
+        progress.note(f"threshold {choice.threshold:.4f} for {choice.name}. {choice.refusal}".rstrip())
     points = [choice.operating_point() for choice in choices]
     (chosen,) = (point for point in points if point.name == CHOSEN)
     return Calibration(
@@ -50,7 +49,7 @@ def calibrate(embed: Embed, photos: PhotoSet, *, say: Callable[[str], None]) -> 
         chosen.name,
         tuple(points),
         measured_on=(
-            f"drawings of {len(photos.products)} products that were not trained on; FPIR with strangers of "
+            f"drawings of {len(photos.products)} products that were not trained on; FPIR with unknown products of "
             f"families that are not enrolled, against {found.gallery_images} studio pictures of "
             f"{found.gallery_products} products; FAR over all pairs of {int(shots.sum())} photos"
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from retrieval.calibration.points import OperatingPoint
 from retrieval.metrics import Rate
 from retrieval.models.bundle import Bundle
 from retrieval.models.encoder import load_encoder
+from retrieval.system.progress import Progress
 from trainer.starter import recipe
 from trainer.starter.baselines import Embed, color_histogram, untrained
 from trainer.starter.drawings import render
@@ -24,10 +24,8 @@ from trainer.starter.measure import (
     encoder_of,
     grocery_trials,
     measure,
-    with_strangers,
+    with_unknown_products,
 )
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +43,16 @@ class Measurements:
 
     Attributes:
         rows: each embedding in each trial.
-        thresholds: the bundle at its own threshold in each trial, with strangers.
+        thresholds: the bundle at its own threshold in each trial, with unknown products.
     """
 
     rows: list[Row]
     thresholds: dict[str, OpenSetMeasurement]
 
 
-def measure_all(bundle: Bundle, *, cache: Path, grocery: Path | None, say: Say) -> Measurements:
+def measure_all(bundle: Bundle, *, cache: Path, grocery: Path | None, progress: Progress) -> Measurements:
     """Every trial for the bundle and its baselines, on the test drawings and on real photos where given."""
-    drawn = drawn_trials(render(recipe.TEST, bundle.preprocessing, cache, progress=say), "drawings")
+    drawn = drawn_trials(render(recipe.TEST, bundle.preprocessing, cache, progress=progress), "drawings")
     real = [] if grocery is None else grocery_trials(grocery, bundle.preprocessing)
     starter = encoder_of(bundle)
     embeddings: dict[str, Embed] = {
@@ -65,14 +63,14 @@ def measure_all(bundle: Bundle, *, cache: Path, grocery: Path | None, say: Say) 
     rows = [Row(t.name, name, measure(t, embed)) for t in drawn + real for name, embed in embeddings.items()]
     thresholds: dict[str, OpenSetMeasurement] = {}
     if bundle.calibration is not None:
-        for trial in drawn + [with_strangers(t) for t in real]:
+        for trial in drawn + [with_unknown_products(t) for t in real]:
             thresholds[trial.name] = at_threshold(trial, starter, bundle.calibration.threshold)
     return Measurements(rows, thresholds)
 
 
-def write_card(bundle: Bundle, *, cache: Path, grocery: Path | None, say: Say) -> str:
+def write_card(bundle: Bundle, *, cache: Path, grocery: Path | None, progress: Progress) -> str:
     """The card, Markdown."""
-    measured = measure_all(bundle, cache=cache, grocery=grocery, say=say)
+    measured = measure_all(bundle, cache=cache, grocery=grocery, progress=progress)
     parts = ["## Accuracy", "", tables(measured), "", _thresholds(bundle), _speed(bundle)]
     return "\n".join([_introduction(bundle), *parts])
 
@@ -86,10 +84,10 @@ def _threshold_table(thresholds: dict[str, OpenSetMeasurement]) -> str:
     lines = [
         "### The threshold of queries, tried on the same photos",
         "",
-        "Chosen on validation drawings, not here. Where a trial has no strangers of its own, every fourth "
+        "Chosen on validation drawings, not here. Where a trial has no unknown products of its own, every fourth "
         "product was left out of the gallery.",
         "",
-        "| trial | FPIR | photos of strangers | FNIR | photos of products in the gallery |",
+        "| trial | FPIR | photos of unknown products | FNIR | photos of products in the gallery |",
         "|---|---|---|---|---|",
     ]
     for name, m in thresholds.items():
@@ -154,7 +152,7 @@ backbone with `itemrec models import`, or train on your own photos.
 **How to read the figures.** None of the products below was trained on. R@1: the nearest product is the \
 right one. Top 5: the right product is among the five nearest. VAL at FAR 1 %: same-product pairs of photos \
 accepted where one in a hundred different-product pairs is. DIR at FPIR 5 %: photos found first and \
-accepted where one in twenty photos of strangers (products of families that are not in the gallery) is \
+accepted where one in twenty photos of unknown products (of families that are not in the gallery) is \
 accepted too. The threshold of the last two columns is set on the same photos, for comparison only.
 
 `python -m trainer.starter measure --bundle DIR [--grocery DIR]` prints the same tables.
@@ -185,7 +183,7 @@ def _thresholds(bundle: Bundle) -> str:
 def _measured(point: OperatingPoint) -> str:
     if point.fpir is not None and point.fnir is not None:
         return (
-            f"FPIR {point.fpir:.3f} {_between(point.fpir_ci)} of {point.strangers} photos of strangers, "
+            f"FPIR {point.fpir:.3f} {_between(point.fpir_ci)} of {point.strangers} photos of unknown products, "
             f"FNIR {point.fnir:.3f} {_between(point.fnir_ci)} of {point.probes} photos, "
             f"gallery of {point.gallery} products"
         )

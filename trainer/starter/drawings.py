@@ -7,8 +7,7 @@ import io
 import json
 import os
 import shutil
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -22,6 +21,7 @@ from retrieval.errors import DiskFullError
 from retrieval.images.pictures import prepare
 from retrieval.images.preprocessing import Preprocessing
 from retrieval.system.files import replacing
+from retrieval.system.progress import Progress, Silent
 from trainer import synthetic
 from trainer.starter.photos import PhotoSet
 from trainer.synthetic import SyntheticProduct, draw_products, photograph, studio_picture
@@ -56,7 +56,7 @@ def render(
     cache: Path,
     *,
     processes: int | None = None,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = Silent(),
 ) -> PhotoSet:
     """The pictures of a set, prepared as serving prepares them; drawn only if not cached.
 
@@ -93,7 +93,7 @@ def _render_to(
     drawings: Drawings,
     preprocessing: Preprocessing,
     processes: int | None,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     need, free = int(np.prod(shape)), shutil.disk_usage(file.parent).free
@@ -107,7 +107,7 @@ def _render_to(
     with replacing(file, staging=partial, durable=False):
         array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
         each = shape[0] // len(products)
-        started = time.perf_counter()
+        progress.stage("Drawing", shape[0], "pictures")
         with ProcessPoolExecutor(
             processes or os.cpu_count(),
             mp_context=get_context("spawn"),
@@ -118,13 +118,11 @@ def _render_to(
                 pool.submit(_render_some, start, drawings, preprocessing): start
                 for start in range(0, len(products), _CHUNK)
             }
-            for done, job in enumerate(as_completed(jobs), start=1):
+            for job in as_completed(jobs):
                 start = jobs[job] * each
                 pixels = job.result()
                 array[start : start + len(pixels)] = pixels
-                if done % max(1, len(jobs) // 10) == 0:
-                    rate = done * _CHUNK * each / (time.perf_counter() - started)
-                    progress(f"drawn {100 * done // len(jobs)} % of {shape[0]} pictures, {rate:.0f} a second")
+                progress.advance(len(pixels))
         array.flush()
 
 

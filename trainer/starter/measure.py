@@ -18,13 +18,13 @@ from retrieval.models.encoder import load_encoder
 from trainer.starter.baselines import Embed
 from trainer.starter.photos import PhotoSet, read_photos
 
-STRANGER_SHARE = 0.4
+UNKNOWN_SHARE = 0.4
 GALLERY_PHOTOS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """Pictures with their roles: a gallery, probes of its products, and probes of strangers.
+    """Pictures with their roles: a gallery, probes of its products, and probes of unknown products.
 
     Attributes:
         name: what it tries.
@@ -32,7 +32,7 @@ class Trial:
         labels: the product of each picture, shape (n,).
         gallery: which pictures are in the gallery, shape (n,).
         probes: which are probes of enrolled products, shape (n,).
-        strangers: which are probes of products not enrolled, shape (n,).
+        unknown: which are probes of products not enrolled, shape (n,).
     """
 
     name: str
@@ -40,7 +40,7 @@ class Trial:
     labels: NDArray[np.int64]
     gallery: NDArray[np.bool_]
     probes: NDArray[np.bool_]
-    strangers: NDArray[np.bool_]
+    unknown: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class Figures:
         map_at_r: mean average precision at R.
         val: same-product pairs of probes accepted where FAR is 1 %.
         eer: equal error rate of those pairs.
-        dir: probes found first and within the threshold at which 5 % of the strangers are let in;
-            None without strangers.
+        dir: probes found first and within the threshold at which 5 % of the probes of unknown products are accepted;
+            None without unknown products.
         gallery_products: products in the gallery.
         gallery_pictures: pictures in the gallery.
     """
@@ -72,11 +72,11 @@ class Figures:
 def drawn_trials(photos: PhotoSet, name: str) -> list[Trial]:
     """Two trials on drawings: a gallery of studio pictures and photos, and one of studio pictures alone.
 
-    Strangers are whole families: a variant of an enrolled product is not a stranger but a
+    Unknown products are whole families: a variant of an enrolled product is not unknown but a
     mistake of another kind, which top-1 counts.
     """
     families = photos.families[photos.labels]
-    stranger = families % 10 < round(10 * STRANGER_SHARE)
+    unknown = families % 10 < round(10 * UNKNOWN_SHARE)
     order = _number_within_product(photos)
     shelf = ~photos.studio & (order < GALLERY_PHOTOS)
     asked = ~photos.studio & (order >= GALLERY_PHOTOS)
@@ -85,7 +85,7 @@ def drawn_trials(photos: PhotoSet, name: str) -> list[Trial]:
         f"{name}, gallery of studio pictures": photos.studio,
     }
     return [
-        Trial(title, photos.pixels, photos.labels, gallery & ~stranger, asked & ~stranger, asked & stranger)
+        Trial(title, photos.pixels, photos.labels, gallery & ~unknown, asked & ~unknown, asked & unknown)
         for title, gallery in roles.items()
     ]
 
@@ -118,8 +118,8 @@ def measure(trial: Trial, embed: Embed) -> Figures:
     )
 
 
-def with_strangers(trial: Trial, *, every: int = 4) -> Trial:
-    """The same trial without every fourth product in the gallery: probes of those are strangers then."""
+def with_unknown_products(trial: Trial, *, every: int = 4) -> Trial:
+    """The same trial without every fourth product in the gallery: probes of those are out-of-gallery probes then."""
     left_out = trial.labels % every == 0
     return Trial(
         trial.name,
@@ -127,25 +127,25 @@ def with_strangers(trial: Trial, *, every: int = 4) -> Trial:
         trial.labels,
         trial.gallery & ~left_out,
         trial.probes & ~left_out,
-        trial.strangers | (trial.probes & left_out),
+        trial.unknown | (trial.probes & left_out),
     )
 
 
 def at_threshold(trial: Trial, embed: Embed, threshold: float) -> OpenSetMeasurement:
-    """FPIR and FNIR of a trial with strangers at a threshold that was chosen elsewhere."""
+    """FPIR and FNIR of a trial with unknown products at a threshold that was chosen elsewhere."""
     return measure_open_set(distances_of(trial, identify(trial, embed)), threshold)
 
 
 def distances_of(trial: Trial, found: Identification) -> OpenSetDistances:
     """What a threshold is chosen and measured on, of the trial that was identified."""
-    labels, is_known = trial.labels[trial.probes | trial.strangers], found.outcomes.known
+    labels, is_known = trial.labels[trial.probes | trial.unknown], found.outcomes.known
     known, unknown = finding_distances(found)
     return OpenSetDistances(known, labels[is_known], unknown, labels[~is_known], found.gallery_products)
 
 
 def identify(trial: Trial, embed: Embed) -> Identification:
-    """All probes of a trial, strangers among them, against its gallery."""
-    asked = trial.probes | trial.strangers
+    """All probes of a trial, those of unknown products among them, against its gallery."""
+    asked = trial.probes | trial.unknown
     return identification(
         embed(trial.pixels[asked]),
         trial.labels[asked],

@@ -10,10 +10,11 @@ from retrieval.distance import is_unit
 from retrieval.images.preprocessing import Preprocessing
 from retrieval.models.bundle import read_bundle
 from retrieval.models.installed import starter_path
+from retrieval.system.progress import Silent
 from trainer.starter.baselines import color_histogram
 from trainer.starter.calibrate import CHOSEN, FAR_TARGETS, FPIR_TARGETS, calibrate
 from trainer.starter.drawings import Drawings, render
-from trainer.starter.measure import drawn_trials, encoder_of, measure, with_strangers
+from trainer.starter.measure import drawn_trials, encoder_of, measure, with_unknown_products
 from trainer.starter.photos import PhotoSet
 
 FRESH = Drawings(products=36, seed=9, photos=7, studio=1, difficulty=(0.2, 0.7))
@@ -110,20 +111,20 @@ def test_trials_keep_strangers_and_their_families_out_of_the_gallery():
     with_photos, studio = drawn_trials(photos, "made up")
     families = photos.families[photos.labels]
     for trial in (with_photos, studio):
-        assert not set(families[trial.gallery]) & set(families[trial.strangers])
+        assert not set(families[trial.gallery]) & set(families[trial.unknown])
         assert set(trial.labels[trial.probes]) <= set(trial.labels[trial.gallery])
-        assert not (trial.gallery & (trial.probes | trial.strangers)).any()
-        assert not (trial.probes & trial.strangers).any()
-        assert trial.strangers.any()
+        assert not (trial.gallery & (trial.probes | trial.unknown)).any()
+        assert not (trial.probes & trial.unknown).any()
+        assert trial.unknown.any()
     assert photos.studio[studio.gallery].all()
     assert not photos.studio[with_photos.gallery].all()
-    reduced = with_strangers(with_photos)
-    assert not set(reduced.labels[reduced.gallery]) & set(reduced.labels[reduced.strangers])
-    assert reduced.strangers.sum() > with_photos.strangers.sum()
+    reduced = with_unknown_products(with_photos)
+    assert not set(reduced.labels[reduced.gallery]) & set(reduced.labels[reduced.unknown])
+    assert reduced.unknown.sum() > with_photos.unknown.sum()
 
 
 def test_calibration_keeps_its_targets_and_the_default_rejects_strangers():
-    calibration = calibrate(mean_color, made_up(products=120), say=lambda line: None)
+    calibration = calibrate(mean_color, made_up(products=120), progress=Silent())
     assert calibration.chosen == CHOSEN
     for target in FPIR_TARGETS:
         point = calibration.point(f"fpir={target:g}")
