@@ -4,7 +4,9 @@
 runtime, opens the same model and embeds the same photo; `itemrec --help` against
 `python -c "import typer, rich"`.
 
-    python benchmarks/cold.py [--images 10000] [--rounds 15]
+    python benchmarks/cold.py [--images 10000] [--rounds 15] [--beside OTHER/.venv/bin/itemrec]
+
+With ``--beside`` another installation, of an earlier commit say, answers the same questions in the same run.
 """
 
 from __future__ import annotations
@@ -77,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--beside", metavar="ITEMREC", help="the itemrec of another installation")
     options = parser.parse_args()
     itemrec = str(Path(sys.executable).parent / "itemrec")
     bundle = resolve_model(None, index_model=None)
@@ -89,6 +92,9 @@ def main() -> None:
             "import typer, rich": [sys.executable, "-c", "import typer, rich"],
             "itemrec --help": [itemrec, "--help"],
         }
+        if options.beside:
+            commands["query beside"] = [options.beside, *commands["itemrec query"][1:]]
+            commands["--help beside"] = [options.beside, "--help"]
         seconds: dict[str, list[float]] = {name: [] for name in commands}
         for round_number in range(options.rounds + 1):
             for name, command in commands.items():
@@ -101,6 +107,9 @@ def main() -> None:
         print(f"  {name:20} {value * 1e3:7.0f} ms")
     print(f"  query / bare script: {medians['itemrec query'] / medians['bare script']:.2f} (target <= 2)")
     print(f"  help / imports:      {medians['itemrec --help'] / medians['import typer, rich']:.2f} (target <= 2)")
+    if options.beside:
+        print(f"  query / query beside: {medians['itemrec query'] / medians['query beside']:.2f}")
+        print(f"  help / help beside:   {medians['itemrec --help'] / medians['--help beside']:.2f}")
 
 
 if __name__ == "__main__":
