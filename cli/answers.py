@@ -20,7 +20,6 @@ from retrieval.recognition.recognizer import RefusedPhoto, parse_where
 from retrieval.system.text import plural, printable
 from retrieval.types import Match, Recognition
 
-MANY = 8
 _VERDICT_STYLE = {"match": "bold green", "ambiguous": "bold yellow", "unknown": "bold red"}
 _EVIDENCE_SHOWN = 2
 _EVERY = 2**31
@@ -121,9 +120,9 @@ def explain_filters(shop: Recognizer, terms: Sequence[str]) -> None:
 class Printer:
     """Prints answers: drawn with pictures where the terminal can show them, aligned text elsewhere."""
 
-    def __init__(self, sources: Sequence[PhotoSource], thumbnails: bool | None) -> None:
+    def __init__(self, sources: Sequence[PhotoSource], thumbnails: bool | None, *, few: bool) -> None:
         self._reads = {source.name: source.read for source in sources}
-        self._pictures = thumbnails if thumbnails is not None else len(sources) <= MANY and render.in_color()
+        self._pictures = thumbnails if thumbnails is not None else few and render.in_color()
         if self._pictures and find_spec("textual_image") is None:
             self._pictures = False
             if thumbnails:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import progress, render
+from cli import render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
 from retrieval.errors import UsageError
 from retrieval.system.text import plural, printable
@@ -68,6 +68,7 @@ def audit_command(
       itemrec audit ./catalog --min-views 5 --json
     """
     render.configure(json=as_json, quiet=quiet)
+    from cli import progress
     from retrieval.audit import audit_catalog
 
     if html is not None and not html.absolute().parent.is_dir():

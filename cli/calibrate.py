@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import progress, render
+from cli import render
 from cli.evaluate_text import percent
 from cli.options import (
     DataOption,
@@ -70,6 +70,7 @@ def calibrate_command(
       itemrec calibrate --data ./data --model ./bundle --out ./bundle-calibrated
     """
     render.configure(json=as_json, quiet=quiet)
+    from cli import progress
     from retrieval.evaluation.run import calibrate_model
 
     if far is not None and fpir is not None:

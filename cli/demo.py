@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,6 +62,8 @@ def demo_command(
     example = (right or list(layout.truth))[0]
     _echo(f"itemrec query {example} --index {location} --top 3")
     query_command([str(example)], top=3, index=location, model=chosen, quiet=quiet)
+
+    import shlex
 
     from retrieval.system.installation import program
 

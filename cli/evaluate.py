@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import progress, render
+from cli import render
 from cli.options import (
     DataOption,
     GalleryOption,
@@ -99,6 +99,7 @@ def evaluate_command(
       itemrec evaluate --data ./data --out new.json --compare old.json
     """
     render.configure(json=as_json, quiet=quiet)
+    from cli import progress
     from cli.evaluate_text import print_comparison, print_document, say_checked
     from retrieval.evaluation.run import evaluate_dataset
 

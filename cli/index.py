@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import progress, render
+from cli import render
 from cli.layout import (
     BulkOption,
     ExpectOption,
@@ -94,6 +94,7 @@ def index_command(
       itemrec index ./catalog --explain --expect 100000000 --nodes 6
     """
     render.configure(json=as_json, quiet=quiet)
+    from cli import progress
     from cli.evaluate_text import say_checked
     from retrieval.index.sharding import Shard
     from retrieval.indexing.run import index as index_catalog

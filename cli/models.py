@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli import progress, render
+from cli import render
 from cli.model_view import COLUMNS, describe, listed, row
 from cli.options import JsonOption, QuietOption
 from retrieval.errors import UsageError
@@ -223,6 +223,7 @@ def pull_command(
           --preset imagenet --size 224 --pool cls
     """
     render.configure(json=as_json, quiet=quiet)
+    from cli import progress
     from retrieval.models.importer import pull_model
 
     choices = _choices(preset, size, fit, crop_fraction, resample, scale, mean, std, layout)

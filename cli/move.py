@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import progress, render
+from cli import render
 from cli.options import IndexOption, JsonOption, QuietOption, index_location
 from retrieval.errors import UsageError
 
@@ -59,6 +59,7 @@ def snapshot_command(
       itemrec snapshot shop.itemrec --index http://qdrant:6333/shop
     """
     render.configure(json=as_json, quiet=quiet)
+    from cli import progress
     from retrieval.index.open import open_index
     from retrieval.index.transfer import FromIndex, snapshot
 
@@ -97,6 +98,8 @@ def _into(source: Source, origin: str, location: str, name: str, *, as_json: boo
     with source.open() as (manifest, _):
         expected = manifest.images
     target = open_index(location, notify=render.say, expected=expected)
+    from cli import progress
+
     with progress.shown() as view:
         done = copy(source, target, progress=view)
     return _tell(done, name, origin, location, as_json=as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import progress, render
+from cli import render
 from cli.options import JsonOption, QuietOption
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
@@ -91,6 +91,7 @@ def prepare_command(
       itemrec prepare ./raw ./data --dry-run              what would happen
     """
     render.configure(json=as_json, quiet=quiet)
+    from cli import progress
     from trainer.prepare import Options, Ratios, prepare
 
     if keep_splits and (by or ratios):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import progress, render
+from cli import render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
 from retrieval.errors import ImageError
+from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
 
 if TYPE_CHECKING:
     from retrieval.recognition.answer import Answer
+
+MANY = 8
+"""From more photos than this on, how far it is is shown, and pictures only when asked for."""
 
 
 def query_command(
@@ -58,20 +64,18 @@ def query_command(
       camera | itemrec query - --json
     """
     render.configure(json=as_json, quiet=quiet)
-    from cli.answers import MANY, Printer, document, explain_filters, find_photos, tally
+    from cli.answers import Printer, document, explain_filters, find_photos, tally
     from retrieval.recognition.api import Recognizer
     from retrieval.recognition.recognizer import RefusedPhoto
 
     wanted = int(setting("top", top, 5))
     shop = Recognizer(index_location(index), model=setting("model", model), threshold=setting("threshold", threshold))
     sources = find_photos(photos)
-    show = Printer(sources, thumbnails and not as_json)
+    show = Printer(sources, thumbnails and not as_json, few=len(sources) <= MANY)
     while True:
         answers: list[Answer] = []
         refused: list[RefusedPhoto] = []
-        with progress.shown() as view:
-            if len(sources) > MANY:
-                view.stage("Recognizing", len(sources))
+        with _view(len(sources)) as view:
             for result in shop.recognize_all(sources, top=wanted, where=where):
                 if isinstance(result, RefusedPhoto):
                     refused.append(result)
@@ -98,3 +102,16 @@ def query_command(
     if refused:
         return ImageError.exit_code
     return 1 if any(answer.verdict == "unknown" for answer in answers) else 0
+
+
+@contextmanager
+def _view(photos: int) -> Iterator[Progress]:
+    """Shows how far many photos are. A few are answered before anybody could read it, and must not wait for it."""
+    if photos <= MANY:
+        yield Silent()
+        return
+    from cli import progress
+
+    with progress.shown() as view:
+        view.stage("Recognizing", photos)
+        yield view

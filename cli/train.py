@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from cli import progress, render
+from cli import render
 from cli.options import JsonOption, QuietOption, rate
 from cli.train_report import print_report, warn_of
 from retrieval.errors import UsageError
@@ -142,6 +142,7 @@ def train_command(
       itemrec index ./catalog --model ./model
     """
     render.configure(json=as_json, quiet=quiet)
+    from cli import progress
     from trainer.train import train
 
     with progress.shown(training=True) as view:

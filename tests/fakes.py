@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -79,38 +78,3 @@ def write_catalog(root: Path, products: int, views: int) -> Path:
         rows.append(f"p{product:03},Product {product},{'Milk' if product % 2 else 'Juice'},{product}.50")
     (root / "products.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return root
-
-
-class Recorder:
-    """A `Progress` that remembers what it was told.
-
-    Attributes:
-        stages: name, total as far as it came to be known, and unit of each stage.
-        done: how many units of the stage were done after each call of `advance`.
-        notes: what stood beside the count, and lines of their own.
-    """
-
-    def __init__(self, at: Callable[[int], None] = lambda done: None) -> None:
-        self.stages: list[tuple[str, int | None, str]] = []
-        self.done: list[int] = []
-        self.notes: list[str] = []
-        self._at = at
-        self._count = 0
-
-    def stage(self, name: str, total: int | None = None, unit: str = "images", *, done: int = 0) -> None:
-        self.stages.append((name, total, unit))
-        self._count = done
-
-    def known(self, total: int) -> None:
-        name, _, unit = self.stages.pop()
-        self.stages.append((name, total, unit))
-
-    def advance(self, n: int = 1, *, note: str = "") -> None:
-        self._count += n
-        self.done.append(self._count)
-        if note:
-            self.notes.append(note)
-        self._at(self._count)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)

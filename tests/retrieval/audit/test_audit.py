@@ -18,7 +18,8 @@ from retrieval.distance import normalize, squared_l2
 from retrieval.errors import EncoderError, UsageError
 from retrieval.models.bundle import Bundle, read_bundle
 from tests.audit_catalog import view, write_views
-from tests.fakes import PixelEncoder, Recorder, fake_bundle, use_pixel_encoder
+from tests.fakes import PixelEncoder, fake_bundle, use_pixel_encoder
+from tests.progress import Recorder
 
 THRESHOLD = 0.02
 Audit = Callable[..., AuditReport]

@@ -12,7 +12,8 @@ from retrieval.evaluation import gather as module
 from retrieval.evaluation import gather_folder
 from retrieval.models.bundle import Bundle
 from tests.audit_catalog import view
-from tests.fakes import PixelEncoder, Recorder, fake_bundle, use_pixel_encoder
+from tests.fakes import PixelEncoder, fake_bundle, use_pixel_encoder
+from tests.progress import Recorder
 
 PRODUCTS, VIEWS = 3, 30  # more than one chunk of photos
 

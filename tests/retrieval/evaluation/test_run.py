@@ -16,7 +16,8 @@ from retrieval.evaluation.run import calibrate_model, evaluate_dataset
 from retrieval.models.bundle import read_bundle
 from retrieval.types import CatalogImage
 from tests.audit_catalog import view
-from tests.fakes import Recorder, fake_bundle, use_pixel_encoder
+from tests.fakes import fake_bundle, use_pixel_encoder
+from tests.progress import Recorder
 from tests.retrieval.system.test_html import Checker
 
 PRODUCTS = 12

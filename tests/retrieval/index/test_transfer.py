@@ -19,7 +19,7 @@ from retrieval.types import Point
 from tests.contract.conftest import local_index
 from tests.contract.reference import MemoryIndex
 from tests.contract.samples import MODEL, OTHER_MODEL, contents, fill, record, sample_points, unit_vectors
-from tests.progress import Told
+from tests.progress import Recorder
 from tests.qdrant import double
 
 POINTS = sample_points(250)
@@ -67,7 +67,7 @@ def test_a_copy_is_a_new_generation_and_what_was_live_is_kept(filled: Index) -> 
 def test_an_interrupted_copy_continues(filled: Index, tmp_path: Path, kind: str) -> None:
     target: Index = local_index() if kind == "local" else open_index(str(tmp_path / "target"))
 
-    class Interrupt(Told):
+    class Interrupt(Recorder):
         def advance(self, n: int = 1, *, note: str = "") -> None:
             super().advance(n, note=note)
             if self.reached[-1][0] >= 120:
@@ -81,7 +81,7 @@ def test_an_interrupted_copy_continues(filled: Index, tmp_path: Path, kind: str)
         build.store.delete([gone])
         build.store.set_metadata({changed: {"new": 1}})
         build.commit(catalog="/catalog", metadata_keys=())
-    told = Told()
+    told = Recorder()
     done = copy(FromIndex(filled), target, progress=told)
     assert told.stages == [("Copying", 252, "images")]
     assert told.reached[-1] == (252, 252)

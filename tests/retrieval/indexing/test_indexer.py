@@ -12,7 +12,8 @@ from retrieval.indexing.indexer import IndexReport, index_catalog
 from retrieval.models.bundle import Bundle
 from retrieval.types import CatalogImage, Point
 from tests.contract.reference import MemoryIndex
-from tests.fakes import PixelEncoder, Recorder, fake_bundle, picture, use_pixel_encoder, write_catalog
+from tests.fakes import PixelEncoder, fake_bundle, picture, use_pixel_encoder, write_catalog
+from tests.progress import Recorder
 
 
 @pytest.fixture(autouse=True)

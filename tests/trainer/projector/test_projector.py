@@ -18,7 +18,7 @@ from retrieval.errors import CatalogError, ItemrecError, UsageError
 from retrieval.models import embedding
 from retrieval.models.bundle import Bundle
 from tests.fakes import PixelEncoder, fake_bundle, picture, write_catalog
-from trainer.progress import Silent
+from tests.progress import Recorder
 from trainer.projector import files as projector_files
 from trainer.projector import write as projector
 from trainer.projector.files import columns_of, metadata_tsv
@@ -102,14 +102,14 @@ def test_too_many_pictures_are_made_smaller_and_then_fewer_and_it_is_said(
 ) -> None:
     monkeypatch.setattr(projector, "MAX_SPRITE", 240)
     said: list[str] = []
-    config = write_projection(tmp_path, **points(36, side=64), progress=Told(said))
+    config = write_projection(tmp_path, **points(36, side=64), progress=Recorder(said))
     _, (_, *rows), sprite, side = parts(config)
     assert (side, sprite.size, len(rows)) == (40, (240, 240), 36)
     assert sprite.getpixel((5 * 40 + 20, 5 * 40 + 20)) == (35, 0, 0)
     assert said == ["The projection's pictures are 40 instead of 64 pixels wide: 36 must fit."]
 
     said.clear()
-    config = write_projection(tmp_path, **points(300, side=64), progress=Told(said))
+    config = write_projection(tmp_path, **points(300, side=64), progress=Recorder(said))
     vectors, (_, *rows), sprite, side = parts(config)
     assert (side, sprite.size, len(rows), len(vectors)) == (24, (240, 240), 100, 100)
     assert said[0] == "The projection shows 100 of 300 pictures, evenly over the products: no more fit."
@@ -204,22 +204,6 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path, wrong: dict[st
     assert not (tmp_path / "run").exists()
 
 
-class Told(Silent):
-    """Keeps what a job tells."""
-
-    def __init__(self, notes: list[str]) -> None:
-        self.notes, self.done, self.total = notes, list[int](), 0
-
-    def known(self, total: int) -> None:
-        self.total = total
-
-    def advance(self, n: int = 1, *, note: str = "") -> None:
-        self.done.append(n)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
 @pytest.fixture
 def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     monkeypatch.setattr(embedding, "load_encoder", lambda bundle, threads: PixelEncoder())
@@ -233,12 +217,12 @@ def test_a_folder_and_a_bundle_become_a_projection(tmp_path: Path, bundle: Bundl
     picture(40).save(catalog / "p005" / "alone.png")
     (catalog / "p001" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
     said: list[str] = []
-    told = Told(said)
+    told = Recorder(said)
     config = project_bundle(bundle, catalog, tmp_path / "run", progress=told)
     vectors, (header, *rows), sprite, side = parts(config)
     assert vectors.shape == (16, PixelEncoder().dimension)
     assert side == THUMBNAIL
-    assert (told.done, told.total) == ([1] * 17, 17)
+    assert (told.done, told.total) == (list(range(1, 18)), 17)
     assert len(said) == 1
     assert "leaves out 1 files" in said[0]
     assert "p001/broken.png" in said[0]
@@ -269,7 +253,7 @@ def test_large_folders_are_sampled_before_they_are_embedded(tmp_path: Path, bund
     catalog = write_catalog(tmp_path / "catalog", products=5, views=4)
     PixelEncoder.calls = 0
     said: list[str] = []
-    _, (_, *rows), _, _ = parts(project_bundle(bundle, catalog, tmp_path / "run", most=10, progress=Told(said)))
+    _, (_, *rows), _, _ = parts(project_bundle(bundle, catalog, tmp_path / "run", most=10, progress=Recorder(said)))
     assert PixelEncoder.calls == 10
     assert sorted(row[0] for row in rows) == sorted([f"p00{i}" for i in range(5)] * 2)
     assert said == ["The projection shows 10 of 20 pictures, evenly over the products."]

@@ -12,7 +12,7 @@ from filelock import FileLock
 from retrieval.errors import DownloadError, UsageError
 from retrieval.models.download import fetch
 from retrieval.models.download.fetch import Downloaded, Patience
-from tests.progress import Told
+from tests.progress import Recorder
 from tests.retrieval.downloads import CONTENT, QUICK, SHA256, files, get, ok, part_of
 from tests.retrieval.servers import Request, serving
 
@@ -25,7 +25,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_arrives(tmp_path: Path) -> None:
-    told = Told()
+    told = Recorder()
     with serving(ok) as server:
         got = get(server, tmp_path / "m", progress=told)
         assert got == Downloaded(tmp_path / "m", len(CONTENT), len(CONTENT))
