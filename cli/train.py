@@ -128,10 +128,10 @@ def train_command(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
-    """Learn a model from photos: a bundle with calibrated thresholds, ready to index and query with.
+    """Train a model on product photos: a bundle with calibrated thresholds, ready to index and query with.
 
     Logs go to BUNDLE.run: log.jsonl, and scalars for tensorboard --logdir. A training that was
-    killed goes on with --resume and ends in the same result.
+    killed continues with --resume and ends in the same model.
 
     \b
     Examples:

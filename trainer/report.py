@@ -104,3 +104,24 @@ class TrainReport:
         if self.int8 is not None:
             document["int8"] = self.int8.to_json()
         return document
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what the models are worth on val, and the threshold that queries use."""
+        from retrieval.calibration.points import spoken
+        from retrieval.system import html
+        from retrieval.system.text import plural
+
+        def cells(model: TrainedModel) -> list[str]:
+            shares = ("–" if value is None else f"{value:.3f}" for value in (model.top1, model.val, model.val_strict))
+            return [model.bundle.name, *shares, f"{1000 * model.seconds_each:.1f} ms"]
+
+        headings = ("on val", "R@1", "VAL at FAR 1 %", "VAL at FAR 0.1 %", "a picture")
+        models = [self.model] if self.int8 is None else [self.model, self.int8]
+        point = self.model.operating_point
+        return html.fragment(
+            f"{self.model.bundle.name}: {plural(self.pictures, 'picture')} of {plural(self.products, 'product')} "
+            f"learned in {self.seconds:.0f} s",
+            html.table(headings, map(cells, models), numeric=range(1, len(headings))),
+            "" if point is None else f"Threshold {point.threshold:.4f} (squared L2): {spoken(point.name)}.",
+            html.items(self.model.pressing),
+        )

@@ -16,10 +16,11 @@ from typing import Any
 
 from retrieval.catalog.read import Refusal
 from retrieval.errors import CatalogError, StoreError, UsageError
+from retrieval.system import html
 from retrieval.system.files import os_errors
 from retrieval.system.locks import Holder, Lock
 from retrieval.system.progress import Progress, Silent
-from retrieval.system.text import printable
+from retrieval.system.text import plural, printable
 from retrieval.system.threads import default_threads
 from trainer.prepare import manifest
 from trainer.prepare.apply import Changes, apply, compare, present_files, require_free, settle
@@ -97,6 +98,18 @@ class PrepareReport:
             "ignored": self.ignored,
             "seconds": round(self.seconds, 3),
         }
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the splits, and what was not taken."""
+        counts = self.manifest["counts"]
+        rows = [(split, f"{n['images']:,}", f"{n['products']:,}") for split, n in counts["splits"].items()]
+        rest = [(key, f"{counts[key]:,}") for key in ("dropped", "duplicates", "conflicts") if counts[key]]
+        return html.fragment(
+            f"{self.dataset}: {plural(counts['images'], 'picture')} of {plural(counts['products'], 'product')}"
+            + (" (nothing written)" if self.dry_run else ""),
+            html.table(("split", "pictures", "products"), rows, numeric=(1, 2)),
+            html.table(("not taken", "pictures"), rest, numeric=(1,)) if rest else "",
+        )
 
 
 def prepare(
