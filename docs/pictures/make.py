@@ -64,13 +64,13 @@ def row(catalog: Path, photo: Path, answer: Recognition) -> Image.Image:
 
 
 def main() -> None:
-    """Two photos that are recognized and a stranger that is not."""
+    """Two photos that are recognized, and one of an unknown product that is refused."""
     with tempfile.TemporaryDirectory() as temporary:
         catalog, truth, found = answers(Path(temporary))
         right = [p for p, t in truth.items() if t and found[p].matches and found[p].matches[0].product_id == t]
         right.sort(key=lambda p: (found[p].verdict != "match", -found[p].matches[0].score))
-        strangers = [p for p, t in truth.items() if t is None and found[p].verdict == "unknown"]
-        rows = [row(catalog, p, found[p]) for p in [*right[:2], *strangers[:1]]]
+        unknown = [p for p, t in truth.items() if t is None and found[p].verdict == "unknown"]
+        rows = [row(catalog, p, found[p]) for p in [*right[:2], *unknown[:1]]]
         sheet = Image.new("RGB", (rows[0].width, sum(r.height + GAP for r in rows)), "white")
         for i, drawn in enumerate(rows):
             sheet.paste(drawn, (0, i * (drawn.height + GAP)))
