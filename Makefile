@@ -57,7 +57,7 @@ check-imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 check-docs: $(VENV)/.dev
-	$(BIN)/python -m pytest -q tests/docs --ignore=tests/docs/test_dask.py
+	$(BIN)/python -m pytest -q -m 'not (train or server)' tests/docs
 
 hooks: $(VENV)/.dev ## run `make check` before every commit
 	$(BIN)/pre-commit install
