@@ -1,9 +1,10 @@
 """Many pictures become vectors: in order, in threads, a bounded number at a time, refusals as values.
 
     for result in embed_pictures(files, bundle, look):
-        match result:
-            case Embedded(item=file, vector=vector): ...
-            case Refused(item=file, error=error): ...
+        if isinstance(result, Refused):
+            print(result.item, result.error.message)
+        else:
+            use(result.item, result.vector)
 
 What a picture is read from, and what else is measured of it, is the caller's: a `Look`. Reading, decoding and
 the network release the GIL, so that threads overlap.
@@ -15,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -34,7 +34,7 @@ _AHEAD = 4
 """Batches a thread that may wait to be taken: they bound the memory of a run, whatever its length."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Plain classes: a cold query would feel the making of dataclasses.
 class Look(Generic[F]):
     """What one look at a picture gave.
 
@@ -43,11 +43,13 @@ class Look(Generic[F]):
         pixels: the prepared picture, uint8, shape (height, width, 3); None where it need not be embedded.
     """
 
-    facts: F
-    pixels: NDArray[np.uint8] | None
+    __slots__ = ("facts", "pixels")
+
+    def __init__(self, facts: F, pixels: NDArray[np.uint8] | None) -> None:
+        self.facts = facts
+        self.pixels = pixels
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Embedded(Generic[T, F]):
     """A picture that was looked at.
 
@@ -58,18 +60,28 @@ class Embedded(Generic[T, F]):
         embed_ms: its share of the network's time, in ms.
     """
 
-    item: T
-    facts: F
-    vector: NDArray[np.float32] | None
-    embed_ms: float = 0.0
+    __slots__ = ("embed_ms", "facts", "item", "vector")
+
+    def __init__(self, item: T, facts: F, vector: NDArray[np.float32] | None, embed_ms: float = 0.0) -> None:
+        self.item = item
+        self.facts = facts
+        self.vector = vector
+        self.embed_ms = embed_ms
 
 
-@dataclass(frozen=True, slots=True)
 class Refused(Generic[T]):
-    """A picture that cannot be read, or that the model cannot embed, and why."""
+    """A picture that cannot be read, or that the model cannot embed.
 
-    item: T
-    error: ImageError | EncoderError
+    Attributes:
+        item: what was asked for.
+        error: why.
+    """
+
+    __slots__ = ("error", "item")
+
+    def __init__(self, item: T, error: ImageError | EncoderError) -> None:
+        self.item = item
+        self.error = error
 
 
 class EncoderPool:

@@ -18,7 +18,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from retrieval.errors import ImageError, UsageError
 from retrieval.images import pictures
@@ -67,8 +67,7 @@ class PhotoSource:
     read: Callable[[], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(NamedTuple):
     """A live generation and all that answering from it needs."""
 
     manifest: Manifest
@@ -306,8 +305,7 @@ class Recognizer:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(NamedTuple):
     """A photo in whatever form, under its name."""
 
     name: str
