@@ -272,7 +272,7 @@ class _Plain(_Silent):
         else:
             of = f"{stage.number(stage.total)} {stage.plural} …" if stage.total is not None else "…"
             done = stage.number(stage.done)
-        self._line(stage, [f"going on behind {done} of {of}" if stage.done else of])
+        self._line(stage, [f"continuing after {done} of {of}" if stage.done else of])
 
     def advanced(self, stage: _Stage) -> None:
         if time.monotonic() - self._spoke >= self._interval:

@@ -107,7 +107,7 @@ def test_a_resumed_stage_counts_only_its_own_pace(clock: Clock, capsys: pytest.C
         clock.now += 3
         view.epoch(epoch(16, 0.5))
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "Training: going on behind 15 of 20 epochs …"
+    assert lines[0] == "Training: continuing after 15 of 20 epochs …"
     assert lines[1] == "Training: epoch 16/20, loss 0.500, 2.5 s, 0:12 left"
     assert lines[2] == "Training: 16 epochs, 0:03, loss 0.500"  # stopped early
 

@@ -137,10 +137,11 @@ def run_litert(model: bytes, tensor: NDArray[np.float32]) -> NDArray[np.float32]
     """Run a LiteRT model on one batch: (n, height, width, 3) -> (n, d)."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=model, num_threads=1)
-    source = interpreter.get_input_details()[0]["index"]
-    interpreter.resize_tensor_input(source, list(tensor.shape))
-    interpreter.allocate_tensors()
+    with quiet():  # it greets from C++
+        interpreter = Interpreter(model_content=model, num_threads=1)
+        source = interpreter.get_input_details()[0]["index"]
+        interpreter.resize_tensor_input(source, list(tensor.shape))
+        interpreter.allocate_tensors()
     interpreter.set_tensor(source, tensor)
     interpreter.invoke()
     output: NDArray[np.float32] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
