@@ -64,7 +64,7 @@ def query_command(
       camera | itemrec query - --json
     """
     render.configure(json=as_json, quiet=quiet)
-    from cli.answers import Printer, document, explain_filters, find_photos, tally
+    from cli.query_text import Printer, document, explain_filters, find_photos, tally
     from retrieval.recognition.api import Recognizer
     from retrieval.recognition.recognizer import RefusedPhoto
 

@@ -80,3 +80,36 @@ def test_a_circle_is_seen_wherever_it_hides(tmp_path: Path, line: str) -> None:
     (tmp_path / "retrieval" / "a.py").write_text(line)
     (tmp_path / "retrieval" / "b.py").write_text("from retrieval.a import y")
     assert circles(graph(tmp_path)) == [["retrieval.a", "retrieval.b"]]
+
+
+SAME_THING = {
+    "__main__": "what `python -m` runs",
+    "audit": "a command and what it does",
+    "base": "what the other files of a room stand on",
+    "build": "a generation being built: in a directory, on a server",
+    "calibrate": "a threshold is chosen: the command, the choice, the starter's",
+    "card": "the card of a bundle: of any training, of the starter",
+    "confidence": "how sure an answer is: the fit, and the section that measures it",
+    "demo": "a command and what it does",
+    "doctor": "a command and what it does",
+    "errors": "the errors of a room",
+    "evaluate": "a command and what it does",
+    "index": "a command, and the index in a directory and on a server",
+    "layout": "a collection's layout: what is chosen, and the options that choose it",
+    "open": "opens what its room holds, of whatever kind it is",
+    "pairs": "VAL and FAR over all pairs: the measure, and the section that tells it",
+    "plan": "what a run has to do, decided before anything is written",
+    "progress": "how far a job is: the protocol, what trainings add, the view in a terminal",
+    "report": "what a run did",
+    "run": "a whole job in one call",
+    "store": "one generation, in a directory and on a server",
+    "train": "a command and what it does",
+    "types": "the data that travels through a part",
+}
+"""File names that occur more than once, and the one thing that each stands for."""
+
+
+def test_a_file_name_stands_for_one_thing() -> None:
+    files = [f for package in PACKAGES for f in (ROOT / package).rglob("*.py") if f.name != "__init__.py"]
+    names = [file.stem for file in files]
+    assert {name for name in names if names.count(name) > 1} <= set(SAME_THING)

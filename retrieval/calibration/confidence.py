@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from retrieval.distance import MAX_DISTANCE
-from retrieval.metrics.confidence import ConfidenceMap, map_from_json
+from retrieval.metrics.probability import ConfidenceMap, map_from_json
 from retrieval.types import Match
 
 Feature = Literal["score", "margin", "lead"]

@@ -13,7 +13,7 @@ run         whole jobs in one call                        results     what they 
 photos      what is measured, with vectors and hashes     gather      from folders and indexes
 gallery     what photos are compared with                 leakage     probes that the gallery holds too
 answers     every probe answered, also as out-of-gallery  thresholds  which thresholds, chosen on what
-calibrate   choose them on another split                  fit         the confidence of answers
+calibrate   choose them on another split                  confidence_fit  how sure answers are
 pairs, identification, open_set, confidence               the sections of the document
 document    its shape, ``itemrec.evaluate/1``             summary     the sentence on top, the warnings
 requirements  what must hold                              gate        before a generation goes live
@@ -21,9 +21,9 @@ compare     is the new model better                       numbers     how report
 """
 
 from retrieval.evaluation.calibrate import Calibrated, HeldOut, Target, calibrate
+from retrieval.evaluation.confidence_fit import UNKNOWN_SHARE
 from retrieval.evaluation.document import SCHEMA, EvaluationDoc
 from retrieval.evaluation.evaluate import Setting, evaluate
-from retrieval.evaluation.fit import UNKNOWN_SHARE
 from retrieval.evaluation.gather import gather_folder, gather_index, gather_store, split_folder
 from retrieval.evaluation.photos import Photos
 from retrieval.types import SPLITS

@@ -25,7 +25,7 @@ _BLOCK_DISTANCES = 2**22
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+class ProbeAnswer:
     """The answer to one probe at the threshold in use.
 
     Attributes:
@@ -63,8 +63,8 @@ class Answers:
     known: NDArray[np.bool_]
     genuine: NDArray[np.float32]
     impostor: NDArray[np.float32]
-    answers: tuple[Answer, ...]
-    left_one_out: tuple[Answer, ...]
+    answers: tuple[ProbeAnswer, ...]
+    left_one_out: tuple[ProbeAnswer, ...]
     outcomes: dict[float, Outcomes]
 
     @property
@@ -92,8 +92,8 @@ def answer_all(probes: Photos, gallery: Photos, threshold: float, thresholds: Se
     first = {t: np.full(len(probes), -1, np.int64) for t in wanted}
     own_column = ordered.columns(probes.labels)
     genuine, impostor = (np.full(len(probes), np.inf, np.float32) for _ in range(2))
-    answers: list[Answer] = []
-    left_one_out: list[Answer] = []
+    answers: list[ProbeAnswer] = []
+    left_one_out: list[ProbeAnswer] = []
     for part, distances in _blocks(probes, ordered):
         nearest = ordered.nearest(distances)
         best, columns = nearest[:, :, 0], own_column[part]
@@ -242,7 +242,7 @@ class _OrderedGallery:
         mean: NDArray[np.float64] = counted.sum(axis=2) / np.minimum(self.sizes, votes.VOTERS)
         return mean
 
-    def answer(self, distances: NDArray[np.float32], scores: NDArray[np.float64], threshold: float) -> Answer:
+    def answer(self, distances: NDArray[np.float32], scores: NDArray[np.float64], threshold: float) -> ProbeAnswer:
         """The best `TOP` products of one probe, as `retrieval.recognition.recognizer.find` returns them.
 
         Args:
@@ -257,7 +257,7 @@ class _OrderedGallery:
             found = found[scores[found] >= last * (1.0 - 1e-9)]
         neighbors = [n for column in found.tolist() for n in self._neighbors(distances, column)]
         matches = votes.rank(neighbors, threshold=threshold)
-        return Answer(votes.verdict(matches), tuple(matches[:TOP]))
+        return ProbeAnswer(votes.verdict(matches), tuple(matches[:TOP]))
 
     def _neighbors(self, distances: NDArray[np.float32], column: int) -> Iterator[Neighbor]:
         start = int(self.starts[column])

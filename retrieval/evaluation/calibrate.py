@@ -23,7 +23,7 @@ from retrieval.calibration.choose import (
 from retrieval.calibration.points import OperatingPoint
 from retrieval.errors import UsageError
 from retrieval.evaluation.answers import answer_all, nearest_distances
-from retrieval.evaluation.fit import LEAST_ANSWERS, fit_confidence
+from retrieval.evaluation.confidence_fit import LEAST_ANSWERS, fit_confidence
 from retrieval.evaluation.leakage import find_twins
 from retrieval.evaluation.photos import Photos
 from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS

@@ -6,9 +6,9 @@ import numpy as np
 
 from retrieval.calibration.confidence import Confidence
 from retrieval.evaluation.answers import Answers
+from retrieval.evaluation.confidence_fit import UNKNOWN_SHARE, trials
 from retrieval.evaluation.document import ConfidenceDoc, ReliabilityBinDoc
-from retrieval.evaluation.fit import UNKNOWN_SHARE, trials
-from retrieval.evaluation.rates import number, rate_of
+from retrieval.evaluation.rate_docs import number, rate_of
 from retrieval.metrics import ece_by_chance, reliability
 from retrieval.metrics.intervals import rate_interval
 

@@ -13,7 +13,7 @@ import numpy as np
 from retrieval.calibration.confidence import Confidence
 from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import UsageError
-from retrieval.evaluation.answers import Answer, Answers, answer_all, nearest_distances
+from retrieval.evaluation.answers import Answers, ProbeAnswer, answer_all, nearest_distances
 from retrieval.evaluation.confidence import confidence_section
 from retrieval.evaluation.document import (
     SCHEMA,
@@ -32,7 +32,7 @@ from retrieval.evaluation.leakage import Exclusion, Twin, find_twins
 from retrieval.evaluation.open_set import first_is_right, fpir_thresholds, open_set_section
 from retrieval.evaluation.pairs import pairs_section
 from retrieval.evaluation.photos import Photos
-from retrieval.evaluation.rates import number
+from retrieval.evaluation.rate_docs import number
 from retrieval.evaluation.summary import headline, warnings_of
 from retrieval.evaluation.thresholds import Thresholds, thresholds_for, with_chosen
 from retrieval.images.perceptual_hash import NEAR_BITS
@@ -241,7 +241,7 @@ def _probes(
     return documents
 
 
-def _matches(answer: Answer, confidence: Confidence | None) -> list[MatchDoc]:
+def _matches(answer: ProbeAnswer, confidence: Confidence | None) -> list[MatchDoc]:
     probability = confidence.of(answer.matches) if confidence else None
     return [
         MatchDoc(

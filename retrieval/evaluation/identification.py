@@ -17,7 +17,7 @@ from retrieval.evaluation.document import (
     RateDoc,
 )
 from retrieval.evaluation.photos import Photos
-from retrieval.evaluation.rates import number, plain_rate, rate_of
+from retrieval.evaluation.rate_docs import number, plain_rate, rate_of
 from retrieval.metrics import Confusion, Identification, Outcomes, identification, matching_test
 from retrieval.metrics.intervals import by_product, rate_interval
 

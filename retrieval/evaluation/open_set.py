@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.calibration.support import support
-from retrieval.evaluation.answers import Answer, Answers, within
+from retrieval.evaluation.answers import Answers, ProbeAnswer, within
 from retrieval.evaluation.calibrate import open_set_distances
 from retrieval.evaluation.document import (
     AmbiguousDoc,
@@ -20,7 +20,7 @@ from retrieval.evaluation.document import (
     VerdictsDoc,
 )
 from retrieval.evaluation.photos import Photos
-from retrieval.evaluation.rates import number, plain_rate, rate_of
+from retrieval.evaluation.rate_docs import number, plain_rate, rate_of
 from retrieval.evaluation.thresholds import Thresholds
 from retrieval.metrics import coverage_curve, open_set, open_set_at
 from retrieval.recognition import votes
@@ -201,7 +201,7 @@ def _verdicts(answers: Answers) -> VerdictsDoc:
     return VerdictsDoc(known=dict(known), strangers=dict(unknown))
 
 
-def first_is_right(answer: Answer, product: str) -> bool:
+def first_is_right(answer: ProbeAnswer, product: str) -> bool:
     """Whether the first match names the product."""
     return bool(answer.matches) and answer.matches[0].product_id == product
 

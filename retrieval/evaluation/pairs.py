@@ -11,7 +11,7 @@ from retrieval.calibration.choose import measure_counts
 from retrieval.calibration.support import support
 from retrieval.evaluation.document import AtFarDoc, ByProductDoc, HistogramDoc, PairsDoc, SweepDoc
 from retrieval.evaluation.photos import Photos
-from retrieval.evaluation.rates import number
+from retrieval.evaluation.rate_docs import number
 from retrieval.evaluation.thresholds import Chosen, Thresholds
 from retrieval.metrics import (
     AtFar,

@@ -4,22 +4,10 @@
 * `by_product`: accepted pairs by product, for the bootstrap of `retrieval.metrics.intervals`
 * `identify`: CMC over distinct products, MAP@R, the matching test, groups, confusions
 * `openset`: FPIR, FNIR, DIR; accuracy against coverage
-* `confidence`: score to probability, reliability, expected calibration error, Brier score
+* `probability`: score to probability, reliability, expected calibration error, Brier score
 """
 
 from retrieval.metrics.by_product import ProductPairCounts, accepted_by_product, accepted_by_product_at
-from retrieval.metrics.confidence import (
-    ConfidenceMap,
-    IsotonicMap,
-    LogisticMap,
-    Reliability,
-    ReliabilityBin,
-    ece_by_chance,
-    fit_isotonic,
-    fit_logistic,
-    map_from_json,
-    reliability,
-)
 from retrieval.metrics.curve import AtFar, Curve, PairRate
 from retrieval.metrics.identify import (
     Confusion,
@@ -46,6 +34,18 @@ from retrieval.metrics.pairs import (
     PairRates,
     pair_rates,
     threshold_at_far,
+)
+from retrieval.metrics.probability import (
+    ConfidenceMap,
+    IsotonicMap,
+    LogisticMap,
+    Reliability,
+    ReliabilityBin,
+    ece_by_chance,
+    fit_isotonic,
+    fit_logistic,
+    map_from_json,
+    reliability,
 )
 from retrieval.metrics.rates import Rate
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from cli import options
-from cli.answers import explain_filters
 from cli.main import invoke
+from cli.query_text import explain_filters
 from retrieval.index.embedded.index import EmbeddedIndex
 from retrieval.recognition.api import Recognizer
 from retrieval.types import IndexedImage, Point, image_id

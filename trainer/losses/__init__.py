@@ -20,16 +20,16 @@ the others.
 """
 
 from trainer.losses.arcface import arcface
-from trainer.losses.classifier import cosine_classifier, normalized_softmax
-from trainer.losses.metrics import pair_metrics
-from trainer.losses.multi_similarity import multi_similarity
-from trainer.losses.pairs import (
+from trainer.losses.batch_pairs import (
     anchor_negative,
     anchor_positive,
     embedding_spread,
     same_product,
     squared_distances,
 )
+from trainer.losses.classifier import cosine_classifier, normalized_softmax
+from trainer.losses.metrics import pair_metrics
+from trainer.losses.multi_similarity import multi_similarity
 from trainer.losses.proxy_anchor import proxy_anchor
 from trainer.losses.registry import DEFAULT_LOSS, LOSSES, BuiltLosses, LossSpec, build_losses
 from trainer.losses.supcon import supcon

@@ -6,7 +6,7 @@ import math
 
 from keras import ops
 
-from trainer.losses.pairs import LossFunction, Tensor
+from trainer.losses.batch_pairs import LossFunction, Tensor
 
 _LEAST_SQUARED_SINE = 1e-6
 """Below it the slope of the sine, infinite where picture and product coincide, is cut to 0."""

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from trainer.losses.pairs import LossFunction, Tensor
+from trainer.losses.batch_pairs import LossFunction, Tensor
 
 
 def cosine_classifier(products: int, name: str = "cosines") -> Any:

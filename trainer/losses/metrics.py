@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from trainer.losses.pairs import (
+from trainer.losses.batch_pairs import (
     LossFunction,
     Tensor,
     anchor_negative,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from trainer.losses.pairs import FAR_AWAY, LossFunction, Tensor
+from trainer.losses.batch_pairs import FAR_AWAY, LossFunction, Tensor
 
 
 def proxy_anchor(margin: float = 0.1, scale: float = 32.0) -> LossFunction:

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from retrieval.errors import UsageError
 from trainer.losses.arcface import arcface
+from trainer.losses.batch_pairs import LossFunction
 from trainer.losses.classifier import normalized_softmax
 from trainer.losses.multi_similarity import multi_similarity
-from trainer.losses.pairs import LossFunction
 from trainer.losses.proxy_anchor import proxy_anchor
 from trainer.losses.supcon import supcon
 from trainer.losses.triplet import triplet_batch_all, triplet_batch_hard, triplet_random, triplet_semi_hard

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from trainer.losses.pairs import FAR_AWAY, LossFunction, Tensor, over_usable, same_product, squared_distances
+from trainer.losses.batch_pairs import FAR_AWAY, LossFunction, Tensor, over_usable, same_product, squared_distances
 
 
 def supcon(temperature: float = 0.1) -> LossFunction:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from trainer.losses.pairs import FAR_AWAY, LossFunction, Tensor, over_usable, same_product, squared_distances
+from trainer.losses.batch_pairs import FAR_AWAY, LossFunction, Tensor, over_usable, same_product, squared_distances
 
 
 def triplet_random(margin: float = 0.2, seed: int = 0) -> LossFunction:

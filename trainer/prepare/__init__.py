@@ -22,11 +22,11 @@ from retrieval.system.locks import Holder, Lock
 from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import plural, printable
 from retrieval.system.threads import default_threads
-from trainer.prepare import manifest
+from trainer.prepare import dataset_manifest as manifest
 from trainer.prepare.apply import Changes, apply, compare, present_files, require_free, settle
-from trainer.prepare.gather import Reader
 from trainer.prepare.likeness import Likeness
 from trainer.prepare.plan import make_plan
+from trainer.prepare.reader import Reader
 from trainer.prepare.source import Found, Source, open_source
 from trainer.prepare.staging import FOLDER, Staging
 from trainer.prepare.types import Findings, Options, Picture, Ratios

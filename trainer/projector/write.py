@@ -32,7 +32,7 @@ from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
 from retrieval.types import CatalogImage, JsonScalar
 from trainer.loop.logs import missing_tensorboard, writable
-from trainer.projector.files import (
+from trainer.projector.plugin_files import (
     MAX_POINTS,
     MAX_SPRITE,
     SMALLEST_THUMBNAIL,

@@ -44,11 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
             print(tables(measure_all(bundle, **where)))
         elif given.action == "calibrate":
             bundle = read_bundle(given.out)
-            from trainer.starter.build import finish
+            from trainer.starter.make import finish
 
             print(finish(bundle, given.out, **where).path)
         else:
-            from trainer.starter.build import build
+            from trainer.starter.make import build
 
             print(build(given.out, **where).path)
     except ItemrecError as error:

@@ -8,7 +8,7 @@ from retrieval.errors import EncoderError
 from retrieval.system.progress import Progress
 from trainer.starter.baselines import Embed
 from trainer.starter.measure import distances_of, drawn_trials, identify
-from trainer.starter.photos import PhotoSet
+from trainer.starter.photo_set import PhotoSet
 
 FPIR_TARGETS = (0.05, 0.1, 0.2)
 CHOSEN = "fpir=0.2"

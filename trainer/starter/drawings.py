@@ -23,7 +23,7 @@ from retrieval.images.preprocessing import Preprocessing
 from retrieval.system.files import replacing
 from retrieval.system.progress import Progress, Silent
 from trainer import synthetic
-from trainer.starter.photos import PhotoSet
+from trainer.starter.photo_set import PhotoSet
 from trainer.synthetic import SyntheticProduct, draw_products, photograph, studio_picture
 
 _RENDER_SIZE = 320

@@ -15,7 +15,7 @@ from trainer.data.batches import BatchSampler, PixelBatches
 from trainer.loop.loop import Schedule, train
 from trainer.losses import build_losses
 from trainer.progress import EpochLog
-from trainer.starter.photos import PhotoSet
+from trainer.starter.photo_set import PhotoSet
 
 
 @dataclass(frozen=True, slots=True)

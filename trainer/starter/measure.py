@@ -16,7 +16,7 @@ from retrieval.metrics.openset import finding_distances, open_set
 from retrieval.models.bundle import Bundle
 from retrieval.models.encoder import load_encoder
 from trainer.starter.baselines import Embed
-from trainer.starter.photos import PhotoSet, read_photos
+from trainer.starter.photo_set import PhotoSet, read_photos
 
 UNKNOWN_SHARE = 0.4
 GALLERY_PHOTOS = 4

@@ -21,7 +21,7 @@ from retrieval.distance import MAX_DISTANCE, to_euclid_bound
 from retrieval.index import hnsw
 from retrieval.index import payload as codec
 from retrieval.index.embedded.engine import check_config, engine_errors
-from retrieval.index.points import commonest_values, group_metadata, sample, to_neighbors, to_point
+from retrieval.index.store_common import commonest_values, group_metadata, sample, to_neighbors, to_point
 from retrieval.system.files import require_space
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from retrieval.distance import MAX_DISTANCE, to_euclid_bound
 from retrieval.index import hnsw
 from retrieval.index import payload as codec
-from retrieval.index.points import commonest_values, group_metadata, sample, to_neighbors, to_point
 from retrieval.index.server.link import Link
+from retrieval.index.store_common import commonest_values, group_metadata, sample, to_neighbors, to_point
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 
 if TYPE_CHECKING:

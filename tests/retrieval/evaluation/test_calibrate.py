@@ -15,7 +15,7 @@ from retrieval.distance import squared_l2
 from retrieval.errors import BundleError, UsageError
 from retrieval.evaluation import UNKNOWN_SHARE, HeldOut, Setting, Target, calibrate, evaluate
 from retrieval.evaluation.answers import answer_all
-from retrieval.evaluation.fit import fit_confidence, tempered, trials
+from retrieval.evaluation.confidence_fit import fit_confidence, tempered, trials
 from retrieval.metrics import IsotonicMap, LogisticMap, fit_isotonic
 from retrieval.models.bundle import read_bundle, set_calibration
 from retrieval.recognition.recognizer import EmbeddedPhoto, query_confidence, recognize

@@ -146,7 +146,7 @@ def test_the_manifest_says_what_is_there(raw: Path, dataset: Path) -> None:
 
 def test_it_is_what_training_and_evaluation_read(dataset: Path) -> None:
     from retrieval.images.preprocessing import Preprocessing
-    from trainer.starter.photos import read_photos
+    from trainer.starter.photo_set import read_photos
 
     train = read_catalog(dataset / "train")
     assert train.count() == manifest(dataset)["counts"]["splits"]["train"]["images"]

@@ -19,9 +19,9 @@ from retrieval.models import embedding
 from retrieval.models.bundle import Bundle
 from tests.fakes import PixelEncoder, fake_bundle, picture, write_catalog
 from tests.progress import Recorder
-from trainer.projector import files as projector_files
+from trainer.projector import plugin_files as projector_files
 from trainer.projector import write as projector
-from trainer.projector.files import columns_of, metadata_tsv
+from trainer.projector.plugin_files import columns_of, metadata_tsv
 from trainer.projector.write import CONFIG, THUMBNAIL, project_bundle, sample, write_projection
 
 

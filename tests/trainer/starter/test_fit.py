@@ -8,7 +8,7 @@ from retrieval.errors import EncoderError
 from retrieval.images.preprocessing import Preprocessing
 from tests.lazily import lazily
 from trainer.data.augment import Views, make_views
-from trainer.starter.photos import PhotoSet
+from trainer.starter.photo_set import PhotoSet
 
 keras = lazily("keras")
 embed, export_litert, run_litert = lazily("trainer.networks.export", "embed", "export_litert", "run_litert")

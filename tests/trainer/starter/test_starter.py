@@ -15,7 +15,7 @@ from trainer.starter.baselines import color_histogram
 from trainer.starter.calibrate import CHOSEN, FAR_TARGETS, FPIR_TARGETS, calibrate
 from trainer.starter.drawings import Drawings, render
 from trainer.starter.measure import drawn_trials, encoder_of, measure, with_unknown_products
-from trainer.starter.photos import PhotoSet
+from trainer.starter.photo_set import PhotoSet
 
 FRESH = Drawings(products=36, seed=9, photos=7, studio=1, difficulty=(0.2, 0.7))
 

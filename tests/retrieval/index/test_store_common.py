@@ -10,7 +10,7 @@ import pytest
 
 from retrieval.errors import IndexDamagedError, StoreError
 from retrieval.index import hnsw, payload
-from retrieval.index.points import commonest_values, group_metadata, sample, to_neighbors, to_point
+from retrieval.index.store_common import commonest_values, group_metadata, sample, to_neighbors, to_point
 from retrieval.types import JsonScalar, Metadata
 from tests.contract.samples import record, sample_points
 
