@@ -39,7 +39,7 @@ def index_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; embed and write nothing.")] = False,
     rebuild: Annotated[
         bool,
-        typer.Option("--rebuild", help="Start from the catalog alone: another model, or a damaged index."),
+        typer.Option("--rebuild", help="Start from the catalog alone: for another model, or a damaged index."),
     ] = False,
     require: Annotated[
         list[str] | None,
@@ -53,11 +53,17 @@ def index_command(
     split: Annotated[str, typer.Option("--split", help="Which of its photos: train, val or test.")] = "val",
     shard: Annotated[
         str | None,
-        typer.Option("--shard", metavar="N/COUNT", help="Be the N-th of COUNT workers at one index on a server."),
+        typer.Option(
+            "--shard",
+            metavar="N/COUNT",
+            help="Be the N-th of COUNT workers that fill one index on a server.",
+        ),
     ] = None,
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Print how a server would lay it out, with estimates; index nothing."),
+        typer.Option(
+            "--explain", help="Print the layout of the collection on a server, with estimates; index nothing."
+        ),
     ] = False,
     expect: ExpectOption = None,
     nodes: NodesOption = None,

@@ -14,25 +14,26 @@ if TYPE_CHECKING:
 
 ExpectOption = Annotated[
     int | None,
-    typer.Option("--expect", metavar="N", min=1, help="Pictures to lay out for. Default: the catalog's."),
+    typer.Option("--expect", metavar="N", min=1, help="Number of pictures to lay out for. Default: the catalog's."),
 ]
 NodesOption = Annotated[
-    int | None, typer.Option("--nodes", metavar="N", min=1, help="Nodes of the cluster. Default: as it says.")
+    int | None, typer.Option("--nodes", metavar="N", min=1, help="Nodes of the cluster. Default: asked of the server.")
 ]
-ShardsOption = Annotated[int | None, typer.Option("--shards", metavar="N", min=1, help="Parts of the collection.")]
-ReplicasOption = Annotated[int | None, typer.Option("--replicas", metavar="N", min=1, help="Copies of every part.")]
+ShardsOption = Annotated[int | None, typer.Option("--shards", metavar="N", min=1, help="Shards of the collection.")]
+ReplicasOption = Annotated[int | None, typer.Option("--replicas", metavar="N", min=1, help="Replicas of every shard.")]
 WriteConsistencyOption = Annotated[
     int | None,
-    typer.Option("--write-consistency", metavar="N", min=1, help="Copies written before a write is acknowledged."),
+    typer.Option("--write-consistency", metavar="N", min=1, help="Replicas that a write must reach."),
 ]
 OnDiskOption = Annotated[
-    bool | None, typer.Option("--on-disk/--in-memory", help="Vectors mapped from disk, or in memory.")
+    bool | None, typer.Option("--on-disk/--in-memory", help="Keep vectors on disk (memory-mapped), or in memory.")
 ]
 QuantizedOption = Annotated[
-    bool | None, typer.Option("--quantized/--no-quantized", help="An int8 copy in memory ranks first.")
+    bool | None,
+    typer.Option("--quantized/--no-quantized", help="Search int8 copies in memory first, then rescore."),
 ]
 BulkOption = Annotated[
-    bool | None, typer.Option("--bulk/--no-bulk", help="Build the search graph after loading, or while.")
+    bool | None, typer.Option("--bulk/--no-bulk", help="Build the HNSW graph after the upload instead of during it.")
 ]
 
 

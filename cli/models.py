@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,65 +17,111 @@ from retrieval.errors import UsageError
 
 if TYPE_CHECKING:
     from retrieval.models.bundle import Bundle
-    from retrieval.models.input_presets import Choices
 
 app = typer.Typer(
     rich_markup_mode=None,
     help="List, show, import and download models.",
 )
 
-NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="What to call the model.")]
-PresetOption = Annotated[
-    Literal["imagenet", "clip", "siglip", "zero-one", "minus-one-one", "none"] | None,
-    typer.Option("--preset", help="A published recipe: crop or stretch, scale, mean and deviation together."),
-]
-SizeOption = Annotated[
-    str | None,
-    typer.Option("--size", metavar="N|HxW", help="Input size, where the file leaves it open: 224 or 256x192."),
-]
-FitOption = Annotated[
-    Literal["squash", "pad", "crop"] | None,
-    typer.Option("--fit", help="Stretch, fit inside on white, or cover and keep the center. Default: pad"),
-]
-CropOption = Annotated[
-    float | None,
-    typer.Option("--crop-fraction", metavar="F", help="With crop: the part of the shorter side that is kept."),
-]
-ResampleOption = Annotated[
-    Literal["bilinear", "bicubic", "lanczos", "area"] | None,
-    typer.Option("--resample", help="Interpolation of the resize. Default: bilinear"),
-]
-ScaleOption = Annotated[
-    float | None, typer.Option("--scale", metavar="F", help="Multiplies 0..255 first. Default: 1/255")
-]
-MeanOption = Annotated[
-    str | None, typer.Option("--mean", metavar="R,G,B", help="Subtracted after scaling; one value or three.")
-]
-StdOption = Annotated[
-    str | None, typer.Option("--std", metavar="R,G,B", help="Divides after subtracting; one value or three.")
-]
-LayoutOption = Annotated[
-    Literal["NHWC", "NCHW"] | None,
-    typer.Option("--layout", help="Where the channels are; needed only when the shape does not say."),
-]
-OutputOption = Annotated[
-    str | None,
-    typer.Option("--output", metavar="NAME|N", help="The output to read, when there are several."),
-]
-PoolOption = Annotated[
-    Literal["none", "cls", "mean", "flatten"] | None,
-    typer.Option("--pool", help="How an output of tokens or a map becomes one vector."),
-]
-ThresholdOption = Annotated[
-    float | None,
-    typer.Option("--threshold", metavar="D", help="Squared L2 in [0, 4] for queries, if you know one."),
-]
-LicenseOption = Annotated[str, typer.Option("--license", metavar="TEXT", help="The model's license, for its card.")]
-ToOption = Annotated[
-    Path | None,
-    typer.Option("--to", metavar="DIR", help="Write the bundle there instead of among the installed models."),
-]
-ReplaceOption = Annotated[bool, typer.Option("--replace", help="Replace a model of that name.")]
+
+def _import_options(
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the installed model.")],
+    preset: Annotated[
+        Literal["imagenet", "clip", "siglip", "zero-one", "minus-one-one", "none"] | None,
+        typer.Option("--preset", help="Published preprocessing: fit, scale, mean and std together."),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option("--size", metavar="N|HxW", help="Input size, where the file leaves it open: 224 or 256x192."),
+    ] = None,
+    fit: Annotated[
+        Literal["squash", "pad", "crop"] | None,
+        typer.Option("--fit", help="Stretch, fit inside on white, or cover and keep the center. Default: pad"),
+    ] = None,
+    crop_fraction: Annotated[
+        float | None,
+        typer.Option("--crop-fraction", metavar="F", help="With crop: the fraction of the shorter side that is kept."),
+    ] = None,
+    resample: Annotated[
+        Literal["bilinear", "bicubic", "lanczos", "area"] | None,
+        typer.Option("--resample", help="Interpolation of the resize. Default: bilinear"),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option("--scale", metavar="F", help="Multiplies the 0..255 values first. Default: 1/255"),
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option("--mean", metavar="R,G,B", help="Subtracted after scaling; one value or three.")
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option("--std", metavar="R,G,B", help="Divides after subtracting; one value or three.")
+    ] = None,
+    layout: Annotated[
+        Literal["NHWC", "NCHW"] | None,
+        typer.Option("--layout", help="Axis order of the input; needed only when its shape does not say."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", metavar="NAME|N", help="The network output to use, when there are several."),
+    ] = None,
+    pool: Annotated[
+        Literal["none", "cls", "mean", "flatten"] | None,
+        typer.Option("--pool", help="Pooling of an output of tokens or a feature map into one vector."),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", metavar="D", help="Threshold for queries, squared L2 in [0, 4], if known."),
+    ] = None,
+    license_name: Annotated[
+        str, typer.Option("--license", metavar="TEXT", help="The model's license, for its card.")
+    ] = "",
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="Write the bundle there instead of among the installed models."),
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a model of that name.")] = False,
+) -> dict[str, Any]:
+    """The options that importing a file and pulling one share, as what `retrieval.models.importer` takes."""
+    from retrieval.models.input_presets import Choices
+
+    choices = Choices(
+        preset=preset,
+        size=_size(size),
+        fit=fit,
+        crop_fraction=crop_fraction,
+        resample=resample,
+        scale=scale,
+        mean=_triple("--mean", mean),
+        std=_triple("--std", std),
+        layout=layout,
+    )
+    return {
+        "name": name,
+        "choices": choices,
+        "output": _output(output),
+        "pool": pool,
+        "threshold": threshold,
+        "to": to,
+        "license": license_name,
+        "replace": replace,
+    }
+
+
+def _with_import_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command `_import_options` where it takes ``wanted``, which is all of them together."""
+    own = inspect.signature(command, eval_str=True).parameters
+    shared = inspect.signature(_import_options, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def run(**values: Any) -> int:
+        return command(wanted=_import_options(**{name: values.pop(name) for name in shared}), **values)
+
+    every = [p for given in own.values() for p in (shared.values() if given.name == "wanted" else [given])]
+    # Keyword-only: what has a default may then stand before what has none.
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in every]
+    run.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
+    return run
 
 
 @app.command("list")
@@ -125,27 +174,13 @@ def show_command(
 
 
 @app.command("import")
+@_with_import_options
 def import_command(
     file: Annotated[Path, typer.Argument(help="A .tflite file, or .onnx with the extra `onnx`.")],
-    name: NameOption,
-    preset: PresetOption = None,
-    size: SizeOption = None,
-    fit: FitOption = None,
-    crop_fraction: CropOption = None,
-    resample: ResampleOption = None,
-    scale: ScaleOption = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    layout: LayoutOption = None,
-    output: OutputOption = None,
-    pool: PoolOption = None,
-    threshold: ThresholdOption = None,
+    wanted: dict[str, Any],
     source: Annotated[
         str, typer.Option("--source", metavar="TEXT", help="Where the file came from, for its card.")
     ] = "",
-    license_name: LicenseOption = "",
-    to: ToOption = None,
-    replace: ReplaceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
@@ -163,45 +198,18 @@ def import_command(
     render.configure(json=as_json, quiet=quiet)
     from retrieval.models.importer import import_model
 
-    choices = _choices(preset, size, fit, crop_fraction, resample, scale, mean, std, layout)
-    bundle = import_model(
-        file,
-        name=name,
-        choices=choices,
-        output=_output(output),
-        pool=pool,
-        threshold=threshold,
-        to=to,
-        source=source,
-        license=license_name,
-        replace=replace,
-    )
-    _installed(bundle, as_json=as_json)
+    _installed(import_model(file, source=source, **wanted), as_json=as_json)
     return 0
 
 
 @app.command("pull")
+@_with_import_options
 def pull_command(
     url: Annotated[str, typer.Argument(help="Where the .tflite or .onnx file is: https://…")],
     sha256: Annotated[
         str, typer.Option("--sha256", metavar="HEX", help="The file's SHA-256; nothing else is accepted.")
     ],
-    name: NameOption,
-    preset: PresetOption = None,
-    size: SizeOption = None,
-    fit: FitOption = None,
-    crop_fraction: CropOption = None,
-    resample: ResampleOption = None,
-    scale: ScaleOption = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    layout: LayoutOption = None,
-    output: OutputOption = None,
-    pool: PoolOption = None,
-    threshold: ThresholdOption = None,
-    license_name: LicenseOption = "",
-    to: ToOption = None,
-    replace: ReplaceOption = False,
+    wanted: dict[str, Any],
     max_size: Annotated[
         float, typer.Option("--max-size", metavar="MB", min=0.001, help="Refuse a larger file.")
     ] = 2048.0,
@@ -226,52 +234,18 @@ def pull_command(
     from cli import progress
     from retrieval.models.importer import pull_model
 
-    choices = _choices(preset, size, fit, crop_fraction, resample, scale, mean, std, layout)
     with progress.shown() as view:
         bundle = pull_model(
             url,
             sha256=sha256,
-            name=name,
             max_bytes=int(max_size * (1 << 20)),
             allow_private=allow_private,
             allow_http=allow_http,
             progress=view,
-            choices=choices,
-            output=_output(output),
-            pool=pool,
-            threshold=threshold,
-            to=to,
-            license=license_name,
-            replace=replace,
+            **wanted,
         )
     _installed(bundle, as_json=as_json)
     return 0
-
-
-def _choices(
-    preset: str | None,
-    size: str | None,
-    fit: Literal["squash", "pad", "crop"] | None,
-    crop_fraction: float | None,
-    resample: Literal["bilinear", "bicubic", "lanczos", "area"] | None,
-    scale: float | None,
-    mean: str | None,
-    std: str | None,
-    layout: Literal["NHWC", "NCHW"] | None,
-) -> Choices:
-    from retrieval.models.input_presets import Choices
-
-    return Choices(
-        preset=preset,
-        size=_size(size),
-        fit=fit,
-        crop_fraction=crop_fraction,
-        resample=resample,
-        scale=scale,
-        mean=_triple("--mean", mean),
-        std=_triple("--std", std),
-        layout=layout,
-    )
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
