@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 
+from cli.main import invoke
 from retrieval.models.bundle import read_bundle
 from retrieval.models.encoder import load_encoder
 from tests.trainer.datasets import write_dataset
@@ -15,20 +16,23 @@ from tests.trainer.datasets import write_dataset
 EPOCHS = 6
 
 
-def command(dataset, out, *options):
+def arguments(dataset, out, *options):
     return [
-        *(sys.executable, "-m", "cli.main", "train", str(dataset), "--out", str(out), "--backbone", "small-cnn"),
+        *("train", str(dataset), "--out", str(out), "--backbone", "small-cnn"),
         *("--size", "32", "--dimension", "16", "--epochs", str(EPOCHS), "--quiet", *options),
     ]
 
 
-def test_killed_and_resumed_is_the_same_as_whole(tmp_path):
+def test_killed_and_resumed_is_the_same_as_whole(tmp_path, monkeypatch, capsys):
     dataset = write_dataset(tmp_path / "data", products=24, splits={"train": 12, "val": 3})
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "ITEMREC_HOME": str(tmp_path / "home")}
-    subprocess.run(command(dataset, tmp_path / "whole"), env=environment, check=True, capture_output=True)
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "ITEMREC_HOME": str(tmp_path / "home")}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert invoke(arguments(dataset, tmp_path / "whole")) == 0
 
     log = tmp_path / "cut.run" / "log.jsonl"
-    process = subprocess.Popen(command(dataset, tmp_path / "cut"), env=environment, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "cli.main", *arguments(dataset, tmp_path / "cut")]
+    process = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 200
     while not (log.exists() and log.read_text().count("\n") >= 2):
         assert process.poll() is None, "it ended before it could be killed"
@@ -38,10 +42,9 @@ def test_killed_and_resumed_is_the_same_as_whole(tmp_path):
     process.wait()
     assert not (tmp_path / "cut").exists()
 
-    done = subprocess.run(
-        command(dataset, tmp_path / "cut", "--resume"), env=environment, check=True, capture_output=True, text=True
-    )
-    assert "Continuing after epoch" in done.stderr
+    capsys.readouterr()
+    assert invoke(arguments(dataset, tmp_path / "cut", "--resume")) == 0
+    assert "Continuing after epoch" in capsys.readouterr().err
     lines = log.read_text().splitlines()
     assert len(lines) == EPOCHS
     pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)

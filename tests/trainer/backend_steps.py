@@ -73,13 +73,17 @@ def steps(name, encoder):
     return {"losses": [float(log["loss"]) for log in logs], "moved": moved, "op_by_op": not model.jit_compile}
 
 
-if __name__ == "__main__":
+def document():
+    """All of it, on the backend of this process."""
     keras.utils.set_random_seed(0)
-    document = {
+    return {
         "backend": keras.backend.backend(),
         "rows": {name: rows(name) for name in LOSSES},
         "statistics": statistics(),
         "steps": {name: steps(name, dense()) for name in LOSSES}
         | {"small_cnn": steps(DEFAULT_LOSS, small_cnn(size=16, dimension=8, width=2, dropout=0.0))},
     }
-    print(json.dumps(document))
+
+
+if __name__ == "__main__":
+    print(json.dumps(document()))

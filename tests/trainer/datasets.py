@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +59,12 @@ def tiny_backbone(name, *, size, weights):
         x = keras.layers.Conv2D(channels, 3, strides=2, padding="same", name=f"conv{step}", activation="relu")(x)
     preprocessing = Preprocessing(size, size, scale=1 / 127.5, mean=(1.0, 1.0, 1.0))
     return Backbone(name, keras.Model(pictures, x), preprocessing, weights != "none")
+
+
+def forward(model, tensor):
+    """What a Keras model makes of a batch, layer by layer: for once, tracing takes longer than computing."""
+    import keras
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The structure of `inputs`")  # a list of one is as good
+        return keras.ops.convert_to_numpy(model(tensor, training=False))

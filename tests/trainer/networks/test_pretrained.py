@@ -5,7 +5,7 @@ import pytest
 
 from retrieval.errors import UsageError
 from tests.lazily import lazily
-from tests.trainer.datasets import write_weights
+from tests.trainer.datasets import forward, write_weights
 
 keras = lazily("keras")
 pretrained = lazily("trainer.networks.pretrained")
@@ -55,9 +55,9 @@ def test_networks_that_learned_on_bgr_are_turned_around(monkeypatch):
     straight = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
     monkeypatch.setattr(keras.applications, "VGG16", lambda **_: straight)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
-    expected = straight.predict_on_batch(keras.applications.vgg16.preprocess_input(pixels.astype(np.float32)))
+    expected = forward(straight, keras.applications.vgg16.preprocess_input(pixels.astype(np.float32)))
     built = backbone("vgg16", size=32, weights="none")
-    received = built.model.predict_on_batch(built.preprocessing.tensor(pixels))
+    received = forward(built.model, built.preprocessing.tensor(pixels))
     np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-3)
 
 

@@ -6,7 +6,7 @@ import pytest
 from retrieval.errors import UsageError
 from retrieval.images.preprocessing import Preprocessing
 from tests.lazily import lazily
-from tests.trainer.datasets import write_weights
+from tests.trainer.datasets import forward, write_weights
 from trainer.networks.projections import discriminant, joint, whitening
 
 keras = lazily("keras")
@@ -54,9 +54,7 @@ def test_stem_and_top_are_the_whole(model, freeze, pixels):
     at = freeze_point(model, freeze)
     low, top = keras.Model(model.inputs, at), keras.Model(at, model.output)
     tensor = PREPROCESSING.tensor(pixels)
-    np.testing.assert_allclose(
-        top.predict_on_batch(low.predict_on_batch(tensor)), model.predict_on_batch(tensor), atol=1e-5
-    )
+    np.testing.assert_allclose(forward(top, forward(low, tensor)), forward(model, tensor), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +78,7 @@ def test_the_runner_computes_what_keras_computes(model, pixels):
     assert runner.shape == (4, 4, 96)
     parts = list(runner.run([lambda: pixels[:3], lambda: pixels[3:]]))
     assert [len(part) for part in parts] == [3, 2]
-    expected = stem.predict_on_batch(PREPROCESSING.tensor(pixels))
+    expected = forward(stem, PREPROCESSING.tensor(pixels))
     np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-4)
 
 
@@ -97,16 +95,16 @@ def test_the_runners_key_follows_weights_and_preprocessing(model):
 def test_the_served_encoder_is_head_and_projected_features(weights, freeze, pixels):
     network = assemble(NetworkSpec("MobileNetV2", size=64, weights=weights, freeze=freeze, dimension=12, features=0.5))
     tensor = network.preprocessing.tensor(pixels)
-    low = network.stem.predict_on_batch(tensor) if network.stem is not None else tensor
+    low = forward(network.stem, tensor) if network.stem is not None else tensor
     pooled = in_batches(network.pooled, [low])
-    np.testing.assert_allclose(start_head(network, pooled), network.model.predict_on_batch(low), atol=1e-5)
+    np.testing.assert_allclose(start_head(network, pooled), forward(network.model, low), atol=1e-5)
     unit = joint([pooled])
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1.0, atol=1e-5)
-    served = encoder([network], embedding_above([network], (unit, np.arange(5)))).predict_on_batch(tensor)
+    served = forward(encoder([network], embedding_above([network], (unit, np.arange(5)))), tensor)
     mean, matrix = whitening(unit, 6)
     white = (unit - mean) @ matrix
     white /= np.linalg.norm(white, axis=1, keepdims=True)
-    head = network.model.predict_on_batch(low)
+    head = forward(network.model, low)
     expected = np.concatenate([head, white], axis=1) / np.sqrt(2)
     np.testing.assert_allclose(served, expected, atol=1e-4)
 
@@ -117,17 +115,15 @@ def test_steps_that_see_less_change_what_is_learned_not_what_is_served(weights, 
         NetworkSpec("MobileNetV2", size=64, weights=weights, freeze="16", dimension=12, features=0.5, feature_crop=0.75)
     )
     assert (whole.shape[:2], part.shape[:2]) == ((4, 4), (3, 3))
-    assert part.model.predict_on_batch(np.zeros((2, *part.shape), np.float32)).shape == (2, 6)
+    assert forward(part.model, np.zeros((2, *part.shape), np.float32)).shape == (2, 6)
     tensor = whole.preprocessing.tensor(pixels)
-    low = whole.stem.predict_on_batch(tensor)
+    low = forward(whole.stem, tensor)
     pooled = in_batches(whole.pooled, [low])
     np.testing.assert_array_equal(in_batches(part.pooled, [low]), pooled)
     served = []
     for network in (whole, part):
         start_head(network, pooled)
-        served.append(
-            encoder([network], embedding_above([network], (joint([pooled]), np.arange(5)))).predict_on_batch(tensor)
-        )
+        served.append(forward(encoder([network], embedding_above([network], (joint([pooled]), np.arange(5)))), tensor))
     np.testing.assert_array_equal(*served)
     assert len(part.slow) == len(whole.slow) > 0
 
@@ -136,12 +132,12 @@ def test_an_ensemble_is_served_with_their_heads_beside_the_features_of_all(weigh
     wanted = NetworkSpec("MobileNetV2", size=64, weights=weights, freeze="16", dimension=12, features=0.5, ensemble=2)
     first, second = assemble(wanted), assemble(wanted)
     tensor = first.preprocessing.tensor(pixels)
-    low = first.stem.predict_on_batch(tensor)
+    low = forward(first.stem, tensor)
     features = joint([in_batches(network.pooled, [low]) for network in (first, second)])
     labels = np.array([0, 0, 1, 1, 1])
-    served = encoder([first, second], embedding_above([first, second], (features, labels))).predict_on_batch(tensor)
+    served = forward(encoder([first, second], embedding_above([first, second], (features, labels))), tensor)
     assert first.dimension == 12 + 6
-    heads = [network.model.predict_on_batch(low) for network in (first, second)]
+    heads = [forward(network.model, low) for network in (first, second)]
     assert np.abs(heads[0] - heads[1]).max() > 1e-3
     np.testing.assert_allclose(served[:, :12], np.concatenate(heads, axis=1) / 2, atol=1e-4)
     mean, matrix = discriminant(features, labels, 6)
