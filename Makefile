@@ -35,7 +35,8 @@ demo: $(VENV)/.base ## install and run the main job: make a catalog, index it, r
 TESTS ?=
 # The tests start many processes, each of which would compile our modules anew.
 unexport PYTHONDONTWRITEBYTECODE
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup
+# A file stays in one worker, which makes its fixtures once; tests/conftest.py puts what takes long first.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.dev ## install and run the whole test suite, or a part: make test TESTS=tests/docs
 	$(PYTEST) $(TESTS)

@@ -1,8 +1,9 @@
-"""What holds for every test: the tier it is in, how many threads it may take, which tests share a worker."""
+"""What holds for every test: the tier it is in, how many threads it may take, what begins first."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,16 @@ def tiers(path: Path) -> list[str]:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests with their tiers; a file that trains or installs stays in one worker, and makes its fixtures once."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests with their tiers. What takes long begins first, so that no worker is left with it in the end."""
     for item in items:
         for tier in tiers(item.path):
             item.add_marker(tier)
-        alone = item.get_closest_marker("train") or item.get_closest_marker("wheel")
-        if alone and config.pluginmanager.hasplugin("xdist"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: not tiers(item.path))
+
+
+def pytest_collection_finish() -> None:
+    """TensorFlow takes five seconds, which whoever runs other tests need not wait for: see `tests.lazily`."""
+    found = {"tensorflow", "keras", "jax"} & set(sys.modules)
+    if found:
+        raise pytest.UsageError(f"expected tests to import {', '.join(sorted(found))} when they run, not before")

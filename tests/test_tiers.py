@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import TIERS, tiers
-from tests.places import ROOT
 
 HERE = Path(__file__).parent
 FILES = sorted(HERE.rglob("test_*.py"))
@@ -38,12 +35,3 @@ def test_what_its_name_or_its_text_tells_is_in_the_tier(tier: str, named: str, w
     ]
     assert found
     assert [file.name for file in found if tier not in tiers(file)] == []
-
-
-def test_collecting_all_tests_imports_no_tensorflow() -> None:
-    script = (
-        "import sys, pytest; pytest.main(['--collect-only', '-qq', '-p', 'no:cacheprovider']);"
-        "print({'tensorflow', 'keras', 'jax'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "set()"

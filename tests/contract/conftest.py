@@ -41,12 +41,21 @@ def local_index() -> ServerIndex:
 KINDS = ["embedded", "reference", "local", "socket", "grpc"] + (["server"] if os.environ.get("QDRANT_URL") else [])
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[tuple[double.Double, int]]:
+    """A stand-in server for all tests, and the port at which it talks gRPC."""
+    with double.serving() as running, grpc_double.serving_grpc(running) as port:
+        yield running, port
+
+
 @pytest.fixture(params=KINDS)
 def index(request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
     """An empty index of every kind: ours, the oracle, the client in this process, over sockets (REST, gRPC), a server.
 
     The last one only where the environment variable QDRANT_URL names a Qdrant server.
     """
+    # Nobody else writes there.
+    monkeypatch.setattr("retrieval.index.server.lease._SETTLE_SECONDS", 0.005)
     if request.param == "reference":
         yield MemoryIndex()
     elif request.param == "embedded":
@@ -54,12 +63,14 @@ def index(request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.M
     elif request.param == "local":
         yield local_index()
     elif request.param in ("socket", "grpc"):
-        with double.serving() as server, grpc_double.serving_grpc(server) as port:
-            monkeypatch.setenv("ITEMREC_GRPC_PORT", str(port) if request.param == "grpc" else "0")
-            place = ServerIndex(server.url("/contract"))
-            yield place
-            assert (place.collections.link.fast is not None) is (request.param == "grpc")
-            place.close()
+        server, port = request.getfixturevalue("server")
+        monkeypatch.setenv("ITEMREC_GRPC_PORT", str(port) if request.param == "grpc" else "0")
+        place = ServerIndex(server.url(f"/contract-{uuid.uuid4().hex[:12]}"))
+        yield place
+        assert (place.collections.link.fast is not None) is (request.param == "grpc")
+        place.close()
+        for left in server.client.get_collections().collections:
+            server.client.delete_collection(left.name)
     else:
         place = ServerIndex(f"{os.environ['QDRANT_URL'].rstrip('/')}/itemrec-tests-{uuid.uuid4().hex[:12]}")
         yield place

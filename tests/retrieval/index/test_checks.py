@@ -21,16 +21,21 @@ class Graph(MemoryStore):
 
     unreachable: frozenset[str] = frozenset()
     missing: frozenset[str] = frozenset()
+    answers: dict[Any, list[Neighbor]]
 
     def search(self, vector: NDArray[np.float32], *, exact: bool = False, **options: Any) -> list[Neighbor]:
-        hidden = self.missing if exact else self.missing | self.unreachable
         limit = options.pop("limit")
-        found = super().search(vector, limit=self.count(), exact=exact, **options)
-        return [n for n in found if n.image not in hidden][:limit]
+        asked = vector.tobytes(), exact, *sorted(options.items())
+        if asked not in self.answers:  # nothing is written after the first search, and copies ask for the same
+            hidden = self.missing if exact else self.missing | self.unreachable
+            found = super().search(vector, limit=self.count(), exact=exact, **options)
+            self.answers[asked] = [n for n in found if n.image not in hidden]
+        return self.answers[asked][:limit]
 
 
 def graph(points: list[Point], *, unreachable: set[str] | None = None, missing: set[str] | None = None) -> Graph:
     store = Graph(MODEL.dimension)
+    store.answers = {}
     store.upsert(points)
     store.unreachable, store.missing = frozenset(unreachable or ()), frozenset(missing or ())
     return store

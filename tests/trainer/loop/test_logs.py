@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -23,6 +24,8 @@ def epoch(number: int, loss: float = 1.0, **measured: float) -> EpochLog:
 
 def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
     """What TensorBoard's own reader makes of the run directory."""
+    # As where TensorBoard is installed alone: it would import TensorFlow to read a file.
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     reader = EventAccumulator(str(folder))
@@ -87,6 +90,7 @@ def test_a_new_training_in_the_same_place_begins_anew(tmp_path: Path) -> None:
 _WRITES_UNTIL_KILLED = """
 import sys
 from pathlib import Path
+from types import ModuleType
 from trainer.loop.logs import ScalarLog
 from trainer.progress import EpochLog
 
@@ -117,6 +121,7 @@ def test_neither_log_nor_projection_imports_tensorflow() -> None:
     code = """
 import sys, tempfile
 from pathlib import Path
+from types import ModuleType
 import numpy as np
 from trainer.loop.logs import ScalarLog
 from trainer.progress import EpochLog

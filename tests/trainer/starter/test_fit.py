@@ -69,8 +69,13 @@ def probes():
     return striped_photos(seed=3).pixels[:16, :32, :32]
 
 
-def test_float32_export_is_the_same_function_for_any_batch(encoder, probes):
-    export = export_litert(encoder, PREPROCESSING, probes)
+@pytest.fixture(scope="module")
+def full(encoder, probes):
+    return export_litert(encoder, PREPROCESSING, probes)
+
+
+def test_float32_export_is_the_same_function_for_any_batch(full, probes):
+    export = full
     assert export.max_difference <= 1e-4
     assert export.pictures == 16
     whole = run_litert(export.model, PREPROCESSING.tensor(probes))
@@ -80,8 +85,7 @@ def test_float32_export_is_the_same_function_for_any_batch(encoder, probes):
         np.testing.assert_allclose(part, whole[:n], atol=1e-5)
 
 
-def test_float16_weights_make_a_smaller_file_and_state_their_difference(encoder, probes):
-    full = export_litert(encoder, PREPROCESSING, probes)
+def test_float16_weights_make_a_smaller_file_and_state_their_difference(encoder, full, probes):
     half = export_litert(encoder, PREPROCESSING, probes, weights="float16")
     assert len(half.model) < 0.8 * len(full.model)
     assert 0.0 < half.max_difference <= 2e-2
@@ -92,10 +96,11 @@ def test_float16_weights_make_a_smaller_file_and_state_their_difference(encoder,
     )
 
 
-def test_an_export_that_computes_something_else_is_refused(encoder, probes, monkeypatch):
+def test_an_export_that_computes_something_else_is_refused(encoder, full, probes, monkeypatch):
     from trainer.networks import export
 
     right = export.embed
+    monkeypatch.setattr(export, "convert_litert", lambda *_: full.model)
     monkeypatch.setattr(export, "embed", lambda *a: -right(*a))
     with pytest.raises(EncoderError, match=r"agree with Keras within 0\.0001"):
         export_litert(encoder, PREPROCESSING, probes)
