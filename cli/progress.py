@@ -5,11 +5,13 @@ The one view of the command line. Rich is imported only where a terminal is ther
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from cli import render
 from retrieval.system.text import printable
@@ -301,6 +303,14 @@ class _Plain(_Silent):
         render.say(f"{stage.name}: " + ", ".join(word for word in words if word))
 
 
+def _own_stderr() -> TextIO:
+    """Stderr by a descriptor of its own: `retrieval.system.stderr` points the usual one elsewhere for moments.
+
+    What the bar wrote in such a moment would come out later, behind the cursor that it moved.
+    """
+    return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="backslashreplace")
+
+
 class _Live(_Silent):
     """One live line with the stage at work, which goes when the stage ends; trainings leave one that stays."""
 
@@ -338,7 +348,8 @@ class _Live(_Silent):
         def rate(stage: _Stage, task: Task) -> str:
             return stage.rate(task.speed) if task.speed and not stage.epochs else ""
 
-        console = Console(stderr=True)
+        self._stderr = _own_stderr()
+        console = Console(file=self._stderr)
         wide = console.width >= _WIDE
         self._training = training
         self._progress = Progress(
@@ -375,6 +386,7 @@ class _Live(_Silent):
     def close(self) -> None:
         if self._begun:
             self._progress.stop()
+        self._stderr.close()
 
 
 def _measures(loss: float | None, val_at_far: float | None) -> list[str]:

@@ -207,6 +207,32 @@ def test_no_color_is_respected() -> None:
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]", text)
 
 
+_WHILE_A_RUNTIME_GREETS = """
+import os, time
+from cli.progress import shown
+from retrieval.system.stderr import held_back
+
+with shown() as view:
+    view.stage("Indexing", 40)
+    for _ in range(4):
+        view.advance(10)
+        with held_back(drop=(b"INFO:",)):
+            time.sleep(0.25)
+            os.write(2, b"INFO: Created a delegate\\n")
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are of Unix")
+def test_the_live_line_goes_on_where_stderr_is_held_back_meanwhile() -> None:
+    text = on_a_terminal(80, _WHILE_A_RUNTIME_GREETS)
+    for done in (10, 20, 30, 40):
+        assert f"{done}/40 images" in without_escapes(text)
+    assert "INFO" not in text
+    # Nothing of the line is written behind what erased it.
+    assert without_escapes(text[text.rindex("\x1b[2K") :]).strip() == "done"
+
+
 def test_a_short_job_says_nothing_off_a_terminal(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with shown() as view:
         view.stage("Indexing", 10)
