@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
 from typing import Annotated
 
@@ -32,6 +31,9 @@ COMMANDS = {
     "demo": ("cli.demo", "Try it all on a drawn catalog."),
 }
 GROUPS = {"models": ("cli.models", "List, show, import and download models.")}
+
+_READER_LEFT = 141
+"""What a shell shows of a command that a closed pipe ended (`itemrec … | head`): 128 + SIGPIPE."""
 
 
 def _version(value: bool) -> None:
@@ -96,10 +98,25 @@ def application(only: str | None = None) -> typer.Typer:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit the process with its code."""
-    code = invoke(list(sys.argv[1:] if arguments is None else arguments))
-    with suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    streams = render.StandardStreams()
+    try:
+        code = invoke(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:
+        code = 130
+    except render.OutputError:
+        code = 0  # `lost` knows
+    except (Exception, SystemExit):  # noqa: BLE001 (what `invoke` raises only under ITEMREC_DEBUG)
+        from traceback import print_exc
+
+        print_exc()
+        code = ItemrecError.exit_code
+    lost = streams.lost()
+    if lost is not None and code in (0, 1):
+        # Neither "fine" nor "the answer is no": nobody has the answer. A failure that was told keeps its code.
+        code = _READER_LEFT if lost.reader_left else ItemrecError.exit_code
+        if not lost.reader_left:
+            render.complain(f"error: {lost.message}")
+            sys.stderr.flush()
     # Every command has closed what it opened. Taking the interpreter and the runtimes apart
     # would cost a query 5 % of its time (benchmarks/cold.py) and bring nothing.
     os._exit(code)
@@ -133,19 +150,24 @@ def invoke(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         render.say("Interrupted.")
         return 130
-    except BrokenPipeError:
-        # The reader of our output went away (`itemrec … | head`): not our failure, and nothing left to say.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        return 141
-    except Exception as error:
-        if os.environ.get("ITEMREC_DEBUG"):
-            raise
-        unexpected = _unexpected(error)
-        render.report_error(unexpected, as_json=as_json)
-        return unexpected.exit_code
+    except SystemExit as left:
+        if not left.code:
+            return 0
+        # A library ended the process, as typer does where any pipe broke.
+        return _broke(left.__context__ or left, as_json=as_json)
+    except Exception as error:  # noqa: BLE001 (raised again under ITEMREC_DEBUG)
+        return _broke(error, as_json=as_json)
 
 
-def _unexpected(error: Exception) -> ItemrecError:
+def _broke(error: BaseException, *, as_json: bool) -> int:
+    if os.environ.get("ITEMREC_DEBUG"):
+        raise error
+    unexpected = _unexpected(error)
+    render.report_error(unexpected, as_json=as_json)
+    return unexpected.exit_code
+
+
+def _unexpected(error: BaseException) -> ItemrecError:
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         if package not in {"itemrec", "retrieval", "trainer", "cli"}:

@@ -5,12 +5,15 @@ Rich is imported only where a terminal is there to show it.
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from retrieval.errors import ItemrecError
 from retrieval.system.text import printable
@@ -25,6 +28,103 @@ class OutputMode:
 
 
 _mode = OutputMode()
+
+
+class OutputError(BaseException):
+    """Standard output takes nothing more: whoever read it went away, or there is no room where it goes.
+
+    Neither an `OSError`, which typer and rich would turn into exit code 1, nor an `Exception`, which a command might
+    take for the failure of a photo.
+
+    Attributes:
+        reader_left: True where this is a pipe that nobody reads any more.
+        message: one line: what happened.
+    """
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.reader_left = cause.errno == errno.EPIPE
+        self.message = f"Cannot write the answer to standard output: {cause.strerror or cause}"
+
+
+class _Guarded(io.RawIOBase):
+    """What lies under a standard stream, so that a failed write is one thing whichever library wrote.
+
+    Attributes:
+        failure: the first write that failed; everything after it is thrown away.
+    """
+
+    def __init__(self, raw: Any, *, needed: bool) -> None:
+        self._raw = raw
+        self._needed = needed
+        self.failure: OutputError | None = None
+
+    def write(self, data: Any, /) -> int | None:
+        if self.failure is not None:
+            return len(data)
+        try:
+            return self._raw.write(data)  # type: ignore[no-any-return]
+        except OSError as error:
+            self.failure = OutputError(error)
+            if self._needed:
+                raise self.failure from error
+            return len(data)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._raw.fileno()  # type: ignore[no-any-return]
+
+    def isatty(self) -> bool:
+        return self._raw.isatty()  # type: ignore[no-any-return]
+
+
+class StandardStreams:
+    """Stdout, stdin and stderr of this process, in a state in which any of them may be closed or full."""
+
+    def __init__(self) -> None:
+        """Put something in the place of streams that were closed at start, and guard stdout and stderr.
+
+        Where nothing lies at 0, 1 or 2, the next file that is opened lies there, and takes what was meant for a reader.
+        What stands in for stdout can only be read: an answer that nobody gets is no success. Talk may get lost.
+        """
+        for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+            try:
+                os.fstat(number)
+            except OSError:
+                with suppress(OSError):
+                    os.open(os.devnull, flags)  # takes the lowest number that is free
+        if sys.stdin is None:
+            sys.stdin = open(0, closefd=False)  # noqa: SIM115
+        sys.stdout, self._out = _guarded(sys.stdout, 1, needed=True)
+        sys.stderr, _ = _guarded(sys.stderr, 2, needed=False)
+
+    def lost(self) -> OutputError | None:
+        """Why not everything that was written to stdout got there; None when it did. Writes what waits first."""
+        with suppress(OutputError):
+            sys.stdout.flush()
+        sys.stderr.flush()
+        return self._out.failure
+
+
+def _guarded(stream: TextIO | None, number: int, *, needed: bool) -> tuple[TextIO, _Guarded]:
+    if stream is None:
+        guard = _Guarded(io.FileIO(number, "w", closefd=False), needed=needed)
+        return io.TextIOWrapper(io.BufferedWriter(guard), line_buffering=not needed), guard
+    buffer: Any = stream.buffer
+    guard = _Guarded(getattr(buffer, "raw", buffer), needed=needed)
+    # Under PYTHONUNBUFFERED there is no buffer.
+    below: Any = io.BufferedWriter(guard) if hasattr(buffer, "raw") else guard
+    text = io.TextIOWrapper(
+        below,
+        encoding=stream.encoding,
+        errors=stream.errors,
+        newline="\n",
+        line_buffering=getattr(stream, "line_buffering", False),
+        write_through=getattr(stream, "write_through", False),
+    )
+    return text, guard
 
 
 def configure(*, json: bool = False, quiet: bool = False) -> None:
@@ -68,14 +168,16 @@ def complain(text: str) -> None:
 def report_error(error: ItemrecError, *, as_json: bool) -> None:
     """Say what went wrong in one line, and what to do in another; as JSON on stdout too when asked."""
     if as_json:
-        emit_json(
-            {
-                "schema": "itemrec.error/1",
-                "error": type(error).__name__,
-                "message": error.message,
-                "hint": error.hint,
-            }
-        )
+        with suppress(OutputError):  # the lines that follow tell it, too
+            emit_json(
+                {
+                    "schema": "itemrec.error/1",
+                    "error": type(error).__name__,
+                    "message": error.message,
+                    "hint": error.hint,
+                }
+            )
+            sys.stdout.flush()
     _write(sys.stderr, f"itemrec: error: {printable(error.message)}")
     if error.hint:
         _write(sys.stderr, f"  {printable(error.hint)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from itemrec import _siblings
@@ -24,12 +25,15 @@ def main() -> None:
         os._exit(130)
     except ModuleNotFoundError as error:
         _fail(f"the Python package {error.name} is not installed. Install itemrec again, with what it depends on.")
+    except ImportError as error:
+        _fail(f"an installed package is broken: {error}. Install itemrec again, with what it depends on.")
     run()
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"itemrec: error: {message}", file=sys.stderr)
-    sys.exit(3)
+    with suppress(OSError):
+        print(f"itemrec: error: {message}", file=sys.stderr, flush=True)
+    os._exit(3)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ TIERS = {
         "trainer/test_presets.py",
     ],
     "kill": [
+        "cli/test_exits.py",
         "faults/test_concurrency.py",
         "faults/test_crash_points.py",
         "faults/test_disk_full.py",
