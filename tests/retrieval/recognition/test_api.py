@@ -21,6 +21,7 @@ from retrieval.recognition.answer import Answer
 from retrieval.recognition.api import CHUNK, PhotoSource, Recognizer
 from retrieval.recognition.recognizer import RefusedPhoto
 from tests.fakes import PixelEncoder, fake_bundle, picture, use_pixel_encoder, write_catalog
+from tests.qdrant import double
 
 
 @pytest.fixture
@@ -186,6 +187,28 @@ def test_many_threads_may_ask_at_once(place: Path, tmp_path: Path) -> None:
     with Recognizer(place) as shop, ThreadPoolExecutor(8) as pool:
         for worker, found in enumerate(pool.map(ask, range(8))):
             assert found == [f"p{(worker + n) % 6:03}" for n in range(12)]
+
+
+def test_an_index_on_a_server_answers_alike(
+    place: Path, photo: Path, tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ITEMREC_GRPC_PORT", "0")
+    with double.serving() as server:
+        url = server.url("/shop")
+        report = index_catalog(tmp_path / "catalog", url, model=bundle.path)
+        assert (report.images, report.products) == (24, 6)
+        with Recognizer(url, threshold=4.0) as far, Recognizer(place, threshold=4.0) as near:
+            expected = near.recognize(photo).matches
+            with ThreadPoolExecutor(4) as pool:
+                answers = list(pool.map(far.recognize, [photo] * 8))
+            assert sorted(far.values("category")) == [("even", 12), ("odd", 12)]
+        nearest = [m.best_distance for m in expected]
+        for answer in answers:
+            found = [(m.product_id, m.votes, m.metadata) for m in answer.matches]
+            assert found == [(m.product_id, m.votes, m.metadata) for m in expected]
+            assert [m.best_distance for m in answer.matches] == pytest.approx(nearest, abs=1e-6)
+        with pytest.raises(UsageError, match="closed"):
+            far.recognize(photo)
 
 
 def test_a_place_without_an_index_says_so_at_once(tmp_path: Path) -> None:
