@@ -5,23 +5,18 @@ Precedence: flag, environment variable, ``itemrec.toml`` in the working director
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from retrieval.errors import UsageError
+from retrieval.system.text import printable
 
 CONFIG_FILE = "itemrec.toml"
 DEFAULT_INDEX = ".itemrec"
-_KEYS: dict[str, tuple[type, ...]] = {
-    "index": (str,),
-    "model": (str,),
-    "top": (int,),
-    "threshold": (int, float),
-    "data": (str,),
-}
 
 IndexOption = Annotated[
     str | None,
@@ -47,6 +42,19 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="The dataset: a folder with train/, val/ and test/."),
 ]
+TopOption = Annotated[
+    int | None, typer.Option("--top", metavar="N", min=1, max=1000, help="Products to show at most. Default: 5")
+]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        metavar="D",
+        min=0.0,
+        max=4.0,
+        help="Largest squared L2 distance that counts. Default: the model's own.",
+    ),
+]
 GalleryOption = Annotated[
     str | None,
     typer.Option(
@@ -60,31 +68,76 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no chatter on stderr.")]
 
 
+_SETTINGS: dict[str, Any] = {
+    "index": IndexOption,
+    "model": ModelOption,
+    "top": TopOption,
+    "threshold": ThresholdOption,
+    "data": DataOption,
+}
+"""What itemrec.toml may say. What a value may be is what the flag takes, and written nowhere else."""
+
+
 @lru_cache(maxsize=1)
 def _config() -> dict[str, Any]:
     path = Path(CONFIG_FILE)
     if not path.is_file():
+        if os.path.lexists(path):
+            raise UsageError(f"expected {CONFIG_FILE} to be a file, received something else at {path.resolve()}")
         return {}
     import tomllib
 
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"expected a TOML file, received a {CONFIG_FILE} that cannot be read: {error}") from error
-    for key, value in data.items():
-        if key not in _KEYS:
-            raise UsageError(
-                f"expected one of {', '.join(sorted(_KEYS))} in {CONFIG_FILE}, received {key!r}",
-                hint=f"Correct or remove that line of {path.resolve()}",
-            )
-        if not isinstance(value, _KEYS[key]) or isinstance(value, bool):
-            raise UsageError(f"expected {key} in {CONFIG_FILE} to be a {_KEYS[key][-1].__name__}, received {value!r}")
+        # Editors on Windows write a mark in front.
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(
+            f"expected a TOML file, received a {CONFIG_FILE} that cannot be read: {printable(str(error))}",
+            hint=f"Correct {path.resolve()}",
+        ) from error
+    faults = [] if data.keys() <= _SETTINGS.keys() else [_unknown(sorted(data.keys() - _SETTINGS.keys()))]
+    faults += [fault for key, value in data.items() if key in _SETTINGS and (fault := _fault(key, value))]
+    if faults:
+        raise UsageError(
+            f"expected settings that can be used in {CONFIG_FILE}, received {'; '.join(faults)}",
+            hint=f"Correct or remove that in {path.resolve()}",
+        )
     return data
 
 
+def _unknown(keys: list[str]) -> str:
+    names = ", ".join(printable(key) for key in keys)
+    return f"{names}, which {'is no setting' if len(keys) == 1 else 'are no settings'} ({', '.join(sorted(_SETTINGS))})"
+
+
+def _fault(key: str, value: Any) -> str:
+    """What is wrong with a setting, as its flag would say it; empty when nothing is."""
+    kind, option = get_args(_SETTINGS[key])
+    low, high = option.min, option.max
+    if kind in (str | None, Path | None):
+        right, wanted = isinstance(value, str) and bool(value.strip()) and "\0" not in value, "text"
+    else:
+        whole = kind == (int | None)
+        right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        # Not a number is in no range.
+        right = right and (low is None or value >= low) and (high is None or value <= high)
+        wanted = f"a {'whole ' if whole else ''}number from {low:g} to {high:g}"
+    return "" if right else f"{key} = {printable(repr(value))} instead of {wanted}"
+
+
 def setting(key: str, given: Any, default: Any = None) -> Any:
-    """The value of an option: what was given (flag or environment), else itemrec.toml, else the default."""
-    return given if given is not None else _config().get(key, default)
+    """The value of an option: what was given (flag or environment), else itemrec.toml, else the default.
+
+    Raises:
+        UsageError: the variable of the environment is empty, or itemrec.toml holds what no flag would take.
+    """
+    if given is not None:
+        return given
+    _, option = get_args(_SETTINGS[key])
+    if (name := option.envvar) and os.environ.get(name) == "":
+        # What a script meant to fill in, and did not: the default would be another index or model than it meant.
+        raise UsageError(f"expected {name} to name something, received it empty", hint=f"Set it, or unset {name}.")
+    return _config().get(key, default)
 
 
 def index_location(given: str | None) -> str:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import render
-from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
+from cli.options import (
+    IndexOption,
+    JsonOption,
+    ModelOption,
+    QuietOption,
+    ThresholdOption,
+    TopOption,
+    index_location,
+    setting,
+)
 from retrieval.errors import ImageError
 from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
@@ -23,19 +32,8 @@ MANY = 8
 
 def query_command(
     photos: Annotated[list[str], typer.Argument(help="Photos, folders of photos, or - for standard input.")],
-    top: Annotated[
-        int | None, typer.Option("--top", metavar="N", min=1, max=1000, help="Products to show at most. Default: 5")
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            metavar="D",
-            min=0.0,
-            max=4.0,
-            help="Largest squared L2 distance that counts. Default: the model's own.",
-        ),
-    ] = None,
+    top: TopOption = None,
+    threshold: ThresholdOption = None,
     where: Annotated[
         list[str] | None,
         typer.Option("--where", metavar="KEY=VALUE", help="Only products with this metadata; may be repeated."),

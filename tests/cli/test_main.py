@@ -9,8 +9,9 @@ import pytest
 from cli import options, render
 from cli.main import COMMANDS, invoke
 from retrieval.errors import ItemrecError
-from tests.fakes import write_catalog
+from tests.fakes import fake_bundle, use_pixel_encoder, write_catalog
 from tests.places import ROOT
+from tests.retrieval.networks import tflite
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +109,106 @@ def test_a_bad_configuration_is_a_clear_error(text: str, capsys: pytest.CaptureF
     options._config.cache_clear()
     assert invoke(["query", "x.jpg"]) == 2
     assert "itemrec.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "flag"),
+    [
+        ("top = 0", ["--top", "0"]),
+        ("top = 1001", ["--top", "1001"]),
+        ("top = 2.5", ["--top", "2.5"]),
+        ("threshold = -0.1", ["--threshold", "-0.1"]),
+        ("threshold = 4.5", ["--threshold", "4.5"]),
+        ("threshold = nan", ["--threshold", "nan"]),
+        ("threshold = '1'", ["--threshold", "one"]),
+        ("index = ''", ["--index", ""]),
+    ],
+    ids=str,
+)
+def test_a_setting_may_be_what_its_flag_may_be(
+    text: str, flag: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ITEMREC_HOME", str(tmp_path / "home"))
+    write_catalog(tmp_path / "catalog", products=2, views=2)
+    use_pixel_encoder(monkeypatch)
+    fake_bundle(tmp_path / "bundle")
+    assert invoke(["index", "catalog", "--index", "i", "--model", "bundle", "-q"]) == 0
+    where = [] if "index" in text else ["--index", "i"]
+    assert invoke(["query", "catalog/p000/0.png", *where, *flag]) == 2
+    capsys.readouterr()
+    Path("itemrec.toml").write_text(text, encoding="utf-8")
+    options._config.cache_clear()
+    assert invoke(["query", "catalog/p000/0.png", *where]) == 2
+    said = capsys.readouterr().err
+    assert "itemrec.toml" in said
+    assert text.split()[0] in said
+    assert said.count("\n") == 2
+
+
+def test_everything_that_is_wrong_in_a_settings_file_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("itemrec.toml").write_text('colour = 1\ntop = 0\nthreshold = 9\n"\\u001b[2J" = 2\n', encoding="utf-8")
+    options._config.cache_clear()
+    assert invoke(["query", "x.jpg"]) == 2
+    first, hint = capsys.readouterr().err.splitlines()
+    for part in ("colour, which are no settings", "top = 0", "from 1 to 1000", "threshold = 9", "from 0 to 4"):
+        assert part in first
+    assert "\x1b" not in first
+    assert "itemrec.toml" in hint
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfei\x00", b"a = [" * 5000, b"= 3", b"a = 1\na = 2"], ids=range(4))
+def test_a_settings_file_that_is_none_is_one_clear_line(content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("itemrec.toml").write_bytes(content)
+    options._config.cache_clear()
+    assert invoke(["query", "x.jpg"]) == 2
+    first, _ = capsys.readouterr().err.splitlines()
+    assert "itemrec.toml that cannot be read" in first
+
+
+def test_a_folder_or_a_pipe_of_that_name_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo("itemrec.toml")
+    assert invoke(["query", "x.jpg"]) == 2
+    assert "expected itemrec.toml to be a file" in capsys.readouterr().err
+
+
+def test_a_settings_file_may_begin_with_a_byte_order_mark() -> None:
+    Path("itemrec.toml").write_bytes(b'\xef\xbb\xbfindex = "from-file"\r\nthreshold = 1\r\n')
+    options._config.cache_clear()
+    assert options.index_location(None) == "from-file"
+    assert options.setting("threshold", None) == 1
+
+
+def test_hostile_settings_of_the_environment_are_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_catalog(tmp_path / "catalog", products=2, views=2)
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "empty").mkdir()
+    network = str(tflite("embed"))
+    for name, value, words in (
+        ("ITEMREC_INDEX", "", ["query", "catalog/p000/0.png"]),
+        ("ITEMREC_INDEX", "file", ["index", "catalog"]),
+        ("ITEMREC_INDEX", "file", ["query", "catalog/p000/0.png"]),
+        ("ITEMREC_INDEX", "file", ["generations"]),
+        ("ITEMREC_INDEX", "http://", ["query", "catalog/p000/0.png"]),
+        ("ITEMREC_INDEX", "http://127.0.0.1:99999/x", ["query", "catalog/p000/0.png"]),
+        ("ITEMREC_MODEL", "", ["index", "catalog"]),
+        ("ITEMREC_MODEL", "empty", ["index", "catalog"]),
+        ("ITEMREC_MODEL", "file", ["index", "catalog"]),
+        ("ITEMREC_MODEL", "./nowhere", ["index", "catalog"]),
+        ("ITEMREC_HOME", "file", ["models", "import", network, "--name", "x"]),
+        ("ITEMREC_HOME", "/dev/null", ["models", "import", network, "--name", "x"]),
+    ):
+        with monkeypatch.context() as context:
+            context.setenv(name, value)
+            code = invoke(words)
+        out, said = capsys.readouterr()
+        assert (code, out) == (2, ""), (name, value, words, said)
+        assert said.startswith("itemrec: error: "), said
+        assert said.count("\n") == 2, said
+    with monkeypatch.context() as context:
+        context.setenv("ITEMREC_HOME", "file")
+        assert invoke(["index", "catalog", "-q"]) == 0, "nothing of it is needed"
 
 
 def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
