@@ -10,6 +10,7 @@ import typer
 from cli import render
 from cli.options import IndexOption, JsonOption, QuietOption, index_location
 from retrieval.errors import UsageError
+from retrieval.system.text import printable
 
 if TYPE_CHECKING:
     from retrieval.index.transfer import Source, Transferred
@@ -86,7 +87,7 @@ def restore_command(
       itemrec restore shop.itemrec --index http://qdrant:6333/shop
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.index.transfer import FromSnapshot
+    from retrieval.index.snapshot import FromSnapshot
 
     return _into(FromSnapshot(file), str(file), index_location(index), "restore", as_json=as_json)
 
@@ -112,8 +113,10 @@ def _tell(done: Transferred, name: str, origin: str, target: str, *, as_json: bo
     verb = {"copy": "Copied", "snapshot": "Saved", "restore": "Restored"}[name]
     live = f" as generation {done.generation}" if done.generation else ""
     render.emit(
-        f"{verb} {origin} to {target}{live}: {done.images:,} images, model {done.model}, "
-        f"checksum {done.checksum[:12]}, read back and equal."
+        printable(
+            f"{verb} {origin} to {target}{live}: {done.images:,} images, model {done.model}, "
+            f"checksum {done.checksum[:12]}, read back and equal."
+        )
     )
     if done.written < done.images:
         render.say(f"{done.images - done.written:,} of them were there from an interrupted run.")

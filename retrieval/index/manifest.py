@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -29,6 +30,8 @@ class Manifest:
         engine: the engine and its version.
         created: when it was committed, ISO 8601 in UTC.
         hnsw: whether an HNSW graph serves searches (exact scan otherwise).
+        checksum: of the points that were committed, see `retrieval.index.checksum.Checksum`; empty where older
+            releases, or runs that nobody could keep count of, said nothing.
     """
 
     generation: int
@@ -42,6 +45,7 @@ class Manifest:
     created: str
     hnsw: bool = False
     distance: str = DISTANCE_NAME
+    checksum: str = ""
     schema: str = field(default=MANIFEST_SCHEMA)
 
     def to_json(self) -> dict[str, Any]:
@@ -66,12 +70,32 @@ class Manifest:
                 + index_command(self.catalog, location, model=model.path),
             )
 
+    def _check(self) -> None:
+        """Refuse what no commit writes: others sort, count and print these fields; raises ValueError."""
+        for name in ("catalog", "itemrec_version", "engine", "created", "distance", "checksum"):
+            _texts([getattr(self, name)])
+        _texts([self.model.fingerprint, self.model.name, self.model.path])
+        for name, value, least in (
+            ("generation", self.generation, 1),
+            ("images", self.images, 0),
+            ("products", self.products, 0),
+            ("dimension", self.model.dimension, 1),
+        ):
+            if type(value) is not int or not least <= value < 2**63:
+                raise ValueError(f"expected a count as {name}, received {value!r:.80}")
+        if type(self.hnsw) is not bool:
+            raise ValueError(f"expected true or false as hnsw, received {self.hnsw!r:.80}")
+        if self.distance != DISTANCE_NAME:
+            raise ValueError(f"expected the distance {DISTANCE_NAME}, received {self.distance!r:.80}")
+        if self.checksum and not re.fullmatch("[0-9a-f]{64}", self.checksum):
+            raise ValueError(f"expected 64 hexadecimal digits as checksum, received {self.checksum!r:.80}")
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Manifest:
         """Read what `to_json` wrote.
 
         Raises:
-            IndexDamagedError: a field is missing or the schema is not this one.
+            IndexDamagedError: a field is missing or of another kind, or the schema is not this one.
         """
         if data.get("schema") != MANIFEST_SCHEMA:
             raise IndexDamagedError(
@@ -81,13 +105,22 @@ class Manifest:
         try:
             values = dict(data)
             values["model"] = ModelIdentity(**values["model"])
-            values["metadata_keys"] = tuple(values["metadata_keys"])
-            return cls(**values)
+            values["metadata_keys"] = tuple(_texts(values["metadata_keys"]))
+            manifest = cls(**values)
+            manifest._check()
+            return manifest
         except (KeyError, TypeError, ValueError) as error:
             raise IndexDamagedError(
                 f"The index's manifest cannot be read: {error}",
                 hint=REBUILD_HINT,
             ) from error
+
+
+def _texts(values: Any) -> list[str]:
+    """A list of texts; ValueError for anything else."""
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"expected text, received {values!r:.80}")
+    return values
 
 
 @dataclass(frozen=True, slots=True)

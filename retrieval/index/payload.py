@@ -164,10 +164,9 @@ def check_points(points: Sequence[Point], dimension: int) -> NDArray[np.float32]
     vectors = np.stack([p.vector for p in points]) if points else np.empty((0, dimension), np.float32)
     if not is_unit(vectors):
         row = next(i for i, vector in enumerate(vectors) if not is_unit(vector))
-        raise StoreError(
-            f"expected a finite vector of norm 1 for {points[row].record.image!r}, "
-            f"received norm {float(np.linalg.norm(vectors[row].astype(np.float64)))}"
-        )
+        with np.errstate(all="ignore"):  # NaN of whatever bits is no warning, but what is said here
+            norm = float(np.linalg.norm(vectors[row].astype(np.float64)))
+        raise StoreError(f"expected a finite vector of norm 1 for {points[row].record.image!r}, received norm {norm}")
     return vectors
 
 

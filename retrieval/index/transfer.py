@@ -1,65 +1,31 @@
-"""Moving an index: from place to place, into a file and back; resumable, verified by count and checksum.
-
-A snapshot is a ZIP file, readable by any engine: ``manifest.json``, then for every thousand pictures
-``records-000001.jsonl`` and ``vectors-000001.npy`` (float32, shape (n, d)), and at the end ``checksum.json``. It is
-written beside its place and renamed when complete.
-"""
+"""Moving an index: from place to place, into a file and back; resumable, verified by count and checksum."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
+import glob
+import re
 import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
-from retrieval.errors import IndexBusyError, IndexDamagedError, UsageError
+from retrieval.errors import IndexBusyError, IndexDamagedError
 from retrieval.index.checks import require_sound
+from retrieval.index.checksum import Checksum, digest
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Index, VectorStore
-from retrieval.system.files import os_errors, replacing
+from retrieval.index.snapshot import SnapshotWriter, verify
+from retrieval.system.files import beside, os_errors, replacing
+from retrieval.system.locks import Holder, Lock
 from retrieval.system.progress import Progress, Silent
-from retrieval.types import IndexedImage, Point
+from retrieval.types import Point
 
 BATCH = 1000
 PAGES = 4
-SNAPSHOT_SCHEMA = "itemrec.snapshot/1"
-_DATE = (1980, 1, 1, 0, 0, 0)
-
-
-class Checksum:
-    """A number that two indexes share when they hold the same pictures, in whatever order they are read.
-
-    It is the sum, modulo 2^256, of the SHA-256 of every point: its record as JSON and its vector's bytes.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._sum = 0
-
-    def add(self, point: Point) -> None:
-        """Count one point."""
-        self.count += 1
-        self._sum = (self._sum + int.from_bytes(digest(point))) % 2**256
-
-    def hex(self) -> str:
-        """64 hexadecimal digits."""
-        return f"{self._sum:064x}"
-
-
-def digest(point: Point) -> bytes:
-    """The SHA-256 of a point: equal for equal records and bit-equal vectors."""
-    data = asdict(point.record) | {"metadata": dict(point.record.metadata)}
-    text = json.dumps(data, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode() + b"\0" + point.vector.astype("<f4").tobytes()).digest()
+_TEMPORARY = ".tmp"
 
 
 class Source(Protocol):
@@ -102,48 +68,6 @@ class FromIndex:
             if len(pages) < PAGES:
                 return
             last = pages[-1][-1].record.image_id
-
-
-@dataclass(frozen=True, slots=True)
-class FromSnapshot:
-    """A snapshot file."""
-
-    path: Path
-
-    @contextmanager
-    def open(self) -> Iterator[tuple[Manifest, Iterator[list[Point]]]]:
-        """See `Source.open`.
-
-        Raises:
-            UsageError: there is no such file.
-            IndexDamagedError: it is no snapshot, or not a whole one.
-        """
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                described = json.loads(archive.read("checksum.json"))
-                if described.get("schema") != SNAPSHOT_SCHEMA:
-                    raise ValueError(f"schema {described.get('schema')!r}")
-                yield Manifest.from_json(json.loads(archive.read("manifest.json"))), self._points(archive, described)
-        except FileNotFoundError as error:
-            raise UsageError(f"There is no snapshot at {self.path}") from error
-        except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, OSError) as error:
-            raise IndexDamagedError(
-                f"Cannot read the snapshot {self.path}: {error}",
-                hint="It was cut or changed; take another: itemrec snapshot FILE",
-            ) from error
-
-    def _points(self, archive: zipfile.ZipFile, described: dict[str, Any]) -> Iterator[list[Point]]:
-        seen = Checksum()
-        for number in range(1, described["batches"] + 1):
-            lines = archive.read(f"records-{number:06d}.jsonl").decode().splitlines()
-            vectors = np.load(io.BytesIO(archive.read(f"vectors-{number:06d}.npy")), allow_pickle=False)
-            records = [IndexedImage(**json.loads(line)) for line in lines]
-            points = [Point(record, vector) for record, vector in zip(records, vectors, strict=True)]
-            for point in points:
-                seen.add(point)
-            yield points
-        if (seen.count, seen.hex()) != (described["images"], described["checksum"]):
-            raise ValueError(f"{seen.count:,} pictures of checksum {seen.hex()[:12]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +121,7 @@ def copy(source: Source, target: Index, *, progress: Progress = Silent()) -> Tra
             build.report(wanted.count, manifest.images)
             progress.advance(len(batch))
         build.store.delete(list(before))
-        if wanted.count != manifest.images:
-            raise IndexDamagedError(
-                f"expected {manifest.images:,} pictures in the source, received {wanted.count:,}",
-                hint="Finish or repair it first: itemrec index CATALOG",
-            )
+        _require_committed(manifest, wanted)
 
         def check(store: VectorStore, described: Manifest) -> None:
             require_sound(store, described)
@@ -221,7 +141,9 @@ def copy(source: Source, target: Index, *, progress: Progress = Silent()) -> Tra
 
 
 def snapshot(source: Source, path: Path, *, progress: Progress = Silent()) -> Transferred:
-    """Write everything a source holds into one file, and read it back.
+    """Write everything a source holds into one file, read it back and compare.
+
+    It is written beside its place and renamed when complete.
 
     Args:
         source: what to save.
@@ -230,44 +152,58 @@ def snapshot(source: Source, path: Path, *, progress: Progress = Silent()) -> Tr
 
     Raises:
         StoreError: the file cannot be written.
+        IndexBusyError: another process writes to it.
         IndexDamagedError: what was read back is not what was written.
     """
-    wanted, number = Checksum(), 0
-    # A fixed name: what a killed process leaves is as large as the index, and the next one overwrites it.
-    staging = path.with_name(f".{path.name}.tmp")
-    with os_errors("write a snapshot", path.parent), replacing(path, staging=staging) as new:
+    with os_errors("write a snapshot", path.parent), _alone(path), replacing(path, staging=_staging(path)) as new:
         with (
             source.open() as (manifest, batches),
-            zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+            zipfile.ZipFile(new, "x", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         ):
             progress.stage("Saving", manifest.images)
+            writer = SnapshotWriter(archive)
             for batch in batches:
-                number += 1
-                _write_batch(archive, number, batch)
-                for point in batch:
-                    wanted.add(point)
+                writer.write(batch)
                 progress.advance(len(batch))
-            described = {"schema": SNAPSHOT_SCHEMA, "images": wanted.count, "batches": number}
-            described["checksum"] = wanted.hex()
-            _write(archive, "manifest.json", json.dumps(manifest.to_json(), indent=1).encode())
-            _write(archive, "checksum.json", json.dumps(described, indent=1).encode())
-        with FromSnapshot(new).open() as (_, batches):
-            for _ in batches:
-                pass
+            wanted = writer.finish(manifest)
+        _require_committed(manifest, wanted)
+        verify(new, manifest, wanted)
     return Transferred(wanted.count, wanted.count, wanted.hex(), manifest.model.name, 0)
 
 
-def _write_batch(archive: zipfile.ZipFile, number: int, batch: list[Point]) -> None:
-    records = (asdict(p.record) | {"metadata": dict(p.record.metadata)} for p in batch)
-    lines = "".join(json.dumps(record, ensure_ascii=True) + "\n" for record in records)
-    vectors = io.BytesIO()
-    np.save(vectors, np.stack([p.vector for p in batch]))
-    _write(archive, f"records-{number:06d}.jsonl", lines.encode())
-    _write(archive, f"vectors-{number:06d}.npy", vectors.getvalue())
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep others from writing the same file; remove what killed processes left, each as large as the index."""
+
+    def busy(holder: Holder | None) -> IndexBusyError:
+        return IndexBusyError(
+            f"{path} is being written by {holder or 'another process'}",
+            hint="Wait for it, or give this snapshot another name",
+        )
+
+    lock = Lock(path.with_name(f".{path.name}.lock"), path.with_name(f".{path.name}.json"))
+    with lock.hold(0.0, busy, "saving"):
+        try:
+            # A release before this one left a file without random digits in its name.
+            for left in path.parent.glob(f".{glob.escape(path.name)}*{_TEMPORARY}"):
+                middle = left.name[len(path.name) + 1 : -len(_TEMPORARY)]
+                if re.fullmatch(r"|\.[0-9a-f]{12}", middle):
+                    left.unlink(missing_ok=True)
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no file that is open
+                lock.path.unlink(missing_ok=True)
 
 
-def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    # A fixed date: the same index gives the same file.
-    info = zipfile.ZipInfo(name, _DATE)
-    info.compress_type = zipfile.ZIP_DEFLATED
-    archive.writestr(info, data)
+def _staging(path: Path) -> Path:
+    # Random: where locks do not reach, as on some network disks, two writers still write two files.
+    return beside(path, _TEMPORARY.removeprefix("."))
+
+
+def _require_committed(manifest: Manifest, found: Checksum) -> None:
+    """Refuse to pass on what is not what was committed."""
+    if found.count != manifest.images:
+        raise IndexDamagedError(
+            f"expected {manifest.images:,} pictures in the source, received {found.count:,}",
+            hint="Finish or repair it first: itemrec index CATALOG",
+        )

@@ -10,11 +10,13 @@ import pytest
 
 from retrieval.errors import IndexBusyError, IndexDamagedError, IndexNotFoundError, StoreError, UsageError
 from retrieval.index import transfer
+from retrieval.index.checksum import Checksum
 from retrieval.index.embedded.index import EmbeddedIndex
 from retrieval.index.open import open_index
 from retrieval.index.protocols import Index
 from retrieval.index.server import ServerIndex
-from retrieval.index.transfer import Checksum, FromIndex, FromSnapshot, copy, snapshot
+from retrieval.index.snapshot import FromSnapshot
+from retrieval.index.transfer import FromIndex, copy, snapshot
 from retrieval.types import Point
 from tests.contract.conftest import local_index
 from tests.contract.reference import MemoryIndex
