@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import render
-from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
+from cli.options import (
+    IndexOption,
+    JsonOption,
+    ModelOption,
+    ProductLevelOption,
+    QuietOption,
+    index_location,
+    setting,
+)
 from retrieval.errors import UsageError
 from retrieval.system.text import plural, printable
 
@@ -25,6 +33,7 @@ def audit_command(
     ],
     index: IndexOption = None,
     model: ModelOption = None,
+    product_level: ProductLevelOption = None,
     min_views: Annotated[
         int, typer.Option("--min-views", metavar="N", min=1, help="Report products with fewer readable pictures.")
     ] = 2,
@@ -84,6 +93,7 @@ def audit_command(
             index=index_location(index),
             threshold=setting("threshold", threshold),
             min_views=min_views,
+            product_level=product_level,
             threads=threads,
             progress=view,
         )
@@ -109,6 +119,8 @@ def _print(report: AuditReport, shown: int) -> None:
             render.emit(f"… and {len(found) - shown:,} more; --top N shows more, --json all")
         render.emit(f"-> {KINDS[kind].advice}")
         render.emit()
+    for note in report.notes:
+        render.say(printable(note))
     counts = report.counts()
     words = (
         plural(counts["error"], "error"),

@@ -19,7 +19,15 @@ from cli.layout import (
     WriteConsistencyOption,
     print_layout,
 )
-from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
+from cli.options import (
+    IndexOption,
+    JsonOption,
+    ModelOption,
+    ProductLevelOption,
+    QuietOption,
+    index_location,
+    setting,
+)
 from retrieval.system.text import plural, printable
 
 if TYPE_CHECKING:
@@ -35,6 +43,7 @@ def index_command(
     ],
     index: IndexOption = None,
     model: ModelOption = None,
+    product_level: ProductLevelOption = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove pictures that left the catalog.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; embed and write nothing.")] = False,
     rebuild: Annotated[
@@ -123,7 +132,9 @@ def index_command(
         "bulk": bulk,
     }
     if explain:
-        plan = plan_layout(catalog, place, model=chosen, expect=expect, nodes=nodes, layout=layout)
+        plan = plan_layout(
+            catalog, place, model=chosen, expect=expect, nodes=nodes, layout=layout, product_level=product_level
+        )
         return print_layout(plan, place, layout, as_json=as_json)
     try:
         with progress.shown() as view:
@@ -140,6 +151,7 @@ def index_command(
                 nodes=nodes,
                 layout=layout,
                 threads=threads,
+                product_level=product_level,
                 progress=view,
                 notify=render.say,
             )
@@ -174,6 +186,8 @@ def _print(report: IndexReport, catalog: Path) -> None:
         rate = f" ({done / report.seconds:,.0f} images/s)" if done and report.seconds > 0 else ""
         held = f"{plural(report.images, 'image')} of {plural(report.products, 'product')}"
         out(f"{held} in {report.seconds:.1f} s{rate}.")
+    for note in report.notes:
+        render.say(printable(note))
     if report.waiting:
         render.say(f"Shard {report.shard} is done; the index goes live when {report.waiting} more are.")
     if report.resumed:

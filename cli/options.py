@@ -64,6 +64,16 @@ GalleryOption = Annotated[
         " Default: the index where there is one, else train.",
     ),
 ]
+ProductLevelOption = Annotated[
+    int | None,
+    typer.Option(
+        "--product-level",
+        metavar="N",
+        min=1,
+        max=16,
+        help="Which level of folders holds the products: 2 for Fruit/Pear/*.jpg. Default: as the tree tells.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no chatter on stderr.")]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import render
-from cli.options import JsonOption, QuietOption
+from cli.options import JsonOption, ProductLevelOption, QuietOption
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
 
@@ -29,6 +29,7 @@ def prepare_command(
     out: Annotated[
         Path, typer.Argument(metavar="OUT", help="Folder of the dataset; created if missing, else brought up to date.")
     ],
+    product_level: ProductLevelOption = None,
     by: Annotated[
         str | None,
         typer.Option(
@@ -111,7 +112,9 @@ def prepare_command(
     )
     try:
         with progress.shown() as view:
-            report = prepare(raw, out, options, dry_run=dry_run, threads=threads, progress=view)
+            report = prepare(
+                raw, out, options, product_level=product_level, dry_run=dry_run, threads=threads, progress=view
+            )
     except KeyboardInterrupt:
         render.say("Interrupted. What was done is kept: run the same command to continue.")
         return 130
@@ -138,6 +141,8 @@ def _print(report: PrepareReport, raw: Path) -> None:
             render.emit(f"{action:8} {printable(path)}")
     if report.resumed:
         render.say("Continued an interrupted run.")
+    for note in report.notes:
+        render.say(printable(note))
     _left_alone(report.changes.left)
     if report.up_to_date:
         _left_out_before(counts, out)

@@ -43,7 +43,7 @@ def find_photos(photos: Sequence[str]) -> list[PhotoSource]:
 def _photos_in(folder: str) -> dict[str, Callable[[], bytes]]:
     """The photos below a folder, in order; a folder in it that cannot be read is refused like a photo."""
     # Not needed for a single photo, whose answer must not wait for the import.
-    from retrieval.catalog.walk import is_ignored
+    from retrieval.catalog.ignored import is_ignored
 
     closed: list[OSError] = []
     found: dict[str, Callable[[], bytes]] = {}

@@ -54,11 +54,13 @@ class CatalogImage:
         product_id: the product that it shows.
         image: its path relative to the catalog's root, with forward slashes.
         file: where it lies.
+        folder: the product's folder that it lies in, relative to the root; empty where a table names the picture.
     """
 
     product_id: str
     image: str
     file: Path
+    folder: str = field(default="", compare=False)
 
     @property
     def image_id(self) -> str:

@@ -110,6 +110,8 @@ def read_training_data(dataset: Path, catalog: Path | None, plan: Plan, progress
 
 def _pictures(folder: Path, stage: str, progress: TrainingProgress) -> Pictures:
     found = read_pictures(folder, progress=progress, stage=stage)
+    for note in found.notes:
+        progress.note(f"{printable(folder)}: {note}")
     for refusal in found.refused:
         progress.note(f"left out {printable(refusal.path)}: {refusal.reason}")
     return found

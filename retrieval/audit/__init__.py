@@ -62,6 +62,7 @@ def audit_catalog(
     index: str | Path | None = None,
     threshold: float | None = None,
     min_views: int = 2,
+    product_level: int | None = None,
     threads: int | None = None,
     progress: Progress = Silent(),
 ) -> AuditReport:
@@ -74,6 +75,7 @@ def audit_catalog(
         index: a directory, or the URL of a collection on a Qdrant server; only asked which model built it.
         threshold: squared L2, in [0, 4]; default: the model's calibration, else FAR 1 % on this catalog.
         min_views: fewer readable pictures of a product are too few.
+        product_level: see `retrieval.catalog.read.read_catalog`, where ``catalog`` is a path.
         threads: worker threads; default one per core.
         progress: told how far it is.
 
@@ -89,7 +91,7 @@ def audit_catalog(
     if min_views < 1:
         raise UsageError(f"expected at least 1 view, received {min_views}")
     if not isinstance(catalog, Catalog):
-        catalog = read_catalog(Path(catalog))
+        catalog = read_catalog(Path(catalog), product_level=product_level)
     bundle = model if isinstance(model, Bundle) else _resolve(model, index)
     seen = survey(catalog, bundle, threads=threads, progress=progress)
     chosen, source = _threshold(threshold, bundle, seen)
@@ -108,6 +110,8 @@ def audit_catalog(
         products=len(seen.products),
         findings=find_problems(seen, settings),
         seconds=time.perf_counter() - start,
+        product_level=catalog.level,
+        notes=catalog.notes,
     )
 
 

@@ -209,6 +209,8 @@ class AuditReport:
         products: products with a folder or a row.
         findings: by kind in the order of `KINDS`, strongest first within a kind.
         seconds: how long it took.
+        product_level: which level of folders holds the products, from 1.
+        notes: what was understood of the catalog and a person may want to know, a line each.
     """
 
     catalog: str
@@ -219,6 +221,8 @@ class AuditReport:
     products: int
     findings: tuple[Finding, ...]
     seconds: float = 0.0
+    product_level: int = 1
+    notes: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -246,6 +250,8 @@ class AuditReport:
             "clean": self.clean,
             "pictures": self.pictures,
             "products": self.products,
+            "product_level": self.product_level,
+            "notes": list(self.notes),
             "counts": self.counts(),
             "kinds": {kind: len(found) for kind, found in self.by_kind().items()},
             "settings": asdict(self.settings),

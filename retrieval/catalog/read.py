@@ -12,22 +12,25 @@ import os
 import posixpath
 import stat
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from retrieval.catalog.ignored import Ignores, read_ignore_file
+from retrieval.catalog.shape import Shape, find_level
 from retrieval.catalog.tables import read_rows
-from retrieval.catalog.walk import Listed, Refusal, Walk, is_dir, is_ignored, is_utf8
-from retrieval.errors import CatalogError
-from retrieval.system.text import printable
-from retrieval.types import CatalogImage, JsonScalar, Metadata, Product
+from retrieval.catalog.walk import Listed, Refusal, Walk
+from retrieval.errors import CatalogError, UsageError
+from retrieval.system.text import one_form, plural, printable
+from retrieval.types import SPLITS, CatalogImage, JsonScalar, Metadata, Product
 
 __all__ = ["Catalog", "Refusal", "read_catalog"]
 
 Kind = Literal["folders", "table"]
 
+_SHOWN_MERGED = 5
 _TABLE_SUFFIXES = (".csv", ".jsonl")
 _LAYOUT_HINT = (
     "A catalog is a folder of product folders with pictures (catalog/<product_id>/*.jpg),"
@@ -43,7 +46,11 @@ class Catalog:
         kind: ``folders`` or ``table``.
         products: every product that has a folder or a row, by id.
         metadata_keys: the columns of the table, in its order.
-        ignored: files that are no part of a catalog (hidden ones, ``Thumbs.db`` and the like) in the last whole walk.
+        level: which level of folders holds the products, from 1; 1 for a table.
+        notes: what was understood and a person may want to know, a line each.
+        spread: products that lie in several folders.
+        ignored: what is no part of a catalog (hidden files, ``Thumbs.db``, recycle bins, what ``.itemrecignore``
+            names) in the last whole walk.
     """
 
     def __init__(
@@ -56,8 +63,15 @@ class Catalog:
         listed: tuple[Listed, ...] = (),
         *,
         walk_unlisted: bool = False,
+        level: int = 1,
+        notes: tuple[str, ...] = (),
+        spread: frozenset[str] = frozenset(),
+        ignores: Ignores = lambda path, folder: False,
     ) -> None:
         self.root = root
+        self.level = level
+        self.notes = notes
+        self.spread = spread
         self.kind: Kind = kind
         self.products: Mapping[str, Product] = MappingProxyType(dict(products))
         self.metadata_keys = metadata_keys
@@ -65,6 +79,7 @@ class Catalog:
         self._tables = tables
         self._listed = listed
         self._walk_unlisted = walk_unlisted
+        self._ignores = ignores
         self._pictured: frozenset[str] | None = None
 
     def metadata(self, product_id: str) -> Metadata:
@@ -74,8 +89,12 @@ class Catalog:
 
     def entries(self) -> Iterator[CatalogImage | Refusal]:
         """Walk the catalog afresh, in a stable order. Holds one directory's names at a time."""
-        walk = Walk(self.root, self._tables)
-        source = walk.folders() if self.kind == "folders" else walk.listed(self._listed, unlisted=self._walk_unlisted)
+        walk = Walk(self.root, self._tables, self._ignores)
+        source = (
+            walk.folders(self.level)
+            if self.kind == "folders"
+            else walk.listed(self._listed, unlisted=self._walk_unlisted)
+        )
         pictured: set[str] = set()
         for entry in source:
             if isinstance(entry, CatalogImage):
@@ -96,15 +115,20 @@ class Catalog:
         return tuple(product_id for product_id in self.products if product_id not in pictured)
 
 
-def read_catalog(path: Path) -> Catalog:
+def read_catalog(path: Path, *, product_level: int | None = None) -> Catalog:
     """Read a catalog's layout and table; pictures are found by `Catalog.entries`.
 
     Args:
         path: the folder, or a table in it.
+        product_level: which level of folders holds the products, from 1; by default the tree tells.
 
     Raises:
-        CatalogError: the path is missing, holds no catalog, or its table is wrong.
+        CatalogError: the path is missing, holds no catalog, or its table is wrong; or it is not clear which level of
+            folders holds the products.
+        UsageError: the level is below 1.
     """
+    if product_level is not None and product_level < 1:
+        raise UsageError(f"expected a level of folders from 1 on, received --product-level {product_level}")
     path = Path(os.path.abspath(path))
     try:
         mode = path.stat().st_mode
@@ -131,6 +155,7 @@ def read_catalog(path: Path) -> Catalog:
         content.read(table, must_list=table == images)
     names = frozenset(table.name for table in tables)
     keys = tuple(content.keys)
+    ignores = read_ignore_file(root)
     if content.has_images:
         if not content.listed:
             raise CatalogError(
@@ -144,8 +169,44 @@ def read_catalog(path: Path) -> Catalog:
             names,
             tuple(content.listed),
             walk_unlisted=stat.S_ISDIR(mode),
+            notes=(f"--product-level has no meaning here: {tables[-1].name} names the pictures",)
+            if product_level is not None
+            else (),
+            ignores=ignores,
         )
-    return Catalog(root, "folders", _with_folders(root, content.products), keys, names)
+    _require_folders(root)
+    shape = Shape(product_level) if product_level is not None else _find_level(root, ignores, content.products.keys())
+    found, several = _with_folders(Walk(root, names, ignores), shape.level, content.products)
+    return Catalog(
+        root,
+        "folders",
+        found,
+        keys,
+        names,
+        level=shape.level,
+        notes=(*((shape.note,) if shape.note else ()), *_say_merged(several)),
+        spread=frozenset(several),
+        ignores=ignores,
+    )
+
+
+def has_pictures_table(root: Path) -> bool:
+    """True for a folder whose pictures a table names, as far as its name tells."""
+    return any((root / f"images{suffix}").is_file() for suffix in _TABLE_SUFFIXES)
+
+
+def _find_level(root: Path, ignores: Ignores, rows: Collection[str]) -> Shape:
+    """The products' level; the splits of a dataset have that of its train/, so that a small one need not tell."""
+    if root.name in SPLITS[1:] and (train := root.parent / SPLITS[0]).is_dir() and not has_pictures_table(train):
+        return find_level(train, read_ignore_file(train))
+    return find_level(root, ignores, rows)
+
+
+def _require_folders(root: Path) -> None:
+    try:
+        os.scandir(root).close()
+    except OSError as error:
+        raise CatalogError(f"expected a readable catalog, received {error.strerror}: {root}") from error
 
 
 def _one_table(root: Path, stem: str) -> Path | None:
@@ -227,27 +288,28 @@ class _Content:
         self.products[product_id] = replace(known, metadata=merged)
 
 
-def _with_folders(root: Path, table: Mapping[str, Product]) -> dict[str, Product]:
-    """Products of the folders, matched to rows under Unicode NFC, then rows without a folder."""
-    rows = dict(table)
-    try:
-        with os.scandir(root) as found:
-            names = sorted(e.name for e in found if is_utf8(e.name) and not is_ignored(e.name) and is_dir(e))
-    except OSError as error:
-        raise CatalogError(f"expected a readable catalog, received {error.strerror}: {root}") from error
-    if not names:
-        raise CatalogError(f"expected product folders in {printable(root)}, received none", hint=_LAYOUT_HINT)
-    products: dict[str, Product] = {}
-    folders: dict[str, str] = {}
-    for name in names:
-        key = unicodedata.normalize("NFC", name)
-        if key in folders:
-            raise CatalogError(
-                f"expected every product once, received two folders both named {printable(name)}"
-                " in different Unicode forms",
-                hint="Merge the two folders.",
-            )
-        folders[key] = name
-        row = rows.pop(key, None)
-        products[name] = Product(name, row.metadata if row else {})
-    return products | {product.product_id: product for product in rows.values()}
+def _with_folders(
+    walk: Walk, level: int, table: Mapping[str, Product]
+) -> tuple[dict[str, Product], dict[str, list[str]]]:
+    """Products of the folders with their rows, then rows without a folder; and folders that are one product.
+
+    Text has one form: ``crème`` composed, ``crème`` with its accent apart and ``crème `` with a blank are one product.
+    """
+    folders: dict[str, list[str]] = {}
+    for path in walk.product_folders(level):
+        folders.setdefault(one_form(posixpath.basename(path)), []).append(path)
+    folders.pop("", None)
+    if not folders:
+        raise CatalogError(f"expected product folders in {printable(walk.root)}, received none", hint=_LAYOUT_HINT)
+    products = {name: table.get(name, Product(name)) for name in folders}
+    several = {name: paths for name, paths in folders.items() if len(paths) > 1}
+    return products | {name: product for name, product in table.items() if name not in products}, several
+
+
+def _say_merged(several: Mapping[str, list[str]]) -> tuple[str, ...]:
+    lines = tuple(
+        f"{plural(len(paths), 'folder')} are one product, {printable(name)}: {', '.join(map(ascii, paths[:3]))}"
+        for name, paths in list(several.items())[:_SHOWN_MERGED]
+    )
+    more = len(several) - len(lines)
+    return (*lines, f"{more:,} more products lie in several folders") if more else lines

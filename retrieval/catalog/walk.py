@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrieval.catalog.ignored import Ignores, is_dir, is_ignored, is_utf8
 from retrieval.catalog.tables import MAX_PRODUCT_ID
 from retrieval.errors import ImageError
 from retrieval.images.pictures import SUFFIXES
-from retrieval.system.text import printable
+from retrieval.system.text import one_form, printable
 from retrieval.types import CatalogImage
 
 _MAX_DEPTH = 64
-_IGNORED = frozenset({"thumbs.db", "desktop.ini", "@eadir", "__macosx"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +55,58 @@ class Walk:
         ignored: files met so far that are no part of a catalog.
     """
 
-    def __init__(self, root: Path, tables: frozenset[str]) -> None:
+    def __init__(self, root: Path, tables: frozenset[str], ignores: Ignores) -> None:
         self.root = root
         self.tables = tables
         self.ignored = 0
+        self._ignores = ignores
         self._real_root = os.path.realpath(root)
 
-    def folders(self) -> Iterator[CatalogImage | Refusal]:
-        """The folder layout: one product a folder."""
-        for entry in self._scan(""):
+    def folders(self, level: int, relative: str = "") -> Iterator[CatalogImage | Refusal]:
+        """The folder layout: one product a folder of that level, or one above it that has no folders in it."""
+        for entry in self._scan(relative):
             if isinstance(entry, Refusal):
                 yield entry
-            elif is_dir(entry):
-                if len(entry.name) > MAX_PRODUCT_ID:
-                    yield self._refuse(entry.name, "bad-name", f"a product id of {len(entry.name)} characters")
-                    continue
-                home = os.path.realpath(entry.path) if entry.is_symlink() else f"{self._real_root}/{entry.name}"
-                yield from self._folder(entry, entry.name, entry.name, home, set())
-            elif entry.name in self.tables:
+                continue
+            path = f"{relative}/{entry.name}" if relative else entry.name
+            if is_dir(entry):
+                if level > 1 and entry.is_symlink():
+                    where = "a picture in a product folder"
+                    yield self._refuse(path, "outside-product", "a link above the products' level", expected=where)
+                elif level > 1 and self.has_folders(path):
+                    yield from self.folders(level - 1, path)
+                else:
+                    yield from self._product(entry, path)
+            elif not relative and entry.name in self.tables:
                 continue
             elif _suffix(entry.name) in SUFFIXES:
                 where = "a picture in a product folder"
-                yield self._refuse(entry.name, "outside-product", "one outside", expected=where)
+                yield self._refuse(path, "outside-product", "one outside", expected=where)
             else:
-                yield self._no_picture(entry.name)
+                yield self._no_picture(path)
+
+    def product_folders(self, level: int, relative: str = "") -> Iterator[str]:
+        """The folders that `folders` takes for products, in its order. What cannot be read is left out."""
+        for entry in self._scan(relative):
+            if isinstance(entry, Refusal) or not is_dir(entry):
+                continue
+            path = f"{relative}/{entry.name}" if relative else entry.name
+            if level == 1:
+                yield path
+            elif not entry.is_symlink():
+                yield from self.product_folders(level - 1, path) if self.has_folders(path) else (path,)
+
+    def has_folders(self, relative: str) -> bool:
+        """True for a folder with folders in it that are part of a catalog."""
+        return any(not isinstance(entry, Refusal) and is_dir(entry) for entry in self._scan(relative, count=False))
+
+    def _product(self, entry: os.DirEntry[str], path: str) -> Iterator[CatalogImage | Refusal]:
+        product_id = one_form(entry.name)
+        if not 1 <= len(product_id) <= MAX_PRODUCT_ID:
+            yield self._refuse(path, "bad-name", f"a product id of {len(product_id)} characters")
+            return
+        home = os.path.realpath(entry.path) if entry.is_symlink() else f"{self._real_root}/{path}"
+        yield from self._folder(entry, product_id, path, path, home, set())
 
     def listed(self, listed: Sequence[Listed], *, unlisted: bool) -> Iterator[CatalogImage | Refusal]:
         """The flat layout: pictures in the table's order, then those in the folder that it does not name."""
@@ -122,7 +150,13 @@ class Walk:
                 yield self._no_picture(path)
 
     def _folder(
-        self, entry: os.DirEntry[str], product_id: str, relative: str, home: str, visited: set[tuple[int, int]]
+        self,
+        entry: os.DirEntry[str],
+        product_id: str,
+        folder: str,
+        relative: str,
+        home: str,
+        visited: set[tuple[int, int]],
     ) -> Iterator[CatalogImage | Refusal]:
         if relative.count("/") >= _MAX_DEPTH:
             yield self._too_deep(relative)
@@ -133,7 +167,9 @@ class Walk:
             yield self._refuse(relative, "unreadable", f"a folder that cannot be read ({error.strerror})")
             return
         if entry.is_symlink() and (
-            refusal := self._link(entry, relative, home, (status.st_dev, status.st_ino) in visited)
+            refusal := self._link(
+                entry, relative, home if relative != folder else None, (status.st_dev, status.st_ino) in visited
+            )
         ):
             yield refusal
             return
@@ -144,25 +180,25 @@ class Walk:
                 continue
             path = f"{relative}/{child.name}"
             if is_dir(child):
-                yield from self._folder(child, product_id, path, home, visited)
+                yield from self._folder(child, product_id, folder, path, home, visited)
             elif _suffix(child.name) not in SUFFIXES:
                 yield self._no_picture(path)
             elif child.is_file(follow_symlinks=False):
-                yield CatalogImage(product_id, path, self.root / path)
+                yield CatalogImage(product_id, path, self.root / path, folder)
             else:
-                yield self._picture(product_id, path)
+                yield self._picture(product_id, path, folder)
 
-    def _link(self, entry: os.DirEntry[str], relative: str, home: str, visited: bool) -> Refusal | None:
+    def _link(self, entry: os.DirEntry[str], relative: str, home: str | None, visited: bool) -> Refusal | None:
         """Why a linked folder is not entered: it leaves the catalog, or its pictures are walked anyway."""
         real = os.path.realpath(entry.path)
         if not self._inside(real):
             return self._refuse(relative, "outside-catalog", "a link that leaves the catalog")
-        around = "/" in relative and (_contains(real, home) or _contains(home, real))
+        around = home is not None and (_contains(real, home) or _contains(home, real))
         if around or visited or real == self._real_root:
             return self._refuse(relative, "link-loop", "a link to a folder that is part of this product already")
         return None
 
-    def _picture(self, product_id: str, image: str) -> CatalogImage | Refusal:
+    def _picture(self, product_id: str, image: str, folder: str = "") -> CatalogImage | Refusal:
         file = self.root / image
         if _suffix(image) not in SUFFIXES:
             return self._no_picture(image)
@@ -178,12 +214,12 @@ class Walk:
             return self._refuse(image, "unreadable", f"a file that cannot be read ({why})")
         if not stat.S_ISREG(mode):
             return self._refuse(image, "not-a-file", "something that is not a regular file")
-        return CatalogImage(product_id, image, file)
+        return CatalogImage(product_id, image, file, folder)
 
     def _inside(self, real: str) -> bool:
         return _contains(self._real_root, real)
 
-    def _scan(self, relative: str) -> Iterator[os.DirEntry[str] | Refusal]:
+    def _scan(self, relative: str, *, count: bool = True) -> Iterator[os.DirEntry[str] | Refusal]:
         """One directory in order of names, without what `is_ignored`; undecodable names are refused."""
         try:
             with os.scandir(self.root / relative) as found:
@@ -194,10 +230,10 @@ class Walk:
         while entries:
             # Entries keep what the system said of them: a folder of 100,000 products need not be held whole.
             entry = entries.pop()
-            if is_ignored(entry.name):
-                self.ignored += 1
+            path = f"{relative}/{entry.name}" if relative else entry.name
+            if is_ignored(entry.name) or self._ignores(path, is_dir(entry)):
+                self.ignored += count
             elif not is_utf8(entry.name):
-                path = f"{relative}/{entry.name}" if relative else entry.name
                 yield self._refuse(path, "bad-name", "a name that is not valid UTF-8")
             else:
                 yield entry
@@ -221,25 +257,3 @@ def _contains(folder: str, path: str) -> bool:
 
 def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
-
-
-def is_dir(entry: os.DirEntry[str]) -> bool:
-    """True for a folder or a link to one; False where the system cannot tell."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def is_ignored(name: str) -> bool:
-    """True for what file managers leave behind, and for hidden files."""
-    return name.startswith(".") or name.lower() in _IGNORED
-
-
-def is_utf8(name: str) -> bool:
-    """False for a file name whose bytes are not valid UTF-8."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

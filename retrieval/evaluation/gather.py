@@ -114,6 +114,7 @@ def gather_folder(
         np.ones(len(kept), bool),
         {product_id: catalog.metadata(product_id) for product_id in sorted({e.product_id for e, _, _ in kept})},
         tuple(refused),
+        tuple(f"{printable(folder)}: {note}" for note in catalog.notes),
     )
 
 

@@ -28,6 +28,7 @@ class Photos:
         hashed: whether the perceptual hash is known (a gallery's pictures may be gone), shape (n,).
         metadata: what the products' table says, by product.
         refused: files that could not be read.
+        notes: what was understood of their folders and a person may want to know, a line each.
     """
 
     root: Path
@@ -39,6 +40,7 @@ class Photos:
     hashed: NDArray[np.bool_]
     metadata: Mapping[str, Metadata] = field(default_factory=dict)
     refused: tuple[Refusal, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.sources)
@@ -71,4 +73,5 @@ class Photos:
             self.hashed[chosen],
             self.metadata,
             self.refused,
+            self.notes,
         )

@@ -91,6 +91,7 @@ def evaluate_dataset(
     notes = products_in_training(bundle)
     against = gather_gallery(gallery, dataset, opened.index, bundle, indexed=opened.indexed, progress=progress)
     photos = gather_folder(folder, bundle, progress=progress, stage=f"Embedding {split}")
+    notes += (*against.photos.notes, *photos.notes)
     calibration, origin = bundle.calibration, "model"
     if calibrate_on is not None and calibration_folder is not None:
         others = gather_folder(calibration_folder, bundle, progress=progress, stage=f"Embedding {calibrate_on}")

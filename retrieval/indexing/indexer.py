@@ -84,6 +84,8 @@ def index_catalog(
         catalog=str(catalog.root),
         index=index.location,
         model=bundle.name,
+        product_level=catalog.level,
+        notes=catalog.notes,
     )
     shown = progress or Silent()
     with nullcontext(listing) if listing is not None else Listing(catalog) as entries:

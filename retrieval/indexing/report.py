@@ -31,6 +31,8 @@ class IndexReport:
         images: pictures that the index holds now.
         products: products that the index holds now.
         waiting: how many other workers of a sharded run the index waits for.
+        product_level: which level of folders holds the products, from 1.
+        notes: what was understood of the catalog and a person may want to know, a line each.
         planned: of a dry run: what would be done, and with which picture.
         done: pictures dealt with so far.
     """
@@ -52,6 +54,8 @@ class IndexReport:
     dry_run: bool = False
     shard: str = ""
     waiting: int = 0
+    product_level: int = 1
+    notes: tuple[str, ...] = ()
     planned: list[tuple[str, str]] = field(default_factory=list)
     done: int = 0
     catalog: str = ""
@@ -80,6 +84,8 @@ class IndexReport:
             "departed": self.departed,
             "ignored": self.ignored,
             "products_without_pictures": list(self.products_without_pictures),
+            "product_level": self.product_level,
+            "notes": list(self.notes),
             "resumed": self.resumed,
             "dry_run": self.dry_run,
         }

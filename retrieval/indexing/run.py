@@ -36,6 +36,7 @@ def index(
     nodes: int | None = None,
     layout: Mapping[str, int | bool | None] | None = None,
     threads: int | None = None,
+    product_level: int | None = None,
     progress: Progress | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> IndexReport:
@@ -58,6 +59,7 @@ def index(
         nodes: nodes of the cluster, where it shall not be asked.
         layout: fields of `retrieval.index.server.layout.Layout` given by hand, for a server.
         threads: worker threads; default one per core.
+        product_level: which level of folders holds the products, from 1; by default as the tree tells.
         progress: told how far it is.
         notify: told what the index has to say that is no error; by default such lines are logged.
 
@@ -75,7 +77,7 @@ def index(
         >>> print(report.images, report.products, len(report.refused))  # doctest: +SKIP
         240 40 0
     """
-    source = read_catalog(Path(catalog))
+    source = read_catalog(Path(catalog), product_level=product_level)
     with Listing(source) as listing:
         target = open_index(str(index), notify=notify, expected=expect or listing.wait, layout=layout, nodes=nodes)
         bundle = _model(target, model, forgiving=rebuild)
@@ -102,6 +104,7 @@ def plan_layout(
     expect: int | None = None,
     nodes: int | None = None,
     layout: Mapping[str, int | bool | None] | None = None,
+    product_level: int | None = None,
 ) -> Layout:
     """How a server would lay out an index of a catalog, with estimates; nothing is indexed.
 
@@ -114,7 +117,7 @@ def plan_layout(
     """
     from retrieval.index.server.layout import Layout
 
-    source = read_catalog(Path(catalog))
+    source = read_catalog(Path(catalog), product_level=product_level)
     target = open_index(index)
     bundle = _model(target, model, forgiving=False)
     images = expect or source.count()

@@ -18,3 +18,16 @@ def printable(text: str | os.PathLike[str]) -> str:
     """
     plain = os.fspath(text)
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in plain)
+
+
+def one_form(text: str) -> str:
+    """Text as it is compared and stored everywhere: Unicode NFC, no white space around it.
+
+    The same name is written in several ways: macOS takes accents apart, spreadsheets keep blanks that nobody sees.
+    """
+    if text.isascii():
+        return text.strip()
+    # Most names are ASCII: a cold query does not pay for the tables.
+    import unicodedata
+
+    return unicodedata.normalize("NFC", text).strip()

@@ -30,6 +30,7 @@ class Pictures:
         products: the product ids, length c, sorted.
         hashes: SHA-256 of each file.
         refused: the files that are not pictures we accept, with their reasons.
+        notes: what was understood of the folders and a person may want to know, a line each.
     """
 
     roots: tuple[Path, ...]
@@ -38,6 +39,7 @@ class Pictures:
     products: tuple[str, ...]
     hashes: tuple[str, ...]
     refused: tuple[Refusal, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -155,4 +157,5 @@ def read_pictures(folder: Path, *, progress: Progress = Silent(), stage: str = "
         products,
         tuple(hashes),
         tuple(refused),
+        catalog.notes,
     )

@@ -62,6 +62,7 @@ class PrepareReport:
     read: int
     ignored: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
     @property
     def up_to_date(self) -> bool:
@@ -96,6 +97,7 @@ class PrepareReport:
             **{key: value for key, value in self.manifest.items() if key not in ("schema", "images", "tables")},
             "read": self.read,
             "ignored": self.ignored,
+            "notes": list(self.notes),
             "seconds": round(self.seconds, 3),
         }
 
@@ -117,6 +119,7 @@ def prepare(
     out: str | Path,
     options: Options | None = None,
     *,
+    product_level: int | None = None,
     dry_run: bool = False,
     threads: int | None = None,
     progress: Progress = Silent(),
@@ -130,6 +133,7 @@ def prepare(
         raw: product folders, a table of pictures, or train/, val/ and test/ of them.
         out: where the dataset is or goes.
         options: how.
+        product_level: which level of folders holds the products, from 1; by default as the tree tells.
         dry_run: decide everything, write nothing.
         threads: worker threads; default one per core.
         progress: told how far it is.
@@ -144,7 +148,7 @@ def prepare(
     options = options or Options()
     raw, out = Path(raw), Path(out)
     _require_apart(raw, out)
-    source = open_source(raw, keep_splits=options.keep_splits)
+    source = open_source(raw, keep_splits=options.keep_splits, product_level=product_level)
     _require_ours(out)
     with ExitStack() as stack:
         staging = None
@@ -191,6 +195,7 @@ def prepare(
         read=len(found),
         ignored=sum(part.catalog.ignored for part in source.parts),
         seconds=time.perf_counter() - start,
+        notes=source.notes(),
     )
 
 
@@ -245,7 +250,7 @@ def _require_apart(raw: Path, out: Path) -> None:
 
 def _require_ours(out: Path) -> None:
     """Refuse to mix a dataset into somebody's folder."""
-    from retrieval.catalog.walk import is_ignored
+    from retrieval.catalog.ignored import is_ignored
 
     with os_errors("write a dataset", out):
         try:

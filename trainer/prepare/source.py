@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrieval.catalog.ignored import is_dir, is_ignored, is_utf8
 from retrieval.catalog.read import Catalog, Refusal, read_catalog
-from retrieval.catalog.walk import is_dir, is_ignored, is_utf8
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
 from retrieval.types import SPLITS, CatalogImage, Metadata
@@ -64,13 +64,17 @@ class Source:
                     yield refusal
                 else:
                     name = entry.image
-                    if part.catalog.kind == "folders":
-                        name = name.removeprefix(entry.product_id + "/")
+                    if entry.folder and entry.product_id not in part.catalog.spread:
+                        name = name.removeprefix(entry.folder + "/")
                     yield Found(
                         entry.product_id, part.prefix + entry.image, name, part.split, entry.file, part.catalog.root
                     )
         for name in self.no_splits:
             yield Refusal(printable(name), "expected train, val or test, received another folder", "not-a-split")
+
+    def notes(self) -> tuple[str, ...]:
+        """What was understood of its folders, a line each."""
+        return tuple(printable(part.prefix) + note for part in self.parts for note in part.catalog.notes)
 
     def products(self) -> set[str]:
         """Every product with a folder or a row."""
@@ -86,13 +90,14 @@ class Source:
         }
 
 
-def open_source(path: Path, *, keep_splits: bool) -> Source:
+def open_source(path: Path, *, keep_splits: bool, product_level: int | None = None) -> Source:
     """Read the source's layout.
 
     Args:
         path: a folder of product folders, a folder or table of a ``product_id,image`` table, or a folder with
             train/, val/ and test/ of these.
         keep_splits: the last is meant.
+        product_level: see `retrieval.catalog.read.read_catalog`.
 
     Raises:
         CatalogError: there is no catalog.
@@ -105,7 +110,8 @@ def open_source(path: Path, *, keep_splits: bool) -> Source:
         key=lambda name: SPLITS.index(_SPLIT_NAMES[name.lower()]),
     )
     if not keep_splits:
-        catalog = read_catalog(path)
+        # What is divided is no question of levels.
+        catalog = read_catalog(path, product_level=1 if splits else product_level)
         # One product of a hundred may be called "test"; two such names, or nothing else, are splits.
         nested = sum(bool(_folders(path / name)) for name in splits)
         if catalog.kind == "folders" and splits and (len(splits) == len(folders) or nested > 1):
@@ -114,6 +120,8 @@ def open_source(path: Path, *, keep_splits: bool) -> Source:
                 f" {' and '.join(f'{name}/' for name in splits)}",
                 hint=f"Keep its splits with --keep-splits, or prepare one of them: {printable(path / splits[0])}",
             )
+        if splits:
+            catalog = read_catalog(path, product_level=product_level)
         return Source(catalog.root, catalog.kind, (Part(None, "", catalog),))
     if not splits:
         raise UsageError(
@@ -126,8 +134,14 @@ def open_source(path: Path, *, keep_splits: bool) -> Source:
             f"expected each split once in {printable(path)}, received {' and '.join(f'{name}/' for name in splits)}",
             hint="Merge or remove one of them.",
         )
-    parts = tuple(Part(split, f"{name}/", read_catalog(path / name)) for split, name in sorted(by_split.items()))
-    return Source(path, "splits", parts, tuple(name for name in folders if name not in splits))
+    parts: list[Part] = []
+    for split in (split for split in SPLITS if split in by_split):
+        # All have the shape of the first, which is the largest.
+        known = next((part.catalog.level for part in parts if part.catalog.kind == "folders"), product_level)
+        name = by_split[split]
+        parts.append(Part(split, f"{name}/", read_catalog(path / name, product_level=known)))
+    parts.sort(key=lambda part: part.split or "")
+    return Source(path, "splits", tuple(parts), tuple(name for name in folders if name not in splits))
 
 
 def _folders(path: Path) -> list[str]:
