@@ -14,7 +14,9 @@ from retrieval.system.text import printable
 def doctor_command(
     index: IndexOption = None,
     model: ModelOption = None,
-    full: Annotated[bool, typer.Option("--full", help="Every picture must find itself, not a sample.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Compare with what was committed; every picture must find itself.")
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:

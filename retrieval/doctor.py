@@ -17,7 +17,8 @@ import numpy as np
 from retrieval.distance import squared_l2
 from retrieval.errors import ImageError, IndexNotFoundError, ItemrecError
 from retrieval.images import pictures
-from retrieval.index.checks import lost_pictures
+from retrieval.index.checks import keywords, lost_pictures, misfiled
+from retrieval.index.checksum import Checksum
 from retrieval.index.commands import index_command
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Index, VectorStore
@@ -143,6 +144,8 @@ def _index(index: Index, bundle: Bundle | None, sample: int | None) -> Iterator[
             contents = _contents(store, manifest, index)
             points = store.sample(sample) if sample is not None else [p for batch in store.points() for p in batch]
         yield contents
+        if sample is None:
+            yield _checksum(points, manifest, index.location)
         if bundle is not None:
             same = bundle.fingerprint == manifest.model.fingerprint
             used = f"{bundle.name} ({bundle.fingerprint[:12]})"
@@ -157,6 +160,8 @@ def _index(index: Index, bundle: Bundle | None, sample: int | None) -> Iterator[
             if same:
                 yield _pictures(points, manifest, index.location, bundle)
         yield _self_retrieval(index, points, manifest)
+        if sample is None:
+            yield _filters(index, points, manifest)
     except IndexNotFoundError as error:
         yield Check("index", True, error.message, error.hint)
     except ItemrecError as error:
@@ -197,6 +202,47 @@ def _contents(store: VectorStore, manifest: Manifest, index: Index) -> Check:
             "engine": manifest.engine,
             "created": manifest.created,
         },
+    )
+
+
+def _checksum(points: Sequence[Point], manifest: Manifest, location: str) -> Check:
+    """Bits that a disk changed: vectors stay of unit length, and near enough to find themselves."""
+    found = Checksum()
+    for point in points:
+        found.add(point)
+    same = found.hex() == manifest.checksum
+    return Check(
+        "checksum",
+        same or not manifest.checksum,
+        "not checked: the index does not say what was committed; its next change will"
+        if not manifest.checksum
+        else f"vectors and records are what was committed ({found.hex()[:12]})"
+        if same
+        else f"expected vectors and records of checksum {manifest.checksum[:12]}, as they were committed, "
+        f"received {found.hex()[:12]}: the disk changed them",
+        ""
+        if same or not manifest.checksum
+        else f"Rebuild it from the catalog: {index_command(manifest.catalog, location)}",
+        {"committed": manifest.checksum or None, "found": found.hex()},
+    )
+
+
+def _filters(index: Index, points: Sequence[Point], manifest: Manifest) -> Check:
+    """Filters are answered from an index of keywords, which the engine keeps beside the records."""
+    expected = sorted(keywords(points).items())
+    wrong: list[str] = []
+    for start in range(0, len(expected), TURN):
+        with index.reader(manifest) as (store, current):
+            if current.generation != manifest.generation:
+                break
+            wrong += misfiled(store, dict(expected[start : start + TURN]))
+    return Check(
+        "filters",
+        not wrong,
+        f"{len(expected) - len(wrong):,} of {len(expected):,} product ids and metadata values find their pictures"
+        + (f"; not {', '.join(wrong[:3])}" if wrong else ""),
+        f"Rebuild it from the catalog: {index_command(manifest.catalog, index.location)}" if wrong else "",
+        {"keywords": len(expected), "wrong": len(wrong)},
     )
 
 

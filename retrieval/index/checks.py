@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from retrieval.errors import IndexDamagedError
+from retrieval.index import payload as codec
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import VectorStore
 from retrieval.types import Point
@@ -49,6 +50,27 @@ def finds_itself(store: VectorStore, point: Point) -> bool:
         if len(own) < limit:
             return False
         limit *= 8
+
+
+def misfiled(store: VectorStore, expected: Mapping[tuple[str, str], set[str]]) -> list[str]:
+    """Keywords under which filters find other pictures than those whose records carry them.
+
+    Args:
+        store: the generation.
+        expected: by field and keyword the image ids, as `keywords` gives them.
+    """
+    return [keyword for (field, keyword), ids in expected.items() if store.holders(field, keyword) != ids]
+
+
+def keywords(points: Iterable[Point]) -> dict[tuple[str, str], set[str]]:
+    """Every keyword that points are found by, as field and text, with the image ids that carry it."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for point in points:
+        payload = codec.encode(point.record)
+        for field, values in ((codec.PRODUCT, [payload[codec.PRODUCT]]), (codec.TAGS, payload[codec.TAGS])):
+            for value in values:
+                found.setdefault((field, value), set()).add(point.record.image_id)
+    return found
 
 
 def require_sound(store: VectorStore, manifest: Manifest, *, sample: int = SAMPLE) -> None:

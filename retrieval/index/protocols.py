@@ -85,6 +85,15 @@ class VectorStore(Searchable, Protocol):
         """The commonest values of a metadata column with the number of pictures that carry each."""
         ...
 
+    def holders(self, field: str, keyword: str) -> set[str]:
+        """Image ids of the pictures that the keyword index, which answers filters, holds under a keyword.
+
+        Args:
+            field: ``product_id`` or ``tags``, see `retrieval.index.payload`.
+            keyword: the product's id, or a tag.
+        """
+        ...
+
 
 class WritableStore(VectorStore, Protocol):
     """A generation being built. Every write is durable when the call returns."""

@@ -207,3 +207,9 @@ def _require_committed(manifest: Manifest, found: Checksum) -> None:
             f"expected {manifest.images:,} pictures in the source, received {found.count:,}",
             hint="Finish or repair it first: itemrec index CATALOG",
         )
+    if manifest.checksum and found.hex() != manifest.checksum:
+        raise IndexDamagedError(
+            f"expected pictures of checksum {manifest.checksum[:12]} in the source, as they were committed, "
+            f"received {found.hex()[:12]}",
+            hint="The disk changed them: see itemrec doctor --full, and rebuild: itemrec index CATALOG --rebuild",
+        )

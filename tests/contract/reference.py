@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import IndexBusyError, IndexNotFoundError, StoreError, UsageError
+from retrieval.index import payload as codec
 from retrieval.index.manifest import Generation, Manifest, worth_keeping
 from retrieval.index.protocols import Check
 from retrieval.index.sharding import Shard
@@ -98,6 +99,13 @@ class MemoryStore:
     def sample(self, count: int) -> list[Point]:
         ordered = [self.rows[key] for key in sorted(self.rows)]
         return ordered[:: max(1, -(-len(ordered) // count))]
+
+    def holders(self, field: str, keyword: str) -> set[str]:
+        return {
+            p.record.image_id
+            for p in self.rows.values()
+            if keyword in ([p.record.product_id] if field == "product_id" else codec.encode(p.record)[field])
+        }
 
     def values(self, key: str, *, limit: int = 20) -> list[tuple[JsonScalar, int]]:
         counts = Counter(

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from retrieval.errors import IndexDamagedError, StoreError
+from retrieval.index.checksum import Checksum
 from retrieval.index.commands import REBUILD_HINT
 from retrieval.index.embedded import optimize_child
 from retrieval.index.embedded.build_record import BuildRecord
@@ -120,6 +121,7 @@ class EmbeddedBuild:
         self._resumed = False
         self._changed = False
         self._finished = False
+        self._tally: Checksum | None = None
         self._store = BuildStore(self)
 
     @property
@@ -141,6 +143,15 @@ class EmbeddedBuild:
     def dimension(self) -> int:
         """Length d of its vectors."""
         return self._record.model.dimension
+
+    @property
+    def tally(self) -> Checksum | None:
+        """The checksum of what this build holds; None where nobody kept count: after an interruption or older base."""
+        return self._tally
+
+    def lose_count(self) -> None:
+        """From now on nobody knows the checksum: the commit reads everything."""
+        self._tally = None
 
     def report(self, done: int, total: int) -> None:
         """Record progress for whoever asks what holds the index."""
@@ -174,6 +185,10 @@ class EmbeddedBuild:
                     remove_tree(self._folder, first=BUILD_FILE)
                 raise
             self._changed = True
+            if self._base is None:
+                self._tally = Checksum()
+            elif self._base.checksum:
+                self._tally = Checksum(self._base.images, self._base.checksum)
         return self._shard
 
     def _start(self) -> EmbeddedStore:
@@ -261,7 +276,10 @@ class EmbeddedBuild:
                     f"received {found[0]:,} of {found[1]:,}",
                     hint="Run the same command again with --rebuild; the last complete index is still in place",
                 )
-            manifest = self._manifest(images, products, catalog, metadata_keys, hnsw=checked.has_graph())
+            manifest = replace(
+                self._manifest(images, products, catalog, metadata_keys, hnsw=checked.has_graph()),
+                checksum=self._checksum(checked),
+            )
             if check is not None:
                 self._phase("checking")
                 check(checked, manifest)
@@ -270,6 +288,20 @@ class EmbeddedBuild:
             self._place.write_manifest(manifest)
         switch(self._place, manifest)
         return manifest
+
+    def _checksum(self, store: EmbeddedStore) -> str:
+        """Of what was written, or where nobody kept count, of what can be read back."""
+        if self._tally is None:
+            self._tally = Checksum()
+            for batch in store.points():
+                for point in batch:
+                    self._tally.add(point)
+        if self._tally.count != store.count():
+            raise IndexDamagedError(
+                f"expected {self._tally.count:,} pictures as they were written, received {store.count():,}",
+                hint="Run the same command again with --rebuild; the last complete index is still in place",
+            )
+        return self._tally.hex()
 
     def _manifest(
         self, images: int, products: int, catalog: str, metadata_keys: Sequence[str], *, hnsw: bool

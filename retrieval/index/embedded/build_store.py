@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Protocol, TypeVar
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.errors import IndexDamagedError
 from retrieval.index import payload as codec
+from retrieval.index.checksum import Checksum
 from retrieval.index.embedded.store import EmbeddedStore
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
 
@@ -19,6 +22,7 @@ READ_AHEAD = 10_000
 POINTS_AHEAD = 2_000
 
 T = TypeVar("T")
+Change = Callable[[Callable[[list[Point]], list[Point]]], None]
 
 
 class Stages(Protocol):
@@ -27,6 +31,15 @@ class Stages(Protocol):
     @property
     def dimension(self) -> int:
         """Length d of the vectors."""
+        ...
+
+    @property
+    def tally(self) -> Checksum | None:
+        """The checksum of what this build holds, kept as it is written; None where nobody kept count."""
+        ...
+
+    def lose_count(self) -> None:
+        """From now on nobody knows the checksum."""
         ...
 
     @property
@@ -92,6 +105,10 @@ class BuildStore:
         """See `retrieval.index.protocols.VectorStore.values`."""
         return self._ask(lambda store: store.values(key, limit=limit), [])
 
+    def holders(self, field: str, keyword: str) -> set[str]:
+        """See `retrieval.index.protocols.VectorStore.holders`."""
+        return self._ask(lambda store: store.holders(field, keyword), set())
+
     def _ask(self, question: Callable[[EmbeddedStore], T], empty: T) -> T:
         shard = self._stages.opened()
         if shard is not None:
@@ -133,18 +150,60 @@ class BuildStore:
         """See `retrieval.index.protocols.WritableStore.upsert`."""
         if points:
             codec.check_points(points, self._stages.dimension)
-            self._stages.begin().upsert(points)
+            latest = list({p.record.image_id: p for p in points}.values())
+            with self._counted([p.record.image_id for p in latest]) as (shard, change):
+                shard.upsert(latest)
+                change(lambda old: latest)
 
     def set_metadata(self, updates: Mapping[str, Metadata]) -> None:
         """See `retrieval.index.protocols.WritableStore.set_metadata`."""
         if updates:
             for image_id, metadata in updates.items():
                 codec.check_metadata(metadata, codec.check_id(image_id))
-            self._stages.begin().set_metadata(updates)
+            with self._counted(list(updates)) as (shard, change):
+                shard.set_metadata(updates)
+                change(
+                    lambda old: [
+                        Point(replace(p.record, metadata=dict(updates[p.record.image_id])), p.vector) for p in old
+                    ]
+                )
 
     def delete(self, image_ids: Sequence[str]) -> None:
         """See `retrieval.index.protocols.WritableStore.delete`."""
         if image_ids:
             for image_id in image_ids:
                 codec.check_id(image_id)
-            self._stages.begin().delete(image_ids)
+            with self._counted(list(dict.fromkeys(image_ids))) as (shard, change):
+                shard.delete(image_ids)
+                change(lambda old: [])
+
+    @contextmanager
+    def _counted(self, image_ids: Sequence[str]) -> Iterator[tuple[EmbeddedStore, Change]]:
+        """The build's shard to change some points in, and what tells their checksum what became of them.
+
+        So a commit says what was written, without reading it: what rots on the disk, before or after, is
+        not taken for what was meant.
+        """
+        shard = self._stages.begin()
+        tally = self._stages.tally
+        before: list[Point] = []
+        if tally is not None:
+            try:
+                before = shard.fetch(image_ids)
+            except IndexDamagedError:
+                # What cannot be read is about to be replaced: the commit reads all, once that is done.
+                self._stages.lose_count()
+                tally = None
+
+        def change(became: Callable[[list[Point]], list[Point]]) -> None:
+            if tally is not None:
+                for point in before:
+                    tally.remove(point)
+                for point in became(before):
+                    tally.add(point)
+
+        try:
+            yield shard, change
+        except BaseException:
+            self._stages.lose_count()
+            raise

@@ -223,12 +223,39 @@ class EmbeddedStore:
         """See `retrieval.index.protocols.VectorStore.values`."""
         return commonest_values(key, self._facet(codec.TAGS), self._metadata_with, limit)
 
+    def holders(self, field: str, keyword: str) -> set[str]:
+        """See `retrieval.index.protocols.VectorStore.holders`."""
+        import qdrant_edge as edge
+
+        most = max(self.count(), 1)
+        with engine_errors("read", self._path):
+            found, _ = self._shard.scroll(
+                edge.ScrollRequest(
+                    limit=most, filter=_matching(field, [keyword]), with_payload=False, with_vector=False
+                )
+            )
+        return {str(r.id) for r in found}
+
+    def fetch(self, image_ids: Sequence[str]) -> list[Point]:
+        """The points of some image ids; those that are not there are left out.
+
+        Raises:
+            IndexDamagedError: one is no point that was written.
+        """
+        found: list[Point] = []
+        with engine_errors("read", self._path):
+            for start in range(0, len(image_ids), PAGE):
+                ids: list[Any] = list(image_ids[start : start + PAGE])
+                page = self._shard.retrieve(ids, with_payload=True, with_vector=True)
+                found.extend(to_point(r, self._dimension) for r in page)
+        return found
+
     def _metadata_with(self, tag: str) -> Metadata:
         import qdrant_edge as edge
 
         with engine_errors("read", self._path):
             found, _ = self._shard.scroll(
-                edge.ScrollRequest(limit=1, filter=_tag_filter([tag]), with_payload=True, with_vector=False)
+                edge.ScrollRequest(limit=1, filter=_matching(codec.TAGS, [tag]), with_payload=True, with_vector=False)
             )
         return codec.decode(str(found[0].id), found[0].payload).metadata if found else {}
 
@@ -321,10 +348,10 @@ class EmbeddedStore:
         require_space(self._path, RESERVE_BYTES + size, action)
 
 
-def _tag_filter(tags: list[str]) -> qdrant_edge.Filter:
+def _matching(field: str, keywords: list[str]) -> qdrant_edge.Filter:
     import qdrant_edge as edge
 
-    return edge.Filter(must=[edge.FieldCondition(codec.TAGS, match=edge.MatchAny(tags))])
+    return edge.Filter(must=[edge.FieldCondition(field, match=edge.MatchAny(keywords))])
 
 
 def _filter(where: Where | None, product_id: str | None) -> qdrant_edge.Filter | None:

@@ -169,6 +169,25 @@ class ServerStore:
         """See `retrieval.index.protocols.VectorStore.values`."""
         return commonest_values(key, self._facet(codec.TAGS, MOST_VALUES), self._metadata_with, limit)
 
+    def holders(self, field: str, keyword: str) -> set[str]:
+        """See `retrieval.index.protocols.VectorStore.holders`."""
+        ids: set[str] = set()
+        offset: Any = None
+        while True:
+            found, offset = self._link.read(
+                "read",
+                self._link.data.scroll,
+                self.collection,
+                limit=PAGE,
+                offset=offset,
+                scroll_filter=_matching(field, [keyword]),
+                with_payload=False,
+                with_vectors=False,
+            )
+            ids.update(str(point.id) for point in found)
+            if offset is None:
+                return ids
+
     def _metadata_with(self, tag: str) -> Metadata:
         found, _ = self._link.read(
             "read",
