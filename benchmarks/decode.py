@@ -11,7 +11,8 @@ For each kind of picture, one thread, medians in milliseconds:
 
 ``--photos`` measures a folder of real photos instead of drawn ones. ``--memory`` decodes the largest
 picture that the default limits let in, once per format, each in a process of its own, and prints
-by how much the process grew at its peak.
+by how much the process grew at its peak. ``--apart`` prints what the child processes cost that decode
+AVIF, TIFF and, with ``--photos`` or where pillow-heif is installed, HEIC.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +33,12 @@ from PIL import Image
 from process_memory import kilobytes
 
 from retrieval.errors import ImageError
-from retrieval.images.formats import hidden_content, read_header
+from retrieval.images.formats import Header, hidden_content, read_header
+from retrieval.images.isolation import Pool
 from retrieval.images.pictures import DEFAULT_LIMITS, SUFFIXES, prepare
 from retrieval.images.preprocessing import Preprocessing
+from retrieval.images.views import Prepared, render
+from retrieval.system.threads import default_threads
 
 LARGEST = (9_248, 6_936)
 LARGEST_STREAMED = (16_320, 12_240)
@@ -157,7 +162,9 @@ def grow(path: Path) -> None:
     before = kilobytes("VmHWM")
     start = time.perf_counter()
     try:
-        prepare(data, pre)
+        header = read_header(data)
+        assert header is not None
+        render(header, [Prepared(pre)])  # in this process, whatever the format
         outcome = "decoded"
     except ImageError as error:
         outcome = error.reason
@@ -178,6 +185,62 @@ def memory(folder: Path) -> None:
         path.unlink()
 
 
+def heic(image: Image.Image) -> bytes | None:
+    try:
+        import pillow_heif
+    except ImportError:
+        return None
+    file = io.BytesIO()
+    pillow_heif.from_pillow(image).save(file, quality=80)
+    return file.getvalue()
+
+
+def apart(sets: dict[str, list[bytes]], pre: Preprocessing, seconds: float) -> None:
+    """The same pictures decoded in this process and in children, from one thread and from one for each core."""
+    cores = default_threads()
+    print(f"to {pre.width} x {pre.height}, ms a picture: decoded in this process, in a child of it")
+    print(f"{'':30} {'threads':>7} {'here':>8} {'child':>8} {'ratio':>6}")
+    pool = Pool(cores)
+    for name, data in sets.items():
+        headers = [header for item in data if (header := read_header(item)) is not None]
+        for threads in sorted({1, cores}):
+            with ThreadPoolExecutor(threads) as workers:
+
+                def here(batch: list[Header], workers: ThreadPoolExecutor = workers) -> None:
+                    list(workers.map(lambda header: render(header, [Prepared(pre)]), batch))
+
+                def child(batch: list[Header], workers: ThreadPoolExecutor = workers) -> None:
+                    list(workers.map(lambda header: pool.render(header, [Prepared(pre)]), batch))
+
+                batch = (headers * (4 * threads))[: max(4 * threads, len(headers))]
+                child(batch)  # their start is no part of it
+                # By turns, so that what else the machine does meets both.
+                rounds: list[tuple[float, float]] = []
+                end = time.perf_counter() + 4 * seconds
+                while len(rounds) < 5 or time.perf_counter() < end:
+                    times = []
+                    for call in (here, child):
+                        start = time.perf_counter()
+                        call(batch)
+                        times.append((time.perf_counter() - start) / len(batch) * 1000)
+                    rounds.append((times[0], times[1]))
+                one, other = (statistics.median(column) for column in zip(*rounds, strict=True))
+                print(f"{name:30} {threads:7} {one:8.2f} {other:8.2f} {other / one:5.2f}x", flush=True)
+    pool.close()
+
+
+def apart_pictures() -> dict[str, list[bytes]]:
+    middle, large = drawn(1000, 1000), drawn(4000, 3000)
+    sets = {
+        "AVIF 1000 x 1000": [encode(middle, "AVIF", quality=75)],
+        "TIFF 1000 x 1000 LZW": [encode(middle, "TIFF", compression="tiff_lzw")],
+    }
+    for image in (middle, large):
+        if (made := heic(image)) is not None:
+            sets[f"HEIC {image.width} x {image.height}"] = [made]
+    return sets
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--photos", type=Path)
@@ -185,6 +248,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each measurement")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--apart", action="store_true")
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--write", help=argparse.SUPPRESS)
     parser.add_argument("--grow", action="store_true", help=argparse.SUPPRESS)
@@ -198,6 +262,9 @@ def main() -> None:
 
         with tempfile.TemporaryDirectory() as folder:
             memory(Path(folder))
+    elif args.apart:
+        sets = photos(args.photos, args.most) if args.photos else apart_pictures()
+        apart(sets, Preprocessing(height=args.size, width=args.size, fit="squash"), args.seconds)
     else:
         sets = photos(args.photos, args.most) if args.photos else pictures()
         rates(sets, Preprocessing(height=args.size, width=args.size, fit="squash"), args.seconds)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from retrieval.catalog.read import Catalog, Refusal
 from retrieval.errors import EncoderError, ImageError
 from retrieval.images.formats import read_header
-from retrieval.images.perceptual_hash import perceptual_hash
-from retrieval.images.pictures import content_hash, prepare, read_file, thumbnail
+from retrieval.images.perceptual_hash import HASHED, hash_of
+from retrieval.images.pictures import content_hash, read_file, views
+from retrieval.images.views import Prepared, Thumbnail
 from retrieval.models.bundle import Bundle
 from retrieval.models.embedding import Embedded, Look, embed_pictures
 from retrieval.system.progress import Progress, Silent
@@ -144,19 +145,19 @@ def survey(
 
 def _look(entry: CatalogImage, root: Path, bundle: Bundle) -> Look[Surveyed]:
     data = read_file(entry.file, root=root)
-    pixels = prepare(data, bundle.preprocessing)
-    gray = np.asarray(thumbnail(data, _GLANCE).convert("L"), dtype=np.float32)
+    pixels, glance, hashed = views(data, Prepared(bundle.preprocessing), Thumbnail(_GLANCE), HASHED)
+    gray = np.asarray(glance.convert("L"), dtype=np.float32)
     header = read_header(data)
-    assert header is not None  # `prepare` opened it
+    assert header is not None  # `views` opened it
     width, height = header.sizes[0]
     picture = Surveyed(
         product_id=entry.product_id,
         image=entry.image,
         content_hash=content_hash(data),
-        perceptual_hash=perceptual_hash(data),
+        perceptual_hash=hash_of(hashed),
         width=width,
         height=height,
         size=len(data),
         contrast=float(gray.std()),
     )
-    return Look(picture, pixels)
+    return Look(picture, np.array(pixels, dtype=np.uint8))

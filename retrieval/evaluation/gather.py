@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from retrieval.catalog.read import Refusal, read_catalog
 from retrieval.errors import CatalogError, ImageError, UsageError
 from retrieval.evaluation.photos import Photos
-from retrieval.images.perceptual_hash import perceptual_hash
-from retrieval.images.pictures import content_hash, prepare, read_file
+from retrieval.images.perceptual_hash import HASHED, hash_of, perceptual_hash
+from retrieval.images.pictures import content_hash, read_file, views
+from retrieval.images.views import Prepared
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Index, VectorStore
 from retrieval.models.bundle import Bundle
@@ -84,8 +85,11 @@ def gather_folder(
 
     def look(entry: CatalogImage) -> Look[tuple[str, int]]:
         data = read_file(entry.file, root=catalog.root)
-        hashes = content_hash(data), perceptual_hash(data)
-        return Look(hashes, None if known and hashes[0] in known else prepare(data, bundle.preprocessing))
+        sha256 = content_hash(data)
+        if known and sha256 in known:
+            return Look((sha256, perceptual_hash(data)), None)
+        pixels, hashed = views(data, Prepared(bundle.preprocessing), HASHED)
+        return Look((sha256, hash_of(hashed)), np.array(pixels, dtype=np.uint8))
 
     kept: list[tuple[CatalogImage, tuple[str, int], NDArray[np.float32]]] = []
     for result in embed_pictures(pictures, bundle, look):

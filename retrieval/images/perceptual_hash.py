@@ -10,11 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.images import pictures
+from retrieval.images.views import Squashed
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 NEAR_BITS = 6
 """Pictures whose hashes differ in at most so many bits are nearly the same picture."""
@@ -33,6 +38,9 @@ _KEPT = 8
 _FLAT = 1.0
 _BLOCK = 2**22
 
+HASHED = Squashed(_SIDE, gray=True)
+"""The view of a picture that is hashed."""
+
 Hashes = Sequence[int] | NDArray[np.uint64]
 
 
@@ -48,10 +56,13 @@ def perceptual_hash(data: bytes) -> int:
     Raises:
         ImageError: the bytes are not a picture we accept.
     """
-    from PIL import Image
+    [view] = pictures.views(data, HASHED)
+    return hash_of(view)
 
-    im = pictures.decode(data, target=(2 * _SIDE, 2 * _SIDE)).convert("L")
-    gray = np.asarray(im.resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=2.0), np.float64)
+
+def hash_of(view: Image.Image) -> int:
+    """As `perceptual_hash`, of a picture that is decoded: ask `retrieval.images.pictures.views` for `HASHED`."""
+    gray = np.asarray(view, np.float64)
     basis = _cosines()
     low = (basis @ gray @ basis.T).ravel() / _SIDE
     if np.abs(low[1:]).max() < _FLAT:
@@ -130,10 +141,7 @@ def miniature(data: bytes) -> NDArray[np.uint8]:
     Raises:
         ImageError: the bytes are not a picture we accept.
     """
-    from PIL import Image
-
-    im = pictures.decode(data, target=(2 * _MINIATURE, 2 * _MINIATURE))
-    small = im.resize((_MINIATURE, _MINIATURE), Image.Resampling.BOX, reducing_gap=2.0)
+    [small] = pictures.views(data, Squashed(_MINIATURE))
     return np.asarray(small.convert("YCbCr"))
 
 

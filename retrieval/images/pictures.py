@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
 import os
 import stat
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,18 +20,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import ImageError, ItemrecError
-from retrieval.images.formats import (
-    Header,
-    bare_jpeg,
-    damaged,
-    exif_orientation,
-    hidden_content,
-    read_header,
-    truncated,
-)
-from retrieval.images.formats.decoders import WHITE, flatten, open_header, upright
+from retrieval.errors import ImageError
+from retrieval.images.formats import Header, bare_jpeg, hidden_content, read_header
+from retrieval.images.formats.decoders import flatten, open_header
 from retrieval.images.preprocessing import Preprocessing
+from retrieval.images.views import (
+    Prepared,
+    Thumbnail,
+    View,
+    Whole,
+    mapped_errors,
+    placement,
+    render,
+    resized,
+    stored,
+)
 from retrieval.system.text import printable
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ REASONS = frozenset(
         "damaged",
         "polyglot",  # also an archive, a document or a script
         "out-of-memory",
+        "decoder-crashed",  # the decoder died of this picture, in a process of its own
+        "decoder-hung",  # it took longer than any picture may
     }
 )
 
@@ -179,8 +181,25 @@ def check(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> None:
     Raises:
         ImageError: see its reason.
     """
-    with _mapped_errors():
-        _open(data, limits)
+    views(data, limits=limits)
+
+
+def views(data: bytes, *wanted: View, limits: Limits = DEFAULT_LIMITS) -> list[Image.Image]:
+    """Several views of one picture, for the price of one decode wherever they can share it.
+
+    Args:
+        data: the bytes of the file.
+        wanted: what to make of the first frame, each RGB or gray, upright, alpha over white.
+        limits: what is refused.
+
+    Returns:
+        As many pictures, in their order.
+
+    Raises:
+        ImageError: see its reason.
+    """
+    with mapped_errors():
+        return _render(_checked(data, limits), wanted)
 
 
 def decode(data: bytes, *, target: tuple[int, int] | None = None, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
@@ -195,12 +214,7 @@ def decode(data: bytes, *, target: tuple[int, int] | None = None, limits: Limits
     Raises:
         ImageError: see its reason.
     """
-    with _mapped_errors():
-        im, turn, header = _open(data, limits)
-        if target is not None:
-            im.draft(None, target[::-1] if turn >= 5 else target)
-        im.load()
-        return upright(flatten(im, header.depth).convert("RGB"), turn)
+    return views(data, Whole(target), limits=limits)[0]
 
 
 def prepare(data: bytes, preprocessing: Preprocessing, *, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
@@ -214,25 +228,7 @@ def prepare(data: bytes, preprocessing: Preprocessing, *, limits: Limits = DEFAU
     Raises:
         ImageError: see its reason.
     """
-    with _mapped_errors():
-        im, turn, header = _open(data, limits)
-        (left, top, right, bottom), size = _placement(im.size, _stored(turn, preprocessing), preprocessing)
-        width, height = im.size
-        gap = _gap(preprocessing)
-        draft = im.draft(
-            None,
-            (
-                math.ceil(gap * width * size[0] / (right - left)),
-                math.ceil(gap * height * size[1] / (bottom - top)),
-            ),
-        )
-        # A reduced decode covers whole 8 x 8 blocks: its last column and row may stick out of the picture.
-        inner = draft[1][2:] if draft else im.size
-        across, down = inner[0] / width, inner[1] / height
-        im.load()
-        im = flatten(im, header.depth)
-        box = (left * across, top * down, min(right * across, im.width), min(bottom * down, im.height))
-        return _resized(im, box, size, turn, preprocessing)
+    return np.array(views(data, Prepared(preprocessing), limits=limits)[0], dtype=np.uint8)
 
 
 def prepare_decoded(
@@ -264,7 +260,7 @@ def prepare_decoded(
             )
         _check_largest(picture.shape[1], picture.shape[0], limits.max_streamed_pixels, limits.max_side)
         _check_smallest(picture.shape[1], picture.shape[0], limits)
-    with _mapped_errors():
+    with mapped_errors():
         if isinstance(picture, np.ndarray):
             im, turn = Image.fromarray(picture), 1
         else:
@@ -273,40 +269,8 @@ def prepare_decoded(
             found = picture.getexif().get(_ORIENTATION, 1)
             turn = found if found in range(1, 9) else 1
             im = picture.copy()  # what is transparent becomes white in place
-        box, size = _placement(im.size, _stored(turn, preprocessing), preprocessing)
-        return _resized(flatten(im), box, size, turn, preprocessing)
-
-
-def _stored(turn: int, preprocessing: Preprocessing) -> tuple[int, int]:
-    """The (width, height) that is wanted of a picture before it is turned upright."""
-    wanted = (preprocessing.width, preprocessing.height)
-    return wanted[::-1] if turn >= 5 else wanted
-
-
-def _gap(preprocessing: Preprocessing) -> float:
-    """How many decoded pixels the resize needs for each that it makes: Pillow's box filter takes whole ones."""
-    return 3.0 if preprocessing.resample == "area" else 1.0
-
-
-def _resized(
-    im: Image.Image,
-    box: tuple[float, float, float, float],
-    size: tuple[int, int],
-    turn: int,
-    preprocessing: Preprocessing,
-) -> NDArray[np.uint8]:
-    """A box of a flat picture at a size, turned upright, on white where it does not fill the input."""
-    from PIL import Image
-
-    resample = "BOX" if preprocessing.resample == "area" else preprocessing.resample.upper()
-    im = im.resize(size, Image.Resampling[resample], box=box, reducing_gap=1.0 + _gap(preprocessing))
-    im = upright(im.convert("RGB"), turn)
-    wanted = (preprocessing.width, preprocessing.height)
-    if im.size != wanted:
-        canvas = Image.new("RGB", wanted, WHITE)
-        canvas.paste(im, ((canvas.width - im.width) // 2, (canvas.height - im.height) // 2))
-        im = canvas
-    return np.array(im, dtype=np.uint8)
+        box, size = placement(im.size, stored(turn, preprocessing), preprocessing)
+        return np.array(resized(flatten(im), box, size, turn, preprocessing), dtype=np.uint8)
 
 
 def thumbnail(data: bytes, size: int, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
@@ -315,10 +279,7 @@ def thumbnail(data: bytes, size: int, *, limits: Limits = DEFAULT_LIMITS) -> Ima
     Raises:
         ImageError: see its reason.
     """
-    with _mapped_errors():
-        im = decode(data, target=(size, size), limits=limits)
-        im.thumbnail((size, size), reducing_gap=2.0)
-        return im
+    return views(data, Thumbnail(size), limits=limits)[0]
 
 
 def to_png(picture: Image.Image | NDArray[np.uint8]) -> bytes:
@@ -330,7 +291,7 @@ def to_png(picture: Image.Image | NDArray[np.uint8]) -> bytes:
     from PIL import Image, ImageOps
 
     file = io.BytesIO()
-    with _mapped_errors():
+    with mapped_errors():
         im = Image.fromarray(picture) if isinstance(picture, np.ndarray) else ImageOps.exif_transpose(picture)
         flatten(im.copy()).save(file, "PNG")
     return file.getvalue()
@@ -338,6 +299,9 @@ def to_png(picture: Image.Image | NDArray[np.uint8]) -> bytes:
 
 _ORIENTATION = 0x0112
 """The EXIF tag."""
+
+_APART = frozenset({"HEIF", "AVIF", "TIFF"})
+"""Formats whose decoders are young, or large: docs/decisions/0011-untrusted-pictures.md."""
 
 JPEG_QUALITY = 95
 """Of pictures that `to_jpeg` encodes."""
@@ -357,39 +321,23 @@ def to_jpeg(data: bytes, max_side: int, *, limits: Limits = DEFAULT_LIMITS) -> b
     Raises:
         ImageError: see its reason.
     """
-    with _mapped_errors():
-        im, turn, header = _open(data, limits)
-        if header.format == "JPEG" and turn == 1 and im.mode == "RGB" and max(im.size) <= max_side:
-            im.draft(None, (1, 1))
-            im.load()  # what is cut or damaged says so
-            return bare_jpeg(data)
-        im = thumbnail(data, max_side, limits=limits)
+    with mapped_errors():
+        header = _checked(data, limits)
+        if header.format == "JPEG" and header.orientation == 1 and max(header.sizes[0]) <= max_side:
+            im = open_header(header)
+            if im.mode == "RGB":
+                im.draft(None, (1, 1))
+                im.load()  # what is cut or damaged says so
+                return bare_jpeg(data)
+        [im] = _render(header, (Thumbnail(max_side),))
         im.info = {}  # Pillow would carry a comment over
         file = io.BytesIO()
         im.save(file, "JPEG", quality=JPEG_QUALITY)
         return file.getvalue()
 
 
-def _placement(
-    size: tuple[int, int], want: tuple[int, int], preprocessing: Preprocessing
-) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
-    """Which box of the stored picture is resized to which (width, height)."""
-    width, height = size
-    whole = (0.0, 0.0, float(width), float(height))
-    if preprocessing.fit == "squash":
-        return whole, want
-    if preprocessing.fit == "pad":
-        scale = min(want[0] / width, want[1] / height)
-        return whole, (max(1, round(width * scale)), max(1, round(height * scale)))
-    scale = preprocessing.crop_fraction * min(width / want[0], height / want[1])
-    box_width, box_height = want[0] * scale, want[1] * scale
-    # Rounding must not move an edge out of the picture, which Pillow refuses.
-    left, top = max(0.0, (width - box_width) / 2), max(0.0, (height - box_height) / 2)
-    return (left, top, min(left + box_width, width), min(top + box_height, height)), want
-
-
-def _open(data: bytes, limits: Limits) -> tuple[Image.Image, int, Header]:
-    """Check everything that can be checked without pixels, then open: (picture, orientation, header)."""
+def _checked(data: bytes, limits: Limits) -> Header:
+    """Check everything that can be checked without a decoder."""
     if not data:
         raise _empty()
     if len(data) > limits.max_bytes:
@@ -411,11 +359,17 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, int, Header]:
             reason="polyglot",
             hint="Export the picture again with an image editor.",
         )
-    im = open_header(header)
-    if header.format != "HEIF" and im.size != header.sizes[0]:
-        raise damaged(f"a header of {header.sizes[0]} pixels over a picture of {im.size}")
-    turn = header.orientation
-    return im, exif_orientation(im.info.get("exif") or b"") if turn is None else turn, header
+    return header
+
+
+def _render(header: Header, wanted: Sequence[View]) -> list[Image.Image]:
+    """Decode here what decoders of long standing read, elsewhere what may take its process along."""
+    if header.format in _APART:
+        # Only those who have such a picture pay for the processes.
+        from retrieval.images.isolation import pool
+
+        return pool().render(header, wanted)
+    return render(header, wanted)
 
 
 def _check_largest(width: int, height: int, pixels: int, side: int) -> None:
@@ -446,22 +400,3 @@ def _too_many_bytes(size: int, limits: Limits) -> ImageError:
 
 def _empty() -> ImageError:
     return ImageError("expected a picture, received an empty file", reason="empty", hint="Copy it again.")
-
-
-@contextmanager
-def _mapped_errors() -> Iterator[None]:
-    """Map every error of a decoder to `ImageError`, here and nowhere else."""
-    try:
-        yield
-    except ItemrecError:
-        raise
-    except MemoryError as error:
-        raise ImageError(
-            "expected enough memory to decode the picture, received none",
-            reason="out-of-memory",
-            hint="Scale the picture down, or decode fewer at once.",
-        ) from error
-    except Exception as error:
-        text = printable(" ".join(str(error).split())[:200]) or type(error).__name__
-        early = isinstance(error, (EOFError, struct.error, IndexError)) or "truncated" in text
-        raise (truncated if early else damaged)(text) from error

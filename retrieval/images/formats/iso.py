@@ -18,12 +18,35 @@ _CONTAINERS = frozenset({b"iprp", b"ipco"})
 _MAX_EXTENTS = 20_000
 """Most items and their parts; a phone writes about a hundred. Parts can take no bytes at all in the file."""
 
-_PICTURES = frozenset({b"av01", b"hvc1", b"grid"})
+_CODED = frozenset({b"av01", b"hvc1"})
+_DERIVED = frozenset({b"grid", b"iden", b"iovl"})
+_PICTURES = _CODED | _DERIVED
+
+_ALPHA = (b"urn:mpeg:hevc:2015:auxid:1\x00", b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\x00")
+"""What the auxiliary picture of a picture says when it is its transparency, and no depth or gain map."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """Where a box is: its first byte, its body, its end."""
+
+    name: bytes
+    at: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    box: _Box
+    origin: int
+    targets: tuple[int, ...]
 
 
 @dataclass(slots=True)
 class _Item:
     kind: bytes = b""
+    box: _Box | None = None
     in_idat: bool = False
     extents: list[tuple[int, int]] = field(default_factory=list)
 
@@ -35,9 +58,37 @@ class _Meta:
     sizes: list[tuple[int, int]] = field(default_factory=list)
     idat: tuple[int, int] = (0, 0)
     parts: int = 0
+    infos: _Box | None = None
+    links: _Box | None = None
+    references: list[_Reference] = field(default_factory=list)
+    properties: list[_Box] = field(default_factory=list)
+    associated: dict[int, list[int]] = field(default_factory=dict)
+    unneeded: list[_Box] = field(default_factory=list)
 
     def item(self, number: int) -> _Item:
         return self.items.setdefault(number, _Item())
+
+    def needed(self, data: bytes) -> set[int]:
+        """The primary item, what it is derived from, and their transparency: neither metadata nor thumbnails."""
+        to: dict[int, set[int]] = {}
+        for link in self.references:
+            if link.box.name == b"dimg":
+                to.setdefault(link.origin, set()).update(link.targets)
+            elif link.box.name == b"auxl" and self._is_alpha(data, link.origin):
+                for target in link.targets:
+                    to.setdefault(target, set()).add(link.origin)
+        found: set[int] = set()
+        waiting = [] if self.primary is None else [self.primary]
+        while waiting:
+            number = waiting.pop()
+            if number not in found:
+                found.add(number)
+                waiting += to.get(number, ())
+        return found
+
+    def _is_alpha(self, data: bytes, number: int) -> bool:
+        found = (self.properties[i - 1] for i in self.associated.get(number, ()) if 0 < i <= len(self.properties))
+        return any(p.name == b"auxC" and data.startswith(_ALPHA, p.start + 4) for p in found)
 
 
 def read_iso(data: bytes) -> Header | None:
@@ -46,24 +97,26 @@ def read_iso(data: bytes) -> Header | None:
     An image sequence is handed on as a still picture: its primary item is its first frame.
     """
     meta = None
-    for name, start, end in _boxes(data, 0, len(data)):
-        if start == 8 and not _is_picture(data, end):
+    for found in _boxes(data, 0, len(data)):
+        if found.start == 8 and not _is_picture(data, found.stop):
             return None
-        if name == b"meta" and meta is None:
-            meta = _read_meta(data, start + 4, end)
+        if found.name == b"meta" and meta is None:
+            meta = _read_meta(data, found.start + 4, found.stop)
     if meta is None or meta.primary not in meta.items:
         raise truncated("no description of the picture in its container")
     kind = meta.items[meta.primary].kind
     if kind not in _PICTURES:
         raise unsupported(f"a picture of type {kind.decode('latin-1')!r}")
-    kinds = {item.kind for item in meta.items.values()} & {b"av01", b"hvc1"}
-    coded = kind if kind != b"grid" else b"hvc1" if b"hvc1" in kinds else b"av01"
+    needed = meta.needed(data)
+    kinds = {meta.item(number).kind for number in needed} & _CODED
+    coded = kind if kind in _CODED else b"hvc1" if b"hvc1" in kinds else b"av01"
     if not meta.sizes:
         raise damaged("no picture size in the container")
     sizes = [max(meta.sizes, key=lambda size: size[0] * size[1])]
-    for item in meta.items.values():
-        if item.kind in _PICTURES:
-            sizes += _item_sizes(data, meta, item)
+    for number in needed:
+        if meta.item(number).kind in _PICTURES:
+            sizes += _item_sizes(data, meta, meta.item(number))
+    data = _without_metadata(data, meta, needed)
     if coded == b"hvc1":
         return Header("HEIF", tuple(sizes), 1, data)
     still = data[:8] + b"avif" + data[12:] if data[8:12] == b"avis" else data
@@ -74,8 +127,8 @@ def _is_picture(data: bytes, end: int) -> bool:
     return data[8:12] in _BRANDS and any(data[at : at + 4] in _BRANDS for at in range(8, min(end, 1024), 4))
 
 
-def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """(type, start of the body, end) of the boxes between two offsets."""
+def _boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:
+    """The boxes between two offsets."""
     for _ in range(MAX_PARTS):
         if at >= end:
             return
@@ -87,7 +140,7 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
             raise truncated("a box ends after its container")
         if stop < start:
             raise damaged("a box smaller than its header")
-        yield data[at + 4 : at + 8], start, stop
+        yield _Box(data[at + 4 : at + 8], at, start, stop)
         at = stop
     raise damaged("too many boxes")
 
@@ -99,7 +152,10 @@ def _read_meta(data: bytes, at: int, end: int) -> _Meta:
 
 
 def _gather(data: bytes, at: int, end: int, meta: _Meta) -> None:
-    for name, start, stop in _boxes(data, at, end):
+    for found in _boxes(data, at, end):
+        name, start, stop = found.name, found.start, found.stop
+        if name == b"ipco":
+            meta.properties = list(_boxes(data, start, stop))
         if name in _CONTAINERS:
             _gather(data, start, stop, meta)
         elif name == b"ispe":
@@ -109,12 +165,47 @@ def _gather(data: bytes, at: int, end: int, meta: _Meta) -> None:
         elif name == b"idat":
             meta.idat = (start, stop)
         elif name == b"iinf":
-            for kind, info, _ in _boxes(data, start + (8 if data[start] else 6), stop):
-                if kind == b"infe" and data[info] in (2, 3):
+            meta.infos = found
+            for entry in _boxes(data, start + (8 if data[start] else 6), stop):
+                info = entry.start
+                if entry.name == b"infe" and data[info] in (2, 3):
                     wide = 4 if data[info] == 3 else 2
-                    meta.item(_number(data, info + 4, wide)).kind = data[info + 6 + wide : info + 10 + wide]
+                    item = meta.item(_number(data, info + 4, wide))
+                    item.kind, item.box = data[info + 6 + wide : info + 10 + wide], entry
+        elif name == b"iref":
+            meta.links = found
+            wide = 4 if data[start] else 2
+            for entry in _boxes(data, start + 4, stop):
+                meta.references.append(_read_reference(data, entry, wide, meta))
+        elif name == b"ipma":
+            _read_associations(data, start, meta)
         elif name == b"iloc":
             _read_locations(data, start, meta)
+        elif name == b"grpl":
+            meta.unneeded.append(found)
+
+
+def _read_reference(data: bytes, entry: _Box, wide: int, meta: _Meta) -> _Reference:
+    count = _number(data, entry.start + wide, 2)
+    meta.parts += count + 1
+    if meta.parts > _MAX_EXTENTS:
+        raise damaged("too many parts in the container")
+    first = entry.start + wide + 2
+    targets = tuple(_number(data, at, wide) for at in range(first, first + wide * count, wide))
+    return _Reference(entry, _number(data, entry.start, wide), targets)
+
+
+def _read_associations(data: bytes, at: int, meta: _Meta) -> None:
+    """Which properties each item has, numbered from 1."""
+    wide, index = 4 if data[at] else 2, 2 if data[at + 3] & 1 else 1
+    count, at = _number(data, at + 4, 4), at + 8
+    for _ in range(min(count, _MAX_EXTENTS)):
+        found = meta.associated.setdefault(_number(data, at, wide), [])
+        number = _number(data, at + wide, 1)
+        at += wide + 1
+        for _ in range(number):
+            found.append(_number(data, at, index) & (0x7FFF if index == 2 else 0x7F))
+            at += index
 
 
 def _read_locations(data: bytes, at: int, meta: _Meta) -> None:
@@ -143,6 +234,37 @@ def _read_locations(data: bytes, at: int, meta: _Meta) -> None:
             item.extents.append((base + offset, length))
 
 
+def _without_metadata(data: bytes, meta: _Meta, needed: set[int]) -> bytes:
+    """The same file, every byte of the pictures where it was, that lists only the items it needs.
+
+    Decoders read what a file lists before anybody asks: EXIF, XMP, names, thumbnails, maps of depth and light.
+    """
+    out = bytearray(data)
+    if meta.infos is not None:
+        kept = [meta.items[n].box for n in sorted(needed & meta.items.keys())]
+        entries = [data[b.at : b.stop] for b in kept if b is not None]
+        start = meta.infos.start
+        head = data[start : start + 4] + len(entries).to_bytes(4 if data[start] else 2, "big")
+        _replace(out, meta.infos, head, entries)
+    if meta.links is not None:
+        links = [r for r in meta.references if r.origin in needed and needed.issuperset(r.targets)]
+        entries = [data[r.box.at : r.box.stop] for r in links]
+        _replace(out, meta.links, data[meta.links.start : meta.links.start + 4], entries)
+    for found in meta.unneeded:
+        out[found.at + 4 : found.at + 8] = b"free"
+    return bytes(out)
+
+
+def _replace(out: bytearray, found: _Box, head: bytes, entries: list[bytes]) -> None:
+    """A box with fewer entries where it was, and an empty one behind it that takes up the room."""
+    body = head + b"".join(entries)
+    made = (8 + len(body)).to_bytes(4, "big") + found.name + body
+    left = found.stop - found.at - len(made)
+    if left:
+        made += left.to_bytes(4, "big") + b"free" + bytes(left - 8)
+    out[found.at : found.stop] = made
+
+
 def _number(data: bytes, at: int, size: int) -> int:
     if at + size > len(data):
         raise truncated("a field lies outside the file")
@@ -159,7 +281,10 @@ def _item_sizes(data: bytes, meta: _Meta, item: _Item) -> list[tuple[int, int]]:
     )
     if item.kind == b"grid" and len(head) >= 8:
         wide = 4 if head[1] & 1 else 2
-        return [(int.from_bytes(head[4 : 4 + wide], "big"), int.from_bytes(head[4 + wide : 4 + 2 * wide], "big"))]
+        return [(_number(head, 4, wide), _number(head, 4 + wide, wide))]
+    if item.kind == b"iovl" and len(head) >= 10:
+        wide = 4 if head[1] & 1 else 2
+        return [(_number(head, 10, wide), _number(head, 10 + wide, wide))]
     return [_av1_size(head)] if item.kind == b"av01" else []
 
 

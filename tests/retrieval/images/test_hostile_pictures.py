@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from retrieval.errors import ImageError
-from retrieval.images import pictures
+from retrieval.images import views
 from retrieval.images.pictures import Limits, decode, prepare, read_file, thumbnail
 from retrieval.images.preprocessing import Preprocessing
 from tests.hostile import bombs, grid, inflated, make_hostile_folder, polyglots, reason, refusal, strangers
@@ -85,7 +85,7 @@ def test_no_memory_is_a_reason_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(pictures, "flatten", fail)
+    monkeypatch.setattr(views, "flatten", fail)
     assert reason(samples()["png"]) == "out-of-memory"
 
 
@@ -94,7 +94,7 @@ def test_any_error_of_a_decoder_is_mapped(error: type[Exception], monkeypatch: p
     def fail(*_: object) -> None:
         raise error("with \x1b[31mcolor\nand lines")
 
-    monkeypatch.setattr(pictures, "flatten", fail)
+    monkeypatch.setattr(views, "flatten", fail)
     for call in (lambda d: decode(d), lambda d: thumbnail(d, 50), lambda d: prepare(d, Preprocessing(8, 8))):
         with pytest.raises(ImageError) as caught:
             call(samples()["png"])

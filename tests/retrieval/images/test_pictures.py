@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from retrieval.errors import ImageError
-from retrieval.images.pictures import _placement, content_hash, decode, prepare, prepare_decoded, thumbnail
+from retrieval.images.pictures import content_hash, decode, prepare, prepare_decoded, thumbnail
 from retrieval.images.preprocessing import Fit, Preprocessing, Resample
+from retrieval.images.views import placement
 from tests.pictures import (
     BLUE,
     DATA,
@@ -307,7 +308,7 @@ def test_the_box_never_leaves_the_picture(
     size: tuple[int, int], want: tuple[int, int], fit: Fit, fraction: float
 ) -> None:
     pre = Preprocessing(height=want[1], width=want[0], fit=fit, crop_fraction=fraction)
-    (left, top, right, bottom), to = _placement(size, want, pre)
+    (left, top, right, bottom), to = placement(size, want, pre)
     assert 0 <= left < right <= size[0]
     assert 0 <= top < bottom <= size[1]
     assert 1 <= to[0] <= want[0]
