@@ -23,10 +23,18 @@ def print_report(report: TrainReport) -> None:
     models = [model, report.int8] if report.int8 is not None else [model]
     if model.top1 is not None:
         rows = [
-            [m.bundle.name, _share(m.top1), _share(m.val), _share(m.val_strict), f"{1000 * m.seconds_each:.1f} ms"]
+            [
+                m.bundle.name,
+                _share(m.top1),
+                f"{m.found:,} / {m.probes:,}",
+                _share(m.val),
+                _share(m.val_strict),
+                f"{1000 * m.seconds_each:.1f} ms",
+            ]
             for m in models
         ]
-        render.table(["on val", "R@1", "VAL at FAR 1 %", "VAL at FAR 0.1 %", "a picture"], rows, right=[1, 2, 3, 4])
+        headings = ["on val", "R@1", "photos", "VAL at FAR 1 %", "VAL at FAR 0.1 %", "a picture"]
+        render.table(headings, rows, right=[1, 2, 3, 4, 5])
     for line in _threshold(report):
         render.emit(line)
     render.emit(f"Next: itemrec index CATALOG --model {printable(bundle.path)}")
@@ -59,12 +67,20 @@ def _threshold(report: TrainReport) -> list[str]:
             else "leave-one-out unknowns, which training saw,"
         )
         lines.append(
-            f"It identifies {100 * (1 - point.fnir):.0f} of 100 photos of products in the gallery; of 100 photos of "
-            f"{kind} it matches {100 * point.fpir:.0f} with a product."
+            f"It identifies {_counted(1 - point.fnir, point.probes)} photos of products in the gallery, and matches "
+            f"{_counted(point.fpir, point.strangers)} photos of {kind} with a product."
         )
     if not report.held_out:
         lines.append("Products that no training saw are matched more often; --hold-out 0.2 measures how often.")
     return lines
+
+
+def _counted(rate: float, photos: int | None) -> str:
+    """``5 of 6``, or of a hundred where there are as many; of a hundred, too, where nobody recorded how many."""
+    from retrieval.evaluation.summary import of_hundred
+
+    whole = photos if photos is not None else 100
+    return of_hundred({"rate": rate, "part": round(rate * whole), "whole": whole, "ci": None})
 
 
 def _share(value: float | None) -> str:

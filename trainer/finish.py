@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.calibration.points import Calibration, OperatingPoint
+from retrieval.calibration.support import support
 from retrieval.errors import UsageError
 from retrieval.evaluation import UNKNOWN_SHARE, HeldOut, Photos, Target, calibrate, gather_folder
 from retrieval.evaluation.answers import nearest_distances
@@ -33,6 +34,11 @@ FPIR_TARGETS = (0.2, 0.1, 0.05, 0.01)
 SEEN = (
     "measured on leave-one-out unknowns, which training saw; products that no training saw are matched more often "
     "(--hold-out)"
+)
+
+NO_THRESHOLD = (
+    "So few photos bear no threshold, and the model has none: add photos to val/, or name one to queries with "
+    "--threshold; itemrec calibrate --force stores one all the same."
 )
 
 _TYPICAL = 200
@@ -152,10 +158,21 @@ def _measure(
     rates = pair_rates(photos.vectors, photos.labels, thresholds=(), far_targets=(0.01, 0.001))
     unknown = _held_out_photos(gallery, held_out) if held_out is not None else None
     calibration, warnings = calibrate_on_val(photos, gallery, target, unknown)
-    same = [at.accepted_same / at.same if at.same and at.threshold is not None else None for at in rates.at_far]
+    products = len(photos.products)
+    same = [
+        at.accepted_same / at.same
+        if at.same
+        and at.threshold is not None
+        and not support("FAR", at.target, at.different, "impostor pairs", products)
+        else None
+        for at in rates.at_far
+    ]
     in_gallery = genuine < float("inf")
-    top1 = float((genuine[in_gallery] < impostor[in_gallery]).mean()) if in_gallery.any() else None
-    return TrainedModel(bundle, calibration, top1, same[0], same[1], tuple(warnings), seconds_each(bundle))
+    found, probes = int((genuine[in_gallery] < impostor[in_gallery]).sum()), int(in_gallery.sum())
+    top1 = found / probes if probes else None
+    return TrainedModel(
+        bundle, calibration, top1, same[0], same[1], tuple(warnings), seconds_each(bundle), found, probes
+    )
 
 
 def _held_out_photos(gallery: Photos, held_out: HeldOutEmbeddings) -> HeldOut:
@@ -173,7 +190,8 @@ def calibrate_on_val(
     """The thresholds that val can bear, and one sentence for each that it cannot.
 
     Without a target: the one with the fewest wrong answers where one photo in five shows an unknown product, since
-    users ask "is it none of ours?"; where val cannot bear that, FAR 1 %.
+    users ask "is it none of ours?"; where val cannot bear that, FAR 1 %. Where it cannot bear that either there is no
+    calibration, as `retrieval.evaluation.run.calibrate_model` stores none.
     """
     measured = f"val: {len(photos):,} photos of {len(photos.products):,} products"
     if held_out is not None:
@@ -197,14 +215,15 @@ def calibrate_on_val(
         except UsageError as error:
             reasons.append(error.message)
             continue
-        if found.refusal and goal is not goals[-1]:
+        if found.refusal:
+            reasons.append(found.refusal)
             continue
         calibration = found.calibration
         if held_out is None:
             points = (_noted(point, SEEN) if point.fpir is not None else point for point in calibration.points)
             calibration = dataclasses.replace(calibration, points=tuple(points))
-        return calibration, [*([found.refusal] if found.refusal else []), *found.left_out]
-    return None, reasons[-1:]
+        return calibration, list(found.left_out)
+    return None, [*dict.fromkeys(reasons), NO_THRESHOLD]
 
 
 def _noted(point: OperatingPoint, note: str) -> OperatingPoint:

@@ -26,6 +26,8 @@ class TrainedModel:
         val_strict: VAL at FAR 0.1 %; likewise.
         warnings: what cannot be said and why, one sentence each.
         seconds_each: to embed a picture, decoding not counted, on one core.
+        found: numerator of ``top1``.
+        probes: denominator of ``top1``: photos of val whose product is in train.
     """
 
     bundle: Bundle
@@ -35,6 +37,8 @@ class TrainedModel:
     val_strict: float | None
     warnings: tuple[str, ...]
     seconds_each: float
+    found: int = 0
+    probes: int = 0
 
     @property
     def operating_point(self) -> OperatingPoint | None:
@@ -59,6 +63,7 @@ class TrainedModel:
             "ms_a_picture": round(1000 * self.seconds_each, 2),
             "calibration": self.calibration.to_json() if self.calibration else None,
             "val": {"top1": self.top1, "val@far=0.01": self.val, "val@far=0.001": self.val_strict},
+            "val_photos": {"found": self.found, "probes": self.probes},
             "warnings": list(self.warnings),
         }
 

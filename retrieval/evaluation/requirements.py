@@ -9,7 +9,9 @@ A requirement is ``NAME OP NUMBER`` with OP one of ``>= <= > <``; a NUMBER may b
 * an end of a 95 % interval: ``top5.low``, ``val.low@far=0.01``, ``fpir.high``;
 * any number of the document by its dotted path: ``excluded.near_duplicate``.
 
-It is checked against one ``itemrec.evaluate/1`` document. A rate that could not be measured fails.
+It is checked against one ``itemrec.evaluate/1`` document. A rate that could not be measured fails, and so does one
+that the photos are too few to claim: an operating point, or an upper bound of FAR or FPIR, that
+`retrieval.calibration.support` refuses.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from retrieval.calibration.support import support
 from retrieval.errors import UsageError
 
 SCHEMA = "itemrec.evaluate/1"
@@ -43,6 +46,12 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "photos": ("photos",),
     "products": ("products",),
 }
+
+_TRIALS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "far": (("pairs", "different"), "impostor pairs"),
+    "fpir": (("open_set", "rates", "fpir", "whole"), "photos of unknown products"),
+}
+"""Where the document counts what an error rate is measured over, and what that is."""
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -89,7 +98,7 @@ class Checked:
         requirement: which.
         value: what was measured; None when it cannot be measured on these photos, which fails.
         passed: whether it holds.
-        note: why the data do not support the claim; empty when they do.
+        note: why the data do not support the claim, which fails then; empty when they do.
     """
 
     requirement: Requirement
@@ -163,16 +172,30 @@ def check_schema(document: Mapping[str, Any]) -> None:
 
 
 def _check(requirement: Requirement, document: Mapping[str, Any]) -> Checked:
-    note = ""
     if requirement.key is None:
         path = NAMES.get(requirement.name, tuple(requirement.name.split(".")))
         value = _value(requirement, document, path)
+        note = _unsupported(requirement, document)
     else:
         point = _point(requirement, document)
         note = str(point.get("refusal") or "")
         value = _value(requirement, point, (requirement.name,))
-    passed = value is not None and _OPERATORS[requirement.operator](value, requirement.bound)
+    passed = value is not None and not note and _OPERATORS[requirement.operator](value, requirement.bound)
     return Checked(requirement, value, passed, note)
+
+
+def _unsupported(requirement: Requirement, document: Mapping[str, Any]) -> str:
+    """Why the photos are too few to promise an error rate of at most the bound; empty where they are not."""
+    if requirement.operator not in ("<=", "<") or requirement.name not in _TRIALS:
+        return ""
+    path, trials = _TRIALS[requirement.name]
+    place: Any = document
+    for step in path:
+        place = (place or {}).get(step) if isinstance(place, Mapping) else None
+    products = document.get("products")
+    if not isinstance(place, int) or not isinstance(products, int):
+        return ""
+    return support(requirement.name.upper(), requirement.bound, place, trials, products)
 
 
 def _point(requirement: Requirement, document: Mapping[str, Any]) -> Mapping[str, Any]:

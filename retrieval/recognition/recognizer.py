@@ -193,7 +193,7 @@ def query_threshold(given: float | None, bundle: Bundle) -> float:
     if bundle.calibration is None:
         raise UsageError(
             f"expected a calibrated model, received {bundle.name}, which does not say when a photo is unknown",
-            hint="Give --threshold D (squared L2 in [0, 4]; often 0.5 to 1.2), or import the model with one.",
+            hint="Give --threshold D (squared L2 in [0, 4]; often 0.5 to 1.2), or choose one: itemrec calibrate --help",
         )
     return bundle.calibration.threshold
 

@@ -14,7 +14,7 @@ SMALL = ["--backbone", "small-cnn", "--size", "32", "--dimension", "16", "--epoc
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("dataset"), products=12, splits={"train": 6, "val": 6, "test": 3})
+    return write_dataset(tmp_path_factory.mktemp("dataset"), products=12, splits={"train": 6, "val": 8, "test": 3})
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +156,37 @@ def test_strangers_that_training_saw_are_called_that(tmp_path, capsys):
     assert "A product that no training saw is matched more often" in bundle.card()
     assert invoke(["evaluate", "--data", str(folder), "--split", "test", "--gallery", "train", "--model", "model"]) == 0
     assert "model was trained on 24 products" in "".join(capsys.readouterr()).replace("\n", " ")
+
+
+def test_so_few_photos_bear_no_threshold_and_no_command_pretends(tmp_path, capsys):
+    folder = write_dataset(tmp_path / "data", products=2, splits={"train": 6, "val": 3})
+    small = [*SMALL, "--epochs", "1"]
+    assert train(folder, *small) == 0
+    out, err = capsys.readouterr()
+    assert "/ 6 " in out
+    assert "of 100" not in out
+    assert "Threshold" not in out
+    assert "Not enough data for FAR 1 %: 9 impostor pairs, 3,000 needed (rule of 30)." in err
+    assert "the model has none" in err
+    assert read_bundle(tmp_path / "model").calibration is None
+    assert train(folder, *small, "--replace", "--json", "--far", "1%") == 0
+    out, _ = capsys.readouterr()
+    document = json.loads(out)["model"]
+    assert document["calibration"] is None
+    assert document["val"]["val@far=0.01"] is None
+    assert document["val_photos"]["probes"] == 6
+    # A photo of a third product matches nothing, since nobody knows when it would.
+    stranger = write_dataset(tmp_path / "other", products=3, splits={"test": 1}, seed=5) / "test" / "p02" / "0.png"
+    assert invoke(["index", str(folder / "train"), "--model", "model", "-q"]) == 0
+    capsys.readouterr()
+    assert invoke(["query", str(stranger)]) == 2
+    assert "--threshold" in capsys.readouterr().err
+    # The rule is calibrate's own.
+    choose = ["calibrate", "--data", str(folder), "--gallery", "train", "--model", "model", "--far", "1%"]
+    assert invoke(choose) == 2
+    assert "Not enough data for FAR 1 %: 9 impostor pairs, 3,000 needed (rule of 30)." in capsys.readouterr().err
+    assert invoke([*choose, "--force"]) == 0
+    assert read_bundle(tmp_path / "model").calibration.chosen == "far=0.01"
 
 
 def test_without_val_nothing_is_calibrated_and_that_is_said(tmp_path, capsys):

@@ -41,6 +41,7 @@ def test_the_document_has_the_int8_model_where_there_is_one(tmp_path: Path) -> N
     both = report(tmp_path)
     document = both.to_json()
     assert document["schema"] == "itemrec.train/1"
+    assert document["model"]["val_photos"] == {"found": 0, "probes": 0}
     assert document["model"]["val"] == {"top1": 0.9, "val@far=0.01": 0.8, "val@far=0.001": None}
     assert document["int8"]["calibration"] is None
     assert "int8" not in replace(both, int8=None).to_json()

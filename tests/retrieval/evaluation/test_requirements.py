@@ -137,12 +137,37 @@ def test_what_could_not_be_measured_fails(document: dict[str, Any]) -> None:
     assert checked.line() == "ece<=1, not measurable on these photos"
 
 
-def test_a_claim_that_the_data_cannot_bear_is_told_with_the_value(document: dict[str, Any]) -> None:
+def test_a_claim_that_the_data_cannot_bear_fails_and_is_told_with_the_value(document: dict[str, Any]) -> None:
     (checked,) = check([parse_requirement("val@far=0.001>=0")], document)
-    assert checked.passed
+    assert not checked.passed
+    assert checked.value is not None
+    (borne,) = check([parse_requirement("val@far=0.01>=0")], document)
+    assert (borne.passed, borne.note) == (True, "")
     assert checked.note == document["pairs"]["at_far"]["0.001"]["refusal"]
     assert "30,000 needed (rule of 30)" in checked.line()
     assert checked.to_json()["note"] == checked.note
+
+
+@pytest.mark.parametrize(
+    ("text", "bears"),
+    [
+        ("far<=0.01", True),
+        ("far<=0.0001", False),
+        ("fpir<=0.5", True),
+        ("fpir<=1%", False),
+        ("fpir<0", False),
+        ("fpir>=0", True),
+        ("top1>=0", True),
+    ],
+)
+def test_an_error_rate_is_promised_where_enough_photos_bear_it(
+    text: str, bears: bool, document: dict[str, Any]
+) -> None:
+    (checked,) = check([parse_requirement(text)], document)
+    assert (checked.note == "") == bears
+    if not bears:
+        assert not checked.passed
+        assert checked.note.startswith("Not enough data for ")
 
 
 @pytest.mark.parametrize(
