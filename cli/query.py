@@ -36,7 +36,11 @@ def query_command(
     threshold: ThresholdOption = None,
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", metavar="KEY=VALUE", help="Only products with this metadata; may be repeated."),
+        typer.Option(
+            "--where",
+            metavar="KEY=VALUE",
+            help="Only products with this metadata, also 'price<5' or 'note?'; may be repeated.",
+        ),
     ] = None,
     index: IndexOption = None,
     model: ModelOption = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,11 +14,12 @@ from typing import Any
 from cli import render
 from retrieval.errors import ImageError, UsageError
 from retrieval.images import pictures
+from retrieval.index.payload import matches
 from retrieval.recognition.answer import Answer
 from retrieval.recognition.api import PhotoSource, Recognizer
 from retrieval.recognition.recognizer import RefusedPhoto, parse_where
 from retrieval.system.text import plural, printable
-from retrieval.types import Match, Recognition
+from retrieval.types import Compare, JsonScalar, Match, Recognition
 
 _VERDICT_STYLE = {"match": "bold green", "ambiguous": "bold yellow", "unknown": "bold red"}
 _EVIDENCE_SHOWN = 2
@@ -111,10 +112,19 @@ def explain_filters(shop: Recognizer, terms: Sequence[str]) -> None:
     """Say so when a filter value does not exist: a typing error must not pass for an unknown product."""
     for key, wanted in (parse_where(terms, shop.manifest) or {}).items():
         values = shop.values(key, limit=_EVERY)
-        if not {str(v) for v, _ in values} & {str(w) for w in wanted}:
+        if not any(matches(value, wanted) for value, _ in values):
             common = ", ".join(printable(str(v)) for v, _ in values[:8])
-            asked = ", ".join(printable(str(w)) for w in wanted)
-            render.warn(f"no indexed product has {key}={asked}; the commonest values are: {common}")
+            asked = " and ".join(filter(None, _spelled(key, wanted)))
+            render.warn(f"no indexed product has {asked}; the commonest values are: {common}")
+
+
+def _spelled(key: str, wanted: Sequence[JsonScalar | Compare]) -> Iterator[str]:
+    """A filter of a column as it was typed."""
+    equal = [printable(str(value)) for value in wanted if not isinstance(value, Compare)]
+    yield f"{printable(key)}={', '.join(equal)}" if equal else ""
+    for value in wanted:
+        if isinstance(value, Compare):
+            yield f"{printable(key)}{value.sign}{'' if value.sign == '?' else f'{value.number:g}'}"
 
 
 class Printer:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from retrieval.errors import ItemrecError
-from retrieval.system.text import printable
+from retrieval.system.text import json_bytes, printable
 
 
 @dataclass(slots=True)
@@ -141,7 +141,8 @@ def emit_json(document: dict[str, Any]) -> None:
     """Write the one JSON document of a ``--json`` run to stdout."""
     unicode_out = (sys.stdout.encoding or "ascii").lower().replace("-", "") == "utf8"
     text = json.dumps(document, ensure_ascii=not unicode_out, allow_nan=False, indent=2)
-    sys.stdout.write(text + "\n")
+    # Bytes of a name that are no UTF-8 are lone surrogates; escaped as JSON escapes them they can be read back.
+    sys.stdout.write(json_bytes(text).decode() + "\n")
 
 
 def emit(text: str = "") -> None:

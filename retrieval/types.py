@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,20 @@ from numpy.typing import NDArray
 from retrieval.distance import MAX_DISTANCE
 
 JsonScalar = str | int | float | bool | None
-Metadata = Mapping[str, JsonScalar]
-Where = Mapping[str, tuple[JsonScalar, ...]]
-"""A filter on product metadata: every key must hold one of its values."""
+JsonValue = JsonScalar | list[str | int | float | bool | None]
+Metadata = Mapping[str, JsonValue]
+"""What a table says of a product; a filter finds a list by any of its values."""
+
+
+class Compare(NamedTuple):
+    """A condition on a column: ``<``, ``<=``, ``>`` or ``>=`` a number, or ``?``: it holds a value at all."""
+
+    sign: str
+    number: float = 0.0
+
+
+Where = Mapping[str, tuple[JsonScalar | Compare, ...]]
+"""A filter on product metadata: every key must hold one of its values, and satisfy every comparison."""
 
 SPLITS = ("train", "val", "test")
 """The folders of a dataset, in this order."""

@@ -24,7 +24,7 @@ from retrieval.catalog.tables import read_rows
 from retrieval.catalog.walk import Listed, Refusal, Walk
 from retrieval.errors import CatalogError, UsageError
 from retrieval.system.text import one_form, plural, printable
-from retrieval.types import SPLITS, CatalogImage, JsonScalar, Metadata, Product
+from retrieval.types import SPLITS, CatalogImage, JsonValue, Metadata, Product
 
 __all__ = ["Catalog", "Refusal", "read_catalog"]
 
@@ -251,7 +251,7 @@ class _Content:
             self.keys |= dict.fromkeys(row.values)
         self.has_images |= lists
 
-    def _list(self, product_id: str, image: JsonScalar, where: str, line: int) -> None:
+    def _list(self, product_id: str, image: JsonValue, where: str, line: int) -> None:
         if image is None or image == "":
             return
         if not isinstance(image, str):
@@ -267,7 +267,7 @@ class _Content:
             )
         self.listed.append(Listed(product_id, image, line))
 
-    def _merge(self, product_id: str, values: dict[str, JsonScalar], where: str) -> None:
+    def _merge(self, product_id: str, values: dict[str, JsonValue], where: str) -> None:
         known = self.products.get(product_id)
         if known is None:
             self.products[product_id] = Product(product_id, values)

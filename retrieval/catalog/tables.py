@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import math
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from retrieval.errors import CatalogError
-from retrieval.system.text import printable
-from retrieval.types import MAX_COLUMNS, MAX_VALUE_BYTES, JsonScalar
+from retrieval.system.text import one_form, printable
+from retrieval.types import MAX_COLUMNS, MAX_VALUE_BYTES, JsonValue
 
 MAX_PRODUCT_ID = 256
 _MAX_INTEGER = 2**63 - 1
@@ -26,7 +25,7 @@ class Row:
 
     line: int
     product_id: str
-    values: dict[str, JsonScalar]
+    values: dict[str, JsonValue]
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -51,12 +50,12 @@ def read_rows(path: Path) -> Iterator[Row]:
         ) from error
 
 
-def _row(path: Path, line: int, values: dict[str, JsonScalar]) -> Row:
+def _row(path: Path, line: int, values: dict[str, JsonValue]) -> Row:
     raw = values.pop("product_id", None)
     if isinstance(raw, bool) or not isinstance(raw, (str, int)):
         received = "none" if raw is None else f"{raw!r:.80}"
         _refuse(path, line, f"expected a product_id, received {received}")
-    product_id = unicodedata.normalize("NFC", str(raw).strip())
+    product_id = one_form(str(raw))
     if not 1 <= len(product_id) <= MAX_PRODUCT_ID:
         _refuse(
             path,
@@ -66,11 +65,25 @@ def _row(path: Path, line: int, values: dict[str, JsonScalar]) -> Row:
     if len(values) > MAX_COLUMNS:
         _refuse(path, line, f"expected at most {MAX_COLUMNS} columns of metadata, received {len(values)}")
     for key, value in values.items():
-        _check_scalar(path, line, key, value)
-    return Row(line, product_id, values)
+        _check_value(path, line, key, value)
+    return Row(line, product_id, {one_form(key): _clean(value) for key, value in values.items()})
 
 
-def _csv(path: Path) -> Iterator[tuple[int, dict[str, JsonScalar]]]:
+def _clean(value: JsonValue) -> JsonValue:
+    if isinstance(value, list):
+        return [one_form(one) if isinstance(one, str) else one for one in value]
+    return one_form(value) if isinstance(value, str) else value
+
+
+def _check_value(path: Path, line: int, key: str, value: object) -> None:
+    several = value if isinstance(value, list) else [value]
+    if len(several) > MAX_COLUMNS:
+        _refuse(path, line, f"expected at most {MAX_COLUMNS} values for {key!r}, received {len(several)}")
+    for one in several:
+        _check_scalar(path, line, key, one)
+
+
+def _csv(path: Path) -> Iterator[tuple[int, dict[str, JsonValue]]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = file.readline()
         delimiter = _delimiter(first)
@@ -113,7 +126,7 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
             _refuse(path, 1, f"expected every column once, received {name!r} twice")
 
 
-def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, JsonScalar]]]:
+def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, JsonValue]]]:
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         for line, text in enumerate(file, start=1):
             if not text.strip():
@@ -142,8 +155,10 @@ def _check_scalar(path: Path, line: int, key: str, value: object) -> None:
     if not key.strip():
         _refuse(path, line, "expected a name for every value, received an empty one")
     if isinstance(value, (dict, list)):
-        kind = "an object" if isinstance(value, dict) else "a list"
-        _refuse(path, line, f"expected a string, number, boolean or null for {key!r}, received {kind}")
+        kind = "an object" if isinstance(value, dict) else "a list in a list"
+        _refuse(
+            path, line, f"expected a string, number, boolean, null, or a list of these for {key!r}, received {kind}"
+        )
     if isinstance(value, float) and not math.isfinite(value):
         _refuse(path, line, f"expected a finite number for {key!r}, received {value}")
     if isinstance(value, int) and not -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:

@@ -16,7 +16,7 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,17 @@ from numpy.typing import NDArray
 from retrieval.distance import is_unit
 from retrieval.errors import IndexDamagedError, StoreError
 from retrieval.index.commands import REBUILD_HINT
-from retrieval.types import MAX_COLUMNS, MAX_VALUE_BYTES, IndexedImage, JsonScalar, Metadata, Point
+from retrieval.types import (
+    MAX_COLUMNS,
+    MAX_VALUE_BYTES,
+    Compare,
+    IndexedImage,
+    JsonScalar,
+    JsonValue,
+    Metadata,
+    Point,
+    Where,
+)
 
 PRODUCT = "product_id"
 IMAGE = "image"
@@ -40,6 +50,7 @@ MAX_TAG_BYTES = 200
 
 _compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_CODE = re.compile(r"[+-]?0\d")
 _HINT = "Repair that entry of the catalog or its products table"
 
 
@@ -55,7 +66,8 @@ def encode(record: IndexedImage) -> dict[str, Any]:
 
 def encode_metadata(metadata: Metadata) -> dict[str, Any]:
     """The part of a payload that a change of metadata replaces."""
-    return {META: _compact(dict(metadata)), TAGS: [tag(key, value) for key, value in metadata.items()]}
+    tags = dict.fromkeys(tag(key, value) for key, held in metadata.items() for value in each(held))
+    return {META: _compact(dict(metadata)), TAGS: list(tags)}
 
 
 def size(payload: Mapping[str, Any]) -> int:
@@ -105,6 +117,84 @@ def read_tag(text: str) -> tuple[str, JsonScalar] | None:
 def tag_head(key: str) -> str:
     """What every keyword of a column begins with; other columns' keywords may, too."""
     return _compact([_head(key)])[:-2]
+
+
+def each(value: JsonValue) -> Sequence[JsonScalar]:
+    """The values that a column holds: those of a list, or the one."""
+    return value if isinstance(value, list) else (value,)
+
+
+def filter_tags(
+    where: Where, tags: Callable[[], Iterable[str]], metadata_with: Callable[[str], Metadata]
+) -> list[list[str]]:
+    """A filter as lists of keywords: a point must carry one of each list.
+
+    Numbers are compared as numbers, also where a table spells them: ``3.5`` finds ``3.50``. No engine is asked to
+    compare; it is asked which values there are.
+
+    Args:
+        where: the filter.
+        tags: every keyword that the index holds, of any column; asked only for numbers and comparisons.
+        metadata_with: the metadata of one point that carries a keyword; a long value is indexed by its hash alone.
+    """
+    found: list[list[str]] = []
+    for key, wanted in where.items():
+        compared = [value for value in wanted if isinstance(value, Compare)]
+        equal = [value for value in wanted if not isinstance(value, Compare)]
+        spelled = (spelled_number(value) for value in equal if isinstance(value, str))
+        numbers = {number for number in spelled if number is not None}
+        held = list(_held(key, tags(), metadata_with)) if numbers or compared else []
+        if equal or not compared:
+            same = [text for text, value in held if isinstance(value, str) and spelled_number(value) in numbers]
+            found.append(list(dict.fromkeys((*wanted_tags(key, equal), *same))))
+        found += [[text for text, value in held if holds(value, condition)] for condition in compared]
+    return found
+
+
+def _held(key: str, tags: Iterable[str], metadata_with: Callable[[str], Metadata]) -> Iterator[tuple[str, JsonScalar]]:
+    head = tag_head(key)
+    for text in tags:
+        if text.startswith(head):
+            read = read_tag(text)
+            if read is None:
+                yield from ((text, value) for value in each(metadata_with(text).get(key)) if tag(key, value) == text)
+            elif read[0] == key:
+                yield text, read[1]
+
+
+def holds(value: JsonScalar, condition: Compare) -> bool:
+    """Whether a value satisfies a comparison; text that spells no number satisfies none but ``?``."""
+    if condition.sign == "?":
+        return value not in (None, "")
+    number = spelled_number(value)
+    if number is None:
+        return False
+    return {
+        "<": number < condition.number,
+        "<=": number <= condition.number,
+        ">": number > condition.number,
+        ">=": number >= condition.number,
+    }[condition.sign]
+
+
+def matches(value: JsonScalar, wanted: Sequence[JsonScalar | Compare]) -> bool:
+    """Whether one value of a column is what a filter asks for."""
+    return all(
+        tag("", value) in tags
+        for tags in filter_tags({"": tuple(wanted)}, lambda: [tag("", value)], lambda _: {"": value})
+    )
+
+
+def spelled_number(value: object) -> float | None:
+    """The number that a value is or spells; None for codes such as ``0012``, and for truth values."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        if not _NUMBER.fullmatch(text) or _CODE.match(text):
+            return None
+        value = int(text) if text.isdigit() and len(text) <= 18 else float(text)
+    return value if math.isfinite(value) else None
 
 
 def wanted_tags(key: str, values: Sequence[JsonScalar]) -> list[str]:
@@ -230,8 +320,12 @@ def check_metadata(metadata: Metadata, owner: str) -> None:
         check_value(key, value)
 
 
-def check_value(key: str, value: JsonScalar) -> None:
-    """Refuse a metadata value that is not a JSON scalar within bounds; raises StoreError."""
+def check_value(key: str, value: JsonValue) -> None:
+    """Refuse a metadata value that is no JSON scalar within bounds, nor a list of some; raises StoreError."""
+    if isinstance(value, list) and not any(isinstance(one, list) for one in value) and len(value) <= MAX_COLUMNS:
+        for one in value:
+            check_value(key, one)
+        return
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, str):

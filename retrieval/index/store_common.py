@@ -86,8 +86,9 @@ def commonest_values(
             read = codec.read_tag(text)
             if read is None:
                 metadata = metadata_with(text)
-                if key in metadata and codec.tag(key, metadata[key]) == text:
-                    found.append((metadata[key], count))
+                found += [(value, count) for value in codec.each(metadata.get(key)) if codec.tag(key, value) == text][
+                    :1
+                ]
             elif read[0] == key:
                 found.append((read[1], count))
     found.sort(key=lambda pair: (-pair[1], str(pair[0])))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Searchable
 from retrieval.models.bundle import Bundle
 from retrieval.recognition import votes
-from retrieval.types import JsonScalar, Match, Neighbor, Recognition, Where
+from retrieval.system.text import one_form
+from retrieval.types import Compare, JsonScalar, Match, Neighbor, Recognition, Where
 
 if TYPE_CHECKING:
     from retrieval.calibration.confidence import Confidence
@@ -138,38 +140,71 @@ def recognize(
 
 
 Filters = Mapping[str, JsonScalar | Sequence[JsonScalar]] | Sequence[str]
-"""A filter on metadata: values by column, or terms as they are typed, ``category=Milk``."""
+"""A filter on metadata: values by column, or terms as they are typed, ``category=Milk``, ``price<5``, ``note?``."""
+
+_SIGNS = ("<=", ">=", "=", "<", ">")
 
 
 def parse_where(filters: Filters, manifest: Manifest) -> Where | None:
-    """Check a filter; several values of a key are alternatives, several keys must all hold.
+    """Check a filter; several values of a key are alternatives, comparisons and several keys must all hold.
 
     Args:
-        filters: ``{"category": "Milk"}``, ``{"category": ["Milk", "Juice"]}``, or one typed term per entry.
+        filters: ``{"category": "Milk"}``, ``{"category": ["Milk", "Juice"]}``, or one typed term per entry:
+            ``category=Milk``, ``price<5``, ``price>=2``, or ``note?``: the product has one.
         manifest: names the columns that exist.
 
     Raises:
-        UsageError: a term has no ``=``, or a column is not the catalog's.
+        UsageError: a term is none, or a column is not the catalog's.
     """
-    wanted: dict[str, tuple[JsonScalar, ...]] = {}
-    for key, values in filters.items() if isinstance(filters, Mapping) else map(_term, filters):
-        if key not in manifest.metadata_keys:
-            columns = ", ".join(manifest.metadata_keys) or "none: the catalog has no products table"
+    columns = {one_form(key): key for key in manifest.metadata_keys}
+    wanted: dict[str, tuple[JsonScalar | Compare, ...]] = {}
+    terms = filters.items() if isinstance(filters, Mapping) else (_term(term, columns) for term in filters)
+    for asked, values in terms:
+        key = columns.get(one_form(asked))
+        if key is None:
+            known = ", ".join(manifest.metadata_keys) or "none: the catalog has no products table"
             raise UsageError(
-                f"expected a metadata column of the catalog in --where, received {key!r}",
-                hint=f"The columns are: {columns}",
+                f"expected a metadata column of the catalog in --where, received {asked!r}",
+                hint=f"The columns are: {known}",
             )
-        several = tuple(values) if isinstance(values, Sequence) and not isinstance(values, str) else (values,)
-        wanted[key] = (*wanted.get(key, ()), *several)
+        several = (
+            tuple(values) if isinstance(values, Sequence) and not isinstance(values, (str, Compare)) else (values,)
+        )
+        clean = (one_form(value) if isinstance(value, str) else value for value in several)
+        wanted[key] = (*wanted.get(key, ()), *clean)
     return wanted or None
 
 
-def _term(term: str) -> tuple[str, JsonScalar | Sequence[JsonScalar]]:
-    key, equals, value = term.partition("=")
-    key = key.strip()
-    if not equals or not key:
-        raise UsageError(f"expected --where KEY=VALUE, received {term!r}", hint="For example: --where category=Milk")
-    return key, value
+def _term(term: str, columns: Collection[str]) -> tuple[str, JsonScalar | Compare]:
+    """A typed term. A column's own name may hold any of the signs: the longest name that fits is meant."""
+    text = one_form(term)
+    for column in sorted(columns, key=len, reverse=True):
+        rest = text.removeprefix(column).lstrip()
+        if text.startswith(column) and (rest == "?" or rest.startswith(_SIGNS)):
+            break
+    else:
+        at = min((i for sign in _SIGNS if (i := text.find(sign)) >= 0), default=len(text) - text.endswith("?"))
+        column, rest = text[:at].rstrip(), text[at:]
+    sign = next((sign for sign in ("?", *_SIGNS) if rest.startswith(sign)), "")
+    if not sign or not column:
+        raise UsageError(
+            f"expected --where KEY=VALUE, received {term!r}",
+            hint="For example: --where category=Milk, 'price<5', 'price>=2', or 'note?' for whatever has one",
+        )
+    value = rest[len(sign) :].strip()
+    if sign == "=":
+        return column, value
+    if sign == "?":
+        return column, Compare("?")
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if not math.isfinite(number):
+        raise UsageError(
+            f"expected a number after {column}{sign} in --where, received {value!r}", hint="For example: 'price<5'"
+        )
+    return column, Compare(sign, number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,3 +31,8 @@ def one_form(text: str) -> str:
     import unicodedata
 
     return unicodedata.normalize("NFC", text).strip()
+
+
+def json_bytes(text: str) -> bytes:
+    """JSON text as UTF-8; bytes of a file name that are none are escaped as JSON escapes them and can be read back."""
+    return text.encode("utf-8", "backslashreplace")

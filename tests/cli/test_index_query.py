@@ -273,3 +273,55 @@ def test_refused_files_are_listed(run: Run, capsys: pytest.CaptureFixture[str]) 
     assert report["images"] == 18
     invoke(["index", "catalog", "--model", "bundle"])
     assert "bad \\n name.jpg: " in capsys.readouterr().err
+
+
+def where(run: Run, *terms: str) -> str:
+    """The product that a photo of p002 finds under filters, or why not."""
+    code, answer = run(
+        "query", "known.png", "--threshold", "4", *(word for term in terms for word in ("--where", term))
+    )
+    if code == 2:
+        return str(answer["message"])
+    return next((match["product_id"] for match in answer["results"][0]["matches"]), "none")
+
+
+def test_filters_have_one_form_and_compare_numbers(run: Run) -> None:
+    rows = [
+        {"product_id": "p001 ", "cre\u0300me": "Frui\u0301t ", "price": "3.50", "tags": ["new", "b "], "note": ""},
+        {"product_id": "p002", "cre\u0300me": "Juice", "price": 12, "note": "x"},
+    ]
+    Path("catalog/products.csv").unlink()
+    Path("catalog/products.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert run("index", "catalog", "--model", "bundle")[0] == 0
+    assert where(run) == "p002"
+    for term in (
+        "cr\u00e8me=Fru\u00edt",
+        " cre\u0300me = Frui\u0301t ",
+        "price=3.5",
+        "price<5",
+        "price <= 3.50",
+        "tags=b",
+    ):
+        assert where(run, term) == "p001", term
+    for term in ("note?", "price>=12", "price>5"):
+        assert where(run, term) == "p002", term
+    assert where(run, "price>3", "price<12") == "p001"
+    assert where(run, "price<3") == where(run, "note?", "tags=new") == "none"
+    assert "a number after price<" in where(run, "price<cheap")
+    assert "KEY=VALUE" in where(run, "price")
+    assert "a metadata column" in where(run, "weight?")
+
+
+def test_a_catalog_whose_path_is_no_utf8(run: Run) -> None:
+    name = os.fsdecode(b"cat\xe9")
+    try:
+        Path("catalog").rename(name)
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    code, report = run("index", name, "--model", "bundle", "--index", os.fsdecode(b"index\xe9"))
+    assert (code, report["images"]) == (0, 18)
+    photo = f"{name}/p002/0.png"
+    assert Path(photo).is_file(), os.listdir(f"{name}/p002")
+    code, answer = run("query", photo, "--index", os.fsdecode(b"index\xe9"))
+    assert (code, answer["results"][0]["source"]) == (0, photo)
+    assert Path(answer["results"][0]["source"]).is_file()

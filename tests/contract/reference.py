@@ -18,11 +18,64 @@ from retrieval.index import payload as codec
 from retrieval.index.manifest import Generation, Manifest, worth_keeping
 from retrieval.index.protocols import Check
 from retrieval.index.sharding import Shard
-from retrieval.types import IndexedImage, JsonScalar, Metadata, ModelIdentity, Neighbor, Point, Where
+from retrieval.types import (
+    Compare,
+    IndexedImage,
+    JsonScalar,
+    JsonValue,
+    Metadata,
+    ModelIdentity,
+    Neighbor,
+    Point,
+    Where,
+)
+
+
+def number(value: object) -> float | None:
+    """What a value is or spells as a number; codes with zeros in front are none."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    if isinstance(value, str) and (
+        not value or "_" in value or (value.lstrip("+-")[:2].isdigit() and value.lstrip("+-")[0] == "0")
+    ):
+        return None
+    with contextlib.suppress(ValueError):
+        return float(value) if math.isfinite(float(value)) else None
+    return None
+
+
+def satisfies(wanted: Sequence[JsonScalar | Compare], value: JsonValue) -> bool:
+    """The rule of `--where` for a column: one of its values, and every comparison; any element of a list."""
+    held = value if isinstance(value, list) else [value]
+    equal = [one for one in wanted if not isinstance(one, Compare)]
+    compared = [one for one in wanted if isinstance(one, Compare)]
+    if (equal or not compared) and not any(accepts(one, has) for one in equal for has in held):
+        return False
+    return all(any(compares(one, has) for has in held) for one in compared)
+
+
+def compares(wanted: Compare, value: JsonScalar) -> bool:
+    if wanted.sign == "?":
+        return value is not None and value != ""
+    left = number(value)
+    if left is None:
+        return False
+    return (
+        (left < wanted.number and "<" in wanted.sign)
+        or (left > wanted.number and ">" in wanted.sign)
+        or (left == wanted.number and "=" in wanted.sign)
+    )
 
 
 def accepts(wanted: JsonScalar, value: JsonScalar) -> bool:
-    """The rule of `--where`, written down a second time."""
+    """The rule for one value, written down a second time."""
+    if (
+        isinstance(wanted, str)
+        and number(wanted) is not None
+        and isinstance(value, str)
+        and number(value) == number(wanted)
+    ):
+        return True
     if isinstance(wanted, bool) or wanted is None:
         return value is wanted
     if isinstance(wanted, (int, float)):
@@ -71,7 +124,7 @@ class MemoryStore:
             if product_id is not None and record.product_id != product_id:
                 continue
             if not all(
-                key in record.metadata and any(accepts(w, record.metadata[key]) for w in wanted)
+                key in record.metadata and satisfies(wanted, record.metadata[key])
                 for key, wanted in (where or {}).items()
             ):
                 continue
@@ -112,7 +165,8 @@ class MemoryStore:
             (type(v).__name__ if not isinstance(v, float) else "int", v)
             for p in self.rows.values()
             if key in p.record.metadata
-            for v in [p.record.metadata[key]]
+            for held in [p.record.metadata[key]]
+            for v in (held if isinstance(held, list) else [held])
         )
         ranked = sorted(((v, n) for (_, v), n in counts.items()), key=lambda pair: (-pair[1], str(pair[0])))
         return ranked[:limit]
@@ -154,7 +208,7 @@ class MemoryStore:
 
     @staticmethod
     def _check_metadata(metadata: Metadata) -> None:
-        for value in metadata.values():
+        for value in (one for held in metadata.values() for one in (held if isinstance(held, list) else [held])):
             if isinstance(value, float) and not math.isfinite(value):
                 raise StoreError("expected finite numbers")
             if isinstance(value, int) and not -(2**63) <= value < 2**63:

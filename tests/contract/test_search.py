@@ -9,7 +9,7 @@ import pytest
 
 from retrieval.errors import StoreError
 from retrieval.index.protocols import Index
-from retrieval.types import IndexedImage, Point, image_id
+from retrieval.types import Compare, IndexedImage, JsonValue, Point, image_id
 from tests.contract.reference import MemoryStore
 from tests.contract.samples import DIMENSION, fill, record, sample_points, unit_vectors
 
@@ -128,6 +128,47 @@ def test_metadata_filters(filled: Index, points: list[Point], where: dict) -> No
         found = store.search(query, limit=200, max_distance=4.0, where=where)
     expected = oracle(points).search(query, limit=200, max_distance=4.0, where=where)
     assert [n.image_id for n in found] == [n.image_id for n in expected]
+
+
+SPELLED: list[JsonValue] = [
+    *("3.5", "3.50", 3.5, "3.500", "0012", "12", 12, 4, "4.0", "", None, True, "x", "1e1", "-2", 10**17 + 1),
+    *(["a", "B", 3], [], ["3.50", None], "3.5 kg", "x" * 300),
+]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        ("3.5",),
+        (3.5,),
+        ("3.50", "x"),
+        ("0012",),
+        ("12",),
+        (12,),
+        ("a",),
+        ("B", "4"),
+        ("",),
+        (None,),
+        (True,),
+        (Compare("<", 5),),
+        (Compare(">=", 3.5),),
+        (Compare("<=", 3.5), Compare(">", 3)),
+        ("12", Compare(">", 20)),
+        (Compare("?"),),
+        ("x" * 300,),
+    ],
+    ids=str,
+)
+def test_numbers_compare_as_numbers_and_lists_by_any_value(index: Index, wanted: tuple) -> None:
+    vectors = unit_vectors(len(SPELLED))
+    points = [Point(record(f"{i}.jpg", f"p{i}", {"a": value}), vectors[i]) for i, value in enumerate(SPELLED)]
+    points.append(Point(record("without.jpg", "without"), vectors[0]))
+    fill(index, points)
+    with index.reader() as (store, _):
+        found = store.search(vectors[0], limit=50, max_distance=4.0, where={"a": wanted})
+    expected = oracle(points).search(vectors[0], limit=50, max_distance=4.0, where={"a": wanted})
+    assert [n.image_id for n in found] == [n.image_id for n in expected]
+    assert found or wanted == ("12", Compare(">", 20))
 
 
 ODD_KEYS = ["a.b[0]", "größe ß", "x\\y", 'quo"te', "", "emoji😀", "new\nline", "k" * 900, "%22", "meta", "*", "a,b"]

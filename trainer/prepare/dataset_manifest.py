@@ -19,7 +19,7 @@ from retrieval.catalog.read import Refusal
 from retrieval.errors import StoreError, UsageError
 from retrieval.images.pictures import JPEG_QUALITY
 from retrieval.system.files import os_errors
-from retrieval.system.text import printable
+from retrieval.system.text import json_bytes, printable
 from retrieval.types import SPLITS
 from trainer.prepare.source import Source
 from trainer.prepare.staging import FOLDER, Staging
@@ -158,7 +158,7 @@ def encoded(content: Document) -> bytes:
         else:
             lines.append(f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},")
     lines[-1] = lines[-1].removesuffix(",")
-    return "\n".join([*lines, "}", ""]).encode()
+    return json_bytes("\n".join([*lines, "}", ""]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from retrieval.models.embedding import Look, Refused, embed_pictures
 from retrieval.system.files import beside, move_directory, replace_file, write_synced
 from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
-from retrieval.types import CatalogImage, JsonScalar
+from retrieval.types import CatalogImage, JsonValue
 from trainer.loop.logs import missing_tensorboard, writable
 from trainer.projector.plugin_files import (
     MAX_POINTS,
@@ -273,7 +273,7 @@ def _neighbors(vectors: NDArray[np.float32], labels: Sequence[str]) -> dict[str,
     }
 
 
-def _plain(value: JsonScalar) -> Cell:
+def _plain(value: JsonValue) -> Cell:
     if value is None:
         return ""
     return value if isinstance(value, (str, int, float)) and not isinstance(value, bool) else str(value)

@@ -28,6 +28,7 @@ from retrieval.index.embedded.store import HNSW_FROM, EmbeddedStore
 from retrieval.index.manifest import Manifest
 from retrieval.system.files import os_errors, remove_tree, replace_file
 from retrieval.system.locks import Holder, Lock
+from retrieval.system.text import json_bytes
 
 FORMAT = "itemrec.index/1"
 READ_PATIENCE = 30.0
@@ -213,7 +214,7 @@ class Place:
     def write_manifest(self, manifest: Manifest) -> None:
         """Write a generation's manifest so that it is there whole or not at all."""
         path = self.generation_path(manifest.generation) / MANIFEST_FILE
-        self.replace_file(path, json.dumps(manifest.to_json(), indent=2, ensure_ascii=False) + "\n")
+        self.replace_file(path, json_bytes(json.dumps(manifest.to_json(), indent=2, ensure_ascii=False) + "\n"))
 
     def require_committed(self) -> Manifest:
         """The committed generation's manifest; IndexNotFoundError, with the reason, if there is none."""
@@ -280,7 +281,7 @@ class Place:
         (folder / MANIFEST_FILE).unlink(missing_ok=True)
         remove_tree(folder, first=BUILD_FILE)
 
-    def replace_file(self, path: Path, text: str) -> None:
+    def replace_file(self, path: Path, text: str | bytes) -> None:
         """Replace a file of this index; the caller holds the writer's lock.
 
         So its temporary file may have a fixed name, and a crash leaves one at most.

@@ -56,6 +56,7 @@ class EmbeddedStore:
         self._path = path
         self._dimension = dimension
         self._count: int | None = None
+        self._asked: tuple[Where, list[list[str]]] | None = None
 
     @classmethod
     def create(cls, path: Path, dimension: int) -> Self:
@@ -158,7 +159,7 @@ class EmbeddedStore:
         request = edge.QueryRequest(
             limit=min(limit, max(self.count(), 1)),
             query=edge.Query.Nearest(vector.tolist()),
-            filter=_filter(where, product_id),
+            filter=_filter(self._wanted(where), product_id),
             params=edge.SearchParams(hnsw_ef=hnsw.search_width(self.count(), limit), exact=exact),
             score_threshold=to_euclid_bound(min(max_distance, MAX_DISTANCE)),
             with_payload=True,
@@ -250,6 +251,15 @@ class EmbeddedStore:
                 found.extend(to_point(r, self._dimension) for r in page)
         return found
 
+    def _wanted(self, where: Where | None) -> list[list[str]]:
+        """The keywords of a filter; remembered, since one photo searches several times and one query many photos."""
+        if where is None:
+            return []
+        if self._asked is None or self._asked[0] != where:
+            tags = codec.filter_tags(where, lambda: self._facet(codec.TAGS), self._metadata_with)
+            self._asked = (where, tags)
+        return self._asked[1]
+
     def _metadata_with(self, tag: str) -> Metadata:
         import qdrant_edge as edge
 
@@ -339,6 +349,7 @@ class EmbeddedStore:
 
     def _write(self, operations: Iterator[qdrant_edge.UpdateOperation]) -> None:
         self._count = None
+        self._asked = None
         with engine_errors("write to", self._path):
             for operation in operations:
                 self._shard.update(operation)
@@ -354,13 +365,10 @@ def _matching(field: str, keywords: list[str]) -> qdrant_edge.Filter:
     return edge.Filter(must=[edge.FieldCondition(field, match=edge.MatchAny(keywords))])
 
 
-def _filter(where: Where | None, product_id: str | None) -> qdrant_edge.Filter | None:
+def _filter(wanted: list[list[str]], product_id: str | None) -> qdrant_edge.Filter | None:
     import qdrant_edge as edge
 
-    conditions: list[Any] = [
-        edge.FieldCondition(codec.TAGS, match=edge.MatchAny(codec.wanted_tags(key, values)))
-        for key, values in (where or {}).items()
-    ]
+    conditions: list[Any] = [edge.FieldCondition(codec.TAGS, match=edge.MatchAny(tags)) for tags in wanted]
     if product_id is not None:
         conditions.append(edge.FieldCondition(codec.PRODUCT, match=edge.MatchValue(product_id)))
     return edge.Filter(must=conditions) if conditions else None

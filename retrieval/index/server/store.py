@@ -53,6 +53,7 @@ class ServerStore:
         self._dimension = dimension
         self._images = images
         self.changed = False
+        self._asked: tuple[Where, list[list[str]]] | None = None
 
     def count(self) -> int:
         """Number of points."""
@@ -86,7 +87,7 @@ class ServerStore:
             self.collection,
             query=vector.tolist(),
             limit=min(limit, MOST_NEIGHBORS),
-            query_filter=_filter(where, product_id),
+            query_filter=_filter(self._wanted(where), product_id),
             search_params=self._params(limit, exact),
             score_threshold=to_euclid_bound(min(max_distance, MAX_DISTANCE)),
             with_payload=True,
@@ -108,7 +109,7 @@ class ServerStore:
             models.QueryRequest(
                 query=query,
                 limit=limit,
-                filter=_filter(None, product_id),
+                filter=_filter([], product_id),
                 params=self._params(limit, exact),
                 with_payload=True,
             )
@@ -187,6 +188,15 @@ class ServerStore:
             ids.update(str(point.id) for point in found)
             if offset is None:
                 return ids
+
+    def _wanted(self, where: Where | None) -> list[list[str]]:
+        """The keywords of a filter; remembered, since one photo searches several times and one query many photos."""
+        if where is None:
+            return []
+        if self._asked is None or self._asked[0] != where:
+            tags = codec.filter_tags(where, lambda: self._facet(codec.TAGS, MOST_VALUES), self._metadata_with)
+            self._asked = (where, tags)
+        return self._asked[1]
 
     def _metadata_with(self, tag: str) -> Metadata:
         found, _ = self._link.read(
@@ -297,6 +307,7 @@ class ServerStore:
     def _write(self, action: str, requests: list[Callable[[], Any]]) -> None:
         if requests:
             self.changed = True
+            self._asked = None
             self._link.write_all(action, requests)
 
 
@@ -306,13 +317,10 @@ def _matching(field: str, values: list[str]) -> models.Filter:
     return models.Filter(must=[models.FieldCondition(key=field, match=models.MatchAny(any=values))])
 
 
-def _filter(where: Where | None, product_id: str | None) -> models.Filter | None:
+def _filter(wanted: list[list[str]], product_id: str | None) -> models.Filter | None:
     from qdrant_client import models
 
-    conditions: list[Any] = [
-        models.FieldCondition(key=codec.TAGS, match=models.MatchAny(any=codec.wanted_tags(key, values)))
-        for key, values in (where or {}).items()
-    ]
+    conditions: list[Any] = [models.FieldCondition(key=codec.TAGS, match=models.MatchAny(any=tags)) for tags in wanted]
     if product_id is not None:
         conditions.append(models.FieldCondition(key=codec.PRODUCT, match=models.MatchValue(value=product_id)))
     return models.Filter(must=conditions) if conditions else None

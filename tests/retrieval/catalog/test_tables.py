@@ -40,12 +40,12 @@ def test_a_jsonl_keeps_types(tmp_path: Path) -> None:
     put(tmp_path, "1001/a.jpg", "milk/b.jpg")
     (tmp_path / "products.jsonl").write_text(
         '{"product_id": 1001, "price": 1.5, "stock": 9223372036854775807, "bio": true, "note": null}\n\n'
-        '{"product_id": " milk ", "größe": "1 l"}\n'
+        '{"product_id": " milk ", "größe": " 1 l", "tags": ["a ", 2]}\n'
     )
     catalog = read_catalog(tmp_path)
     assert catalog.metadata("1001") == {"price": 1.5, "stock": 2**63 - 1, "bio": True, "note": None}
-    assert catalog.metadata("milk") == {"größe": "1 l"}
-    assert catalog.metadata_keys == ("price", "stock", "bio", "note", "größe")
+    assert catalog.metadata("milk") == {"größe": "1 l", "tags": ["a", 2]}
+    assert catalog.metadata_keys == ("price", "stock", "bio", "note", "größe", "tags")
 
 
 def test_rows_and_folders_meet_in_any_unicode_form(tmp_path: Path) -> None:
@@ -199,7 +199,8 @@ def test_csv_errors_name_the_line(tmp_path: Path, text: str, said: str) -> None:
         ('{"product_id": true}\n', "expected a product_id, received True"),
         ('{"product_id": ["milk"]}\n', "expected a product_id"),
         ('{"product_id": "  "}\n', "received 0"),
-        ('{"product_id": "milk", "tags": ["a"]}\n', "for 'tags', received a list"),
+        ('{"product_id": "milk", "tags": [["a"]]}\n', "for 'tags', received a list"),
+        ('{"product_id": "milk", "tags": [{}]}\n', "for 'tags', received an object"),
         ('{"product_id": "milk", "size": {"w": 1}}\n', "for 'size', received an object"),
         ('{"product_id": "milk", "price": NaN}\n', "NaN, which is not JSON"),
         ('{"product_id": "milk", "price": 1e999}\n', "a finite number"),

@@ -75,7 +75,7 @@ def test_what_a_user_types_matches_what_it_spells(typed: str, matches: list[Any]
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), 2**63, -(2**63) - 1, ["a"], {"a": 1}, b"x", "\udc80", "x" * 70_000]
+    "value", [float("nan"), float("inf"), 2**63, -(2**63) - 1, [["a"]], {"a": 1}, b"x", "\udc80", "x" * 70_000]
 )
 def test_values_that_json_cannot_carry_are_refused(value: Any) -> None:
     with pytest.raises(StoreError, match="expected"):
