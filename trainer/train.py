@@ -101,6 +101,8 @@ def train(
     for folder, name in ((dataset, "DATASET"), (catalog, "--catalog")):
         if folder is not None and not folder.is_dir():
             raise UsageError(f"expected {name} to be a folder, received nothing at {printable(folder)}")
+    unseen = hold_out if hold_out is not None else 0.2 if preset == "best" else 0.0
+    _require_photos(dataset, catalog, far=far, fpir=fpir if not unseen else None, needs_val=target is not None)
 
     from trainer.quiet import import_keras
 
@@ -153,3 +155,56 @@ def train(
         replace=replace,
         progress=shown,
     )
+
+
+def _require_photos(
+    dataset: Path, catalog: Path | None, *, far: float | None, fpir: float | None, needs_val: bool
+) -> None:
+    """Refuse, before TensorFlow is imported and anything trained, what cannot end well; looks at names alone.
+
+    Args:
+        dataset: as in `train`.
+        catalog: likewise.
+        far: that val has to bear, or None.
+        fpir: likewise, where its unknown products are val's own.
+        needs_val: a threshold was asked for.
+
+    Raises:
+        CatalogError, UsageError: a split is missing or empty, or holds too little.
+    """
+    from retrieval.calibration.support import support
+    from retrieval.types import SPLITS
+    from trainer.data.dataset import count_pictures
+
+    train, val = dataset / "train", dataset / "val"
+    has_splits = train.is_dir()
+    if not has_splits and (there := [name for name in SPLITS if (dataset / name).is_dir()]):
+        raise UsageError(
+            f"expected DATASET with train/, received {printable(dataset)} with {', '.join(there)} alone",
+            hint="Photos to learn from lie in DATASET/train/<product_id>; itemrec prepare makes such a dataset.",
+        )
+    learned = count_pictures(train if has_splits else dataset)
+    products = set(learned) | set(count_pictures(catalog) if catalog is not None else ())
+    if len(products) < 2:
+        raise UsageError(
+            f"expected at least 2 products to tell apart, received {len(products)} in "
+            f"{printable(train if has_splits else dataset)}",
+            hint="A split is a folder that holds one folder of pictures a product.",
+        )
+    if has_splits and val.exists():
+        photos = count_pictures(val)
+    elif needs_val:
+        raise UsageError(
+            f"expected photos to choose the threshold on, received no val/ in {printable(dataset)}",
+            hint="Leave --far and --fpir out, or make val/: itemrec prepare does.",
+        )
+    else:
+        return
+    whole = photos.total()
+    different = (whole * whole - sum(count * count for count in photos.values())) // 2
+    known = {product: count for product, count in photos.items() if product in learned}
+    refusal = support("FAR", far, different, "impostor pairs", len(photos)) if far is not None else ""
+    if fpir is not None:
+        refusal = support("FPIR", fpir, sum(known.values()), "photos of unknown products", len(known))
+    if refusal:
+        raise UsageError(refusal, hint="Use more photos in val/, ask for a higher rate, or leave --far and --fpir out.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
 from retrieval.system.threads import default_threads, ordered_map
 from retrieval.types import CatalogImage
+
+_SPLIT_HINT = "A split is a folder that holds one folder of pictures a product: train/<product_id>/*.jpg"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +104,20 @@ class Pictures:
         return sorted(order[:most].tolist())
 
 
+def count_pictures(folder: Path) -> Counter[str]:
+    """How many pictures each product has, by their names alone: none is opened, so some may turn out unreadable.
+
+    Raises:
+        CatalogError: it is no folder of product folders, or none of them has a picture.
+    """
+    found = Counter(entry.product_id for entry in read_catalog(folder).entries() if isinstance(entry, CatalogImage))
+    if not found:
+        raise CatalogError(
+            f"expected product folders with pictures in {printable(folder)}, received none", hint=_SPLIT_HINT
+        )
+    return found
+
+
 def read_pictures(folder: Path, *, progress: Progress = Silent(), stage: str = "Reading") -> Pictures:
     """Every picture of ``folder/<product_id>/**``, hashed and opened once, so that training meets no surprise.
 
@@ -146,7 +163,7 @@ def read_pictures(folder: Path, *, progress: Progress = Silent(), stage: str = "
         raise CatalogError(
             f"expected product folders with pictures in {printable(folder)}, received none"
             + (f"; the first of {len(refused)} refused files is {refused[0].path}" if refused else ""),
-            hint="A split is a folder that holds one folder of pictures a product: train/<product_id>/*.jpg",
+            hint=_SPLIT_HINT,
         )
     products = tuple(sorted({picture.product_id for picture in kept}))
     numbers = {product: i for i, product in enumerate(products)}
