@@ -50,7 +50,7 @@ def _reader(data: bytes) -> Callable[[bytes], Header | None] | None:
         return read_gif
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return read_webp
-    if data[:4] in (b"II*\x00", b"MM\x00*"):
+    if data[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
         return read_tiff
     if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
         return read_bmp

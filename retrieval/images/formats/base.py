@@ -63,21 +63,36 @@ def unsupported(what: str) -> ImageError:
     )
 
 
-def exif_orientation(exif: bytes) -> int:
-    """The orientation in a TIFF-structured EXIF block; 1 when it is absent or cannot be read.
+_INTEGERS = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4}
+"""Bytes of a value of each whole-number type of TIFF. Orientations are short by the book, any of these in the wild."""
+
+
+def find_orientation(exif: bytes) -> int | None:
+    """The orientation in a TIFF-structured EXIF block; None when it has none or cannot be read.
 
     A broken EXIF block does not make the picture broken: every viewer shows it as stored.
     """
     exif = exif.removeprefix(b"Exif\x00\x00")
     if exif[:2] not in (b"II", b"MM"):
-        return 1
+        return None
     order: ByteOrder = "little" if exif[:2] == b"II" else "big"
     at = int.from_bytes(exif[4:8], order)
     count = int.from_bytes(exif[at : at + 2], order)
     for entry in range(at + 2, min(at + 2 + 12 * count, len(exif) - 11), 12):
-        if int.from_bytes(exif[entry : entry + 2], order) == 0x0112:
-            return orientation(int.from_bytes(exif[entry + 8 : entry + 10], order))
-    return 1
+        if int.from_bytes(exif[entry : entry + 2], order) != 0x0112:
+            continue
+        size = _INTEGERS.get(int.from_bytes(exif[entry + 2 : entry + 4], order), 0)
+        number = int.from_bytes(exif[entry + 4 : entry + 8], order)
+        where = entry + 8 if size * number <= 4 else int.from_bytes(exif[entry + 8 : entry + 12], order)
+        value = int.from_bytes(exif[where : where + size], order)
+        if number and 1 <= value <= 8:
+            return value
+    return None
+
+
+def exif_orientation(exif: bytes) -> int:
+    """As `find_orientation`; 1 where there is none."""
+    return find_orientation(exif) or 1
 
 
 def orientation(value: int) -> int:

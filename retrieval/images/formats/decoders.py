@@ -83,6 +83,8 @@ def flatten(im: Image.Image, depth: int = 0) -> Image.Image:
         # Pillow keeps the key at 16 bits although it reads the pixels at 8.
         im.info["transparency"] = tuple(v >> 8 for v in key)
     if im.mode in ("RGBA", "LA", "PA", "RGBa", "La") or key is not None:
+        if im.mode == "La":
+            im = im.convert("LA")  # the only mode that Pillow converts it to
         clear = im if im.mode == "RGBA" else im.convert("RGBA")
         # In place: a second canvas of the full size would double the memory.
         clear.paste((*WHITE, 255), mask=clear.getchannel("A").point(_INVERT))

@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from retrieval.images.formats.base import MAX_PARTS, Header, damaged, exif_orientation, truncated, unsupported
+from retrieval.images.formats.base import MAX_PARTS, Header, damaged, find_orientation, truncated, unsupported
 
 _MAX_SCANS = 64
 """Most scans of a JPEG. Encoders write 1 to about 10; each costs a pass over the whole picture."""
@@ -19,23 +19,19 @@ _PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 def read_jpeg(data: bytes) -> Header:
     """Size and orientation from the segments before the first scan; the number of scans is capped."""
-    at, turn, size, kind, channels = 2, 1, None, 0, 0
+    at, turn, size, kind, channels = 2, None, None, 0, 0
     for _ in range(MAX_PARTS):
+        at = _next_marker(data, at)
         if at + 4 > len(data):
             raise truncated("no picture data after the JPEG header")
-        if data[at] != 0xFF:
-            raise damaged("a JPEG marker is missing")
         marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
         if marker == 0x01 or 0xD0 <= marker <= 0xD9:
             raise damaged("a JPEG marker out of place")
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == 0xDA:
             break
         if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\x00\x00":
-            turn = exif_orientation(data[at + 10 : at + 2 + length])
+            turn = turn or find_orientation(data[at + 10 : at + 2 + length])
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if size is not None:
                 raise damaged("a JPEG with two frame headers")
@@ -53,7 +49,16 @@ def read_jpeg(data: bytes) -> Header:
     one = kind in (0xC0, 0xC1) and data[at + 4] == channels
     if not one and data.count(b"\xff\xda", at) > _MAX_SCANS and _scans(data, at) > _MAX_SCANS:
         raise damaged(f"more than {_MAX_SCANS} JPEG scans")
-    return Header("JPEG", (size,), turn, data, streamed=one)
+    return Header("JPEG", (size,), turn or 1, data, streamed=one)
+
+
+def _next_marker(data: bytes, at: int) -> int:
+    """Where the next marker is; the file's end if there is none. Decoders skip stray bytes between segments too."""
+    while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
+        if data[at + 1] not in (0x00, 0xFF):
+            return at
+        at += 1
+    return len(data)
 
 
 def _scans(data: bytes, at: int) -> int:
@@ -84,28 +89,21 @@ def bare_jpeg(data: bytes) -> bytes:
     """
     kept: list[bytes] = [data[:2]]
     at = 2
-    while at + 2 <= len(data):
+    while (at := _next_marker(data, at)) + 2 <= len(data):
         marker = data[at + 1]
-        if data[at] != 0xFF:
-            raise damaged("a JPEG marker is missing")
-        if marker == 0xFF:
-            at += 1
-        elif marker == 0xD9:
+        if marker == 0xD9:
             return b"".join([*kept, b"\xff\xd9"])
-        else:
-            end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-            if marker == 0xE0 and data[at + 4 : at + 9] == b"JFIF\x00":
-                if len(kept) == 1:
-                    kept.append(_JFIF)
-            elif (marker == 0xEE and data[at + 4 : at + 9] == b"Adobe") or not (
-                0xE0 <= marker <= 0xEF or marker == 0xFE
-            ):
-                kept.append(data[at:end])
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xE0 and data[at + 4 : at + 9] == b"JFIF\x00":
+            if len(kept) == 1:
+                kept.append(_JFIF)
+        elif (marker == 0xEE and data[at + 4 : at + 9] == b"Adobe") or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+            kept.append(data[at:end])
+        at = end
+        if marker == 0xDA:
+            end = _end_of_scan(data, at)
+            kept.append(data[at:end])
             at = end
-            if marker == 0xDA:
-                end = _end_of_scan(data, at)
-                kept.append(data[at:end])
-                at = end
     raise truncated("a JPEG without its end marker")
 
 
@@ -125,12 +123,12 @@ def read_png(data: bytes) -> Header:
     and nothing here needs them.
     """
     kept: list[bytes | memoryview] = [data[:8]]
-    view, turn, size, depth = memoryview(data), 1, (0, 0), 0
+    view, turn, size, depth = memoryview(data), None, (0, 0), 0
     for number, (name, at, length) in enumerate(_png_chunks(data)):
         if (number == 0) != (name == b"IHDR"):
             raise damaged("a PNG that does not start with its one header")
         if name == b"eXIf":
-            turn = exif_orientation(data[at + 8 : at + 8 + length])
+            turn = turn or find_orientation(data[at + 8 : at + 8 + length])
         if name not in _PNG_PIXELS:
             continue
         end = at + 8 + length
@@ -140,7 +138,7 @@ def read_png(data: bytes) -> Header:
             width, height, depth = struct.unpack_from(">IIB", data, at + 8)
             size = (width, height)
         kept.append(view[at : end + 4])
-    return Header("PNG", (size,), turn, b"".join(kept), depth)
+    return Header("PNG", (size,), turn or 1, b"".join(kept), depth)
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -213,7 +211,7 @@ def read_webp(data: bytes) -> Header:
     end = int.from_bytes(data[4:8], "little") + 8
     if end > len(data):
         raise truncated("a RIFF container shorter than it says")
-    turn, at, sizes = 1, 12, []
+    turn, at, sizes = None, 12, []
     for _ in range(MAX_PARTS):
         if at + 8 > end:
             break
@@ -232,14 +230,14 @@ def read_webp(data: bytes) -> Header:
             bits = int.from_bytes(data[body + 1 : body + 5], "little")
             sizes.append(((bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1))
         elif name == b"EXIF":
-            turn = exif_orientation(data[body : body + length])
+            turn = turn or find_orientation(data[body : body + length])
         at = body + length + (length & 1)
     else:
         raise damaged("too many WebP chunks")
     if not sizes:
         raise damaged("a WebP without a picture")
     largest = max(sizes, key=lambda size: size[0] * size[1])
-    return Header("WEBP", (sizes[0], largest), turn, data)
+    return Header("WEBP", (sizes[0], largest), turn or 1, data)
 
 
 def _u24(data: bytes, at: int) -> int:

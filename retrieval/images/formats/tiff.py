@@ -8,12 +8,14 @@ from pathlib import Path
 
 from retrieval.images.formats.base import MAX_PARTS, ByteOrder, Header, damaged, orientation, truncated, unsupported
 
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 5: 8, 10: 8, 11: 4, 12: 8}
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 5: 8, 10: 8, 11: 4, 12: 8, 16: 8}
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _STRIPS, _SAMPLES = 256, 257, 258, 259, 273, 277
 _ROWS_PER_STRIP, _STRIP_BYTES, _PLANAR = 278, 279, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 322, 323, 324, 325
 _ORIENTATION, _SAMPLE_FORMAT = 274, 339
+
+_LONG, _LONG8 = 4, 16
 
 _SINGLE = frozenset(
     {_WIDTH, _HEIGHT, _COMPRESSION, 262, 266, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, 317}
@@ -47,6 +49,8 @@ def silence_libtiff() -> None:
 def read_tiff(data: bytes) -> Header:
     """Check the first directory and append a new one in its place, without private tags and metadata.
 
+    A BigTIFF becomes a TIFF that way: within the caps nothing in it needs 64 bits.
+
     Every strip or tile must lie inside the file, and be no larger than the picture. The decoder
     gets a directory with the tags of the baseline and nothing else: no EXIF, no profile, no
     further page, and no orientation, which is applied after the resize.
@@ -75,29 +79,45 @@ def read_tiff(data: bytes) -> Header:
 
 def _directory(data: bytes, order: ByteOrder) -> dict[int, tuple[int, int, bytes]]:
     """(type, count, raw bytes) of the tags that are used, by tag."""
-    at = int.from_bytes(data[4:8], order)
-    count = int.from_bytes(data[at : at + 2], order)
-    if at + 2 + 12 * count + 4 > len(data):
+    big = b"+" in data[2:4]
+    if big and int.from_bytes(data[4:8], order) != (8 if order == "little" else 8 << 16):
+        raise damaged("a BigTIFF with offsets of another size")
+    wide, head, step = (8, 8, 20) if big else (4, 2, 12)
+    at = int.from_bytes(data[wide : 2 * wide], order)
+    count = int.from_bytes(data[at : at + head], order)
+    if at + head + step * count + wide > len(data):
         raise truncated("the TIFF directory ends after the file")
     tags: dict[int, tuple[int, int, bytes]] = {}
-    for entry in range(at + 2, at + 2 + 12 * count, 12):
+    for entry in range(at + head, at + head + step * count, step):
         tag, kind = (int.from_bytes(data[entry + o : entry + o + 2], order) for o in (0, 2))
         if tag not in _SINGLE | _LISTS | {_ORIENTATION}:
             continue
-        number = int.from_bytes(data[entry + 4 : entry + 8], order)
+        number = int.from_bytes(data[entry + 4 : entry + 4 + wide], order)
         if kind not in _SIZES or tag in tags or (kind != 7 and number > MAX_PARTS):
             raise damaged(f"TIFF tag {tag} of type {kind} with {number} values, or twice")
         size = number * _SIZES[kind]
-        start = entry + 8 if size <= 4 else int.from_bytes(data[entry + 8 : entry + 12], order)
+        value = entry + 4 + wide
+        start = value if size <= wide else int.from_bytes(data[value : value + wide], order)
         if size == 0 or start + size > len(data):
             raise truncated(f"TIFF tag {tag} lies outside the file")
-        tags[tag] = (kind, number, data[start : start + size])
+        raw = data[start : start + size]
+        if kind == _LONG8:
+            kind, raw = _LONG, _narrow(raw, order, tag)
+        tags[tag] = (kind, number, raw)
     return tags
+
+
+def _narrow(raw: bytes, order: ByteOrder, tag: int) -> bytes:
+    """Numbers of 64 bits in 32."""
+    values = [int.from_bytes(raw[at : at + 8], order) for at in range(0, len(raw), 8)]
+    if max(values) >= 2**32:
+        raise truncated(f"TIFF tag {tag} lies outside the file")
+    return b"".join(value.to_bytes(4, order) for value in values)
 
 
 def _integers(kind: int, raw: bytes, order: ByteOrder) -> tuple[int, ...]:
     size = _SIZES[kind]
-    if kind not in (1, 3, 4):
+    if kind not in (1, 3, 4, 6, 8, 9):
         return ()
     return tuple(int.from_bytes(raw[at : at + size], order) for at in range(0, len(raw), size))
 
@@ -137,6 +157,6 @@ def _rewrite(data: bytes, order: ByteOrder, tags: dict[int, tuple[int, int, byte
             value = (body_at + len(bodies)).to_bytes(4, order)
             bodies += raw + b"\x00" * (len(raw) % 2)
         entries.append(tag.to_bytes(2, order) + kind.to_bytes(2, order) + number.to_bytes(4, order) + value)
-    head = data[:4] + at.to_bytes(4, order)
+    head = data[:2] + (42).to_bytes(2, order) + at.to_bytes(4, order)
     directory = len(tags).to_bytes(2, order) + b"".join(entries) + b"\x00" * 4
     return b"".join((head, data[8:], b"\x00" * (len(data) % 2), directory, bodies))
