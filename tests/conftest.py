@@ -43,6 +43,7 @@ TIERS = {
         "faults/test_prepare_killed.py",
         "faults/test_shards.py",
         "faults/test_train_killed.py",
+        "faults/test_unwritable.py",
     ],
     "browser": ["browser"],
     "server": ["docs/test_dask.py", "faults/test_server_errors.py"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -24,6 +25,7 @@ except ImportError:  # Windows
     fcntl = None
 
 POLL_SECONDS = 0.005
+_UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 _REPORT_SECONDS = 0.5
 
 
@@ -94,24 +96,34 @@ class Lock:
         self._reported = 0.0
 
     @contextlib.contextmanager
-    def hold(self, patience: float, busy: Callable[[Holder | None], StoreError], phase: str = "") -> Iterator[Holder]:
+    def hold(
+        self,
+        patience: float,
+        busy: Callable[[Holder | None], StoreError],
+        phase: str = "",
+        *,
+        reading: bool = False,
+    ) -> Iterator[Holder]:
         """Take the lock, waiting at most ``patience`` seconds.
 
         Args:
             patience: seconds.
             busy: words the error, given who holds it.
             phase: what it is wanted for.
+            reading: go on without the lock where its file can be neither written nor read: then nobody can
+                write what it guards either.
 
         Raises:
             StoreError: somebody else kept it for that long (as ``busy`` words it), or the directory
                 refuses lock files.
         """
-        let_go = self._acquire(patience)
+        let_go = self._acquire(patience, reading)
         if let_go is None:
             raise busy(self.holder())
         try:
             me = Holder.me(phase)
-            with os_errors("write", self.path.parent):
+            # The lock decides, not the note, for which a full disk may have no room.
+            with contextlib.suppress(OSError):
                 self._write(me)
             yield me
         finally:
@@ -119,16 +131,16 @@ class Lock:
                 self.note.unlink(missing_ok=True)
             let_go()
 
-    def _acquire(self, patience: float) -> Callable[[], None] | None:
+    def _acquire(self, patience: float, reading: bool) -> Callable[[], None] | None:
         deadline = time.monotonic() + patience
         with os_errors("take a lock", self.path.parent):
             if patience <= 0:
-                return _take(self.path, deadline)
-            turn = _take(self.path.with_suffix(".turn"), deadline)
+                return _take(self.path, deadline, reading)
+            turn = _take(self.path.with_suffix(".turn"), deadline, reading)
             if turn is None:
                 return None
             try:
-                return _take(self.path, deadline)
+                return _take(self.path, deadline, reading)
             finally:
                 turn()
 
@@ -149,7 +161,24 @@ class Lock:
         return read_holder(self.note)
 
 
-def _take(path: Path, deadline: float) -> Callable[[], None] | None:
+def _nothing() -> None:
+    """Let go of a lock that there is not."""
+
+
+def _open(path: Path, reading: bool) -> int | None:
+    """A descriptor to lock; for a reader, one that is open for reading only, or None where there is neither."""
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o644)
+    except OSError as error:
+        if not reading or error.errno not in _UNWRITABLE:
+            raise
+    with contextlib.suppress(OSError):
+        return os.open(path, os.O_RDONLY | flags)
+    return None
+
+
+def _take(path: Path, deadline: float, reading: bool = False) -> Callable[[], None] | None:
     """Take a file's lock before a time of `time.monotonic`; returns how to let go, None when it is too late."""
     if fcntl is None:
         from filelock import FileLock, Timeout
@@ -159,10 +188,16 @@ def _take(path: Path, deadline: float) -> Callable[[], None] | None:
             lock.acquire(timeout=max(deadline - time.monotonic(), 0.0), poll_interval=POLL_SECONDS)
         except Timeout:
             return None
+        except OSError as error:
+            if reading and error.errno in _UNWRITABLE:
+                return _nothing
+            raise
         return lock.release
     # What filelock does on such systems too, without its import, which a cold query would feel.
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        descriptor = _open(path, reading)
+        if descriptor is None:
+            return _nothing
         taken = False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,6 +2,7 @@
 
 engine          what the engine raises, in our terms
 store           one open shard as a `retrieval.index.protocols.WritableStore`
+private_copy    a generation opened where nobody may write
 place           what lies where in the directory, which generation is committed, the two locks
 copy            a generation copied before it is changed
 build_record    whether an interrupted build can be continued

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from retrieval.system.files import sync_directory, sync_file
+from retrieval.system.files import remove_tree, sync_directory, sync_file
 
 _COPY_BLOCK = 1 << 20
 
@@ -21,13 +21,17 @@ def sync_tree(path: Path) -> None:
         sync_directory(folder)
 
 
+LEFT_BY_ENGINE = ".atomicwrite"
+"""How the folders begin that a process leaves when it is killed while it opens a shard."""
+
 Stamp = dict[str, tuple[int, int]]
 
 
 def stamps(path: Path) -> Stamp:
     """Size and modification time of every file of a tree, by relative name."""
     found: Stamp = {}
-    for folder, _, names in os.walk(path):
+    for folder, folders, names in os.walk(path):
+        folders[:] = [f for f in folders if not f.startswith(LEFT_BY_ENGINE)]
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 full = os.path.join(folder, name)
@@ -48,7 +52,8 @@ def copy_changed(source: Path, target: Path, before: Stamp | None) -> Stamp:
         What was copied, for the next pass.
     """
     now = stamps(source)
-    for folder, _, _ in os.walk(source):
+    for folder, folders, _ in os.walk(source):
+        folders[:] = [f for f in folders if not f.startswith(LEFT_BY_ENGINE)]
         (target / os.path.relpath(folder, source)).mkdir(parents=True, exist_ok=True)
     for name, stamp in now.items():
         if before is None or before.get(name) != stamp:
@@ -57,6 +62,15 @@ def copy_changed(source: Path, target: Path, before: Stamp | None) -> Stamp:
     for name in set(before or ()) - set(now):
         (target / name).unlink(missing_ok=True)
     return now
+
+
+def remove_left_by_readers(shard: Path) -> None:
+    """Remove what killed processes left in a shard that nobody has open; what may not be removed stays."""
+    with contextlib.suppress(OSError):
+        for folder in (str(shard), *(e.path for e in os.scandir(shard / "segments"))):
+            for entry in os.scandir(folder):
+                if entry.name.startswith(LEFT_BY_ENGINE):
+                    remove_tree(Path(entry.path))
 
 
 def copy_sparse(source: Path, target: Path) -> None:

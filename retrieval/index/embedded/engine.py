@@ -19,6 +19,10 @@ def engine_name() -> str:
     return f"qdrant-edge {version('qdrant-edge-py')}"
 
 
+class UnwritableError(StoreError):
+    """The engine writes to what it opens, and may not."""
+
+
 @contextlib.contextmanager
 def engine_errors(action: str, path: Path) -> Iterator[None]:
     """Map everything the engine raises: bare Exception, ValueError, TypeError, and a BaseException.
@@ -50,7 +54,7 @@ def _map_error(error: BaseException, action: str, path: Path) -> StoreError:
             hint="Free some space and run the same command again; what was acknowledged is kept",
         )
     if any(sign in text for sign in ("Permission denied", "Read-only file system", "PermissionDenied")):
-        return StoreError(
+        return UnwritableError(
             f"Cannot {action} {path}: {text:.200}",
             hint="The engine needs to write to an index to open it; copy it to a place that you may write",
         )

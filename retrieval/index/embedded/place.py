@@ -19,11 +19,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from retrieval.errors import IndexBusyError, IndexDamagedError, IndexNotFoundError, UsageError
+from retrieval.errors import DiskFullError, IndexBusyError, IndexDamagedError, IndexNotFoundError, UsageError
 from retrieval.index.commands import REBUILD_HINT
+from retrieval.index.embedded.copy import remove_left_by_readers
+from retrieval.index.embedded.engine import UnwritableError
 from retrieval.index.embedded.store import HNSW_FROM, EmbeddedStore
 from retrieval.index.manifest import Manifest
 from retrieval.system.files import os_errors, remove_tree, replace_file
@@ -41,10 +44,21 @@ BUILD_FILE = "build.json"
 MANIFEST_FILE = "manifest.json"
 _SHARD = "shard"
 _TEMPORARY = ".tmp"
+_OPENING_BYTES = 2**20
+"""What the engine writes to a shard that it opens is less."""
 _BEFORE_FORMAT = {"writer.lock", "writer.json", f".FORMAT{_TEMPORARY}"}
 """What an index run that was cut off at its very beginning may have left."""
 
 _log = logging.getLogger("itemrec.index")
+
+
+def _has_room(shard: Path) -> bool:
+    if not hasattr(os, "statvfs"):
+        return True
+    with contextlib.suppress(OSError):
+        disk = os.statvfs(shard)
+        return disk.f_bavail * disk.f_frsize >= _OPENING_BYTES or bool(disk.f_flag & os.ST_RDONLY)
+    return True
 
 
 class Place:
@@ -244,7 +258,7 @@ class Place:
                 hint="Try again; one process at a time can use an embedded index",
             )
 
-        with self._reader.hold(patience, busy, phase):
+        with self._reader.hold(patience, busy, phase, reading=True):
             yield
 
     @contextlib.contextmanager
@@ -263,12 +277,35 @@ class Place:
     @contextlib.contextmanager
     def open_generation(self, manifest: Manifest) -> Iterator[EmbeddedStore]:
         """Open a complete generation, whose lock the caller holds, and check it against its manifest."""
-        with EmbeddedStore.open(self.shard_path(manifest.generation), manifest.model.dimension) as store:
+        with self._open(manifest) as store:
             if store.count() != manifest.images:
                 raise IndexDamagedError(
                     f"expected {manifest.images:,} pictures in {self.path}, received {store.count():,}",
                     hint=REBUILD_HINT,
                 )
+            yield store
+
+    @contextlib.contextmanager
+    def _open(self, manifest: Manifest) -> Iterator[EmbeddedStore]:
+        """A generation's shard; where it cannot be written, which the engine wants, a private copy of it."""
+        shard = self.shard_path(manifest.generation)
+        reason = f"the disk of {self.path} is full"
+        # On a full disk the engine's memory maps end in a signal.
+        if _has_room(shard):
+            remove_left_by_readers(shard)
+            try:
+                opened = EmbeddedStore.open(shard, manifest.model.dimension)
+            except UnwritableError:
+                reason = f"{self.path} cannot be written"
+            except DiskFullError:
+                pass
+            else:
+                with opened as store:
+                    yield store
+                return
+        from retrieval.index.embedded.private_copy import lent_copy
+
+        with lent_copy(shard, manifest, reason) as store:
             yield store
 
     def make_current(self, manifest: Manifest) -> None:
