@@ -44,6 +44,11 @@ test: $(VENV)/.dev ## install and run the whole test suite, or a part: make test
 test-fast: $(VENV)/.dev ## the tests without trainings, kills, browser and servers
 	$(PYTEST) -m 'not (train or kill or browser or server or wheel)' $(TESTS)
 
+# MINUTES=10 is how long.
+MINUTES ?= 10
+fuzz: $(VENV)/.dev ## damage pictures, indexes and snapshots for a while: make fuzz MINUTES=10
+	$(BIN)/python -m tests.faults.fuzz --minutes $(MINUTES)
+
 check: $(VENV)/.dev ## style, types, import contracts, docs: side by side
 	@$(MAKE) --no-print-directory -j4 check-style check-types check-imports check-docs
 
@@ -86,4 +91,4 @@ bench: $(VENV)/.bench ## measure indexing, cold start, search and metrics beside
 clean: ## remove everything that was built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache itemrec-demo
 
-.PHONY: help install demo test test-fast check check-style check-types check-imports check-docs hooks architecture format starter-model bench clean
+.PHONY: help install demo test test-fast fuzz check check-style check-types check-imports check-docs hooks architecture format starter-model bench clean

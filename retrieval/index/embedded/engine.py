@@ -7,9 +7,17 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from retrieval.errors import DiskFullError, IndexBusyError, IndexDamagedError, ItemrecError, StoreError
 from retrieval.index.commands import REBUILD_HINT
 from retrieval.system.stderr import held_back
+
+_INSERT_UUID = 2
+_INSERTION = 21
+_ENTRY_BYTES = {1: 13, _INSERT_UUID: _INSERTION, 3: 9, 4: 17}
+"""Of an entry in the engine's list of ids, by its first byte: insertion of a number, of a UUID, deletion of each."""
+_SPARE_OFFSETS = 1_000_000
 
 
 def engine_name() -> str:
@@ -64,6 +72,41 @@ def _map_error(error: BaseException, action: str, path: Path) -> StoreError:
         f"Cannot {action} {path}; the engine says: {text:.300}",
         hint="itemrec doctor examines the index",
     )
+
+
+def check_ids(shard: Path) -> None:
+    """Refuse a list of ids that counts further than it can: the engine would ask for memory until it dies.
+
+    Entries are an insert of a number or a UUID with its u32 offset, or a deletion of one; what they hold else is the
+    engine's to judge.
+
+    Raises:
+        IndexDamagedError: an offset is far beyond the number of entries.
+    """
+    for file in shard.glob("segments/*/mutable_id_tracker.mappings"):
+        with contextlib.suppress(OSError):
+            data = file.read_bytes()
+            if _largest_offset(data) > len(data) // _INSERTION + _SPARE_OFFSETS:
+                raise IndexDamagedError(
+                    f"Cannot read the ids of the shard in {shard}: they count too far", hint=REBUILD_HINT
+                )
+
+
+def _largest_offset(data: bytes) -> int:
+    rows = np.frombuffer(data, np.uint8, len(data) // _INSERTION * _INSERTION).reshape(-1, _INSERTION)
+    others = np.flatnonzero(rows[:, 0] != _INSERT_UUID)
+    uniform = int(others[0]) if len(others) else len(rows)
+    largest = int(np.ascontiguousarray(rows[:uniform, -4:]).view("<u4").max(initial=0))
+    # From the first deletion on, entries differ in length.
+    at = uniform * _INSERTION
+    while at < len(data):
+        size = _ENTRY_BYTES.get(data[at])
+        if size is None or at + size > len(data):
+            break
+        if size in (13, _INSERTION):
+            largest = max(largest, int.from_bytes(data[at + size - 4 : at + size], "little"))
+        at += size
+    return largest
 
 
 def check_config(path: Path, dimension: int) -> None:

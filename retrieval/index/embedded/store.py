@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from retrieval.distance import MAX_DISTANCE, to_euclid_bound
 from retrieval.index import hnsw
 from retrieval.index import payload as codec
-from retrieval.index.embedded.engine import check_config, engine_errors
+from retrieval.index.embedded.engine import check_config, check_ids, engine_errors
 from retrieval.index.store_common import commonest_values, group_metadata, sample, to_neighbors, to_point
 from retrieval.system.files import require_space
 from retrieval.types import IndexedImage, JsonScalar, Metadata, Neighbor, Point, Where
@@ -96,6 +96,7 @@ class EmbeddedStore:
         import qdrant_edge as edge
 
         check_config(path, dimension)
+        check_ids(path)
         with engine_errors("open", path):
             shard = edge.EdgeShard.load(str(path))
         return cls(shard, path, dimension)
