@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import stat
-import unicodedata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +20,7 @@ from typing import Literal
 
 from retrieval.catalog.ignored import Ignores, read_ignore_file
 from retrieval.catalog.shape import Shape, find_level
-from retrieval.catalog.tables import read_rows
+from retrieval.catalog.tables import BadRow, Row, read_rows
 from retrieval.catalog.walk import Listed, Refusal, Walk
 from retrieval.errors import CatalogError, UsageError
 from retrieval.system.text import one_form, plural, printable
@@ -31,7 +31,9 @@ __all__ = ["Catalog", "Refusal", "read_catalog"]
 Kind = Literal["folders", "table"]
 
 _SHOWN_MERGED = 5
-_TABLE_SUFFIXES = (".csv", ".jsonl")
+_TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl")
+_ADDRESS = re.compile(r"\s*(https?|ftp|s3|gs)://", re.IGNORECASE)
+_LOOKED_AT = 50
 _LAYOUT_HINT = (
     "A catalog is a folder of product folders with pictures (catalog/<product_id>/*.jpg),"
     " or a table images.csv with the columns product_id,image."
@@ -49,6 +51,7 @@ class Catalog:
         level: which level of folders holds the products, from 1; 1 for a table.
         notes: what was understood and a person may want to know, a line each.
         spread: products that lie in several folders.
+        refused_rows: rows of the tables that cannot be used; the first of `entries`.
         ignored: what is no part of a catalog (hidden files, ``Thumbs.db``, recycle bins, what ``.itemrecignore``
             names) in the last whole walk.
     """
@@ -66,12 +69,14 @@ class Catalog:
         level: int = 1,
         notes: tuple[str, ...] = (),
         spread: frozenset[str] = frozenset(),
+        refused: tuple[Refusal, ...] = (),
         ignores: Ignores = lambda path, folder: False,
     ) -> None:
         self.root = root
         self.level = level
         self.notes = notes
         self.spread = spread
+        self.refused_rows = refused
         self.kind: Kind = kind
         self.products: Mapping[str, Product] = MappingProxyType(dict(products))
         self.metadata_keys = metadata_keys
@@ -96,6 +101,7 @@ class Catalog:
             else walk.listed(self._listed, unlisted=self._walk_unlisted)
         )
         pictured: set[str] = set()
+        yield from self.refused_rows
         for entry in source:
             if isinstance(entry, CatalogImage):
                 pictured.add(entry.product_id)
@@ -150,7 +156,7 @@ def read_catalog(path: Path, *, product_level: int | None = None) -> Catalog:
             hint=_LAYOUT_HINT,
         )
     tables = tuple(table for table in (products, images) if table is not None)
-    content = _Content()
+    content = _Content(root)
     for table in tables:
         content.read(table, must_list=table == images)
     names = frozenset(table.name for table in tables)
@@ -158,8 +164,9 @@ def read_catalog(path: Path, *, product_level: int | None = None) -> Catalog:
     ignores = read_ignore_file(root)
     if content.has_images:
         if not content.listed:
+            first = f"; {content.refused[0].path}: {content.refused[0].reason}" if content.refused else ""
             raise CatalogError(
-                f"expected a table that names pictures, received none in {tables[-1].name}", hint=_LAYOUT_HINT
+                f"expected a table that names pictures, received none in {tables[-1].name}{first}", hint=_LAYOUT_HINT
             )
         return Catalog(
             root,
@@ -169,9 +176,8 @@ def read_catalog(path: Path, *, product_level: int | None = None) -> Catalog:
             names,
             tuple(content.listed),
             walk_unlisted=stat.S_ISDIR(mode),
-            notes=(f"--product-level has no meaning here: {tables[-1].name} names the pictures",)
-            if product_level is not None
-            else (),
+            notes=(*content.notes, *_level_unused(tables[-1].name, product_level)),
+            refused=tuple(content.refused),
             ignores=ignores,
         )
     _require_folders(root)
@@ -184,10 +190,15 @@ def read_catalog(path: Path, *, product_level: int | None = None) -> Catalog:
         keys,
         names,
         level=shape.level,
-        notes=(*((shape.note,) if shape.note else ()), *_say_merged(several)),
+        notes=(*content.notes, *((shape.note,) if shape.note else ()), *_say_merged(several)),
         spread=frozenset(several),
+        refused=tuple(content.refused),
         ignores=ignores,
     )
+
+
+def _level_unused(table: str, product_level: int | None) -> tuple[str, ...]:
+    return () if product_level is None else (f"--product-level has no meaning here: {table} names the pictures",)
 
 
 def has_pictures_table(root: Path) -> bool:
@@ -210,7 +221,12 @@ def _require_folders(root: Path) -> None:
 
 
 def _one_table(root: Path, stem: str) -> Path | None:
-    found = [root / (stem + suffix) for suffix in _TABLE_SUFFIXES if (root / (stem + suffix)).is_file()]
+    names = {stem + suffix for suffix in _TABLE_SUFFIXES}
+    try:
+        with os.scandir(root) as entries:
+            found = sorted(root / entry.name for entry in entries if entry.name.lower() in names and entry.is_file())
+    except OSError:
+        return None  # whoever lists the folders says why
     if len(found) > 1:
         raise CatalogError(
             f"expected one table, received both {found[0].name} and {found[1].name} in {printable(root)}",
@@ -219,55 +235,85 @@ def _one_table(root: Path, stem: str) -> Path | None:
     return found[0] if found else None
 
 
+class _RowError(Exception):
+    """A row contradicts another; its message says how."""
+
+
 class _Content:
     """What the tables say, gathered row by row."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
         self.products: dict[str, Product] = {}
         self.keys: dict[str, None] = {}
         self.listed: list[Listed] = []
         self.has_images = False
+        self.refused: list[Refusal] = []
+        self.notes: list[str] = []
+        self._root = root
         self._lines: dict[str, str] = {}
         self._images: dict[tuple[str, str], int] = {}
 
     def read(self, table: Path, *, must_list: bool) -> None:
-        """Take in a table; it lists pictures when it must, or when it has an ``image`` column."""
-        rows = list(read_rows(table))
-        lists = must_list or any("image" in row.values for row in rows)
+        """Take in a table; it lists pictures when it must, or when it has an ``image`` column of files."""
+        rows: list[Row] = []
+        bad: list[tuple[int, str]] = []
+        for row in read_rows(table, self.notes.append):
+            if isinstance(row, BadRow):
+                bad.append((row.line, row.reason))
+            else:
+                rows.append(row)
+        lists = must_list or self._names_files(table, rows)
         for row in rows:
-            where = f"{table.name}, line {row.line}"
-            if lists:
-                if must_list and "image" not in row.values:
-                    raise CatalogError(f"{where}: expected an image, received none", hint=_LAYOUT_HINT)
-                self._list(row.product_id, row.values.pop("image", None), where, row.line)
-            elif row.product_id in self._lines:
-                raise CatalogError(
-                    f"{where}: expected every product_id once, received {printable(row.product_id)}"
-                    f" also at {self._lines[row.product_id]}",
-                    hint="Keep one of the two rows.",
-                )
-            self._merge(row.product_id, row.values, where)
-            self._lines.setdefault(row.product_id, where)
-            self.keys |= dict.fromkeys(row.values)
+            try:
+                self._take(table, row, lists=lists, must_list=must_list)
+            except _RowError as error:
+                bad.append((row.line, str(error)))
+        self.refused += (
+            Refusal(f"{printable(table.name)}, line {line}", printable(reason), "bad-row")
+            for line, reason in sorted(bad)
+        )
         self.has_images |= lists
 
-    def _list(self, product_id: str, image: JsonValue, where: str, line: int) -> None:
-        if image is None or image == "":
-            return
-        if not isinstance(image, str):
-            raise CatalogError(
-                f"{where}: expected the path of a picture, received {image!r}", hint="Correct that line."
-            )
-        image = posixpath.normpath(image)
-        earlier = self._images.setdefault((product_id, unicodedata.normalize("NFC", image)), line)
-        if earlier != line:
-            raise CatalogError(
-                f"{where}: expected every picture once, received {printable(image)} also at line {earlier}",
-                hint="Keep one of the two rows.",
-            )
-        self.listed.append(Listed(product_id, image, line))
+    def _names_files(self, table: Path, rows: Sequence[Row]) -> bool:
+        """Whether an ``image`` column names files: addresses, or files that are not there, beside folders do not."""
+        named = [row for row in rows if row.values.get("image") not in (None, "")]
+        if not named:
+            return any("image" in row.values for row in rows)
+        values = [str(row.values["image"]) for row in named[:_LOOKED_AT]]
+        addresses = sum(map(bool, map(_ADDRESS.match, values))) * 2 > len(values)
+        folders = any((self._root / row.product_id).is_dir() for row in named[:_LOOKED_AT])
+        if not addresses and not (folders and not any(os.path.lexists(self._root / value) for value in values)):
+            return True
+        what = "addresses" if addresses else "files that are not there"
+        self.notes.append(f"{table.name}: image holds {what} and is metadata; the pictures are those in the folders")
+        return False
 
-    def _merge(self, product_id: str, values: dict[str, JsonValue], where: str) -> None:
+    def _take(self, table: Path, row: Row, *, lists: bool, must_list: bool) -> None:
+        where = f"{table.name}, line {row.line}"
+        image = ""
+        if lists:
+            if must_list and "image" not in row.values:
+                raise _RowError("expected an image, received none")
+            named = row.values.pop("image", None) or ""
+            if not isinstance(named, str):
+                raise _RowError(f"expected the path of a picture, received {named!r:.80}")
+            image = posixpath.normpath(named) if named else ""
+        elif row.product_id in self._lines:
+            raise _RowError(
+                f"expected every product_id once, received {row.product_id} also at {self._lines[row.product_id]}"
+            )
+        if image:
+            earlier = self._images.get((row.product_id, one_form(image)), row.line)
+            if earlier != row.line:
+                raise _RowError(f"expected every picture once, received {image} also at line {earlier}")
+        self._merge(row.product_id, row.values)
+        if image:
+            self._images[row.product_id, one_form(image)] = row.line
+            self.listed.append(Listed(row.product_id, image, row.line))
+        self._lines.setdefault(row.product_id, where)
+        self.keys |= dict.fromkeys(row.values)
+
+    def _merge(self, product_id: str, values: dict[str, JsonValue]) -> None:
         known = self.products.get(product_id)
         if known is None:
             self.products[product_id] = Product(product_id, values)
@@ -278,12 +324,9 @@ class _Content:
             if before in (None, ""):
                 merged[key] = value
             elif value not in (None, "") and value != before:
-                raise CatalogError(
-                    printable(
-                        f"{where}: expected one {key} for product {product_id}, received {value!r:.80}"
-                        f" and in an earlier row {before!r:.80}"
-                    ),
-                    hint="Every row of a product carries the same metadata, or none.",
+                raise _RowError(
+                    f"expected one {key} for product {product_id}, received {value!r:.80}"
+                    f" and in an earlier row {before!r:.80}"
                 )
         self.products[product_id] = replace(known, metadata=merged)
 

@@ -98,7 +98,7 @@ def index_catalog(
                 report.resumed = build.resumed
                 known = IndexSnapshot(build.store.records(), shard)
                 _run(entries, bundle, known, build, report, threads=threads, shown=shown)
-                departed = _departed(known, build.store, report.refused)
+                departed = _departed(known, build.store, report.refused, catalog)
                 report.departed = len(departed)
                 if prune:
                     for chunk in _chunks(departed, WRITE_CHUNK):
@@ -137,7 +137,7 @@ def _plan_only(
     _run(entries, bundle, known, None, report, threads=threads, shown=shown, products=products)
     if manifest is not None:
         with index.reader() as (store, _):
-            departed = set(_departed(known, store, report.refused))
+            departed = set(_departed(known, store, report.refused, entries.catalog))
             for record in store.records():
                 if record.image_id in departed:
                     gone.append(record.image)
@@ -257,12 +257,14 @@ def _refusal(picture: CatalogImage, refused: Refused[_Job]) -> Refusal:
     return Refusal.of(picture, refused.error)
 
 
-def _departed(known: IndexSnapshot, store: VectorStore, refused: Sequence[Refusal]) -> list[str]:
-    """Ids of pictures that left the catalog; what lies in a refused folder may still be there.
+def _departed(known: IndexSnapshot, store: VectorStore, refused: Sequence[Refusal], catalog: Catalog) -> list[str]:
+    """Ids of pictures that left the catalog; what lies in a refused folder, or a bad row names, may still be there.
 
     A folder that cannot be read, a share that dropped out for a moment, say, must not cost its
     pictures their points.
     """
+    if catalog.kind == "table" and catalog.refused_rows:
+        return []
     departed = list(known.departed())
     if not departed or not refused:
         return departed

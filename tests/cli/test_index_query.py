@@ -325,3 +325,27 @@ def test_a_catalog_whose_path_is_no_utf8(run: Run) -> None:
     code, answer = run("query", photo, "--index", os.fsdecode(b"index\xe9"))
     assert (code, answer["results"][0]["source"]) == (0, photo)
     assert Path(answer["results"][0]["source"]).is_file()
+
+
+def test_bad_rows_are_refused_and_the_rest_is_indexed(run: Run) -> None:
+    Path("itemrec.toml").write_text('\ufeffindex = "shop"\n', encoding="utf-8")
+    Path("catalog/products.csv").write_text("product_id,name\np001,One\n,Nobody\np001,Twice\n")
+    code, report = run("index", "catalog", "--model", "bundle")
+    assert (code, report["images"]) == (0, 18)
+    assert [(r["path"], r["code"]) for r in report["refused"]] == [
+        ("products.csv, line 3", "bad-row"),
+        ("products.csv, line 4", "bad-row"),
+    ]
+    assert Path("shop").is_dir()
+
+
+def test_a_bad_row_costs_no_picture_its_point(run: Run) -> None:
+    Path("catalog/products.csv").unlink()
+    files = sorted(str(path.relative_to("catalog")) for path in Path("catalog").rglob("*.png"))
+    rows = ["product_id,image", *(f"{name.split('/')[0]},{name}" for name in files)]
+    Path("catalog/images.csv").write_text("\n".join(rows))
+    assert run("index", "catalog", "--model", "bundle")[1]["images"] == 18
+    rows[2] = rows[2] + ",x,y"
+    Path("catalog/images.csv").write_text("\n".join(rows))
+    _, report = run("index", "catalog", "--prune")
+    assert (report["images"], report["removed"]) == (18, 0)

@@ -48,6 +48,17 @@ def test_a_jsonl_keeps_types(tmp_path: Path) -> None:
     assert catalog.metadata_keys == ("price", "stock", "bio", "note", "größe", "tags")
 
 
+def complaint(path: Path) -> str:
+    """The line that refuses a catalog, or the lines that refuse its rows."""
+    try:
+        found = read_catalog(path).refused_rows
+    except CatalogError:
+        return fails(path)
+    assert [e for e in read_catalog(path).entries() if isinstance(e, Refusal) and e.code == "bad-row"] == list(found)
+    assert all(f"{row.path}: {row.reason}".isprintable() for row in found)
+    return "\n".join(f"{row.path}: {row.reason}" for row in found)
+
+
 def test_rows_and_folders_meet_in_any_unicode_form(tmp_path: Path) -> None:
     composed, apart = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
     for folder, row in ((apart, composed), (composed, apart)):
@@ -68,7 +79,7 @@ def test_rows_and_folders_meet_in_any_unicode_form(tmp_path: Path) -> None:
     root = tmp_path / "d"
     put(root, f"{composed}/x.jpg")
     (root / "products.csv").write_text(f"product_id\n{composed}\n{apart}\n")
-    assert "once" in fails(root)
+    assert "once" in complaint(root)
 
 
 def test_a_table_can_be_named_itself(tmp_path: Path) -> None:
@@ -173,7 +184,7 @@ def test_paths_that_hold_no_catalog(tmp_path: Path) -> None:
         ("id,name\n1,Milk\n", "received id, name"),
         ("product_id,name,name\n", "'name' twice"),
         ("product_id,name,\nmilk,Milk,\n", "an empty one"),
-        ("product_id,name\nmilk\n", "line 2: expected 2 fields, received 1"),
+        ("product_id,name\nmilk,Milk,,x\n", "line 2: expected 2 fields, received 4"),
         ("product_id,name\nmilk,Milk,2\n", "line 2: expected 2 fields, received 3"),
         ("product_id,name\nmilk,Milk\n,Bread\n", "line 3: expected a product_id"),
         (f"product_id\n{'m' * 257}\n", "1 to 256 characters, received 257"),
@@ -187,7 +198,7 @@ def test_paths_that_hold_no_catalog(tmp_path: Path) -> None:
 def test_csv_errors_name_the_line(tmp_path: Path, text: str, said: str) -> None:
     put(tmp_path, "milk/a.jpg")
     (tmp_path / "products.csv").write_text(text)
-    assert said in fails(tmp_path)
+    assert said in complaint(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -216,16 +227,69 @@ def test_csv_errors_name_the_line(tmp_path: Path, text: str, said: str) -> None:
 def test_jsonl_errors_name_the_line(tmp_path: Path, text: str, said: str) -> None:
     put(tmp_path, "milk/a.jpg")
     (tmp_path / "products.jsonl").write_text(text)
-    assert said in fails(tmp_path)
+    assert said in complaint(tmp_path)
+
+
+SHEET = "product_id,name\nmilk,Käse – 1€\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
+def test_tables_in_the_encodings_of_spreadsheets(tmp_path: Path, encoding: str) -> None:
+    put(tmp_path, "milk/a.jpg")
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "products.csv").write_bytes((mark + SHEET.replace(",", "\t")).encode(encoding))
+    catalog = read_catalog(tmp_path)
+    assert catalog.metadata("milk") == {"name": "Käse – 1€"}
+    assert [note for note in catalog.notes if "Windows-1252" in note] == list(catalog.notes)
+    assert bool(catalog.notes) == (encoding == "cp1252")
+
+
+def test_a_table_in_no_encoding_that_we_read(tmp_path: Path) -> None:
+    put(tmp_path, "milk/a.jpg")
+    (tmp_path / "products.csv").write_bytes(b"product_id,name\nmilk,\x81\xe9\n")
+    assert "in UTF-8" in fails(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "data", ["product_id,name\nmilk,Käse\n".encode("latin-1"), "product_id\nmilk".encode("utf-16")]
+    ("name", "text"),
+    [
+        ("products.csv", "product_id,name,size\n0012,Pear,\n,,\n ,\t,\n"),
+        ("products.csv", "sep=;\nproduct_id;name;size\n0012;Pear;\n"),
+        ("products.csv", 'SEP=|\r\n"product_id"|name|size\r\n0012|Pear\r\n'),
+        ("products.csv", "product_id,name,size\n0012,Pear\n"),
+        ("products.csv", "product_id,name,size\n0012, Pear ,,,\n"),
+        ("Products.CSV", "PRODUCT_ID;name;size\n0012;Pear;\n"),
+        ("products.tsv", "Product ID\tname\tsize\n0012\tPear\t\n"),
+    ],
 )
-def test_tables_in_other_encodings_are_refused(tmp_path: Path, data: bytes) -> None:
-    put(tmp_path, "milk/a.jpg")
-    (tmp_path / "products.csv").write_bytes(data)
-    assert "in UTF-8" in fails(tmp_path)
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, name: str, text: str) -> None:
+    put(tmp_path, "0012/a.jpg")
+    (tmp_path / name).write_bytes(text.encode("utf-8-sig"))
+    catalog = read_catalog(tmp_path)
+    assert catalog.metadata("0012") == {"name": "Pear", "size": ""}
+    assert (catalog.refused_rows, refusals(catalog), list(catalog.products)) == ((), {}, ["0012"])
+
+
+def test_bad_rows_are_named_all_at_once_and_the_rest_is_read(tmp_path: Path) -> None:
+    put(tmp_path, "milk/a.jpg", "bread/b.jpg", "tea/c.jpg")
+    rows = (",No", "milk,Milk", "milk,Again", "bread,B,x", 'tea,"T"ea', "bread,Bread")
+    (tmp_path / "products.csv").write_text("\n".join(("product_id,name", *rows)))
+    catalog = read_catalog(tmp_path)
+    assert [row.path for row in catalog.refused_rows] == [f"products.csv, line {line}" for line in (2, 4, 5, 6)]
+    assert catalog.metadata("milk") == {"name": "Milk"}
+    assert catalog.metadata("bread") == {"name": "Bread"}
+    assert len(pictures(catalog)) == 3
+
+
+def test_a_column_of_addresses_does_not_turn_a_folder_catalog_over(tmp_path: Path) -> None:
+    put(tmp_path, "0012/a.jpg")
+    for values, what in (("https://x.example/1.jpg", "addresses"), ("1.jpg", "files that are not there")):
+        (tmp_path / "products.csv").write_text(f"product_id,name,Image\n0012,Pear,{values}\n0013,Plum,\n")
+        catalog = read_catalog(tmp_path)
+        assert catalog.kind == "folders"
+        assert pictures(catalog) == [("0012", "0012/a.jpg")]
+        assert catalog.metadata("0012") == {"name": "Pear", "image": values}
+        assert what in catalog.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +307,7 @@ def test_tables_in_other_encodings_are_refused(tmp_path: Path, data: bytes) -> N
 def test_errors_of_a_table_of_pictures(tmp_path: Path, text: str, said: str) -> None:
     put(tmp_path, "1.jpg", "2.jpg", "3.jpg")
     (tmp_path / "images.csv").write_text(text)
-    assert said in fails(tmp_path)
+    assert said in complaint(tmp_path)
 
 
 def test_an_image_must_be_a_path(tmp_path: Path) -> None:
