@@ -145,7 +145,7 @@ def _index(index: Index, bundle: Bundle | None, sample: int | None) -> Iterator[
             points = store.sample(sample) if sample is not None else [p for batch in store.points() for p in batch]
         yield contents
         if sample is None:
-            yield _checksum(points, manifest, index.location)
+            yield _checksum(points, manifest, index)
         if bundle is not None:
             same = bundle.fingerprint == manifest.model.fingerprint
             used = f"{bundle.name} ({bundle.fingerprint[:12]})"
@@ -205,7 +205,7 @@ def _contents(store: VectorStore, manifest: Manifest, index: Index) -> Check:
     )
 
 
-def _checksum(points: Sequence[Point], manifest: Manifest, location: str) -> Check:
+def _checksum(points: Sequence[Point], manifest: Manifest, index: Index) -> Check:
     """Bits that a disk changed: vectors stay of unit length, and near enough to find themselves."""
     found = Checksum()
     for point in points:
@@ -214,7 +214,12 @@ def _checksum(points: Sequence[Point], manifest: Manifest, location: str) -> Che
     return Check(
         "checksum",
         same or not manifest.checksum,
-        "not checked: the index does not say what was committed; its next change will"
+        "not checked: "
+        + (
+            "an older release committed it, and its next change will say what was committed"
+            if index.staged
+            else "a server is written in place, and nothing says what was committed"
+        )
         if not manifest.checksum
         else f"vectors and records are what was committed ({found.hex()[:12]})"
         if same
@@ -222,7 +227,7 @@ def _checksum(points: Sequence[Point], manifest: Manifest, location: str) -> Che
         f"received {found.hex()[:12]}: the disk changed them",
         ""
         if same or not manifest.checksum
-        else f"Rebuild it from the catalog: {index_command(manifest.catalog, location)}",
+        else f"Rebuild it from the catalog: {index_command(manifest.catalog, index.location)}",
         {"committed": manifest.checksum or None, "found": found.hex()},
     )
 

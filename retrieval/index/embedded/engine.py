@@ -31,6 +31,13 @@ class UnwritableError(StoreError):
     """The engine writes to what it opens, and may not."""
 
 
+def unreadable(file: Path) -> StoreError:
+    """A file of an index that its user may not read: no damage."""
+    return StoreError(
+        f"Cannot read {file}: permission denied", hint="Ask the owner of the index for permission to read it"
+    )
+
+
 @contextlib.contextmanager
 def engine_errors(action: str, path: Path) -> Iterator[None]:
     """Map everything the engine raises: bare Exception, ValueError, TypeError, and a BaseException.
@@ -114,6 +121,8 @@ def check_config(path: Path, dimension: int) -> None:
     try:
         config = json.loads((path / "edge_config.json").read_bytes())["vectors"][""]
         found = (config["size"], config["distance"])
+    except PermissionError as error:
+        raise unreadable(path / "edge_config.json") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IndexDamagedError(
             f"Cannot read the configuration of the shard in {path}: {type(error).__name__}: {error}",

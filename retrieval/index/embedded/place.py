@@ -26,7 +26,7 @@ from pathlib import Path
 from retrieval.errors import DiskFullError, IndexBusyError, IndexDamagedError, IndexNotFoundError, UsageError
 from retrieval.index.commands import REBUILD_HINT
 from retrieval.index.embedded.copy import remove_left_by_readers
-from retrieval.index.embedded.engine import UnwritableError
+from retrieval.index.embedded.engine import UnwritableError, unreadable
 from retrieval.index.embedded.store import HNSW_FROM, EmbeddedStore
 from retrieval.index.manifest import Manifest
 from retrieval.system.files import os_errors, remove_tree, replace_file
@@ -196,6 +196,8 @@ class Place:
                         hint=REBUILD_HINT,
                     )
                 return name
+        except PermissionError as error:
+            raise unreadable(self.path / "CURRENT") from error
         except (OSError, UnicodeDecodeError) as error:
             raise IndexDamagedError(f"Cannot read {self.path / 'CURRENT'}: {error}", hint=REBUILD_HINT) from error
         return None
@@ -215,6 +217,8 @@ class Place:
                 raise ValueError("not a JSON object")
         except FileNotFoundError:
             raise
+        except PermissionError as error:
+            raise unreadable(path) from error
         except (OSError, ValueError) as error:
             raise IndexDamagedError(f"Cannot read the manifest {path}: {error}", hint=REBUILD_HINT) from error
         manifest = Manifest.from_json(data)
