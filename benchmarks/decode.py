@@ -12,7 +12,9 @@ For each kind of picture, one thread, medians in milliseconds:
 ``--photos`` measures a folder of real photos instead of drawn ones. ``--memory`` decodes the largest
 picture that the default limits let in, once per format, each in a process of its own, and prints
 by how much the process grew at its peak. ``--apart`` prints what the child processes cost that decode
-AVIF, TIFF and, with ``--photos`` or where pillow-heif is installed, HEIC.
+AVIF, TIFF and, with ``--photos`` or where pillow-heif is installed, HEIC. ``--profiles`` converts the photos of
+``--photos`` to other color spaces and prints how far the starter's embeddings of them lie from those of the sRGB
+photos, with their profile and without: squared distances, of vectors of length 1.
 """
 
 from __future__ import annotations
@@ -229,6 +231,51 @@ def apart(sets: dict[str, list[bytes]], pre: Preprocessing, seconds: float) -> N
     pool.close()
 
 
+def profiles(data: list[bytes]) -> None:
+    """What a profile that is read, and one that is dropped, does to the embeddings."""
+    from PIL import ImageCms
+
+    from retrieval.images.formats.color_profile import matrix_profile
+    from retrieval.models.encoder import load_encoder
+    from retrieval.models.installed import read_starter
+
+    d65, d50 = (0.3127, 0.3290), (0.3457, 0.3585)
+    spaces = {
+        "Display P3": matrix_profile(((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), d65), None),
+        "Adobe RGB": matrix_profile(((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), d65), 2.2),
+        "ProPhoto RGB": matrix_profile(((0.7347, 0.2653), (0.1596, 0.8404), (0.0366, 0.0001), d50), 1.8),
+    }
+    bundle = read_starter()
+    encoder = load_encoder(bundle)
+
+    def embed(item: bytes) -> np.ndarray:
+        return encoder.encode(prepare(item, bundle.preprocessing)[np.newaxis])[0]
+
+    def saved(image: Image.Image, profile: bytes | None = None) -> bytes:
+        return encode(image, "JPEG", quality=95, subsampling=0, icc_profile=profile)
+
+    def show(name: str, found: list[np.ndarray]) -> None:
+        off = ((np.stack(found) - twins) ** 2).sum(axis=1)
+        print(f"{name:34} {np.median(off):8.5f} {off.max():8.5f} {int((off > 0.002).sum()):6}", flush=True)
+
+    srgb = ImageCms.createProfile("sRGB")
+    originals = [Image.open(io.BytesIO(item)).convert("RGB") for item in data]
+    twins = np.stack([embed(saved(im)) for im in originals])
+    print(f"{len(data)} photos, squared distance to the sRGB photo")
+    print(f"{'':34} {'median':>8} {'largest':>8} {'> .002':>6}")
+    show("sRGB, saved at quality 85", [embed(encode(im, "JPEG", quality=85)) for im in originals])
+    for name, profile in spaces.items():
+        to = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        made = [
+            ImageCms.profileToProfile(im, srgb, to, renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC)
+            for im in originals
+        ]
+        for im in made:
+            im.info = {}
+        show(name, [embed(saved(im, profile)) for im in made])
+        show(f"{name}, profile dropped", [embed(saved(im)) for im in made])
+
+
 def apart_pictures() -> dict[str, list[bytes]]:
     middle, large = drawn(1000, 1000), drawn(4000, 3000)
     sets = {
@@ -249,6 +296,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="for each measurement")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--apart", action="store_true")
+    parser.add_argument("--profiles", action="store_true")
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--write", help=argparse.SUPPRESS)
     parser.add_argument("--grow", action="store_true", help=argparse.SUPPRESS)
@@ -262,6 +310,11 @@ def main() -> None:
 
         with tempfile.TemporaryDirectory() as folder:
             memory(Path(folder))
+    elif args.profiles:
+        if args.photos is None:
+            raise SystemExit("--profiles needs --photos")
+        [data] = photos(args.photos, args.most).values()
+        profiles(data)
     elif args.apart:
         sets = photos(args.photos, args.most) if args.photos else apart_pictures()
         apart(sets, Preprocessing(height=args.size, width=args.size, fit="squash"), args.seconds)

@@ -44,8 +44,9 @@ def main(memory: int) -> None:
                 head["format"],
                 tuple((width, height) for width, height in head["sizes"]),
                 head["orientation"],
-                bytes(data),
+                bytes(data[: len(data) - head["profile"]]),
                 head["depth"],
+                profile=bytes(data[len(data) - head["profile"] :]),
             )
             made = render(header, [view_from_json(view) for view in request["views"]])
             bodies = [im.tobytes() for im in made]

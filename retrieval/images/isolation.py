@@ -159,13 +159,14 @@ class _Child:
                 "sizes": header.sizes,
                 "orientation": header.orientation,
                 "depth": header.depth,
+                "profile": len(header.profile),
             },
             "views": [view_to_json(view) for view in views],
             "seconds": seconds,
         }
         try:
             with self._deadline(seconds) as deadline:
-                send(self._to, request, header.data)
+                send(self._to, request, header.data, header.profile)
                 reply, body = receive(self._from)
         except (EOFError, OSError) as error:
             self.end()

@@ -1,8 +1,8 @@
 """The only place where untrusted image bytes are opened.
 
 ``prepare`` is the one function from bytes to the network's pixels, in training and in serving.
-Every failure is an `ImageError` whose ``reason`` is one of `REASONS`. No color management: pixels
-are taken as sRGB whatever profile is embedded.
+Every failure is an `ImageError` whose ``reason`` is one of `REASONS`. Pixels are sRGB: other colors are
+converted by the profile that the file embeds.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from retrieval.errors import ImageError
 from retrieval.images.formats import Header, bare_jpeg, hidden_content, read_header
+from retrieval.images.formats.color_profile import usable
 from retrieval.images.formats.decoders import flatten, open_header
 from retrieval.images.preprocessing import Preprocessing
 from retrieval.images.views import (
@@ -270,7 +271,10 @@ def prepare_decoded(
             turn = found if found in range(1, 9) else 1
             im = picture.copy()  # what is transparent becomes white in place
         box, size = placement(im.size, stored(turn, preprocessing), preprocessing)
-        return np.array(resized(flatten(im), box, size, turn, preprocessing), dtype=np.uint8)
+        found = b"" if isinstance(picture, np.ndarray) else picture.info.get("icc_profile")
+        profile = usable(found) if isinstance(found, bytes) else b""
+        flat = flatten(im, inks=profile[16:20] == b"CMYK")
+        return np.array(resized(flat, box, size, turn, preprocessing, profile), dtype=np.uint8)
 
 
 def thumbnail(data: bytes, size: int, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
@@ -310,7 +314,7 @@ JPEG_QUALITY = 95
 def to_jpeg(data: bytes, max_side: int, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """The picture as an RGB JPEG without metadata, upright, its longer side at most ``max_side``; never enlarged.
 
-    An upright RGB JPEG that is small enough keeps its coded pixels: only its metadata go. All else is decoded,
+    An upright sRGB JPEG that is small enough keeps its coded pixels: only its metadata go. All else is decoded,
     reduced by `thumbnail` and encoded at `JPEG_QUALITY`.
 
     Args:
@@ -323,7 +327,12 @@ def to_jpeg(data: bytes, max_side: int, *, limits: Limits = DEFAULT_LIMITS) -> b
     """
     with mapped_errors():
         header = _checked(data, limits)
-        if header.format == "JPEG" and header.orientation == 1 and max(header.sizes[0]) <= max_side:
+        if (
+            header.format == "JPEG"
+            and header.orientation == 1
+            and not header.profile
+            and max(header.sizes[0]) <= max_side
+        ):
             im = open_header(header)
             if im.mode == "RGB":
                 im.draft(None, (1, 1))

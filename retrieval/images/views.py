@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 from retrieval.errors import ImageError, ItemrecError
 from retrieval.images.formats.base import Header, damaged, exif_orientation, truncated
-from retrieval.images.formats.decoders import WHITE, flatten, open_header, upright
+from retrieval.images.formats.decoders import (
+    WHITE,
+    flatten,
+    is_profile_of,
+    open_header,
+    to_srgb,
+    upright,
+)
 from retrieval.images.preprocessing import Preprocessing
 from retrieval.system.text import printable
 
@@ -98,8 +105,8 @@ def render(header: Header, views: Sequence[View]) -> list[Image.Image]:
             inner = draft[1][2:] if draft else full
             if im.size not in decoded:
                 im.load()
-                decoded[im.size] = flatten(im, header.depth)
-            made.append(_view(view, decoded[im.size], full, inner, turn))
+                decoded[im.size] = flatten(im, header.depth, inks=bool(header.profile))
+            made.append(_view(view, decoded[im.size], full, inner, turn, header.profile))
         return made
 
 
@@ -129,7 +136,9 @@ def _wanted(view: View, size: tuple[int, int], turn: int) -> tuple[int, int]:
     return view.target[::-1] if turn >= 5 else view.target
 
 
-def _view(view: View, im: Image.Image, full: tuple[int, int], inner: tuple[float, float], turn: int) -> Image.Image:
+def _view(
+    view: View, im: Image.Image, full: tuple[int, int], inner: tuple[float, float], turn: int, profile: bytes
+) -> Image.Image:
     """One view of a flat decoded picture, which stays as it is.
 
     Args:
@@ -138,22 +147,27 @@ def _view(view: View, im: Image.Image, full: tuple[int, int], inner: tuple[float
         full: the stored (width, height).
         inner: what of ``im`` is the picture: (width, height).
         turn: EXIF orientation.
+        profile: of its colors, which are converted once the picture is small.
     """
+    if not is_profile_of(profile, im.mode):
+        profile, im = b"", im.convert("RGB") if im.mode == "CMYK" else im
     if isinstance(view, Prepared):
         preprocessing = view.preprocessing
         (left, top, right, bottom), size = placement(full, stored(turn, preprocessing), preprocessing)
         across, down = inner[0] / full[0], inner[1] / full[1]
         box = (left * across, top * down, min(right * across, im.width), min(bottom * down, im.height))
-        return resized(im, box, size, turn, preprocessing)
-    whole = upright(im.convert("RGB"), turn)
+        return resized(im, box, size, turn, preprocessing, profile)
+    whole = upright(im.copy() if profile else im.convert("RGB"), turn)
     if isinstance(view, Thumbnail):
         whole.thumbnail((view.size, view.size), reducing_gap=2.0)
     elif isinstance(view, Squashed):
         from PIL.Image import Resampling
 
-        whole = whole.convert("L") if view.gray else whole
+        whole = whole.convert("L") if view.gray and not profile else whole
         whole = whole.resize((view.side, view.side), Resampling.BOX, reducing_gap=2.0)
-    return whole
+    if not profile:
+        return whole
+    return to_srgb(whole, profile).convert("L" if isinstance(view, Squashed) and view.gray else "RGB")
 
 
 def stored(turn: int, preprocessing: Preprocessing) -> tuple[int, int]:
@@ -173,13 +187,14 @@ def resized(
     size: tuple[int, int],
     turn: int,
     preprocessing: Preprocessing,
+    profile: bytes = b"",
 ) -> Image.Image:
-    """A box of a flat picture at a size, turned upright, on white where it does not fill the input."""
+    """A box of a flat picture at a size in sRGB, turned upright, on white where it does not fill the input."""
     from PIL import Image
 
     resample = "BOX" if preprocessing.resample == "area" else preprocessing.resample.upper()
     im = im.resize(size, Image.Resampling[resample], box=box, reducing_gap=1.0 + _gap(preprocessing))
-    im = upright(im.convert("RGB"), turn)
+    im = upright(to_srgb(im, profile).convert("RGB"), turn)
     wanted = (preprocessing.width, preprocessing.height)
     if im.size != wanted:
         canvas = Image.new("RGB", wanted, WHITE)

@@ -26,6 +26,7 @@ class Header:
         data: the bytes that the decoder should see: the picture without what only costs or harms.
         depth: bits of a channel, where the decoder's own account of it is not enough; else 0.
         streamed: the decoder holds some rows at a time and can reduce them as it goes.
+        profile: the ICC profile of its colors; empty where they are taken as sRGB.
     """
 
     format: Format
@@ -34,6 +35,7 @@ class Header:
     data: bytes
     depth: int = 0
     streamed: bool = False
+    profile: bytes = b""
 
 
 def truncated(what: str) -> ImageError:

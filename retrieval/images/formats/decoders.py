@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ from retrieval.images.formats.tiff import silence_libtiff
 
 if TYPE_CHECKING:
     from PIL import Image
+    from PIL.ImageCms import ImageCmsTransform
+
+_log = logging.getLogger(__name__)
 
 WHITE = (255, 255, 255)
 _INVERT = [255 - value for value in range(256)]
@@ -63,12 +67,13 @@ def _plugin_class(format_: str) -> Callable[[io.BytesIO], Image.Image]:
     return plugin
 
 
-def flatten(im: Image.Image, depth: int = 0) -> Image.Image:
+def flatten(im: Image.Image, depth: int = 0, *, inks: bool = False) -> Image.Image:
     """To RGB or 8-bit gray: what is transparent over white, what is deep scaled and not clipped.
 
     Args:
         im: decoded; may be written to.
         depth: see `Header`.
+        inks: leave CMYK as it is, for `to_srgb`.
     """
     from PIL import Image
 
@@ -89,11 +94,55 @@ def flatten(im: Image.Image, depth: int = 0) -> Image.Image:
         # In place: a second canvas of the full size would double the memory.
         clear.paste((*WHITE, 255), mask=clear.getchannel("A").point(_INVERT))
         return clear.convert("RGB")
-    if im.mode in ("RGB", "L"):
+    if im.mode in ("RGB", "L") or (inks and im.mode == "CMYK"):
         return im
     if im.mode in ("1", "P", "CMYK", "RGBX", "YCbCr"):
         return im.convert("L" if im.mode == "1" else "RGB")
     raise unsupported(f"pixels of mode {im.mode}")
+
+
+_SPACES = {"RGB": b"RGB ", "L": b"GRAY", "CMYK": b"CMYK"}
+
+
+def is_profile_of(profile: bytes, mode: str) -> bool:
+    """Whether a profile describes pixels of that mode at all: a gray picture may carry one for color."""
+    return profile[16:20] == _SPACES.get(mode)
+
+
+def to_srgb(im: Image.Image, profile: bytes) -> Image.Image:
+    """A flat picture in sRGB; as it is where its profile is for other pixels, or damaged.
+
+    Args:
+        im: RGB, gray or CMYK.
+        profile: of `Header`; empty for sRGB.
+    """
+    if not is_profile_of(profile, im.mode):
+        return im
+    transform = _transform(profile, im.mode)
+    if transform is None:
+        return im
+    made = transform.apply(im)
+    made.info.pop("icc_profile", None)  # writers of files would embed it
+    return made
+
+
+@lru_cache(maxsize=32)
+def _transform(profile: bytes, mode: str) -> ImageCmsTransform | None:
+    """Relative colorimetric: what both profiles can show stays exactly that, white included."""
+    try:
+        from PIL import ImageCms
+
+        return ImageCms.ImageCmsTransform(
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
+            mode,
+            "RGB",
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImportError, OSError, ValueError, TypeError) as error:  # built without littlecms, or it finds a flaw
+        _log.info("a color profile is ignored: %s", error)
+        return None
 
 
 def upright(im: Image.Image, orientation: int) -> Image.Image:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from retrieval.images.formats.base import MAX_PARTS, Header, damaged, truncated, unsupported
+from retrieval.images.formats.color_profile import from_cicp, usable
 
 _BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"mif2", b"msf1"})
 _CONTAINERS = frozenset({b"iprp", b"ipco"})
@@ -116,11 +117,12 @@ def read_iso(data: bytes) -> Header | None:
     for number in needed:
         if meta.item(number).kind in _PICTURES:
             sizes += _item_sizes(data, meta, meta.item(number))
+    profile = _profile(data, meta, needed)
     data = _without_metadata(data, meta, needed)
     if coded == b"hvc1":
-        return Header("HEIF", tuple(sizes), 1, data)
+        return Header("HEIF", tuple(sizes), 1, data, profile=profile)
     still = data[:8] + b"avif" + data[12:] if data[8:12] == b"avis" else data
-    return Header("AVIF", tuple(sizes), None, still)
+    return Header("AVIF", tuple(sizes), None, still, profile=profile)
 
 
 def _is_picture(data: bytes, end: int) -> bool:
@@ -232,6 +234,23 @@ def _read_locations(data: bytes, at: int, meta: _Meta) -> None:
             offset, length = _number(data, at, offset_size), _number(data, at + offset_size, length_size)
             at += offset_size + length_size
             item.extents.append((base + offset, length))
+
+
+def _profile(data: bytes, meta: _Meta, needed: set[int]) -> bytes:
+    """The colors of the primary item, or of a tile where it says nothing; ICC before code points."""
+    for number in [meta.primary, *sorted(needed)]:
+        found = [
+            data[p.start : p.stop]
+            for i in meta.associated.get(number or 0, ())
+            if 0 < i <= len(meta.properties) and (p := meta.properties[i - 1]).name == b"colr"
+        ]
+        for body in found:
+            if body[:4] in (b"prof", b"rICC"):
+                return usable(body[4:])
+        for body in found:
+            if body[:4] == b"nclx" and len(body) >= 8:
+                return from_cicp(int.from_bytes(body[4:6], "big"), int.from_bytes(body[6:8], "big"))
+    return b""
 
 
 def _without_metadata(data: bytes, meta: _Meta, needed: set[int]) -> bytes:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 
 from retrieval.images.formats.base import MAX_PARTS, Header, damaged, find_orientation, truncated, unsupported
+from retrieval.images.formats.color_profile import MAX_PROFILE, from_cicp, from_gamma, usable
 
 _MAX_SCANS = 64
 """Most scans of a JPEG. Encoders write 1 to about 10; each costs a pass over the whole picture."""
@@ -14,12 +15,17 @@ _MAX_SCANS = 64
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 """Version 1.1, square pixels, no thumbnail."""
 
+_ICC = b"ICC_PROFILE\x00"
+
 _PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_PNG_COLORS = frozenset({b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"})
 
 
 def read_jpeg(data: bytes) -> Header:
     """Size and orientation from the segments before the first scan; the number of scans is capped."""
     at, turn, size, kind, channels = 2, None, None, 0, 0
+    profiles: dict[int, bytes] = {}
+    parts = 0
     for _ in range(MAX_PARTS):
         at = _next_marker(data, at)
         if at + 4 > len(data):
@@ -32,6 +38,9 @@ def read_jpeg(data: bytes) -> Header:
             break
         if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\x00\x00":
             turn = turn or find_orientation(data[at + 10 : at + 2 + length])
+        elif marker == 0xE2 and data[at + 4 : at + 16] == _ICC:
+            profiles.setdefault(data[at + 16], data[at + 18 : at + 2 + length])
+            parts = data[at + 17]
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if size is not None:
                 raise damaged("a JPEG with two frame headers")
@@ -49,7 +58,9 @@ def read_jpeg(data: bytes) -> Header:
     one = kind in (0xC0, 0xC1) and data[at + 4] == channels
     if not one and data.count(b"\xff\xda", at) > _MAX_SCANS and _scans(data, at) > _MAX_SCANS:
         raise damaged(f"more than {_MAX_SCANS} JPEG scans")
-    return Header("JPEG", (size,), turn or 1, data, streamed=one)
+    whole = sorted(profiles) == list(range(1, parts + 1))
+    profile = usable(b"".join(profiles[n] for n in sorted(profiles))) if whole else b""
+    return Header("JPEG", (size,), turn or 1, data, streamed=one, profile=profile)
 
 
 def _next_marker(data: bytes, at: int) -> int:
@@ -120,15 +131,18 @@ def read_png(data: bytes) -> Header:
     """Checks every chunk's extent and the checksums of those with pixels, and keeps only the latter.
 
     Text, color profiles and animation frames are never handed on: they can be decompression bombs,
-    and nothing here needs them.
+    and no decoder needs them.
     """
     kept: list[bytes | memoryview] = [data[:8]]
     view, turn, size, depth = memoryview(data), None, (0, 0), 0
+    colors: dict[bytes, bytes] = {}
     for number, (name, at, length) in enumerate(_png_chunks(data)):
         if (number == 0) != (name == b"IHDR"):
             raise damaged("a PNG that does not start with its one header")
         if name == b"eXIf":
             turn = turn or find_orientation(data[at + 8 : at + 8 + length])
+        if name in _PNG_COLORS and name not in colors:
+            colors[name] = data[at + 8 : at + 8 + length]
         if name not in _PNG_PIXELS:
             continue
         end = at + 8 + length
@@ -138,7 +152,28 @@ def read_png(data: bytes) -> Header:
             width, height, depth = struct.unpack_from(">IIB", data, at + 8)
             size = (width, height)
         kept.append(view[at : end + 4])
-    return Header("PNG", (size,), turn or 1, b"".join(kept), depth)
+    return Header("PNG", (size,), turn or 1, b"".join(kept), depth, profile=_png_profile(colors))
+
+
+def _png_profile(colors: dict[bytes, bytes]) -> bytes:
+    """In the order of the PNG specification, third edition: cICP, iCCP, sRGB, gAMA with cHRM."""
+    cicp = colors.get(b"cICP", b"")
+    if len(cicp) == 4 and cicp[2:] == b"\x00\x01":
+        return from_cicp(cicp[0], cicp[1])
+    if b"iCCP" in colors:
+        _, _, rest = colors[b"iCCP"].partition(b"\x00")
+        try:
+            return usable(zlib.decompressobj().decompress(rest[1:], MAX_PROFILE + 1))
+        except zlib.error:
+            return b""
+    if b"sRGB" in colors or len(colors.get(b"gAMA", b"")) != 4:
+        return b""
+    [gamma] = struct.unpack(">I", colors[b"gAMA"])
+    primaries = None
+    if len(colors.get(b"cHRM", b"")) == 32:
+        white_x, white_y, *rgb = (value / 1e5 for value in struct.unpack(">8I", colors[b"cHRM"]))
+        primaries = ((rgb[0], rgb[1]), (rgb[2], rgb[3]), (rgb[4], rgb[5]), (white_x, white_y))
+    return from_gamma(gamma / 1e5, primaries)
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -211,7 +246,7 @@ def read_webp(data: bytes) -> Header:
     end = int.from_bytes(data[4:8], "little") + 8
     if end > len(data):
         raise truncated("a RIFF container shorter than it says")
-    turn, at, sizes = None, 12, []
+    turn, at, sizes, profile = None, 12, [], b""
     for _ in range(MAX_PARTS):
         if at + 8 > end:
             break
@@ -231,13 +266,15 @@ def read_webp(data: bytes) -> Header:
             sizes.append(((bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1))
         elif name == b"EXIF":
             turn = turn or find_orientation(data[body : body + length])
+        elif name == b"ICCP" and not profile:
+            profile = usable(data[body : body + length])
         at = body + length + (length & 1)
     else:
         raise damaged("too many WebP chunks")
     if not sizes:
         raise damaged("a WebP without a picture")
     largest = max(sizes, key=lambda size: size[0] * size[1])
-    return Header("WEBP", (sizes[0], largest), turn or 1, data)
+    return Header("WEBP", (sizes[0], largest), turn or 1, data, profile=profile)
 
 
 def _u24(data: bytes, at: int) -> int:

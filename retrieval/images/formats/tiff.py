@@ -7,13 +7,14 @@ from functools import cache
 from pathlib import Path
 
 from retrieval.images.formats.base import MAX_PARTS, ByteOrder, Header, damaged, orientation, truncated, unsupported
+from retrieval.images.formats.color_profile import MAX_PROFILE, usable
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 5: 8, 10: 8, 11: 4, 12: 8, 16: 8}
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _STRIPS, _SAMPLES = 256, 257, 258, 259, 273, 277
 _ROWS_PER_STRIP, _STRIP_BYTES, _PLANAR = 278, 279, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 322, 323, 324, 325
-_ORIENTATION, _SAMPLE_FORMAT = 274, 339
+_ORIENTATION, _SAMPLE_FORMAT, _PROFILE = 274, 339, 34675
 
 _LONG, _LONG8 = 4, 16
 
@@ -74,7 +75,8 @@ def read_tiff(data: bytes) -> Header:
     tile = _check_parts(len(data), values, one, width, height)
     turn = orientation((values.get(_ORIENTATION) or (1,))[0])
     rewritten = _rewrite(data, order, {t: v for t, v in tags.items() if t in _SINGLE | _LISTS})
-    return Header("TIFF", ((width, height), tile), turn, rewritten, bits[0])
+    profile = usable(tags[_PROFILE][2]) if _PROFILE in tags else b""
+    return Header("TIFF", ((width, height), tile), turn, rewritten, bits[0], profile=profile)
 
 
 def _directory(data: bytes, order: ByteOrder) -> dict[int, tuple[int, int, bytes]]:
@@ -90,15 +92,19 @@ def _directory(data: bytes, order: ByteOrder) -> dict[int, tuple[int, int, bytes
     tags: dict[int, tuple[int, int, bytes]] = {}
     for entry in range(at + head, at + head + step * count, step):
         tag, kind = (int.from_bytes(data[entry + o : entry + o + 2], order) for o in (0, 2))
-        if tag not in _SINGLE | _LISTS | {_ORIENTATION}:
+        if tag not in _SINGLE | _LISTS | {_ORIENTATION, _PROFILE}:
             continue
         number = int.from_bytes(data[entry + 4 : entry + 4 + wide], order)
-        if kind not in _SIZES or tag in tags or (kind != 7 and number > MAX_PARTS):
+        if tag == _PROFILE and (kind not in (1, 7) or tag in tags or number > MAX_PROFILE):
+            continue  # a damaged profile does not make the picture damaged
+        if kind not in _SIZES or tag in tags or (kind != 7 and tag != _PROFILE and number > MAX_PARTS):
             raise damaged(f"TIFF tag {tag} of type {kind} with {number} values, or twice")
         size = number * _SIZES[kind]
         value = entry + 4 + wide
         start = value if size <= wide else int.from_bytes(data[value : value + wide], order)
         if size == 0 or start + size > len(data):
+            if tag == _PROFILE:
+                continue
             raise truncated(f"TIFF tag {tag} lies outside the file")
         raw = data[start : start + size]
         if kind == _LONG8:
