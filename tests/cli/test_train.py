@@ -7,7 +7,10 @@ import pytest
 from cli.main import invoke
 from retrieval.errors import UsageError
 from retrieval.models.bundle import read_bundle
+from tests.lazily import lazily
 from tests.trainer.datasets import tiny_backbone, write_dataset, write_weights
+
+Export = lazily("trainer.networks.export", "Export")
 
 SMALL = ["--backbone", "small-cnn", "--size", "32", "--dimension", "16", "--epochs", "3", "--learning-rate", "0.003"]
 
@@ -54,17 +57,6 @@ def test_a_bundle_is_trained_calibrated_and_used(dataset, tmp_path, capsys):
     assert answer["matches"]
 
 
-def test_lines_tell_how_far_it_is_and_what_came_of_it_also_where_there_is_nothing_to_resume(dataset, capsys):
-    assert train(dataset, *SMALL, "--resume") == 0
-    out, err = capsys.readouterr()
-    assert "There is no checkpoint" in err
-    assert "This will take" in err
-    assert "epoch 3/3" in err
-    assert "Trained " in out
-    assert "VAL at FAR 1 %" in out
-    assert "itemrec index CATALOG --model" in out
-
-
 @pytest.mark.parametrize(
     ("options", "says", "hint"),
     [
@@ -98,7 +90,8 @@ def test_wrong_options_are_refused_in_one_line(dataset, tmp_path, monkeypatch, c
     assert not (tmp_path / "model").exists()
 
 
-def test_a_weights_file_decides_the_backbone_where_none_is_named(dataset, tmp_path, monkeypatch, capsys):
+def test_a_weights_file_decides_the_backbone_and_without_val_nothing_is_calibrated(tmp_path, monkeypatch, capsys):
+    folder = write_dataset(tmp_path / "data", splits={"train": 4})
     built = []
 
     def build(name, *, size, weights):
@@ -108,10 +101,15 @@ def test_a_weights_file_decides_the_backbone_where_none_is_named(dataset, tmp_pa
     monkeypatch.setattr("trainer.networks.assemble.backbone", build)
     file = write_weights(tmp_path / "net.weights.h5")
     small = ["--size", "48", "--dimension", "16", "--epochs", "1", "--weights", str(file)]
-    assert train(dataset, *small) == 0
-    err = capsys.readouterr().err
+    assert train(folder, *small, "--json") == 0
+    out, err = capsys.readouterr()
     assert "net.weights.h5 holds weights of MobileNetV2. Without --weights, fast trains EfficientNetLite0." in err
-    assert train(dataset, *small, "--backbone", "DenseNet121", "--replace") == 0
+    assert json.loads(out)["model"]["calibration"] is None
+    assert "There is no val/" in err
+    # Which network is built is asked, not what comes of it: what the first became serves again.
+    export = Export((tmp_path / "model" / "encoder.tflite").read_bytes(), "float32", 0.0, 1.0, 32)
+    monkeypatch.setattr("trainer.learn.export_litert", lambda *_: export)
+    assert train(folder, *small, "--backbone", "DenseNet121", "--replace") == 0
     assert built == ["MobileNetV2", "DenseNet121"]
 
 
@@ -143,10 +141,16 @@ def test_strangers_that_no_training_saw_decide_the_threshold(tmp_path, capsys):
     assert "11 were held out of one more training" in bundle.card()
 
 
-def test_strangers_that_training_saw_are_called_that(tmp_path, capsys):
+def test_lines_tell_how_far_it_is_and_that_training_saw_the_strangers_also_with_nothing_to_resume(tmp_path, capsys):
     folder = write_dataset(tmp_path / "data", products=24, splits={"train": 4, "val": 7, "test": 2})
-    assert train(folder, *SMALL) == 0
-    out, _ = capsys.readouterr()
+    assert train(folder, *SMALL, "--resume") == 0
+    out, err = capsys.readouterr()
+    assert "There is no checkpoint" in err
+    assert "This will take" in err
+    assert "epoch 3/3" in err
+    assert "Trained " in out
+    assert "VAL at FAR 1 %" in out
+    assert "itemrec index CATALOG --model" in out
     assert "photos of leave-one-out unknowns, which training saw," in out
     assert "--hold-out 0.2 measures how often" in out
     bundle = read_bundle(tmp_path / "model")
@@ -187,14 +191,6 @@ def test_so_few_photos_bear_no_threshold_and_no_command_pretends(tmp_path, capsy
     assert "Not enough data for FAR 1 %: 9 impostor pairs, 3,000 needed (rule of 30)." in capsys.readouterr().err
     assert invoke([*choose, "--force"]) == 0
     assert read_bundle(tmp_path / "model").calibration.chosen == "far=0.01"
-
-
-def test_without_val_nothing_is_calibrated_and_that_is_said(tmp_path, capsys):
-    folder = write_dataset(tmp_path / "data", splits={"train": 4})
-    assert train(folder, *SMALL, "--epochs", "1", "--json") == 0
-    out, err = capsys.readouterr()
-    assert json.loads(out)["model"]["calibration"] is None
-    assert "There is no val/" in err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -30,8 +32,14 @@ def write_dataset(folder: Path, *, products=8, splits=None, seed=0) -> Path:
     return folder
 
 
-def write_weights(file: Path, *, size=64) -> Path:
+def write_weights(file: Path) -> Path:
     """Random weights of MobileNetV2 without its top, as a file that `--weights` takes."""
+    file.write_bytes(_weights())
+    return file
+
+
+@functools.cache
+def _weights(size=64) -> bytes:
     import keras
 
     keras.utils.set_random_seed(3)
@@ -42,8 +50,10 @@ def write_weights(file: Path, *, size=64) -> Path:
             layer.momentum = 0.0
     pictures = np.random.default_rng(0).uniform(-1, 1, (16, size // 8, size // 8, 3)).astype(np.float32)
     model(pictures.repeat(8, axis=1).repeat(8, axis=2), training=True)
-    model.save_weights(file)
-    return file
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "net.weights.h5"
+        model.save_weights(file)
+        return file.read_bytes()
 
 
 def tiny_backbone(name, *, size, weights):

@@ -5,7 +5,7 @@ import pytest
 
 from tests.lazily import lazily
 from tests.trainer.datasets import write_dataset
-from tests.trainer.test_learn import Watcher, places, plan_of
+from tests.trainer.test_learn import Watcher, begin, places, plan_of
 from trainer.data.dataset import read_pictures
 from trainer.held_out import choose_held_out
 
@@ -61,7 +61,7 @@ def test_held_out_products_are_embedded_by_a_network_that_did_not_see_them(many,
     assert (folder / "log.jsonl").read_text().count("\n") == 3
     forget_checkpoints(tmp_path / "b" / "run")
     assert not (folder / "checkpoint.npz").exists()
-    learn(places(many, tmp_path / "b"), plan_of(weights), Watcher())
+    begin(places(many, tmp_path / "b"), plan_of(weights))
     assert not folder.exists()
 
 
@@ -98,7 +98,7 @@ def test_as_many_networks_hold_products_out_as_are_served_and_resume_to_the_same
     assert logs[0] != logs[1]
     forget_checkpoints(run)
     assert not list(run.rglob("checkpoint.npz"))
-    learn(places(many, tmp_path / "b"), plan_of(weights, hold_out=0.5), Watcher())
+    begin(places(many, tmp_path / "b"), plan_of(weights, hold_out=0.5))
     assert [folder.name for folder in run.rglob("*") if folder.is_dir()] == ["strangers"]
 
 

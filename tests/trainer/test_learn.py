@@ -81,6 +81,12 @@ def places(dataset, tmp_path, catalog=None):
     return RunPaths(dataset, catalog, tmp_path / "run", tmp_path / "cache")
 
 
+def begin(where, plan):
+    """The first epoch of a training: all that whoever asks what is left of an earlier one has to wait for."""
+    with pytest.raises(KeyboardInterrupt):
+        learn(where, plan, Watcher(die_in=1))
+
+
 @dataclass(frozen=True)
 class Whole:
     """A training that nothing stopped: where it ran, what it said, what came of it."""
@@ -181,7 +187,7 @@ def test_an_ensemble_is_served_as_one_and_resumes_where_one_of_them_was_stopped(
     assert (both.place / "run" / "member-2" / "checkpoint.npz").is_file()  # it was not this training's to forget
     forget_checkpoints(both.place / "run")
     assert not list(both.place.rglob("checkpoint.npz"))
-    learn(places(dataset, both.place), plan_of(weights), Watcher())
+    begin(places(dataset, both.place), plan_of(weights))
     assert not (both.place / "run" / "member-2").exists()  # there is one network now
 
 
