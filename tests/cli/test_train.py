@@ -13,6 +13,8 @@ from tests.trainer.datasets import tiny_backbone, write_dataset, write_weights
 Export = lazily("trainer.networks.export", "Export")
 
 SMALL = ["--backbone", "small-cnn", "--size", "32", "--dimension", "16", "--epochs", "3", "--learning-rate", "0.003"]
+HEAD = ["--preset", "head", "--size", "48", "--dimension", "16", "--epochs", "3"]
+"""Of a tiny backbone, which takes a third of the time: for what is not about the network."""
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +28,11 @@ def _place(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("ITEMREC_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("ITEMREC_WEIGHTS", raising=False)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setattr("trainer.networks.assemble.backbone", tiny_backbone)
 
 
 def train(dataset, *options):
@@ -125,9 +132,10 @@ def test_a_place_that_is_taken_is_refused_before_anything_is_trained(dataset, tm
     assert not (tmp_path / "model.run").exists()
 
 
+@pytest.mark.usefixtures("tiny")
 def test_strangers_that_no_training_saw_decide_the_threshold(tmp_path, capsys):
     folder = write_dataset(tmp_path / "data", products=24, splits={"train": 16, "val": 7, "test": 2})
-    assert train(folder, *SMALL, "--hold-out", "0.45") == 0
+    assert train(folder, *HEAD, "--hold-out", "0.45") == 0
     out, err = capsys.readouterr()
     assert "epoch 3/3" in err
     assert "without 11 products" in err
@@ -145,9 +153,10 @@ def test_strangers_that_no_training_saw_decide_the_threshold(tmp_path, capsys):
     assert "11 were held out of one more training" in bundle.card()
 
 
+@pytest.mark.usefixtures("tiny")
 def test_lines_tell_how_far_it_is_and_that_training_saw_the_strangers_also_with_nothing_to_resume(tmp_path, capsys):
     folder = write_dataset(tmp_path / "data", products=24, splits={"train": 4, "val": 7, "test": 2})
-    assert train(folder, *SMALL, "--resume") == 0
+    assert train(folder, *HEAD, "--resume") == 0
     out, err = capsys.readouterr()
     assert "There is no checkpoint" in err
     assert "This will take" in err
@@ -166,9 +175,10 @@ def test_lines_tell_how_far_it_is_and_that_training_saw_the_strangers_also_with_
     assert "model was trained on 24 products" in "".join(capsys.readouterr()).replace("\n", " ")
 
 
+@pytest.mark.usefixtures("tiny")
 def test_so_few_photos_bear_no_threshold_and_no_command_pretends(tmp_path, monkeypatch, capsys):
     folder = write_dataset(tmp_path / "data", products=2, splits={"train": 6, "val": 3})
-    small = [*SMALL, "--epochs", "1"]
+    small = [*HEAD, "--epochs", "1"]
     assert train(folder, *small) == 0
     out, err = capsys.readouterr()
     assert "/ 6 " in out
