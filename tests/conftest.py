@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.forking import ForkServer, forking
 
 # Before anything numerical is imported: workers that take all cores each would wait for one another.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
@@ -72,3 +75,10 @@ def pytest_collection_finish() -> None:
     found = {"tensorflow", "keras", "jax"} & set(sys.modules)
     if found:
         raise pytest.UsageError(f"expected tests to import {', '.join(sorted(found))} when they run, not before")
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServer]:
+    """Starts processes that have imported nearly everything."""
+    with forking() as server:
+        yield server

@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cli.main import COMMANDS, GROUPS
 from tests.fakes import picture, write_catalog
+from tests.forking import ITEMREC, ForkServer
 from tests.places import ROOT
 from tests.retrieval.networks import tflite
 from tests.retrieval.servers import serving
@@ -74,7 +76,7 @@ def environment(shop: Path, **more: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Path:
     """A shop with a catalog, photos of its products, an index of two generations, and a snapshot of it."""
     shop = tmp_path_factory.mktemp("shop")
     write_catalog(shop / "catalog", products=3, views=3)
@@ -86,7 +88,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 picture(product, view).save(shop / "data" / split / f"p{product:03}" / f"{view}.png")
     shutil.copyfile(tflite("embed"), shop / "net.tflite")
     for words in ("index catalog", "index catalog --rebuild", "snapshot shop.itemrec"):
-        subprocess.run([*PROGRAM, *words.split()], cwd=shop, env=environment(shop), check=True, capture_output=True)
+        forks.run(ITEMREC, *words.split(), cwd=shop, env=environment(shop), check=True)
     return shop
 
 
@@ -95,27 +97,28 @@ def shop(prepared: Path, tmp_path: Path) -> Path:
     return shutil.copytree(prepared, tmp_path / "shop", symlinks=True)
 
 
-def program(words: list[str]) -> list[str]:
-    code = {"demo": DEMO, "train": TRAIN}.get(words[0])
-    return [*([sys.executable, "-c", code] if code else PROGRAM), *words]
+Run = Callable[..., tuple[int, str]]
 
 
-def run(shop: Path, words: str, **streams: int) -> tuple[int, str]:
-    """The exit code and what was said on stderr."""
-    content = (shop / "net.tflite").read_bytes()
-    with serving(lambda request: request.serve(content)) as server:
-        known = {"URL": server.url(), "SHA256": hashlib.sha256(content).hexdigest()}
-        done = subprocess.run(
-            program([known.get(word, word) for word in words.split()]),
-            cwd=shop,
-            env=environment(shop),
-            stdin=subprocess.DEVNULL,
-            stderr=streams.pop("stderr", subprocess.PIPE),
-            text=True,
-            check=False,
-            **streams,
-        )
-    return done.returncode, done.stderr or ""
+@pytest.fixture
+def run(shop: Path, forks: ForkServer) -> Run:
+    """Runs a command; the exit code and what was said on stderr."""
+
+    def run(words: str, **streams: int) -> tuple[int, str]:
+        content = (shop / "net.tflite").read_bytes()
+        first, *_ = words.split()
+        with serving(lambda request: request.serve(content)) as server:
+            known = {"URL": server.url(), "SHA256": hashlib.sha256(content).hexdigest()}
+            done = forks.run(
+                {"demo": DEMO, "train": TRAIN}.get(first, ITEMREC),
+                *(known.get(word, word) for word in words.split()),
+                cwd=shop,
+                env=environment(shop),
+                **streams,
+            )
+        return done.returncode, done.stderr
+
+    return run
 
 
 def errors(said: str) -> list[str]:
@@ -127,11 +130,11 @@ def test_no_command_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("command", list(WORDS))
-def test_whether_anybody_reads_is_no_answer(shop: Path, command: str) -> None:
+def test_whether_anybody_reads_is_no_answer(run: Run, command: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        code, said = run(shop, WORDS[command], stdout=writer)
+        code, said = run(WORDS[command], stdout=writer)
     finally:
         os.close(writer)
     assert (code, errors(said)) == (141, []), said
@@ -140,7 +143,7 @@ def test_whether_anybody_reads_is_no_answer(shop: Path, command: str) -> None:
     # What the first run did, it did: the same command again is right, or says what is there already.
     again = {"rollback": "--to 2", "calibrate": "--out again", "models import": "--replace", "models pull": "--replace"}
     with open("/dev/full", "w") as full:
-        code, said = run(shop, f"{WORDS[command]} {again.get(command, '')}", stdout=full.fileno())
+        code, said = run(f"{WORDS[command]} {again.get(command, '')}", stdout=full.fileno())
     assert code == 3, said
     [line] = errors(said)
     assert "standard output: No space left on device" in line
@@ -150,33 +153,33 @@ def test_whether_anybody_reads_is_no_answer(shop: Path, command: str) -> None:
 @pytest.mark.parametrize(
     "words", ["evaluate --data data --gallery train --require top1>1", "query stranger.png", "audit twins"]
 )
-def test_no_is_one_only_where_somebody_was_told(shop: Path, words: str) -> None:
+def test_no_is_one_only_where_somebody_was_told(shop: Path, run: Run, words: str) -> None:
     picture(40).save(shop / "stranger.png")
     write_catalog(shop / "twins", products=2, views=3)
     shutil.copyfile(shop / "twins/p000/0.png", shop / "twins/p001/7.png")
-    assert run(shop, words, stdout=subprocess.DEVNULL)[0] == 1
+    assert run(words, stdout=subprocess.DEVNULL)[0] == 1
     with open("/dev/full", "w") as full:
-        assert run(shop, words, stdout=full.fileno())[0] == 3
+        assert run(words, stdout=full.fileno())[0] == 3
 
 
-def test_a_failure_keeps_its_code(shop: Path) -> None:
+def test_a_failure_keeps_its_code(run: Run) -> None:
     with open("/dev/full", "w") as full:
         for words in ("query nothing.png --json", "query --json", "query nothing.png"):
-            code, said = run(shop, words, stdout=full.fileno())
+            code, said = run(words, stdout=full.fileno())
             assert (code, len(errors(said))) == (2, 1), said
 
 
-def test_talk_may_get_lost(shop: Path) -> None:
+def test_talk_may_get_lost(run: Run) -> None:
     with open("/dev/full", "w") as full:
-        assert run(shop, "index catalog", stdout=subprocess.DEVNULL, stderr=full.fileno())[0] == 0
-        assert run(shop, "query nothing.png", stdout=subprocess.DEVNULL, stderr=full.fileno())[0] == 2
-        assert run(shop, "--version", stdout=full.fileno(), stderr=full.fileno())[0] == 3
+        assert run("index catalog", stdout=subprocess.DEVNULL, stderr=full.fileno())[0] == 0
+        assert run("query nothing.png", stdout=subprocess.DEVNULL, stderr=full.fileno())[0] == 2
+        assert run("--version", stdout=full.fileno(), stderr=full.fileno())[0] == 3
 
 
 @pytest.mark.parametrize(
     ("closed", "code"), [(">&-", 3), ("2>&-", 0), ("<&-", 0), ("<&- 2>&-", 0), ("<&- >&- 2>&-", 3)], ids=str
 )
-def test_streams_that_were_closed_at_start(shop: Path, closed: str, code: int) -> None:
+def test_streams_that_were_closed_at_start(shop: Path, run: Run, closed: str, code: int) -> None:
     words = "index catalog --prune" if code == 0 else "query data/test"
     done = subprocess.run(
         ["sh", "-c", f'"$@" {closed}', "sh", *PROGRAM, *words.split()],
@@ -189,7 +192,7 @@ def test_streams_that_were_closed_at_start(shop: Path, closed: str, code: int) -
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     # Nothing that was opened later took the place of a stream, and its output.
-    assert run(shop, "doctor", stdout=subprocess.DEVNULL)[0] == 0
+    assert run("doctor", stdout=subprocess.DEVNULL)[0] == 0
 
 
 def test_photo_from_a_closed_input_is_refused(shop: Path) -> None:
@@ -205,7 +208,7 @@ def test_photo_from_a_closed_input_is_refused(shop: Path) -> None:
     assert json.loads(done.stdout)["schema"] == "itemrec.error/1"
 
 
-def test_any_other_broken_pipe_is_a_failure(shop: Path) -> None:
+def test_any_other_broken_pipe_is_a_failure(shop: Path, forks: ForkServer) -> None:
     code = """
 import cli.query_text, errno
 def broken(*_, **__):
@@ -215,14 +218,7 @@ from cli.main import run
 run()
 """
     for debug in ({}, {"ITEMREC_DEBUG": "1"}):
-        done = subprocess.run(
-            [sys.executable, "-c", code, "query", "x.png"],
-            cwd=shop,
-            env=environment(shop, **debug),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = forks.run(code, "query", "x.png", cwd=shop, env=environment(shop, **debug))
         assert done.returncode == 3
         assert "BrokenPipeError" in done.stderr
         assert ("Traceback" in done.stderr) == bool(debug)

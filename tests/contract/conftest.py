@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,40 +49,42 @@ def server() -> Iterator[tuple[double.Double, int]]:
         yield running, port
 
 
+@contextmanager
+def index_of(kind: str, place: Path, request: pytest.FixtureRequest) -> Iterator[Index]:
+    """An empty index of a kind, while it is wanted; a directory is made in `place`."""
+    with pytest.MonkeyPatch.context() as patch:
+        # Nobody else writes there.
+        patch.setattr("retrieval.index.server.lease._SETTLE_SECONDS", 0.005)
+        if kind == "reference":
+            yield MemoryIndex()
+        elif kind == "embedded":
+            yield open_index(str(place / "index"))
+        elif kind == "local":
+            yield local_index()
+        elif kind in ("socket", "grpc"):
+            server, port = request.getfixturevalue("server")
+            patch.setenv("ITEMREC_GRPC_PORT", str(port) if kind == "grpc" else "0")
+            name = f"contract-{uuid.uuid4().hex[:12]}"
+            index = ServerIndex(server.url(f"/{name}"))
+            yield index
+            assert (index.collections.link.fast is not None) is (kind == "grpc")
+            index.close()
+            for left in server.client.get_collections().collections:
+                if left.name.startswith(name):
+                    server.client.delete_collection(left.name)
+        else:
+            index = ServerIndex(f"{os.environ['QDRANT_URL'].rstrip('/')}/itemrec-tests-{uuid.uuid4().hex[:12]}")
+            yield index
+            for generation in index.generations():
+                index.collections.drop(generation.number)
+            index.close()
+
+
 @pytest.fixture(params=KINDS)
-def index(request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
+def index(request: pytest.FixtureRequest, workplace: Path) -> Iterator[Index]:
     """An empty index of every kind: ours, the oracle, the client in this process, over sockets (REST, gRPC), a server.
 
     The last one only where the environment variable QDRANT_URL names a Qdrant server.
     """
-    # Nobody else writes there.
-    monkeypatch.setattr("retrieval.index.server.lease._SETTLE_SECONDS", 0.005)
-    if request.param == "reference":
-        yield MemoryIndex()
-    elif request.param == "embedded":
-        yield open_index(str(workplace / "index"))
-    elif request.param == "local":
-        yield local_index()
-    elif request.param in ("socket", "grpc"):
-        server, port = request.getfixturevalue("server")
-        monkeypatch.setenv("ITEMREC_GRPC_PORT", str(port) if request.param == "grpc" else "0")
-        place = ServerIndex(server.url(f"/contract-{uuid.uuid4().hex[:12]}"))
-        yield place
-        assert (place.collections.link.fast is not None) is (request.param == "grpc")
-        place.close()
-        for left in server.client.get_collections().collections:
-            server.client.delete_collection(left.name)
-    else:
-        place = ServerIndex(f"{os.environ['QDRANT_URL'].rstrip('/')}/itemrec-tests-{uuid.uuid4().hex[:12]}")
-        yield place
-        for generation in place.generations():
-            place.collections.drop(generation.number)
-        place.close()
-
-
-@pytest.fixture
-def staged(index: Index) -> Index:
-    """As `index`, where a run of the same model is seen at its commit only."""
-    if not index.staged:
-        pytest.skip("runs of the same model write in place: test_in_place.py")
-    return index
+    with index_of(request.param, workplace, request) as made:
+        yield made

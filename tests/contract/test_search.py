@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,21 +11,26 @@ import pytest
 from retrieval.errors import StoreError
 from retrieval.index.protocols import Index
 from retrieval.types import Compare, IndexedImage, JsonValue, Point, image_id
+from tests.contract.conftest import KINDS, index_of
 from tests.contract.reference import MemoryStore
 from tests.contract.samples import DIMENSION, fill, record, sample_points, unit_vectors
 
 TOLERANCE = 2e-6
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def points() -> list[Point]:
     return sample_points(120)
 
 
-@pytest.fixture
-def filled(index: Index, points: list[Point]) -> Index:
-    fill(index, points)
-    return index
+@pytest.fixture(scope="module", params=KINDS)
+def filled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, points: list[Point]
+) -> Iterator[Index]:
+    """An index of every kind for tests that only ask it: filled once."""
+    with index_of(request.param, tmp_path_factory.mktemp("filled"), request) as index:
+        fill(index, points)
+        yield index
 
 
 def oracle(points: list[Point]) -> MemoryStore:

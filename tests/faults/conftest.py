@@ -1,36 +1,28 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.contract.conftest import workplace
+from tests.forking import Forked, ForkServer
 from tests.places import ROOT
 
-__all__ = ["start", "workplace"]
+__all__ = ["ROOT", "Start", "start", "workplace"]
 
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., Forked]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start(forks: ForkServer) -> Iterator[Start]:
     """Start a worker of `tests.faults.workers`; whatever still runs at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Forked] = []
 
-    def run(name: str, *arguments: object, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-        command = [*before, sys.executable, "-m", "tests.faults.workers", name, *map(str, arguments)]
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+    def run(name: str, *arguments: object) -> Forked:
+        code = "from tests.faults.workers import main; main()"
+        started.append(forks.start(code, name, *arguments, stdin=subprocess.PIPE))
+        return started[-1]
 
     yield run
     for process in started:

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from retrieval.index.open import open_index
 from tests.contract.samples import OTHER_MODEL, fill
-from tests.faults.conftest import ROOT
 from tests.faults.crash_points import NEW, OLD
+from tests.forking import ForkServer
 
 
 def ids(points: list) -> list[str]:
     return sorted(p.record.image_id for p in points)
 
 
-def crash_everywhere(template: Path, work: Path, scenario: str) -> list[dict]:
+def crash_everywhere(forks: ForkServer, template: Path, work: Path, scenario: str) -> list[dict]:
     """One line for each change that a run was cut off before; the last one ran to its end."""
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.faults.crash_points", str(template), str(work), scenario],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    code = "import sys; from tests.faults.crash_points import main; main(*sys.argv[1:])"
+    run = forks.run(code, template, work, scenario)
     assert run.returncode == 0, run.stderr
     lines = [json.loads(line) for line in run.stdout.splitlines()]
     assert not lines[-1]["crashed"], "the last attempt must run to its end"
@@ -44,13 +37,13 @@ def crash_everywhere(template: Path, work: Path, scenario: str) -> list[dict]:
     ],
 )
 def test_a_crash_leaves_the_old_or_the_new_index_whole(
-    workplace: Path, scenario: str, old: list[str] | None, new: list[str]
+    forks: ForkServer, workplace: Path, scenario: str, old: list[str] | None, new: list[str]
 ) -> None:
     template = workplace / "template"
     fill(open_index(str(template)), OLD)
     work = workplace / "work"
     work.mkdir()
-    lines = crash_everywhere(template, work, scenario)
+    lines = crash_everywhere(forks, template, work, scenario)
     assert len(lines) > (3 if scenario == "touch" else 12)
     switched = []
     for line in lines:
@@ -75,14 +68,14 @@ def test_a_crash_leaves_the_old_or_the_new_index_whole(
     [("rollback", ids(NEW), ids(OLD), [1, 2]), ("collect", ids(NEW), ids(NEW), [2])],
 )
 def test_a_crash_while_going_back_or_collecting_leaves_a_whole_index(
-    workplace: Path, scenario: str, before: list[str], after: list[str], kept: list[int]
+    forks: ForkServer, workplace: Path, scenario: str, before: list[str], after: list[str], kept: list[int]
 ) -> None:
     template = workplace / "template"
     fill(open_index(str(template)), OLD)
     fill(open_index(str(template)), NEW, model=OTHER_MODEL, rebuild=True)
     work = workplace / "work"
     work.mkdir()
-    lines = crash_everywhere(template, work, scenario)
+    lines = crash_everywhere(forks, template, work, scenario)
     assert len(lines) > 3
     assert any(line["crashed"] for line in lines)
     for line in lines:

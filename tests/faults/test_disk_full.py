@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from retrieval.errors import DiskFullError
 from retrieval.index.embedded.index import EmbeddedIndex
 from retrieval.index.open import open_index
 from tests.contract.samples import MODEL, contents, fill, sample_points
-from tests.faults.conftest import Start
+from tests.faults.conftest import ROOT
 
 Usage = namedtuple("Usage", "total used free")
 MOUNT = 'mount -t tmpfs -o size=140m none "$0" && exec "$@"'
@@ -77,13 +78,13 @@ def test_no_room_to_optimize_keeps_the_build(tmp_path: Path, monkeypatch: pytest
     assert len(contents(index)) == 100
 
 
-def test_a_really_full_disk_never_kills_the_process(tmp_path: Path, start: Start) -> None:
+def test_a_really_full_disk_never_kills_the_process(tmp_path: Path) -> None:
     mount = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", MOUNT, str(tmp_path))
     if not shutil.which("unshare") or subprocess.run([*mount, "true"], capture_output=True).returncode != 0:
         pytest.skip("this system does not let a user mount a file system of limited size")
-    process = start("write_until_full", tmp_path / "index", before=mount)
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    *acknowledged, last = output.splitlines()
+    command = [*mount, sys.executable, "-m", "tests.faults.workers", "write_until_full", str(tmp_path / "index")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    *acknowledged, last = done.stdout.splitlines()
     assert len(acknowledged) > 1
     assert last.startswith(("refused DiskFullError Not enough disk space to ", "refused DiskFullError Disk full: "))

@@ -15,13 +15,10 @@ import pytest
 from retrieval.index.open import open_index
 from retrieval.types import Point
 from tests.fakes import picture
+from tests.forking import ITEMREC, Forked, ForkServer
 
 KILLS = 20
 PICTURES = 1500
-
-
-def command(catalog: Path, index: Path) -> list[str]:
-    return [sys.executable, "-m", "cli.main", "index", str(catalog), "--index", str(index), "--json"]
 
 
 def contents(index: Path) -> dict[str, Point]:
@@ -31,18 +28,17 @@ def contents(index: Path) -> dict[str, Point]:
     return {p.record.image: p for p in points}
 
 
-def started(catalog: Path, index: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def started(forks: ForkServer, catalog: Path, index: Path, environment: dict[str, str]) -> Forked:
     """A run that has its build under way: what it still has to do is reading, embedding and writing."""
-    process = subprocess.Popen(
-        command(catalog, index), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-    )
+    words = ("index", catalog, "--index", index, "--json")
+    process = forks.start(ITEMREC, *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     while process.poll() is None and not list(index.glob("generations/*/build.json")):
         time.sleep(0.005)
     return process
 
 
 @pytest.mark.timeout(600)
-def test_killed_runs_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+def test_killed_runs_lose_nothing_and_double_nothing(tmp_path: Path, forks: ForkServer) -> None:
     catalog = tmp_path / "catalog"
     for n in range(PICTURES):
         folder = catalog / f"p{n // 5:03}"
@@ -50,7 +46,7 @@ def test_killed_runs_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
         picture(n // 5, view=n % 5, side=24).save(folder / f"{n % 5}.png", compress_level=1)
     environment = {**os.environ, "HOME": str(tmp_path), "ITEMREC_HOME": str(tmp_path / "home")}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    process = started(catalog, whole, environment)
+    process = started(forks, catalog, whole, environment)
     begun = time.monotonic()
     assert process.wait() == 0
     # In shares of this machine's own time: fixed waits outlast the run on a fast one.
@@ -59,14 +55,15 @@ def test_killed_runs_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     rng = random.Random(0)
     kills = 0
     for _ in range(KILLS):
-        process = started(catalog, broken, environment)
+        process = started(forks, catalog, broken, environment)
         time.sleep(duration * rng.uniform(0.02, 0.2))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.wait()
     assert kills >= 2, "the runs ended before they could be killed"
-    done = subprocess.run(command(catalog, broken), check=True, capture_output=True, text=True, env=environment)
+    command = [sys.executable, "-m", "cli.main", "index", str(catalog), "--index", str(broken), "--json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     report = json.loads(done.stdout)
     assert report["images"] == PICTURES
     assert report["added"] + report["unchanged"] == PICTURES

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -14,16 +13,17 @@ from retrieval.errors import IndexNotFoundError
 from retrieval.index.open import open_index
 from tests.contract.samples import MODEL, contents, fill, sample_points
 from tests.faults.conftest import Start
+from tests.forking import Forked
 
 COUNT = 6000
 
 
-def line(process: subprocess.Popen[str]) -> list[str]:
+def line(process: Forked) -> list[str]:
     assert process.stdout is not None
     return process.stdout.readline().split()
 
 
-def acknowledged_until(process: subprocess.Popen[str], batches: int) -> set[str]:
+def acknowledged_until(process: Forked, batches: int) -> set[str]:
     """Ids of the first batches that were acknowledged."""
     found: set[str] = set()
     for _ in range(batches):

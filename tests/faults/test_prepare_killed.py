@@ -15,6 +15,7 @@ import pytest
 
 from retrieval.errors import DiskFullError
 from tests.faults.conftest import ROOT
+from tests.forking import ITEMREC, ForkServer
 from tests.trainer.prepare.samples import files, run, write_raw
 
 KILLS = 6
@@ -38,10 +39,11 @@ prepare(Path(sys.argv[1]), Path(sys.argv[2]), Options(seed=int(sys.argv[3])), th
 """
 
 
-def dying(raw: Path, out: Path, seed: int, step: int) -> bool:
+def dying(forks: ForkServer, raw: Path, out: Path, seed: int, step: int) -> bool:
     """A run that dies at its n-th change of the disk; False when it has fewer."""
-    command = [sys.executable, "-c", _DYING, str(raw), str(out), str(seed), str(step)]
-    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True).returncode == -signal.SIGKILL
+    done = forks.run(_DYING, raw, out, seed, step)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
 
 
 def expect_same(out: Path, whole: Path) -> None:
@@ -50,14 +52,14 @@ def expect_same(out: Path, whole: Path) -> None:
     assert [name for name in os.listdir(out) if name.startswith(".")] == [".prepare"]
 
 
-def test_killed_at_any_change_of_the_disk(tmp_path: Path) -> None:
+def test_killed_at_any_change_of_the_disk(tmp_path: Path, forks: ForkServer) -> None:
     raw = write_raw(tmp_path / "raw", products=2, views=5)
     run(raw, tmp_path / "whole")
     run(raw, tmp_path / "other", seed=1)
     killed = 0
     for step in range(1, 200, 5):
         out = tmp_path / f"out{step}"
-        if not dying(raw, out, 0, step):
+        if not dying(forks, raw, out, 0, step):
             break
         killed += 1
         # Sometimes it goes on with other options: what the first run left must not stay.
@@ -71,7 +73,7 @@ def test_killed_at_any_change_of_the_disk(tmp_path: Path) -> None:
     assert killed >= 5
 
 
-def test_an_update_killed_at_any_change_of_the_disk(tmp_path: Path) -> None:
+def test_an_update_killed_at_any_change_of_the_disk(tmp_path: Path, forks: ForkServer) -> None:
     raw = write_raw(tmp_path / "raw", products=2, views=6)
     run(raw, tmp_path / "before")
     shutil.copytree(tmp_path / "before", tmp_path / "whole")
@@ -87,10 +89,10 @@ def test_an_update_killed_at_any_change_of_the_disk(tmp_path: Path) -> None:
         out = tmp_path / f"out{step}"
         shutil.copytree(tmp_path / "before", out)
         (out / "train/p0/mine.jpg").write_bytes(b"mine")
-        if not dying(raw, out, 3, step):
+        if not dying(forks, raw, out, 3, step):
             break
         killed += 1
-        dying(raw, out, 1, 5)  # and once more, on the way elsewhere
+        dying(forks, raw, out, 1, 5)  # and once more, on the way elsewhere
         run(raw, out, seed=3)
         assert (out / "train/p0/mine.jpg").read_bytes() == b"mine"
         (out / "train/p0/mine.jpg").unlink()
@@ -100,13 +102,13 @@ def test_an_update_killed_at_any_change_of_the_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_the_command_killed_at_random(tmp_path: Path) -> None:
+def test_the_command_killed_at_random(tmp_path: Path, forks: ForkServer) -> None:
     raw = write_raw(tmp_path / "raw", products=10, views=40)
     run(raw, tmp_path / "whole")
-    command = [sys.executable, "-m", "cli.main", "prepare", str(raw), str(tmp_path / "out"), "--json", "--threads", "2"]
+    words = ["prepare", str(raw), str(tmp_path / "out"), "--json", "--threads", "2"]
     rng, kills = random.Random(0), 0
     for _ in range(KILLS):
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = forks.start(ITEMREC, *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and not (tmp_path / "out/.prepare").is_dir():
             time.sleep(0.005)
         time.sleep(rng.uniform(0.0, 0.15))  # a fast machine is done in three tenths of a second
@@ -115,6 +117,7 @@ def test_the_command_killed_at_random(tmp_path: Path) -> None:
             kills += 1
         process.wait()
     assert kills >= 2, "the runs ended before they could be killed: use more pictures"
+    command = [sys.executable, "-m", "cli.main", *words]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     assert json.loads(done.stdout)["counts"]["images"] == 400
     expect_same(tmp_path / "out", tmp_path / "whole")

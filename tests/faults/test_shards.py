@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from retrieval.index.server import ServerIndex
 from retrieval.index.sharding import Shard
 from tests.contract.samples import MODEL, contents, fill, sample_points
 from tests.fakes import write_catalog
-from tests.faults.conftest import ROOT
+from tests.faults.conftest import ROOT, Start
+from tests.forking import ITEMREC, Forked, ForkServer
 from tests.qdrant import double
 
 POINTS = sample_points(90)
@@ -77,25 +78,15 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
-Start = Callable[..., "subprocess.Popen[str]"]
-
-
 @pytest.fixture
-def start(shop: Path) -> Iterator[Start]:
+def start(shop: Path, forks: ForkServer) -> Iterator[Start]:
     """Start `itemrec` with the starter model in a process of its own; what still runs at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Forked] = []
 
-    def run(*words: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", *words, "--json", "--quiet"],
-            cwd=shop,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "ITEMREC_GRPC_PORT": "0", "ITEMREC_HOME": str(shop / "home")},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+    def run(*words: str) -> Forked:
+        environment = os.environ | {"ITEMREC_GRPC_PORT": "0", "ITEMREC_HOME": str(shop / "home")}
+        started.append(forks.start(ITEMREC, *words, "--json", "--quiet", cwd=shop, env=environment))
+        return started[-1]
 
     yield run
     for process in started:
@@ -103,7 +94,7 @@ def start(shop: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def report(process: subprocess.Popen[str]) -> dict[str, Any]:
+def report(process: Forked) -> dict[str, Any]:
     out, errors = process.communicate(timeout=200)
     assert process.returncode == 0, (out, errors)
     return json.loads(out)

@@ -1,8 +1,7 @@
-"""What the fault tests run in processes of their own: ``python -m tests.faults.workers NAME ARGS``."""
+"""What the fault tests run in processes of their own: ``python -m tests.faults.workers NAME ARGS``, or forked."""
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -112,6 +111,11 @@ WORKERS: dict[str, Callable[..., None]] = {
     w.__name__: w for w in (index_run, hold_writer, hold_reader, query_often, query_models, write_until_full)
 }
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def main() -> None:
+    """Run the worker that the command line names."""
     WORKERS[sys.argv[1]](*sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()

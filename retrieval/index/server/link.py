@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 import time
 import warnings
 from collections.abc import Callable
@@ -166,6 +167,10 @@ def connect(address: Address, notify: Callable[[str], None], *, timeout: int = 0
             hint=install_hint("server"),
         ) from error
 
+    # Reading the authorities of this machine takes longer than a small request, and without TLS nobody asks them.
+    # A context that knows none, rather than no verification: what turns to https after all is not trusted blindly.
+    security: dict[str, Any] = {} if address.tls else {"verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}
+
     def client(grpc_port: int | None) -> QdrantClient:
         with warnings.catch_warnings():
             # It warns of unencrypted keys in its own words.
@@ -182,6 +187,7 @@ def connect(address: Address, notify: Callable[[str], None], *, timeout: int = 0
                 check_compatibility=False,
                 # Its default for this machine is a new connection for every request.
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=PARALLEL),
+                **security,
             )
 
     link = Link(client(None), address.url, notify, read_patience=READ_PATIENCE, write_patience=WRITE_PATIENCE)

@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.prepare.samples import clustered, near, record
@@ -19,6 +19,8 @@ many = st.builds(
     st.integers(1, 40),
     splits=st.sampled_from([(None,), ("train", "val", "test")]),
 )
+
+examples = settings(max_examples=60)
 
 
 def confirmed(likeness: Likeness, seed: int) -> list[bool]:
@@ -35,6 +37,7 @@ def kept(found: Findings) -> list[Picture]:
     return [picture for group in found.groups for picture in group]
 
 
+@examples
 @given(many, st.booleans(), st.integers(0, 5))
 def test_every_picture_is_kept_or_accounted_for(pictures: list[Picture], keep_conflicts: bool, seed: int) -> None:
     found = findings(pictures, seed=seed, keep_conflicts=keep_conflicts)
@@ -44,6 +47,7 @@ def test_every_picture_is_kept_or_accounted_for(pictures: list[Picture], keep_co
     assert sorted([p.source for p in kept(found)] + out) == sorted(p.source for p in pictures)
 
 
+@examples
 @given(many, st.booleans(), st.integers(0, 5))
 def test_no_kept_pictures_of_a_product_repeat_each_other(
     pictures: list[Picture], keep_conflicts: bool, seed: int
@@ -52,6 +56,7 @@ def test_no_kept_pictures_of_a_product_repeat_each_other(
         assert one.product_id != other.product_id or not near(one, other)
 
 
+@examples
 @given(many, st.integers(0, 5))
 def test_what_repeats_is_in_one_group_and_in_one_split(pictures: list[Picture], seed: int) -> None:
     found = findings(pictures, seed=seed, keep_conflicts=True)
@@ -65,6 +70,7 @@ def test_what_repeats_is_in_one_group_and_in_one_split(pictures: list[Picture], 
         assert len({p.split for p in group}) == 1
 
 
+@examples
 @given(many, st.integers(0, 5))
 def test_nothing_kept_lies_under_two_products(pictures: list[Picture], seed: int) -> None:
     found = findings(pictures, seed=seed)
@@ -75,6 +81,7 @@ def test_nothing_kept_lies_under_two_products(pictures: list[Picture], seed: int
         assert not conflict.kept
 
 
+@examples
 @given(many, st.booleans(), st.randoms(use_true_random=False))
 def test_the_order_of_the_pictures_does_not_matter(
     pictures: list[Picture], keep_conflicts: bool, rng: random.Random
@@ -84,6 +91,7 @@ def test_the_order_of_the_pictures_does_not_matter(
     assert findings(shuffled, keep_conflicts=keep_conflicts) == findings(pictures, keep_conflicts=keep_conflicts)
 
 
+@examples
 @given(many)
 def test_duplicates_name_a_picture_that_is_kept_and_repeats_them(pictures: list[Picture]) -> None:
     found = findings(pictures)
@@ -98,6 +106,7 @@ def test_duplicates_name_a_picture_that_is_kept_and_repeats_them(pictures: list[
             assert duplicate.kept.made.sha256 == duplicate.picture.made.sha256
 
 
+@examples
 @given(many)
 def test_suspects_are_the_near_pairs_of_two_products(pictures: list[Picture]) -> None:
     likeness = Likeness(pictures, 6)
