@@ -39,7 +39,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(root, "p3/turned.jpg", encoded(turned, quality=95, exif=exif(6)))
     write(root, "p3/cmyk.jpg", encoded(photo(81).convert("CMYK"), quality=95))
     write(root, "p3/IMG_1.HEIC", (DATA / "upright.heic").read_bytes())
-    write(root, "p3/large.png", encoded(photo(82, (3000, 2000)), "PNG"))
+    write(root, "p3/large.png", encoded(photo(82, (1800, 1200)), "PNG"))
     write(root, "lonely/1.jpg", encoded(photo(90)))
     (root / "nothing").mkdir()
     (root / "products.csv").write_text("product_id,name\np0,Apple\np1,Pear\nunseen,Nothing\n")
