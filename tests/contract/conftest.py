@@ -88,3 +88,11 @@ def index(request: pytest.FixtureRequest, workplace: Path) -> Iterator[Index]:
     """
     with index_of(request.param, workplace, request) as made:
         yield made
+
+
+@pytest.fixture
+def staged(index: Index) -> Index:
+    """As `index`, where a run of the same model is seen at its commit only."""
+    if not index.staged:
+        pytest.skip("runs of the same model write in place: test_in_place.py")
+    return index

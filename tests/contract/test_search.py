@@ -10,6 +10,7 @@ import pytest
 
 from retrieval.errors import StoreError
 from retrieval.index.protocols import Index
+from retrieval.index.server import ServerIndex
 from retrieval.types import Compare, IndexedImage, JsonValue, Point, image_id
 from tests.contract.conftest import KINDS, index_of
 from tests.contract.reference import MemoryStore
@@ -262,12 +263,14 @@ def test_a_query_that_is_no_unit_vector_is_refused(filled: Index, query: np.ndar
         store.search(query, limit=5, max_distance=4.0)
 
 
-def test_ten_thousand_points_agree_with_brute_force(index: Index) -> None:
-    points = sample_points(10_000, dimension=16, seed=5, per_product=20)
+def test_thousands_of_points_agree_with_brute_force(index: Index) -> None:
+    # Over a socket most of the time goes into JSON.
+    count = 3_000 if isinstance(index, ServerIndex) else 10_000
+    points = sample_points(count, dimension=16, seed=5, per_product=20)
     fill(index, points)
     matrix = np.stack([p.vector for p in points]).astype(np.float64)
     with index.reader() as (store, manifest):
-        assert (manifest.images, manifest.products) == (10_000, 500)
+        assert (manifest.images, manifest.products) == (count, count // 20)
         for query in unit_vectors(5, seed=11):
             distances = ((matrix - query) ** 2).sum(axis=1)
             order = np.argsort(distances, kind="stable")[:50]
@@ -276,7 +279,7 @@ def test_ten_thousand_points_agree_with_brute_force(index: Index) -> None:
             default = store.search(query, limit=50, max_distance=4.0)
             assert len({n.image_id for n in default} & {n.image_id for n in found}) >= 49
         records = list(store.records())
-    assert len(records) == 10_000
+    assert len(records) == count
     assert {r.image_id for r in records} == {p.record.image_id for p in points}
     assert [r.image_id for r in records] == sorted(r.image_id for r in records)
 
