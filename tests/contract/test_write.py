@@ -53,7 +53,7 @@ def test_points_come_back_bit_for_bit(index: Index) -> None:
     assert contents(index) == {p.record.image_id: (p.record, p.vector.tobytes()) for p in points}
     with index.reader() as (store, _):
         assert [len(b) for b in store.points(batch=1000)] == [1000, 1000, 500]
-        flat = [p.record.image_id for b in store.points(batch=7) for p in b]
+        flat = [p.record.image_id for b in store.points(batch=90) for p in b]
         for place in (0, 1, 1250, 2498, 2499):
             rest = [p.record.image_id for b in store.points(batch=600, after=flat[place]) for p in b]
             assert rest == flat[place + 1 :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from retrieval.errors import DiskFullError, UsageError
 from retrieval.index.open import open_index
 from retrieval.index.server import ServerIndex
 from retrieval.index.server.address import Address
+from retrieval.index.server.link import connect
 from retrieval.recognition.recognizer import find
 from tests.contract.conftest import local_index
 from tests.contract.samples import MODEL, contents, fill, sample_points, unit_vectors
@@ -68,6 +70,21 @@ def test_a_key_that_would_cross_a_network_in_the_clear_is_told(monkeypatch: pyte
     with pytest.raises(Exception, match="no connection"):
         index.manifest()
     assert any("unencrypted" in line and "secret" not in line for line in said)
+
+
+def test_authorities_are_read_for_tls_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    real = ssl.create_default_context
+
+    def create(*arguments: Any, **options: Any) -> ssl.SSLContext:
+        read.append(1)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(ssl, "create_default_context", create)
+    connect(Address.parse("http://localhost:1/x"), print, fast=False).close()
+    assert read == []
+    connect(Address.parse("https://localhost:1/x"), print, fast=False).close()
+    assert read
 
 
 def test_a_collection_is_made_as_the_layout_says(monkeypatch: pytest.MonkeyPatch) -> None:
