@@ -135,7 +135,8 @@ def bad_points() -> dict[str, Point]:
         "nan metadata": with_metadata(float("nan")),
         "infinite metadata": with_metadata(float("inf")),
         "huge integer": with_metadata(2**63),
-        "list metadata": with_metadata(["a"]),
+        "list in a list": with_metadata([["a"]]),
+        "nan in a list": with_metadata([float("nan")]),
         "object metadata": with_metadata({"a": 1}),
         "surrogate metadata": with_metadata("\udcff"),
     }
