@@ -21,7 +21,7 @@ def test_every_place_of_a_tier_is_there(place: str) -> None:
 @pytest.mark.parametrize(
     ("tier", "named", "word"),
     [
-        ("kill", r"faults/test_.*(kill|crash)", r"SIGKILL|start: Start"),
+        ("kill", r"faults/test_.*(kill|crash)", r"SIGKILL|start: Start|forks: ForkServer"),
         ("browser", r"browser/", r"needs_chromium|tensorboard\("),
         ("server", r"server_errors", r"LocalCluster"),
     ],
