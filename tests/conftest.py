@@ -47,6 +47,7 @@ TIERS = {
         "faults/test_shards.py",
         "faults/test_train_killed.py",
         "faults/test_unwritable.py",
+        "retrieval/images/test_isolation.py",
     ],
     "browser": ["browser"],
     "server": ["docs/test_dask.py", "faults/test_server_errors.py"],
