@@ -45,6 +45,10 @@ def index_command(
     model: ModelOption = None,
     product_level: ProductLevelOption = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove pictures that left the catalog.")] = False,
+    keep_moved: Annotated[
+        bool,
+        typer.Option("--keep-moved", help="Leave pictures whose file the catalog has under another product or path."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; embed and write nothing.")] = False,
     rebuild: Annotated[
         bool,
@@ -143,6 +147,7 @@ def index_command(
                 place,
                 model=chosen,
                 prune=prune,
+                keep_moved=keep_moved,
                 rebuild=rebuild,
                 dry_run=dry_run,
                 check=(lambda bundle: gate.check(bundle, found=say_checked, progress=view)) if gate else None,
@@ -192,6 +197,11 @@ def _print(report: IndexReport, catalog: Path) -> None:
         render.say(f"Shard {report.shard} is done; the index goes live when {report.waiting} more are.")
     if report.resumed:
         render.say("Continued an interrupted run.")
+    if report.moved:
+        old, new = (printable(path) for path in sorted(report.moved.values())[0])
+        moved = f"{plural(len(report.moved), 'picture')} moved ({old} is now {new})"
+        where = "removed where they were" if report.removed else "kept where they were, too"
+        render.say(f"{moved}; {where}.")
     if report.departed:
         render.say(f"Indexed, but no longer in the catalog: {report.departed:,}; --prune removes what left.")
     if report.products_without_pictures:

@@ -8,7 +8,7 @@ of batches is in flight, whatever the size of the catalog.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import PurePosixPath
 
@@ -47,6 +47,7 @@ def index_catalog(
     bundle: Bundle,
     *,
     prune: bool = False,
+    keep_moved: bool = False,
     rebuild: bool = False,
     dry_run: bool = False,
     threads: int | None = None,
@@ -62,6 +63,7 @@ def index_catalog(
         index: where it goes.
         bundle: the model; must be the index's own unless ``rebuild``.
         prune: remove pictures that left the catalog.
+        keep_moved: without ``prune``, leave those, too, whose bytes the catalog has under another product or path.
         rebuild: start from an empty generation; the old one serves until the new one is complete.
         dry_run: only report the plan: reads, hashes and checks headers, decodes and writes nothing. Damage
             that only decoding finds is therefore not in it.
@@ -91,7 +93,16 @@ def index_catalog(
     with nullcontext(listing) if listing is not None else Listing(catalog) as entries:
         if dry_run:
             _plan_only(
-                entries, index, bundle, report, prune=prune, rebuild=rebuild, threads=threads, shard=shard, shown=shown
+                entries,
+                index,
+                bundle,
+                report,
+                prune=prune,
+                keep_moved=keep_moved,
+                rebuild=rebuild,
+                threads=threads,
+                shard=shard,
+                shown=shown,
             )
         else:
             with index.writer(bundle.identity, rebuild=rebuild, shard=shard) as build:
@@ -99,11 +110,12 @@ def index_catalog(
                 known = IndexSnapshot(build.store.records(), shard)
                 _run(entries, bundle, known, build, report, threads=threads, shown=shown)
                 departed = _departed(known, build.store, report.refused, catalog)
-                report.departed = len(departed)
-                if prune:
-                    for chunk in _chunks(departed, WRITE_CHUNK):
-                        build.store.delete(chunk)
-                    report.removed, report.departed = len(departed), 0
+                # Other workers know what is left of their own parts only.
+                report.moved = _moved(departed, build.store, {}) if shard is None else {}
+                gone = departed if prune else [] if keep_moved else list(report.moved)
+                for chunk in _chunks(gone, WRITE_CHUNK):
+                    build.store.delete(chunk)
+                report.removed, report.departed = len(gone), len(departed) - len(gone)
                 shown.advance(0, note="committing")
                 expected = len(known) + report.added - report.removed
                 manifest = _commit(build, catalog, report, _checks(expected, check, shard), shard)
@@ -123,6 +135,7 @@ def _plan_only(
     report: IndexReport,
     *,
     prune: bool,
+    keep_moved: bool,
     rebuild: bool,
     threads: int | None,
     shard: Shard | None,
@@ -137,14 +150,18 @@ def _plan_only(
     _run(entries, bundle, known, None, report, threads=threads, shown=shown, products=products)
     if manifest is not None:
         with index.reader() as (store, _):
-            departed = set(_departed(known, store, report.refused, entries.catalog))
+            departed = _departed(known, store, report.refused, entries.catalog)
+            report.moved = _moved(departed, store, report.fresh) if shard is None else {}
+            leaving = set(departed if prune else () if keep_moved else report.moved)
             for record in store.records():
-                if record.image_id in departed:
+                if record.image_id in leaving:
                     gone.append(record.image)
-                if not (prune and record.image_id in departed):
+                else:
                     products.add(record.product_id)
-    report.removed, report.departed = (len(gone), 0) if prune else (0, len(gone))
-    report.planned += [("remove" if prune else "departed", image) for image in sorted(gone)]
+            staying = set(departed) - leaving
+            report.planned += sorted(("departed", r.image) for r in store.records() if r.image_id in staying)
+            report.removed, report.departed = len(gone), len(staying)
+    report.planned += [("remove", image) for image in sorted(gone)]
     report.images = len(known) + report.added - report.removed
     report.products = len(products)
 
@@ -248,6 +265,8 @@ def _take(
             metadata=catalog.metadata(picture.product_id),
         )
         points.append(Point(record, result.vector))
+    if report.dry_run and action in (Action.ADD, Action.REPLACE):
+        report.fresh[content_hash] = picture.image
     if report.dry_run and action is not Action.KEEP:
         report.planned.append((action.value, picture.image))
 
@@ -275,6 +294,34 @@ def _departed(known: IndexSnapshot, store: VectorStore, refused: Sequence[Refusa
             if any(str(place) in closed for place in (path, *path.parents)):
                 gone.discard(record.image_id)
     return [image_id for image_id in departed if image_id in gone]
+
+
+def _moved(departed: Sequence[str], store: VectorStore, fresh: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Of pictures that left the catalog those whose bytes are still in it: from where to where, by image id.
+
+    Two products with one picture are an ambiguous answer; a folder that was renamed is one product.
+
+    Args:
+        departed: ids of what left.
+        store: the index, with what the run added.
+        fresh: of a dry run: what would be added, path by content hash.
+    """
+    if not departed:
+        return {}
+    gone, left = set(departed), dict[str, tuple[str, str]]()
+    for record in store.records():
+        if record.image_id in gone:
+            left[record.image_id] = (record.content_hash, record.image)
+    hashes = {content_hash for content_hash, _ in left.values()}
+    found = {content_hash: image for content_hash, image in fresh.items() if content_hash in hashes}
+    for record in store.records():
+        if record.content_hash in hashes and record.image_id not in gone:
+            found[record.content_hash] = record.image
+    return {
+        image_id: (image, found[content_hash])
+        for image_id, (content_hash, image) in left.items()
+        if content_hash in found
+    }
 
 
 def _jobs(entries: Listing, known: IndexSnapshot, report: IndexReport) -> Iterator[_Job]:

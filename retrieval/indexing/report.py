@@ -26,6 +26,8 @@ class IndexReport:
         unchanged: pictures for which there was nothing to do.
         removed: pictures that left the catalog and were removed.
         departed: pictures that left the catalog and are still in the index.
+        moved: pictures whose bytes the catalog has under another product or path: from where to where, by image id.
+        fresh: of a dry run: the pictures that would be written, path by content hash.
         refused: files that cannot be indexed, each with its reason, by path.
         ignored: files that are no part of a catalog, such as ``Thumbs.db``.
         images: pictures that the index holds now.
@@ -43,6 +45,8 @@ class IndexReport:
     unchanged: int = 0
     removed: int = 0
     departed: int = 0
+    moved: dict[str, tuple[str, str]] = field(default_factory=dict)
+    fresh: dict[str, str] = field(default_factory=dict, repr=False)
     refused: list[Refusal] = field(default_factory=list)
     ignored: int = 0
     products_without_pictures: tuple[str, ...] = ()
@@ -82,6 +86,7 @@ class IndexReport:
             "fingerprint": self.fingerprint,
             "metadata_updated": self.metadata_updated,
             "departed": self.departed,
+            "moved": [{"from": old, "to": new} for old, new in sorted(self.moved.values())],
             "ignored": self.ignored,
             "products_without_pictures": list(self.products_without_pictures),
             "product_level": self.product_level,

@@ -28,6 +28,7 @@ def index(
     *,
     model: str | Path | None = None,
     prune: bool = False,
+    keep_moved: bool = False,
     rebuild: bool = False,
     dry_run: bool = False,
     check: Callable[[Bundle], Check] | None = None,
@@ -51,6 +52,7 @@ def index(
         index: a directory, made if missing, or the URL of a Qdrant server, ``http://HOST:6333/NAME``.
         model: an installed model's name or a bundle's path; by default the index's own, else the built-in one.
         prune: remove pictures that left the catalog.
+        keep_moved: without ``prune``, leave those, too, whose bytes the catalog has under another product or path.
         rebuild: start from the catalog alone: for another model, or a damaged index.
         dry_run: only report the plan; embed and write nothing.
         check: given the model, what looks at the new generation before it goes live; raises to keep the old one.
@@ -86,6 +88,7 @@ def index(
             target,
             bundle,
             prune=prune,
+            keep_moved=keep_moved,
             rebuild=rebuild,
             dry_run=dry_run,
             threads=threads,

@@ -349,3 +349,21 @@ def test_a_bad_row_costs_no_picture_its_point(run: Run) -> None:
     Path("catalog/images.csv").write_text("\n".join(rows))
     _, report = run("index", "catalog", "--prune")
     assert (report["images"], report["removed"]) == (18, 0)
+
+
+def test_a_renamed_folder_is_one_product(run: Run) -> None:
+    assert run("index", "catalog", "--model", "bundle")[0] == 0
+    Path("catalog/p002").rename("catalog/pear")
+    name = min(path.name for path in Path("catalog/pear").glob("*.png"))
+    _, plan = run("index", "catalog", "--dry-run")
+    assert (plan["removed"], plan["departed"], plan["images"], len(plan["moved"])) == (3, 0, 18, 3)
+    _, kept = run("index", "catalog", "--keep-moved")
+    assert (kept["images"], kept["removed"], kept["departed"], len(kept["moved"])) == (21, 0, 3, 3)
+    _, report = run("index", "catalog")
+    assert (report["images"], report["removed"], report["departed"], report["products"]) == (18, 3, 0, 6)
+    assert report["moved"][0] == {"from": f"p002/{name}", "to": f"pear/{name}"}
+    _, answer = run("query", f"catalog/pear/{name}")
+    assert [m["product_id"] for m in answer["results"][0]["matches"]] == ["pear"]
+    Path(f"catalog/pear/{name}").unlink()
+    _, report = run("index", "catalog")
+    assert (report["images"], report["departed"], report["moved"]) == (18, 1, [])

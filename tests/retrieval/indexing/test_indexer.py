@@ -133,7 +133,9 @@ def test_dry_run_foretells_the_products_and_refuses_by_header(root: Path, bundle
         assert len(plan.refused) == 2
         shutil.rmtree(root / "p003", ignore_errors=True)
     (root / "p004").rename(root / "p005")
-    kept = run(root, index, bundle, dry_run=True)
+    moved = run(root, index, bundle, dry_run=True)
+    assert (moved.images, moved.products, moved.departed, moved.removed) == (16, 4, 0, 4)
+    kept = run(root, index, bundle, dry_run=True, keep_moved=True)
     assert (kept.images, kept.products, kept.departed) == (16 + 4, 4 + 1, 4)
 
 
