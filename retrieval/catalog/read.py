@@ -23,6 +23,7 @@ from retrieval.catalog.shape import Shape, find_level
 from retrieval.catalog.tables import BadRow, Row, read_rows
 from retrieval.catalog.walk import Listed, Refusal, Walk
 from retrieval.errors import CatalogError, UsageError
+from retrieval.system.files import unfit_in
 from retrieval.system.text import one_form, plural, printable
 from retrieval.types import SPLITS, CatalogImage, JsonValue, Metadata, Product
 
@@ -224,9 +225,17 @@ def _one_table(root: Path, stem: str) -> Path | None:
     names = {stem + suffix for suffix in _TABLE_SUFFIXES}
     try:
         with os.scandir(root) as entries:
-            found = sorted(root / entry.name for entry in entries if entry.name.lower() in names and entry.is_file())
+            named = sorted(root / entry.name for entry in entries if entry.name.lower() in names)
     except OSError:
         return None  # whoever lists the folders says why
+    for table in named:
+        # A folder of that name is a product.
+        if (unfit := unfit_in(root, table)) and not table.is_dir():
+            raise CatalogError(
+                f"expected {table.name} as a file in {printable(root)}, received {unfit}",
+                hint="Copy the table itself there, or name it: itemrec index TABLE.",
+            )
+    found = [table for table in named if table.is_file()]
     if len(found) > 1:
         raise CatalogError(
             f"expected one table, received both {found[0].name} and {found[1].name} in {printable(root)}",

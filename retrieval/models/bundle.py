@@ -35,7 +35,15 @@ from retrieval.models.bundle_json import (
     verify_file,
 )
 from retrieval.models.runtimes.base import Runtime
-from retrieval.system.files import beside, copy_synced, file_sha256, move_directory, replace_file, write_synced
+from retrieval.system.files import (
+    beside,
+    copy_synced,
+    file_sha256,
+    move_directory,
+    replace_file,
+    unfit_in,
+    write_synced,
+)
 from retrieval.types import ModelIdentity
 
 __all__ = [
@@ -133,6 +141,8 @@ class Bundle:
     def card(self) -> str:
         """The model card, Markdown; empty when the bundle has none."""
         try:
+            if unfit := unfit_in(self.path, self.path / CARD):
+                raise OSError(unfit)
             return (self.path / CARD).read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.errors import BundleError, ModelNotFoundError
-from retrieval.system.files import file_sha256
+from retrieval.system.files import file_sha256, unfit_in
 
 SCHEMA = "itemrec.bundle/1"
 DESCRIPTION = "bundle.json"
@@ -28,6 +28,7 @@ def peek(path: Path) -> dict[str, Any]:
     """
     root = Path(path)
     file = root / DESCRIPTION
+    _require_fit(root, DESCRIPTION)
     try:
         with file.open("rb") as stream:
             raw = stream.read(_MAX_DESCRIPTION_BYTES + 1)
@@ -61,6 +62,14 @@ def peek(path: Path) -> dict[str, Any]:
     return data
 
 
+def _require_fit(root: Path, name: str) -> None:
+    if unfit := unfit_in(root, root / name):
+        raise BundleError(
+            f"expected files inside the bundle {root}, received {name!r}, {unfit}",
+            hint="Copy the file itself into the bundle.",
+        )
+
+
 def _refuse_constant(token: str) -> float:
     raise ValueError(f"{token} is not a number")
 
@@ -92,12 +101,8 @@ def verify_file(root: Path, name: str, size: object, sha256: object) -> None:
     file = root / name
     if not _FILE_NAME.fullmatch(name):
         raise BundleError(f"expected files inside the bundle {root}, received the name {name!r}", hint=DAMAGED_HINT)
+    _require_fit(root, name)
     try:
-        if file.is_symlink() and not file.resolve(strict=True).is_relative_to(root.resolve(strict=True)):
-            raise BundleError(
-                f"expected files inside the bundle {root}, received {name!r}, a link that leaves it",
-                hint="Copy the file itself into the bundle.",
-            )
         received = file.stat().st_size
         if received != size:
             raise BundleError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -66,6 +67,24 @@ def allocated(path: Path) -> int:
                 status = os.stat(os.path.join(folder, name))
                 total += getattr(status, "st_blocks", -(-status.st_size // 512)) * 512
     return total
+
+
+def unfit_in(folder: Path, file: Path) -> str:
+    """Why a file that lies in a folder by its name is not to be opened: what it is instead; empty when it may be.
+
+    A pipe would be waited on for ever, and a link out of the folder reads what its sender does not have. A file that
+    is not there is no matter of this function.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(file).st_mode):
+            return "a folder" if os.path.isdir(file) else "a pipe or a device"
+        if os.path.islink(file) and not file.resolve().is_relative_to(folder.resolve()):
+            return "a link that leaves it"
+    except (FileNotFoundError, NotADirectoryError):
+        return "a link to nothing" if os.path.islink(file) else ""
+    except (OSError, ValueError, RuntimeError):  # whoever opens it says why not
+        return ""
+    return ""
 
 
 def file_sha256(file: Path) -> str:

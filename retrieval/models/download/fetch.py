@@ -43,6 +43,7 @@ class Patience:
     Attributes:
         connect: seconds for a connection.
         read: seconds for the next bytes.
+        headers: seconds until the headers of an answer are complete.
         window: seconds over which the speed is looked at.
         slowest: bytes per second below which an answer is given up.
         backoff: seconds before the first repetition, doubled each time.
@@ -51,6 +52,7 @@ class Patience:
 
     connect: float = 10.0
     read: float = 30.0
+    headers: float = 30.0
     window: float = 60.0
     slowest: float = 1024.0
     backoff: float = 0.5
@@ -110,7 +112,13 @@ def fetch(
     from filelock import FileLock, Timeout
 
     patience = patience or Patience()
-    access = Access(allow_private=allow_private, allow_http=allow_http, connect=patience.connect, read=patience.read)
+    access = Access(
+        allow_private=allow_private,
+        allow_http=allow_http,
+        connect=patience.connect,
+        read=patience.read,
+        headers=patience.headers,
+    )
     part = dest.with_name(f".{dest.name}.{digest[:16]}.part")
     download = _Download(parse_url(url), part, digest, max_bytes, access, progress, patience)
     lock = FileLock(f"{part}.lock")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import socket
 import ssl
+import threading
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
@@ -28,12 +30,14 @@ class Access:
         allow_http: also without encryption (always allowed to this machine).
         connect: seconds for a connection.
         read: seconds for the next bytes.
+        headers: seconds until the headers of an answer are complete, however many bytes come meanwhile.
     """
 
     allow_private: bool = False
     allow_http: bool = False
     connect: float = 10.0
     read: float = 30.0
+    headers: float = 30.0
 
 
 class TransientError(Exception):
@@ -140,11 +144,17 @@ def _exchange(url: httpx.URL, headers: Mapping[str, str], auth: str | None, acce
             if auth is not None:
                 request.headers["Authorization"] = auth
             try:
-                response = transport.handle_request(request)
+                with _deadline(access.headers, request.extensions) as late:
+                    response = transport.handle_request(request)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 problem = error
                 continue
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+            except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+                if late.is_set():
+                    raise DownloadError(
+                        f"{shown(url)} did not finish the headers of its answer within {access.headers:g} s",
+                        hint="The server is overloaded, or means no good; try again later, or another address.",
+                    ) from error
                 raise _map_error(url, error) from error
             try:
                 yield response
@@ -154,6 +164,37 @@ def _exchange(url: httpx.URL, headers: Mapping[str, str], auth: str | None, acce
                 response.close()
             return
     raise _map_error(url, problem) from problem
+
+
+@contextmanager
+def _deadline(seconds: float, extensions: MutableMapping[str, Any]) -> Iterator[threading.Event]:
+    """End the connection when the context is not left in time; the event then says so.
+
+    Timeouts of reads begin anew with every byte: one header line a second, or interim answers (103) without end, would
+    be waited for for ever.
+    """
+    late = threading.Event()
+    streams: list[Any] = []
+
+    def trace(name: str, facts: Mapping[str, Any]) -> None:
+        if name in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            streams.append(facts["return_value"])
+
+    def end() -> None:
+        late.set()
+        for stream in streams:
+            with suppress(OSError):
+                # Of the plain socket: that of TLS would tell the other side first.
+                socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+
+    extensions["trace"] = trace
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
 
 
 def _allowed_targets(url: httpx.URL, host: str, access: Access, *, proxied: bool) -> list[str]:

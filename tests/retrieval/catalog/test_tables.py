@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -325,3 +326,20 @@ def test_a_table_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(CatalogError, match="Permission denied"):
         read_catalog(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["products.csv", "products.jsonl", "images.csv"])
+def test_a_table_that_is_a_pipe_or_a_link_out_of_the_folder_is_refused_unopened(tmp_path: Path, name: str) -> None:
+    catalog = tmp_path / "catalog"
+    put(catalog, "milk/a.jpg")
+    (tmp_path / "secret.csv").write_text("product_id,name\nmilk,secret\n")
+    table = catalog / name
+    os.mkfifo(table)
+    with pytest.raises(CatalogError, match="a pipe or a device"):
+        read_catalog(catalog)
+    table.unlink()
+    for target, says in ((tmp_path / "secret.csv", "a link that leaves it"), (catalog / "gone", "a link to nothing")):
+        table.symlink_to(target)
+        with pytest.raises(CatalogError, match=says):
+            read_catalog(catalog)
+        table.unlink()

@@ -239,6 +239,23 @@ def test_a_link_that_leaves_the_bundle_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+@pytest.mark.parametrize("name", ["bundle.json", "encoder.tflite", "CARD.md"])
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_pipe_or_a_link_out_of_the_bundle_is_refused_unopened(tmp_path: Path, name: str, kind: str) -> None:
+    write(tmp_path / "b", card="A card")
+    file = tmp_path / "b" / name
+    file.rename(tmp_path / "outside")
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.symlink_to(tmp_path / "outside")
+    with pytest.raises(BundleError, match="a pipe or a device" if kind == "pipe" else "a link that leaves it"):
+        read_bundle(tmp_path / "b")
+    if name == "bundle.json":
+        with pytest.raises(BundleError):
+            bundle.peek(tmp_path / "b")
+
+
 def test_a_bundle_may_be_reached_through_a_link(tmp_path: Path) -> None:
     bundle = write(tmp_path / "b")
     (tmp_path / "link").symlink_to(tmp_path / "b")

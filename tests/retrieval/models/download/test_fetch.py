@@ -10,11 +10,11 @@ import pytest
 from filelock import FileLock
 
 from retrieval.errors import DownloadError, UsageError
-from retrieval.models.download import fetch
+from retrieval.models.download import addresses, fetch
 from retrieval.models.download.fetch import Downloaded, Patience
 from tests.progress import Recorder
 from tests.retrieval.downloads import CONTENT, QUICK, SHA256, files, get, ok, part_of
-from tests.retrieval.servers import Request, serving
+from tests.retrieval.servers import TLS, Request, serving
 
 
 @pytest.fixture(autouse=True)
@@ -309,6 +309,36 @@ def test_a_drip_is_given_up(tmp_path: Path, pause: float) -> None:
         with pytest.raises(DownloadError, match="Could not download"):
             get(server, tmp_path / "m", patience=patience)
         assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-More: of it\r\n"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+    ],
+    ids=["lines", "103", "100", "letters"],
+)
+def test_headers_have_a_deadline(
+    tmp_path: Path, first: bytes, then: bytes, tls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(request: Request) -> None:
+        request.send(first)
+        while not request.closed.wait(0.05):
+            request.send(then)
+
+    if tls:
+        monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "models.example.crt"))
+        monkeypatch.setattr(addresses, "checked_addresses", lambda *_, **__: ["127.0.0.1"])
+    with serving(slowly, tls=tls) as server:
+        url = server.url(host="models.example") if tls else server.url()
+        with pytest.raises(DownloadError, match=r"did not finish the headers of its answer within 0\.4 s"):
+            get(url, tmp_path / "m", patience=Patience(headers=0.4, backoff=0))
+        assert len(server.requests) == 1
+    assert files(tmp_path) == []
 
 
 def test_a_full_disk_is_noticed_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
