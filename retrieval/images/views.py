@@ -232,6 +232,14 @@ def mapped_errors() -> Iterator[None]:
         raise no_memory() from error
     except Exception as error:
         text = printable(" ".join(str(error).split())[:200]) or type(error).__name__
+        if "security limit" in text.lower():
+            raise ImageError(
+                f"expected a picture within the limits of its decoder, received one beyond them: {text}",
+                reason="too-many-pixels",
+                hint="Scale the picture down, or export it as JPEG or PNG.",
+            ) from error
+        if "memory allocation" in text.lower():
+            raise no_memory() from error
         early = isinstance(error, (EOFError, struct.error, IndexError)) or "truncated" in text
         raise (truncated if early else damaged)(text) from error
 

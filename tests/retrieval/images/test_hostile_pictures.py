@@ -82,7 +82,7 @@ def test_no_bomb_of_any_format_allocates(tmp_path: Path) -> None:
 
 
 def test_no_memory_is_a_reason_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(views, "flatten", fail)
@@ -91,7 +91,7 @@ def test_no_memory_is_a_reason_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("error", [RecursionError, OverflowError, SyntaxError, struct.error, EOFError, KeyError])
 def test_any_error_of_a_decoder_is_mapped(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error("with \x1b[31mcolor\nand lines")
 
     monkeypatch.setattr(views, "flatten", fail)
@@ -101,6 +101,22 @@ def test_any_error_of_a_decoder_is_mapped(error: type[Exception], monkeypatch: p
         assert caught.value.reason in {"damaged", "truncated"}
         assert caught.value.message.isprintable()
         assert isinstance(caught.value.__cause__, error)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Memory allocation error: Security limit exceeded: the image is too large", "too-many-pixels"),
+        ("Memory allocation error: Unspecified", "out-of-memory"),
+        ("Invalid input: Security limit exceeded: Number of tiles exceeds the maximum", "too-many-pixels"),
+    ],
+)
+def test_limits_of_a_decoder_are_no_damage(text: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError(text)
+
+    monkeypatch.setattr(views, "flatten", fail)
+    assert reason(samples()["png"]) == expected
 
 
 def test_pillows_own_cap_stays_untouched_and_unused(monkeypatch: pytest.MonkeyPatch) -> None:
