@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Callable
 from functools import cache, lru_cache
 from importlib import import_module
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.ImageCms import ImageCmsTransform
 
-_log = logging.getLogger(__name__)
 
 WHITE = (255, 255, 255)
 _INVERT = [255 - value for value in range(256)]
@@ -141,7 +139,9 @@ def _transform(profile: bytes, mode: str) -> ImageCmsTransform | None:
             flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
     except (ImportError, OSError, ValueError, TypeError) as error:  # built without littlecms, or it finds a flaw
-        _log.info("a color profile is ignored: %s", error)
+        import logging
+
+        logging.getLogger(__name__).info("a color profile is ignored: %s", error)
         return None
 
 
