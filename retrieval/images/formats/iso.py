@@ -97,12 +97,15 @@ def read_iso(data: bytes) -> Header | None:
 
     An image sequence is handed on as a still picture: its primary item is its first frame.
     """
-    meta = None
+    meta, film = None, False
     for found in _boxes(data, 0, len(data)):
         if found.start == 8 and not _is_picture(data, found.stop):
             return None
+        film = film or found.name == b"moov"
         if found.name == b"meta" and meta is None:
             meta = _read_meta(data, found.start + 4, found.stop)
+    if (meta is None or meta.primary is None) and film:
+        raise unsupported("a sequence without a still picture")
     if meta is None or meta.primary not in meta.items:
         raise truncated("no description of the picture in its container")
     kind = meta.items[meta.primary].kind

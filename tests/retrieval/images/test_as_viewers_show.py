@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from retrieval.errors import ImageError
 from retrieval.images.pictures import decode, to_jpeg
 from tests.pictures import box, corners, encode, full, png_chunk, samples, scene
 
@@ -184,3 +185,10 @@ def test_a_heic_made_of_another_picture(kind: bytes, body: bytes) -> None:
     found = corners(decode(derived(kind, body)))
     for color, expected in zip(found, corners(scene()), strict=True):
         assert max(abs(a - b) for a, b in zip(color, expected, strict=True)) < 12
+
+
+def test_a_sequence_without_a_still_picture_is_not_called_cut() -> None:
+    data = box(b"ftyp", b"hevc", bytes(4), b"msf1hevcheic") + box(b"moov", bytes(64)) + box(b"mdat", bytes(64))
+    with pytest.raises(ImageError, match="a sequence without a still picture") as caught:
+        decode(data)
+    assert caught.value.reason == "unsupported-pixels"
