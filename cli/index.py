@@ -193,6 +193,12 @@ def _print(report: IndexReport, catalog: Path) -> None:
         out(f"{held} in {report.seconds:.1f} s{rate}.")
     for note in report.notes:
         render.say(printable(note))
+    join = report.join
+    if join.rows or join.folders:
+        sides = f"{plural(len(join.rows), 'row')} without a folder, {plural(len(join.folders), 'folder')} without a row"
+        render.say(f"Table and folders: {sides}.")
+    for row, folder in join.pairs[:_SHOWN_REFUSALS]:
+        render.say(f"  probably one product: row {row!a}, folder {folder!a}")
     if report.waiting:
         render.say(f"Shard {report.shard} is done; the index goes live when {report.waiting} more are.")
     if report.resumed:

@@ -12,8 +12,9 @@ import os
 import posixpath
 import re
 import stat
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -41,6 +42,36 @@ _LAYOUT_HINT = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Join:
+    """What a table and the folders beside it do not have in common.
+
+    Attributes:
+        rows: products with a row and no folder.
+        folders: products with a folder and no row.
+        pairs: one of each that differ only in case, zeros in front, blanks or Unicode form: probably one product.
+    """
+
+    rows: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, rows: Collection[str], folders: Collection[str]) -> Join:
+        """Compare the ids of a table with those of folders; nothing without a table."""
+        if not rows:
+            return cls()
+        lonely = tuple(row for row in rows if row not in folders)
+        alone = tuple(folder for folder in folders if folder not in rows)
+        alike = {_loosely(folder): folder for folder in alone}
+        pairs = tuple((row, alike[_loosely(row)]) for row in lonely if _loosely(row) in alike)
+        return cls(lonely, alone, pairs)
+
+
+def _loosely(name: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split()).lstrip("0")
+
+
 class Catalog:
     """A catalog that can be walked any number of times; made by `read_catalog`.
 
@@ -52,6 +83,7 @@ class Catalog:
         level: which level of folders holds the products, from 1; 1 for a table.
         notes: what was understood and a person may want to know, a line each.
         spread: products that lie in several folders.
+        join: what a table and the folders beside it do not have in common.
         refused_rows: rows of the tables that cannot be used; the first of `entries`.
         ignored: what is no part of a catalog (hidden files, ``Thumbs.db``, recycle bins, what ``.itemrecignore``
             names) in the last whole walk.
@@ -71,6 +103,7 @@ class Catalog:
         notes: tuple[str, ...] = (),
         spread: frozenset[str] = frozenset(),
         refused: tuple[Refusal, ...] = (),
+        join: Join = Join(),
         ignores: Ignores = lambda path, folder: False,
     ) -> None:
         self.root = root
@@ -78,6 +111,7 @@ class Catalog:
         self.notes = notes
         self.spread = spread
         self.refused_rows = refused
+        self.join = join
         self.kind: Kind = kind
         self.products: Mapping[str, Product] = MappingProxyType(dict(products))
         self.metadata_keys = metadata_keys
@@ -183,7 +217,7 @@ def read_catalog(path: Path, *, product_level: int | None = None) -> Catalog:
         )
     _require_folders(root)
     shape = Shape(product_level) if product_level is not None else _find_level(root, ignores, content.products.keys())
-    found, several = _with_folders(Walk(root, names, ignores), shape.level, content.products)
+    found, several, folders = _with_folders(Walk(root, names, ignores), shape.level, content.products)
     return Catalog(
         root,
         "folders",
@@ -193,6 +227,7 @@ def read_catalog(path: Path, *, product_level: int | None = None) -> Catalog:
         level=shape.level,
         notes=(*content.notes, *((shape.note,) if shape.note else ()), *_say_merged(several)),
         spread=frozenset(several),
+        join=Join.of(content.products.keys(), folders),
         refused=tuple(content.refused),
         ignores=ignores,
     )
@@ -342,8 +377,8 @@ class _Content:
 
 def _with_folders(
     walk: Walk, level: int, table: Mapping[str, Product]
-) -> tuple[dict[str, Product], dict[str, list[str]]]:
-    """Products of the folders with their rows, then rows without a folder; and folders that are one product.
+) -> tuple[dict[str, Product], dict[str, list[str]], Collection[str]]:
+    """Products of the folders with their rows, then rows without a folder; folders that are one product; all with one.
 
     Text has one form: ``crème`` composed, ``crème`` with its accent apart and ``crème `` with a blank are one product.
     """
@@ -355,7 +390,11 @@ def _with_folders(
         raise CatalogError(f"expected product folders in {printable(walk.root)}, received none", hint=_LAYOUT_HINT)
     products = {name: table.get(name, Product(name)) for name in folders}
     several = {name: paths for name, paths in folders.items() if len(paths) > 1}
-    return products | {name: product for name, product in table.items() if name not in products}, several
+    return (
+        products | {name: product for name, product in table.items() if name not in products},
+        several,
+        folders.keys(),
+    )
 
 
 def _say_merged(several: Mapping[str, list[str]]) -> tuple[str, ...]:

@@ -88,6 +88,7 @@ def index_catalog(
         model=bundle.name,
         product_level=catalog.level,
         notes=catalog.notes,
+        join=catalog.join,
     )
     shown = progress or Silent()
     with nullcontext(listing) if listing is not None else Listing(catalog) as entries:

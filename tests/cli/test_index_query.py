@@ -367,3 +367,14 @@ def test_a_renamed_folder_is_one_product(run: Run) -> None:
     Path(f"catalog/pear/{name}").unlink()
     _, report = run("index", "catalog")
     assert (report["images"], report["departed"], report["moved"]) == (18, 1, [])
+
+
+def test_rows_and_folders_that_do_not_meet_are_counted(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("catalog/products.csv").write_text("product_id,name\nP001,One\np002,Two\n")
+    _, report = run("index", "catalog", "--model", "bundle")
+    assert (report["rows_without_folder"], len(report["folders_without_row"])) == (["P001"], 5)
+    assert report["likely_pairs"] == [{"row": "P001", "folder": "p001"}]
+    invoke(["index", "catalog"])
+    said = capsys.readouterr().err
+    assert "1 row without a folder, 5 folders without a row" in said
+    assert "row 'P001', folder 'p001'" in said

@@ -343,3 +343,14 @@ def test_a_table_that_is_a_pipe_or_a_link_out_of_the_folder_is_refused_unopened(
         with pytest.raises(CatalogError, match=says):
             read_catalog(catalog)
         table.unlink()
+
+
+def test_both_sides_of_the_join(tmp_path: Path) -> None:
+    put(tmp_path, *(f"{name}/a.jpg" for name in ("0012", "Pear", "red apple", "tea", "same")))
+    (tmp_path / "products.csv").write_text("product_id\n12\npear\nRed  Apple\nmilk\nsame\n")
+    join = read_catalog(tmp_path).join
+    assert join.rows == ("12", "pear", "Red  Apple", "milk")
+    assert join.folders == ("0012", "Pear", "red apple", "tea")
+    assert join.pairs == (("12", "0012"), ("pear", "Pear"), ("Red  Apple", "red apple"))
+    (tmp_path / "products.csv").unlink()
+    assert read_catalog(tmp_path).join.folders == ()
