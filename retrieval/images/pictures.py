@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from retrieval.errors import ImageError
 from retrieval.images.formats import Header, bare_jpeg, hidden_content, read_header
 from retrieval.images.formats.color_profile import usable
-from retrieval.images.formats.decoders import flatten, open_header
+from retrieval.images.formats.decoders import flatten, open_header, require_decoder
 from retrieval.images.preprocessing import Preprocessing
 from retrieval.images.views import (
     Prepared,
@@ -377,6 +377,7 @@ def _render(header: Header, wanted: Sequence[View]) -> list[Image.Image]:
         # Only those who have such a picture pay for the processes.
         from retrieval.images.isolation import pool
 
+        require_decoder(header.format)
         return pool().render(header, wanted)
     return render(header, wanted)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import itemrec
+from tests.fakes import write_catalog
 from tests.places import ROOT
 
 pytest.importorskip("hatchling")
@@ -166,7 +167,8 @@ def test_the_command_says_its_version_and_what_it_lacks(installed: Installed) ->
     for command in ([installed.itemrec], [installed.python, "-m", "itemrec"]):
         said = run(*command, "--version", cwd=installed.folder).stdout
         assert said == f"itemrec {itemrec.__version__}\n"
-    (installed.folder / "data").mkdir()
+    for split, views in (("train", 4), ("val", 2)):
+        write_catalog(installed.folder / "data" / split, products=3, views=views)
     done = run(installed.itemrec, "train", "data", "--out", "model", cwd=installed.folder, code=3)
     message, hint = done.stderr.splitlines()
     assert message == "itemrec: error: Keras is not installed; training needs it"

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from functools import cache, lru_cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,22 @@ WHITE = (255, 255, 255)
 _INVERT = [255 - value for value in range(256)]
 
 
+def require_decoder(format_: str) -> None:
+    """Make sure that what decodes a format is installed.
+
+    Raises:
+        ItemrecError: it is not; says how to install it.
+    """
+    if format_ == "HEIF" and find_spec("pi_heif") is None:
+        raise _no_heif(None)
+
+
+def _no_heif(error: ImportError | None) -> ItemrecError:
+    from retrieval.system.installation import install_hint, missing
+
+    return ItemrecError(missing("pi-heif", "a HEIC picture", error), hint=install_hint())
+
+
 def open_header(header: Header) -> Image.Image:
     """Open with exactly this format's plugin: Pillow's registry and global pixel cap stay out of it."""
     file = io.BytesIO(header.data)
@@ -30,9 +47,7 @@ def open_header(header: Header) -> Image.Image:
         try:
             from pi_heif import open_heif
         except ImportError as error:
-            from retrieval.system.installation import install_hint, missing
-
-            raise ItemrecError(missing("pi-heif", "a HEIC picture", error), hint=install_hint()) from error
+            raise _no_heif(error) from error
         im: Image.Image = open_heif(file, convert_hdr_to_8bit=True).to_pillow()
         return im
     return _plugin_class(header.format)(file)

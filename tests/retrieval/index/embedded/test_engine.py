@@ -6,7 +6,7 @@ import pytest
 import qdrant_edge as edge
 
 from retrieval.errors import DiskFullError, IndexBusyError, IndexDamagedError, StoreError
-from retrieval.index.embedded.engine import check_config, engine_errors, engine_name
+from retrieval.index.embedded.engine import UnwritableError, check_config, engine_errors, engine_name
 from retrieval.index.open import open_index
 from tests.contract.samples import fill, sample_points
 
@@ -18,8 +18,8 @@ PanicException = type("PanicException", (BaseException,), {})
     [
         (Exception("failed to open WAL: Can't init WAL: Kind(WouldBlock)"), "open", IndexBusyError),
         (Exception("No space left on device (os error 28)"), "write to", DiskFullError),
-        (Exception("Permission denied (os error 13)"), "open", StoreError),
-        (Exception("Read-only file system (os error 30)"), "open", StoreError),
+        (Exception("Permission denied (os error 13)"), "open", UnwritableError),
+        (Exception("Read-only file system (os error 30)"), "open", UnwritableError),
         (Exception("segment is broken\nin two lines"), "open", IndexDamagedError),
         (Exception("anything"), "search", StoreError),
         (ValueError("invalid JSON path"), "search", StoreError),
