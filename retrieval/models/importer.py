@@ -125,17 +125,17 @@ def pull_model(
     license: str = "",  # noqa: A002 (the bundle's field)
     replace: bool = False,
 ) -> Bundle:
-    """Download an image encoder (see `retrieval.models.download.fetch.fetch`) and import it (see `import_model`).
+    """Download an image encoder (see `retrieval.download.fetch.fetch`) and import it (see `import_model`).
 
     The file waits under ``downloads`` in itemrec's home: an interrupted download continues, and after
     an import that failed for want of an option nothing is fetched again. It is removed once imported.
 
     Raises:
-        DownloadError: as `retrieval.models.download.fetch.fetch`.
+        DownloadError: as `retrieval.download.fetch.fetch`.
         UsageError, EncoderError, BundleError: as `import_model`.
     """
-    from retrieval.models.download.fetch import fetch
-    from retrieval.models.download.http import parse_url, shown
+    from retrieval.download.fetch import fetch
+    from retrieval.download.http import parse_url, shown
 
     parsed = parse_url(url)
     _place(name, to, replace=replace)

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from retrieval.models.download.fetch import Downloaded, Patience, fetch
+from retrieval.download.fetch import Downloaded, Patience, fetch
 from tests.retrieval.servers import Request, Server
 
 CONTENT = bytes(range(256)) * 1000 + b"the end"

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from retrieval.download import addresses
+from retrieval.download.addresses import NameNotResolvedError, is_public
+from retrieval.download.http import parse_url, shown
 from retrieval.errors import DownloadError, UsageError
-from retrieval.models.download import addresses
-from retrieval.models.download.addresses import NameNotResolvedError, is_public
-from retrieval.models.download.http import parse_url, shown
 from tests.retrieval.downloads import CONTENT, files, get, ok
 from tests.retrieval.servers import TLS, Request, serving
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import httpx
 
+from retrieval.download import addresses
 from retrieval.errors import DownloadError, UsageError
-from retrieval.models.download import addresses
 
 MAX_REDIRECTS: Final = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

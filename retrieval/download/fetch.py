@@ -23,9 +23,9 @@ from typing import Final, NoReturn
 
 import httpx
 
+from retrieval.download import addresses
+from retrieval.download.http import Access, TransientError, get, parse_url, shown
 from retrieval.errors import DownloadError, UsageError
-from retrieval.models.download import addresses
-from retrieval.models.download.http import Access, TransientError, get, parse_url, shown
 from retrieval.system.files import file_sha256, move_file
 from retrieval.system.progress import Progress, Silent
 

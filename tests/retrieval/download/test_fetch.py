@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from retrieval.download import addresses, fetch
+from retrieval.download.fetch import Downloaded, Patience
 from retrieval.errors import DownloadError, UsageError
-from retrieval.models.download import addresses, fetch
-from retrieval.models.download.fetch import Downloaded, Patience
 from tests.progress import Recorder
 from tests.retrieval.downloads import CONTENT, QUICK, SHA256, files, get, ok, part_of
 from tests.retrieval.servers import TLS, Request, serving

@@ -1,0 +1,1 @@
+"""What comes from http(s) addresses, fetched with care."""

@@ -1,1 +1,0 @@
-"""Models from http(s) addresses, fetched with care."""
