@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from retrieval.models.bundle import Bundle
+from tests.fakes import tiny_model
 from tests.forking import ForkServer, forking
 
 # Before anything numerical is imported: workers that take all cores each would wait for one another.
@@ -56,6 +59,7 @@ TIERS = {
 """Folders and files, seen from here, whose tests are left out of `make test-fast`, by the reason why."""
 
 
+@functools.cache  # asked for every test, of which a file has many
 def tiers(path: Path) -> list[str]:
     """The tiers of a test file, by its place."""
     place = path.relative_to(Path(__file__).parent)
@@ -83,3 +87,9 @@ def forks() -> Iterator[ForkServer]:
     """Starts processes that have imported nearly everything."""
     with forking() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A model where any will do: see `tests.fakes.tiny_model`. ``--model str(tiny_bundle.path)`` is how it is named."""
+    return tiny_model(tmp_path_factory.mktemp("tiny") / "tiny")

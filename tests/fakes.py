@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +48,23 @@ def fake_bundle(
         dimension=DIMENSION,
         calibration=Calibration.given(threshold),
     )
+
+
+def tiny_model(path: Path, **changes: Any) -> Bundle:
+    """A real bundle of two kilobytes, which embeds as the built-in model does in a hundredth of the time.
+
+    It tells the products of `picture` by their colors: views of one are at most 0.05 apart, its threshold. Its
+    vectors have 48 values, and it looks at 16 x 16 pixels.
+    """
+    values: dict[str, Any] = {
+        "name": path.name,
+        "encoder": Path(__file__).parent / "fixtures" / "networks" / "colors.tflite",
+        "runtime": "litert",
+        "preprocessing": Preprocessing(SIDE, SIDE, fit="squash"),
+        "dimension": DIMENSION,
+        "calibration": Calibration.given(THRESHOLD),
+    }
+    return write_bundle(path, **(values | changes))
 
 
 def use_pixel_encoder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.neighbors import KNeighborsClassifier
 
 from retrieval.distance import squared_l2
 from retrieval.metrics import Rate, _ranking, identification, matching_test, medoids, rank_outcomes
+from tests.lazily import lazily
 from tests.retrieval.embeddings import Labeled, clustered, constant, lattice, lattices, perfect
+
+KNeighborsClassifier = lazily("sklearn.neighbors", "KNeighborsClassifier")
 
 
 def brute_probe(probes: Labeled, gallery: Labeled, i: int, *, exclude_self: bool) -> tuple[int, float, set[int]]:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from retrieval.metrics import ProductPairCounts, accepted_by_product, pair_rates
 from retrieval.metrics.intervals import (
@@ -21,7 +20,10 @@ from retrieval.metrics.intervals import (
     val_interval,
     wilson,
 )
+from tests.lazily import lazily
 from tests.retrieval.embeddings import clustered, constant, perfect
+
+stats = lazily("scipy.stats")
 
 counts = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

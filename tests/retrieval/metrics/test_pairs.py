@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from retrieval.distance import squared_l2
 from retrieval.metrics import (
@@ -20,7 +19,10 @@ from retrieval.metrics import (
 )
 from retrieval.metrics import _grid as grid
 from retrieval.metrics import pairs as module
+from tests.lazily import lazily
 from tests.retrieval.embeddings import Labeled, clustered, constant, lattice, lattices, perfect
+
+roc_auc_score, roc_curve = lazily("sklearn.metrics", "roc_auc_score", "roc_curve")
 
 THRESHOLDS = (-1.0, 0.0, 0.25, 0.4999999, 0.5, 1.0, 1.75, 2.0, 3.0, 4.0, 5.0)
 TARGETS = (0.0, 0.001, 0.01, 0.1, 0.25, 0.5, 1.0)

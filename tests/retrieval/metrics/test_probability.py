@@ -7,10 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.calibration import calibration_curve
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss
 
 from retrieval.metrics import (
     IsotonicMap,
@@ -22,6 +18,12 @@ from retrieval.metrics import (
     map_from_json,
     reliability,
 )
+from tests.lazily import lazily
+
+calibration_curve = lazily("sklearn.calibration", "calibration_curve")
+IsotonicRegression = lazily("sklearn.isotonic", "IsotonicRegression")
+LogisticRegression = lazily("sklearn.linear_model", "LogisticRegression")
+brier_score_loss = lazily("sklearn.metrics", "brier_score_loss")
 
 outcomes = st.lists(
     st.tuples(st.integers(-5, 5).map(float) | st.floats(-100, 100), st.booleans()), min_size=1, max_size=60
