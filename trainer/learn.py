@@ -30,7 +30,7 @@ from trainer.loop.loop import Resume, train
 from trainer.losses import build_losses
 from trainer.material import TrainingData, read_training_data
 from trainer.networks.assemble import Network, assemble, embedding_above, encoder, start_head
-from trainer.networks.export import Export, export_litert
+from trainer.networks.export import Export, Weights, export_litert
 from trainer.networks.projections import class_means, joint, unit_rows
 from trainer.presets import Plan, stored
 from trainer.progress import EpochLog, TrainingProgress
@@ -110,13 +110,29 @@ class _Run:
 
 
 def learn(paths: RunPaths, plan: Plan, progress: TrainingProgress, *, resume: bool = False) -> Trained:
-    """Train an encoder on a dataset.
+    """Train an encoder on a dataset: `learn_from` what is read there."""
+    data = read_training_data(paths.dataset, paths.catalog, plan, progress)
+    return learn_from(data, paths, plan, progress, resume=resume)
+
+
+def learn_from(
+    data: TrainingData,
+    paths: RunPaths,
+    plan: Plan,
+    progress: TrainingProgress,
+    *,
+    resume: bool = False,
+    weights: Weights = "float32",
+) -> Trained:
+    """Train an encoder.
 
     Args:
-        paths: where everything is.
+        data: what there is to learn from.
+        paths: where the run and the cache are.
         plan: the recipe.
         progress: told how far it is.
         resume: continue from the checkpoint in the run directory.
+        weights: how the exported encoder stores its weights.
 
     Raises:
         CatalogError, UsageError: the dataset or the recipe cannot be used.
@@ -125,7 +141,6 @@ def learn(paths: RunPaths, plan: Plan, progress: TrainingProgress, *, resume: bo
         DiskFullError, StoreError: the cache or the run directory cannot be written.
     """
     started = time.perf_counter()
-    data = read_training_data(paths.dataset, paths.catalog, plan, progress)
     pictures = data.pictures
     runs = _runs(paths.run, plan, data)
     if not resume:  # what is resumed may turn out to be another training, whose checkpoints stay
@@ -143,7 +158,7 @@ def learn(paths: RunPaths, plan: Plan, progress: TrainingProgress, *, resume: bo
             pooled.append(source.outputs(network.pooled))
     held_out = None
     if data.held_out:
-        held_out = _held_out(runs[plan.network.ensemble :], data, paths, plan, progress, resume=resume)
+        held_out = _held_out(runs[plan.network.ensemble :], data, paths, plan, progress, resume=resume)[0]
 
     progress.stage("Finishing")
     preprocessing = networks[0].preprocessing
@@ -153,7 +168,7 @@ def learn(paths: RunPaths, plan: Plan, progress: TrainingProgress, *, resume: bo
         embeddings = dict(zip(pictures.hashes, above.predict(pooled, batch_size=_BATCH, verbose=0), strict=True))
     served = encoder(networks, above)
     probes = pictures.pixels(preprocessing, pictures.spread(_PARITY_PICTURES))
-    export = export_litert(served, preprocessing, probes)
+    export = export_litert(served, preprocessing, probes, weights=weights)
     dimension = int(served.output.shape[-1])
     record = {
         "dimension": dimension,
@@ -194,9 +209,25 @@ def _runs(folder: Path, plan: Plan, data: TrainingData) -> list[_Run]:
     return runs
 
 
+def learn_without(
+    data: TrainingData, paths: RunPaths, plan: Plan, progress: TrainingProgress, *, resume: bool = False
+) -> tuple[HeldOutEmbeddings, Any]:
+    """What a training without the held-out products makes of all pictures, and the Keras model of that training.
+
+    Args:
+        data: with held-out products, the ones that this training does without.
+        paths: where the run and the cache are.
+        plan: the recipe.
+        progress: told how far it is.
+        resume: continue from the checkpoints in the run directory.
+    """
+    runs = _runs(paths.run, plan, data)[plan.network.ensemble :]
+    return _held_out(runs, data, paths, plan, progress, resume=resume)
+
+
 def _held_out(
     runs: Sequence[_Run], data: TrainingData, paths: RunPaths, plan: Plan, progress: TrainingProgress, *, resume: bool
-) -> HeldOutEmbeddings:
+) -> tuple[HeldOutEmbeddings, Any]:
     """Train an ensemble without the held-out products, and see what it makes of all pictures."""
     networks: list[Network] = []
     pooled: list[NDArray[np.float32]] = []
@@ -208,7 +239,8 @@ def _held_out(
     learned = joint(pooled)[data.seen()], runs[0].data.pictures.labels
     above = embedding_above(networks, learned if plan.network.features else None)
     embeddings = above.predict(pooled, batch_size=_BATCH, verbose=0)
-    return HeldOutEmbeddings(frozenset(data.held_out), dict(zip(data.pictures.hashes, embeddings, strict=True)))
+    by_hash = dict(zip(data.pictures.hashes, embeddings, strict=True))
+    return HeldOutEmbeddings(frozenset(data.held_out), by_hash), encoder(networks, above)
 
 
 def _network(
@@ -235,7 +267,7 @@ def _network(
     keras.utils.set_random_seed(plan.seed + number)
     progress.stage(f"Loading the network{run.which}")
     network = assemble(plan.network)
-    source = open_source(network, data.pictures, data.repeats, plan, paths.cache, number)
+    source = open_source(network, data.pictures, data.repeats, plan, paths.cache, data.sampler(plan, number))
     if amounts is not None:
         progress.estimate(seconds_to_train(source, network, plan, amounts))
     source.fill(progress)
@@ -330,7 +362,7 @@ def _amounts(runs: Sequence[_Run], plan: Plan, resume: bool) -> Amounts:
 def _identity(data: TrainingData, plan: Plan, member: int) -> str:
     """Digest of everything that decides the result."""
     pictures, validation = data.pictures, data.validation
-    content = {
+    content: dict[str, Any] = {
         "plan": stored(plan),
         "member": member,
         "pictures": [*zip(pictures.hashes, pictures.labels.tolist(), data.repeats.tolist(), strict=True)],
@@ -338,4 +370,6 @@ def _identity(data: TrainingData, plan: Plan, member: int) -> str:
         "backend": keras.backend.backend(),
         "versions": [version("itemrec"), version("keras")],
     }
+    if data.mixture is not None:
+        content["mixture"] = data.mixture.to_json()
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

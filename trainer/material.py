@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +13,44 @@ from numpy.typing import NDArray
 from retrieval.catalog.read import Refusal
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
+from trainer.data.batches import BatchSampler
 from trainer.data.dataset import Pictures, read_pictures
 from trainer.held_out import FEWEST_PRODUCTS, choose_held_out
 from trainer.presets import Plan
 from trainer.progress import TrainingProgress
 from trainer.validation import can_validate
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """How products of two kinds share the batches.
+
+    Attributes:
+        reserved: the products that have a share of every batch to themselves.
+        share: that share, in (0, 1).
+        families: of products, those that look alike; one that is not named is a family of its own.
+        twin_share: part of the families whose products are kept in one batch.
+    """
+
+    reserved: frozenset[str]
+    share: float
+    families: Mapping[str, str] = field(default_factory=dict)
+    twin_share: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object of all that decides what is drawn."""
+        return asdict(self) | {"reserved": sorted(self.reserved), "families": dict(self.families)}
+
+    def applied(self, sampler: BatchSampler, products: Sequence[str]) -> BatchSampler:
+        """A sampler of these products that keeps the shares."""
+        names = [self.families.get(product, product) for product in products]
+        return replace(
+            sampler,
+            families=np.unique(names, return_inverse=True)[1],
+            twin_share=self.twin_share,
+            reserved=np.isin(products, sorted(self.reserved)),
+            share=self.share,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +63,7 @@ class TrainingData:
         validation: photos to validate on, or None.
         held_out: held-out products, which further networks do not see; none without such networks.
         refused: files that could not be read.
+        mixture: how products of two kinds share the batches; None where there is one kind.
     """
 
     pictures: Pictures
@@ -35,6 +71,12 @@ class TrainingData:
     validation: Pictures | None
     held_out: tuple[str, ...]
     refused: tuple[Refusal, ...]
+    mixture: Mixture | None = None
+
+    def sampler(self, plan: Plan, number: int) -> BatchSampler:
+        """Which pictures meet in the batches of a network; those of an ensemble differ in it."""
+        sampler = BatchSampler(plan.batches, plan.products, plan.views, plan.seed + number)
+        return sampler if self.mixture is None else self.mixture.applied(sampler, self.pictures.products)
 
     def seen(self) -> NDArray[np.bool_]:
         """Which pictures those further networks learn from, shape (n,)."""

@@ -78,10 +78,9 @@ class Source(Protocol):
 
 
 def open_source(
-    network: Network, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, cache: Path, member: int
+    network: Network, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, cache: Path, sampler: BatchSampler
 ) -> Source:
     """Cached features where the network has a stem, else pictures; an ensemble shares views and differs in batches."""
-    sampler = BatchSampler(plan.batches, plan.products, plan.views, plan.seed + member)
     if network.stem is None:
         return _Pixels(network, pictures, repeats, plan, sampler)
     return _Features(network, pictures, repeats, plan, sampler, cache)

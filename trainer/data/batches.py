@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from retrieval.system.threads import ordered_map
 from trainer.data.dataset import Pictures
 from trainer.data.features import FeatureStore
-from trainer.data.sampling import pk_batches, random_batches
+from trainer.data.sampling import pk_batches, random_batches, shared_batches
 
 Array = NDArray[Any]
 _AHEAD = 3
@@ -39,6 +39,8 @@ class BatchSampler:
         seed: of the run.
         families: of each product, products that look alike, shape (c,); see `trainer.data.sampling.pk_batches`.
         twin_share: part of the families whose products are kept in one batch.
+        reserved: which products have a share of every batch to themselves, shape (c,); None for no such share.
+        share: that share, in (0, 1); see `trainer.data.sampling.shared_batches`.
     """
 
     kind: Literal["pk", "random"] = "pk"
@@ -47,6 +49,8 @@ class BatchSampler:
     seed: int = 0
     families: NDArray[np.int64] | None = None
     twin_share: float = 0.0
+    reserved: NDArray[np.bool_] | None = None
+    share: float = 0.0
 
     @property
     def size(self) -> int:
@@ -62,6 +66,18 @@ class BatchSampler:
         if self.kind == "random":
             size = min(self.products * self.views, len(labels))
             return random_batches(labels, size=size, seed=self.seed, epoch=epoch)
+        if self.reserved is not None:
+            return shared_batches(
+                labels,
+                self.reserved,
+                self.share,
+                products=self.products,
+                views=self.views,
+                seed=self.seed,
+                epoch=epoch,
+                families=self.families,
+                twin_share=self.twin_share,
+            )
         return pk_batches(
             labels,
             products=self.products,

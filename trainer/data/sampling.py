@@ -1,4 +1,4 @@
-"""Which pictures meet in a batch: P products x K pictures, look-alikes together.
+"""Which pictures meet in a batch: P products x K pictures, look-alikes together, a share for some products.
 
 Everything is a function of ``(seed, epoch)``: the same pair gives the same batches,
 so a run that continues from a checkpoint sees what an uninterrupted one would.
@@ -62,6 +62,72 @@ def pk_batches(
         order = _order(rng, len(pictures), families, twin_share)
         for start in range(0, len(order) - products + 1, products):
             yield np.concatenate([_draw(rng, pictures[product], views) for product in order[start : start + products]])
+
+
+def shared_batches(
+    labels: NDArray[np.int64],
+    reserved: NDArray[np.bool_],
+    share: float,
+    *,
+    products: int,
+    views: int,
+    seed: int,
+    epoch: int,
+    families: Sequence[int] | NDArray[np.int64] | None = None,
+    twin_share: float = 0.0,
+) -> Iterator[NDArray[np.int64]]:
+    """One epoch of batches in which some products have a share of their own, however many others there are.
+
+    Drawn evenly, a few products with photos would hardly be met among many drawings. The epoch has as many batches as
+    there are pictures for; the reserved products, when they are few, come around more often than the others.
+
+    Args:
+        labels: the product of each picture, 0..c-1, shape (n,).
+        reserved: which *products* have the share, shape (c,).
+        share: their part of every batch, in (0, 1); one product of each kind at least.
+        products: P, at least 2.
+        views: K, at least 2; drawn with replacement from a product that has fewer.
+        seed: of the run.
+        epoch: of the run, from 0.
+        families: as in `pk_batches`.
+        twin_share: as in `pk_batches`.
+
+    Yields:
+        Indices into ``labels``, shape (P * K,), the K pictures of a product side by side, reserved ones first.
+
+    Raises:
+        UsageError: too few products of either kind to fill their part of a batch.
+    """
+    pictures = _pictures_of_products(labels)
+    first = min(products - 1, max(1, round(share * products)))
+    rng = np.random.default_rng([seed, epoch])
+    family = np.arange(len(pictures)) if families is None else np.asarray(families, dtype=np.int64)
+    parts = []
+    for members, count in ((np.flatnonzero(reserved), first), (np.flatnonzero(~reserved), products - first)):
+        if len(members) < count:
+            raise UsageError(
+                f"expected at least {count} products for their share of a batch, received {len(members)}",
+                hint="add products or make the batches smaller",
+            )
+        own = np.unique(family[members], return_inverse=True)[1]
+        parts.append(_around(rng, members, count, own, twin_share))
+    for _ in range(max(1, round(len(labels) / (products * views)))):
+        chosen = np.concatenate([next(part) for part in parts])
+        yield np.concatenate([_draw(rng, pictures[product], views) for product in chosen])
+
+
+def _around(
+    rng: np.random.Generator,
+    members: NDArray[np.int64],
+    count: int,
+    families: NDArray[np.int64],
+    twin_share: float,
+) -> Iterator[NDArray[np.int64]]:
+    """``count`` products at a time, pass after pass; a pass leaves out those that do not fill its last part."""
+    while True:
+        order = members[_order(rng, len(members), families, twin_share)]
+        for start in range(0, len(order) - count + 1, count):
+            yield order[start : start + count]
 
 
 def random_batches(labels: NDArray[np.int64], *, size: int, seed: int, epoch: int) -> Iterator[NDArray[np.int64]]:

@@ -1,10 +1,12 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import UsageError
-from trainer.data.sampling import pk_batches, random_batches
+from trainer.data.sampling import pk_batches, random_batches, shared_batches
 
 
 def labels_of(counts):
@@ -80,3 +82,41 @@ def test_random_batches_are_a_permutation():
 def test_impossible_batches_are_refused(labels, p, k, words):
     with pytest.raises(UsageError, match=words):
         next(pk_batches(labels, products=p, views=k, seed=0, epoch=0))
+
+
+LABELS = np.repeat(np.arange(40), 5)
+RESERVED = np.arange(40) < 6
+
+
+def shared(**changed: Any) -> list[np.ndarray]:
+    given = {"share": 0.5, "products": 8, "views": 2, "seed": 3, "epoch": 0} | changed
+    return list(shared_batches(LABELS, RESERVED, **given))
+
+
+def test_reserved_products_have_their_share_of_every_batch_however_few_they_are() -> None:
+    batches = shared()
+    assert len(batches) == round(len(LABELS) / 16)
+    for batch in batches:
+        products = LABELS[batch][::2]
+        assert RESERVED[products].tolist() == [True] * 4 + [False] * 4
+        assert len(set(products.tolist())) == 8
+    assert all(np.array_equal(one, two) for one, two in zip(batches, shared(), strict=True))
+    assert not all(np.array_equal(one, two) for one, two in zip(batches, shared(epoch=1), strict=True))
+    assert len({int(p) for batch in batches for p in LABELS[batch]}) > 30
+
+
+def test_each_kind_has_one_product_in_a_batch_at_least() -> None:
+    for share, count in ((0.01, 1), (0.99, 6)):
+        for batch in shared(share=share, products=7):
+            assert RESERVED[LABELS[batch][::2]].sum() == count
+
+
+def test_twins_stand_together_in_their_share() -> None:
+    twins = np.arange(40) // 2
+    for batch in shared(families=twins, twin_share=1.0):
+        assert all(count == 2 for count in np.unique(twins[LABELS[batch][::2]], return_counts=True)[1])
+
+
+def test_too_few_products_for_a_share() -> None:
+    with pytest.raises(UsageError, match=r"at least 7 products for their share of a batch, received 6"):
+        shared(share=0.5, products=14)

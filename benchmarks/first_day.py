@@ -1,0 +1,68 @@
+"""What models answer on a user's first day: photos of products that no training saw, against studio pictures or photos.
+
+    python benchmarks/first_day.py GROCERY --models starter,frozen
+
+GROCERY holds ``photos/train``, ``photos/val`` and ``catalog``, folders of product folders. The products are dealt into
+five folds. Photos of ``photos/val`` are looked for; each cell is the share whose product is that of the nearest picture
+/ the share whose product is among the five nearest, mean of the folds. The galleries: the studio picture of every
+product, or of the fold's alone, and five photos of ``photos/train`` of each, drawn five times.
+
+A model is the name of an installed one, or a bundle; or ``frozen``, EfficientNet-Lite0 with ImageNet's weights at 256
+pixels, its pooled features.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from retrieval.evaluation import gather_folder
+from retrieval.models.installed import find_model
+from trainer.data.dataset import read_pictures
+from trainer.starter.first_day import FOLDS, Embedded, Shop, first_day, fold, mean_of, table
+
+PARTS = ("photos/train", "photos/val", "catalog")
+SIZE = 256
+
+
+def by_bundle(data: Path, model: str) -> Shop:
+    bundle = find_model(model)
+    found = [gather_folder(data / part, bundle) for part in PARTS]
+    return Shop(*(Embedded(photos.vectors, np.asarray(photos.labels)) for photos in found))
+
+
+def by_frozen(data: Path) -> Shop:
+    from trainer.networks.assemble import NetworkSpec, assemble
+    from trainer.networks.projections import unit_rows
+
+    network = assemble(NetworkSpec(size=SIZE, freeze="all"))
+    parts = []
+    for part in PARTS:
+        pictures = read_pictures(data / part)
+        vectors = [
+            network.stem.predict_on_batch(network.preprocessing.tensor(pictures.pixels(network.preprocessing, rows)))
+            for rows in (range(i, min(i + 32, len(pictures))) for i in range(0, len(pictures), 32))
+        ]
+        parts.append(Embedded(unit_rows(np.concatenate(vectors)), np.array(pictures.products)[pictures.labels]))
+    return Shop(*parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--models", default="starter", help="frozen, names of installed models, bundles; with commas")
+    given = parser.parse_args()
+    rows = []
+    for model in given.models.split(","):
+        print(model, file=sys.stderr, flush=True)
+        shop = by_frozen(given.data) if model == "frozen" else by_bundle(given.data, model)
+        products = np.unique(shop.photos.labels).tolist()
+        rows.append((model, mean_of([first_day(shop, fold(products, number)) for number in range(FOLDS)])))
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
