@@ -28,9 +28,13 @@ COMMANDS = {
     "copy": ("cli.move", "Bring an index to another place."),
     "snapshot": ("cli.move", "Write an index to one file with a checksum."),
     "restore": ("cli.move", "Make an index of a snapshot."),
+    "serve": ("cli.serve", "Answer photos over HTTP, and on a page."),
     "demo": ("cli.demo", "Try it all on a drawn catalog."),
 }
-GROUPS = {"models": ("cli.models", "List, show, import and download models.")}
+GROUPS = {
+    "keys": ("cli.keys", "Who may ask a service."),
+    "models": ("cli.models", "List, show, import and download models."),
+}
 
 _READER_LEFT = 141
 """What a shell shows of a command that a closed pipe ended (`itemrec … | head`): 128 + SIGPIPE."""
@@ -182,7 +186,7 @@ def _unexpected(error: BaseException) -> ItemrecError:
 
 def _command_words(arguments: Sequence[str]) -> list[str]:
     words = list(arguments[:1]) if arguments and (arguments[0] in COMMANDS or arguments[0] in GROUPS) else []
-    if words == ["models"] and len(arguments) > 1 and not arguments[1].startswith("-"):
+    if words and words[0] in GROUPS and len(arguments) > 1 and not arguments[1].startswith("-"):
         words.append(arguments[1])
     return words
 

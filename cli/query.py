@@ -66,7 +66,8 @@ def query_command(
       camera | itemrec query - --json
     """
     render.configure(json=as_json, quiet=quiet)
-    from cli.query_text import Printer, document, explain_filters, find_photos, tally
+    from cli.query_text import Printer, explain_filters, find_photos, tally
+    from retrieval.recognition.answer import query_document
     from retrieval.recognition.api import Recognizer
     from retrieval.recognition.recognizer import RefusedPhoto
 
@@ -94,7 +95,7 @@ def query_command(
     if len(sources) == len(refused) == 1:
         raise refused[0].error
     if as_json:
-        render.emit_json(document(answers, refused, model_now.fingerprint, shop.threshold))
+        render.emit_json(query_document(answers, refused, model_now.fingerprint, shop.threshold))
     for photo in refused:
         render.warn(f"{printable(photo.source)}: {printable(photo.error.message)}")
     if len(sources) > 1 and not as_json:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from cli import render
 from retrieval.errors import ImageError, UsageError
@@ -86,19 +85,6 @@ def _read_stdin() -> bytes:
             hint="Send a smaller picture.",
         )
     return data
-
-
-def document(
-    answers: Sequence[Recognition], refused: Sequence[RefusedPhoto], fingerprint: str, threshold: float
-) -> dict[str, Any]:
-    """The ``itemrec.query/1`` document."""
-    return {
-        "schema": "itemrec.query/1",
-        "fingerprint": fingerprint,
-        "threshold": threshold,
-        "results": [answer.to_json() for answer in answers],
-        "refused": [{"path": r.source, "reason": r.error.message, "code": r.error.reason} for r in refused],
-    }
 
 
 def tally(answers: Sequence[Recognition], refused: Sequence[RefusedPhoto]) -> str:

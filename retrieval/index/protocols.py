@@ -191,6 +191,10 @@ class Index(Protocol):
         """
         ...
 
+    def awaited(self) -> bool:
+        """True when another process waits for what `reader` holds here."""
+        ...
+
     def writer(
         self, model: ModelIdentity, *, rebuild: bool = False, shard: Shard | None = None
     ) -> AbstractContextManager[Build]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import ImageError
 from retrieval.types import Match, Recognition
 
 if TYPE_CHECKING:
     from markupsafe import Markup
+
+    from retrieval.recognition.recognizer import RefusedPhoto
 
 _SHOWN = 5
 _HEADINGS = ("product", "score", "share", "votes", "distance")
@@ -96,6 +98,26 @@ class Answer(Recognition):
             return [figure(self.photo(), "the photo")]
         except ImageError:  # it is gone meanwhile
             return []
+
+
+def query_document(
+    answers: Sequence[Recognition], refused: Sequence[RefusedPhoto], fingerprint: str, threshold: float
+) -> dict[str, Any]:
+    """The ``itemrec.query/1`` document, which `itemrec query --json` prints and the service answers.
+
+    Args:
+        answers: to the photos that could be read.
+        refused: those that could not.
+        fingerprint: the model's.
+        threshold: squared L2, the largest distance that counted.
+    """
+    return {
+        "schema": "itemrec.query/1",
+        "fingerprint": fingerprint,
+        "threshold": threshold,
+        "results": [answer.to_json() for answer in answers],
+        "refused": [{"path": r.source, "reason": r.error.message, "code": r.error.reason} for r in refused],
+    }
 
 
 def _figure(match: AnswerMatch, image: str, caption: str) -> Markup:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -29,6 +28,7 @@ from retrieval.models.bundle import Bundle
 from retrieval.models.embedding import Embedded, EncoderPool, Look, Refused, embed_pictures
 from retrieval.models.installed import resolve_model
 from retrieval.recognition.answer import Answer
+from retrieval.recognition.opening import Opening
 from retrieval.recognition.recognizer import (
     EmbeddedPhoto,
     Filters,
@@ -39,7 +39,7 @@ from retrieval.recognition.recognizer import (
     recognize,
 )
 from retrieval.system.threads import default_threads
-from retrieval.types import JsonScalar, Where
+from retrieval.types import IndexedImage, JsonScalar, Where
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,6 +95,7 @@ class Recognizer:
         model: str | Path | None = None,
         threshold: float | None = None,
         threads: int | None = None,
+        linger: float = 0.0,
     ) -> None:
         """Open an index for questions; its engine is opened when something is asked.
 
@@ -103,6 +104,8 @@ class Recognizer:
             model: an installed model's name or a bundle's path; by default the one that built the index.
             threshold: largest squared L2 distance that counts, in [0, 4]; by default the model's own.
             threads: threads that decode and embed; default one per core.
+            linger: seconds that the engine of an embedded index stays open after a question, for the next one; other
+                processes that wait for it get it at once all the same.
 
         Raises:
             IndexNotFoundError: there is no index, or its first build is not complete.
@@ -117,9 +120,7 @@ class Recognizer:
         self._threads = threads or default_threads()
         self._index = open_index(self.location)
         self._lock = threading.Lock()
-        # One embedded engine at a time anyway: its lock file would make threads poll. A server takes many.
-        embedded = "://" not in self.location
-        self._searching: AbstractContextManager[object] = threading.Lock() if embedded else nullcontext()
+        self._opening = Opening(self._index, linger=linger)
         self._alone = threading.Lock()
         self._closed = False
         self._state = self._open(self._live(), None)
@@ -203,6 +204,7 @@ class Recognizer:
         """Let go of the model and of the connection. Asking again is an error."""
         with self._lock:
             self._closed = True
+            self._opening.close()
             closing = getattr(self._index, "close", None)
             if closing is not None:
                 closing()
@@ -225,8 +227,38 @@ class Recognizer:
         Raises:
             IndexNotFoundError, IndexBusyError, IndexDamagedError, ServerError: the index cannot be read.
         """
-        with self._searching, self._index.reader(self._current().manifest) as (store, _):
+        with self._opening.reader(self._current().manifest) as (store, _):
             return store.values(column, limit=limit)
+
+    def live(self) -> Manifest:
+        """What the generation that is live now holds.
+
+        Raises:
+            IndexNotFoundError, IndexDamagedError, ServerError: the index cannot be read.
+        """
+        return self._current().manifest
+
+    def records(self) -> list[IndexedImage]:
+        """What the live generation knows of each of its pictures, without vectors.
+
+        Raises:
+            IndexNotFoundError, IndexBusyError, IndexDamagedError, ServerError: the index cannot be read.
+        """
+        with self._opening.reader(self._current().manifest) as (store, _):
+            return list(store.records())
+
+    def finds_itself(self, near: float) -> bool:
+        """True when a picture of the index is found by its own vector; also for an index without pictures.
+
+        Args:
+            near: squared L2 distance at most.
+
+        Raises:
+            IndexNotFoundError, IndexBusyError, IndexDamagedError, ServerError: the index cannot be read.
+        """
+        with self._opening.reader(self._current().manifest) as (store, _):
+            sample = store.sample(1)
+            return not sample or bool(store.search(sample[0].vector, limit=1, max_distance=near))
 
     def _answers(
         self, sources: Sequence[_Source], state: _State, top: int, where: Filters | None, *, alone: bool
@@ -245,7 +277,7 @@ class Recognizer:
                     encoders=state.single if alone else state.many,
                 )
             )
-            with self._searching, self._index.reader(state.manifest) as (store, found):
+            with self._opening.reader(state.manifest) as (store, found):
                 if found.model.fingerprint == state.bundle.fingerprint:
                     return [self._answer(result, store, state, top, filters) for result in seen], state
             # This generation is gone, and the live one is another model's: embed these photos again, with that one.

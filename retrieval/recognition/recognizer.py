@@ -139,7 +139,7 @@ def recognize(
     )
 
 
-Filters = Mapping[str, JsonScalar | Sequence[JsonScalar]] | Sequence[str]
+Filters = Mapping[str, JsonScalar | Compare | Sequence[JsonScalar | Compare]] | Sequence[str]
 """A filter on metadata: values by column, or terms as they are typed, ``category=Milk``, ``price<5``, ``note?``."""
 
 _SIGNS = ("<=", ">=", "=", "<", ">")

@@ -144,6 +144,15 @@ class Lock:
             finally:
                 turn()
 
+    def awaited(self) -> bool:
+        """True when another process waits for this lock, which this one holds."""
+        with contextlib.suppress(OSError):
+            turn = _take(self.path.with_suffix(".turn"), 0.0, reading=True)
+            if turn is None:
+                return True
+            turn()
+        return False
+
     def update(self, holder: Holder, *, force: bool = False) -> None:
         """Rewrite the note of a lock that is held, at most twice a second unless forced."""
         now = time.monotonic()

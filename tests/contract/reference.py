@@ -305,6 +305,9 @@ class MemoryIndex:
     def manifest(self) -> Manifest | None:
         return self._manifest
 
+    def awaited(self) -> bool:
+        return False
+
     @contextlib.contextmanager
     def reader(self, pinned: Manifest | None = None) -> Iterator[tuple[MemoryStore, Manifest]]:
         if self._store is None or self._manifest is None:

@@ -74,6 +74,10 @@ class EmbeddedIndex:
             with place.open_generation(manifest) as store:
                 yield store, manifest
 
+    def awaited(self) -> bool:
+        """See `retrieval.index.protocols.Index.awaited`."""
+        return self._place.read_awaited()
+
     def _still_kept(self, pinned: Manifest) -> Manifest | None:
         """A generation that was live before, if it is still there; the caller holds the lock."""
         with contextlib.suppress(FileNotFoundError, IndexDamagedError):

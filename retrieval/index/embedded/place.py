@@ -265,6 +265,10 @@ class Place:
         with self._reader.hold(patience, busy, phase, reading=True):
             yield
 
+    def read_awaited(self) -> bool:
+        """True when somebody waits for the lock that `read_lock` holds."""
+        return self._reader.awaited()
+
     @contextlib.contextmanager
     def writing(self, phase: str) -> Iterator[Holder]:
         """Keep everybody else from building, switching and removing generations."""

@@ -118,6 +118,10 @@ class ServerIndex:
             manifest,
         )
 
+    def awaited(self) -> bool:
+        """See `retrieval.index.protocols.Index.awaited`. A server answers everybody at once."""
+        return False
+
     @contextlib.contextmanager
     def writer(
         self, model: ModelIdentity, *, rebuild: bool = False, shard: Shard | None = None

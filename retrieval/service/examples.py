@@ -1,0 +1,95 @@
+"""What the OpenAPI document shows of requests and answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MATCH = {
+    "product_id": "0012",
+    "score": 0.61,
+    "votes": 3,
+    "share": 0.72,
+    "best_distance": 0.083,
+    "metadata": {"name": "Pear Conference"},
+    "evidence": [{"image": "0012/front.jpg", "distance": 0.083, "link": "v1/pictures/0012/front.jpg?sig=…"}],
+    "confidence": 0.93,
+}
+_ERROR = {
+    "schema": "itemrec.error/1",
+    "error": "ImageError",
+    "status": 422,
+    "code": "truncated",
+    "message": "expected a whole picture, received a part of one",
+    "hint": "",
+    "request_id": "7d4c6d5b9e1a2f30",
+}
+
+
+def _json(example: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"example": example}}}
+
+
+def _error(description: str) -> dict[str, Any]:
+    return {"description": description, **_json(_ERROR)}
+
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    401: _error("No key of this service."),
+    403: _error("This key may not."),
+    422: _error("A parameter or the photo cannot be used."),
+    429: _error("This key asks too often."),
+    503: _error("Too many wait, or the index cannot be read now; see Retry-After."),
+    504: _error("It took too long."),
+}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+RECOGNIZE: dict[str, Any] = {
+    "responses": {
+        200: _json(
+            {
+                "schema": "itemrec.query/1",
+                "fingerprint": "9f2c…",
+                "threshold": 0.954,
+                "results": [
+                    {"source": "photo.jpg", "verdict": "match", "matches": [_MATCH], "timings_ms": {"embed": 3.1}}
+                ],
+                "refused": [],
+            }
+        ),
+        400: _error("No photo, or a broken form."),
+        413: _error("Too many bytes or photos."),
+        415: _error("Neither an image nor a form."),
+        **_ERRORS,
+    },
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {"photo": {"type": "array", "items": _BINARY["schema"], "maxItems": 16}},
+                        "required": ["photo"],
+                    }
+                },
+                "image/*": _BINARY,
+            },
+        }
+    },
+}
+_PRODUCT = {
+    "product_id": "0012",
+    "name": "Pear Conference",
+    "metadata": {"name": "Pear Conference"},
+    "images": [{"image": "0012/front.jpg", "link": "v1/pictures/0012/front.jpg?sig=…"}],
+}
+PRODUCTS: dict[str, Any] = {
+    "responses": {200: _json({"schema": "itemrec.products/1", "total": 1, "products": [_PRODUCT]}), **_ERRORS}
+}
+PRODUCT: dict[str, Any] = {
+    "responses": {
+        200: _json({"schema": "itemrec.product/1", **_PRODUCT}),
+        404: _error("No such product."),
+        **_ERRORS,
+    }
+}
