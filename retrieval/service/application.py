@@ -32,7 +32,7 @@ from retrieval.service import examples
 from retrieval.service.access import Access, Key, Role, TooMany
 from retrieval.service.observed import CONTENT_TYPE, Observed
 from retrieval.service.problems import Problem
-from retrieval.service.products import IndexedProduct, ProductList
+from retrieval.service.product_list import IndexedProduct, ProductList
 from retrieval.service.shown import ShownPictures
 from retrieval.service.turns import Turns
 from retrieval.service.uploads import Upload, read_photos
@@ -158,7 +158,7 @@ def create_app(settings: Settings) -> FastAPI:
         `itemrec query --json`, and beside each picture a link to show it with.
         """
         key = await service.allowed(request, "recognize")
-        uploads = await read_photos(request)
+        uploads = await service.turns.receive(read_photos(request))
         return JSONResponse(await service.turns.run(partial(service.recognize, uploads, top, where or [], key)))
 
     @app.get("/v1/products", **examples.PRODUCTS)

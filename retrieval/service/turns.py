@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ class Turns:
 
     Attributes:
         running: jobs that a thread works at, or that wait for one.
+        receiving: requests whose bodies are still coming.
     """
 
     def __init__(self, *, threads: int, waiting: int, seconds: float) -> None:
@@ -31,6 +32,7 @@ class Turns:
         self._most = threads + waiting
         self._seconds = seconds
         self.running = 0
+        self.receiving = 0
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of some work, made in a thread.
@@ -51,6 +53,22 @@ class Turns:
             return await asyncio.wait_for(asyncio.shield(future), self._seconds)
         except TimeoutError as error:
             raise Problem(504, "deadline", f"The answer took longer than {self._seconds:g} seconds") from error
+
+    async def receive(self, body: Awaitable[T]) -> T:
+        """What a request sends: as many bodies at a time as may wait for an answer, and none for ever.
+
+        Raises:
+            Problem: 503 when too many come in, 408 when one takes too long.
+        """
+        if self.receiving >= self._most:
+            raise Problem(503, "busy", "Too many requests wait already", hint="Try again in a moment.")
+        self.receiving += 1
+        try:
+            return await asyncio.wait_for(body, self._seconds)
+        except TimeoutError as error:
+            raise Problem(408, "slow-upload", f"The photo did not come within {self._seconds:g} seconds") from error
+        finally:
+            self.receiving -= 1
 
     def close(self) -> None:
         """Wait for what is under way; take nothing new."""

@@ -9,13 +9,12 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from retrieval.images import pictures
 from retrieval.service.problems import Problem
 
 MOST = 16
 """Photos of one request."""
-MAX_BYTES = pictures.DEFAULT_LIMITS.max_bytes
-"""One photo's bytes at most."""
+MAX_BYTES = 32 * 2**20
+"""A photo's bytes at most, and half of what a form may have: several requests are held in memory at once."""
 
 _FORM = "multipart/form-data"
 _FIELDS = ("photo", "photos", "file", "files", "image")
@@ -25,7 +24,7 @@ _OVERHEAD = 65_536
 class _InMemory(MultiPartParser):
     """Keeps every part in memory: what somebody asks about must not stay on the disk of the service."""
 
-    spool_max_size = MOST * MAX_BYTES + _OVERHEAD
+    spool_max_size = 2 * MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True)
