@@ -9,11 +9,16 @@ import typer
 
 from cli import render
 from cli.options import (
+    AllowPrivateOption,
+    IdColumnOption,
+    ImageColumnOption,
     IndexOption,
     JsonOption,
     ModelOption,
+    NameColumnOption,
     ProductLevelOption,
     QuietOption,
+    SplitNamesOption,
     index_location,
     setting,
 )
@@ -29,11 +34,16 @@ _SHOWN = 10
 def audit_command(
     catalog: Annotated[
         Path,
-        typer.Argument(help="Folder of product folders (or the folder or table of a product_id,image table)."),
+        typer.Argument(help="Folder of product folders, a table of products and their pictures, or a folder with one."),
     ],
     index: IndexOption = None,
     model: ModelOption = None,
     product_level: ProductLevelOption = None,
+    id_column: IdColumnOption = None,
+    image_column: ImageColumnOption = None,
+    name_column: NameColumnOption = None,
+    split_names: SplitNamesOption = None,
+    allow_private: AllowPrivateOption = False,
     min_views: Annotated[
         int, typer.Option("--min-views", metavar="N", min=1, help="Report products with fewer readable pictures.")
     ] = 2,
@@ -79,7 +89,9 @@ def audit_command(
     render.configure(json=as_json, quiet=quiet)
     from cli import progress
     from retrieval.audit import audit_catalog
+    from retrieval.catalog.columns import Reading
 
+    reading = Reading(id_column, image_column, name_column, split_names, allow_private)
     if html is not None and not html.absolute().parent.is_dir():
         # Refused before the work, not after it.
         raise UsageError(
@@ -94,6 +106,7 @@ def audit_command(
             threshold=setting("threshold", threshold),
             min_views=min_views,
             product_level=product_level,
+            reading=reading,
             threads=threads,
             progress=view,
         )

@@ -20,11 +20,16 @@ from cli.layout import (
     print_layout,
 )
 from cli.options import (
+    AllowPrivateOption,
+    IdColumnOption,
+    ImageColumnOption,
     IndexOption,
     JsonOption,
     ModelOption,
+    NameColumnOption,
     ProductLevelOption,
     QuietOption,
+    SplitNamesOption,
     index_location,
     setting,
 )
@@ -39,11 +44,16 @@ _SHOWN_REFUSALS = 20
 def index_command(
     catalog: Annotated[
         Path,
-        typer.Argument(help="Folder of product folders (or the folder or table of a product_id,image table)."),
+        typer.Argument(help="Folder of product folders, a table of products and their pictures, or a folder with one."),
     ],
     index: IndexOption = None,
     model: ModelOption = None,
     product_level: ProductLevelOption = None,
+    id_column: IdColumnOption = None,
+    image_column: ImageColumnOption = None,
+    name_column: NameColumnOption = None,
+    split_names: SplitNamesOption = None,
+    allow_private: AllowPrivateOption = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove pictures that left the catalog.")] = False,
     keep_moved: Annotated[
         bool,
@@ -105,6 +115,7 @@ def index_command(
     \b
     Examples:
       itemrec index ./catalog                      catalog/<product_id>/*.jpg, optional products.csv
+      itemrec index ./products.csv                 a table, or an export of Shopify, WooCommerce, Google Merchant
       itemrec index ./catalog --prune              also remove what left the catalog
       itemrec index ./catalog --dry-run            what would happen
       itemrec index ./catalog --model ./bundle --rebuild
@@ -115,11 +126,13 @@ def index_command(
     render.configure(json=as_json, quiet=quiet)
     from cli import progress
     from cli.evaluate_text import say_checked
+    from retrieval.catalog.columns import Reading
     from retrieval.index.sharding import Shard
     from retrieval.indexing.run import index as index_catalog
     from retrieval.indexing.run import plan_layout
 
     gate = None
+    reading = Reading(id_column, image_column, name_column, split_names, allow_private)
     if require:
         # Evaluation costs a plain run nothing.
         from retrieval.evaluation.gate import Gate
@@ -137,7 +150,14 @@ def index_command(
     }
     if explain:
         plan = plan_layout(
-            catalog, place, model=chosen, expect=expect, nodes=nodes, layout=layout, product_level=product_level
+            catalog,
+            place,
+            model=chosen,
+            expect=expect,
+            nodes=nodes,
+            layout=layout,
+            product_level=product_level,
+            reading=reading,
         )
         return print_layout(plan, place, layout, as_json=as_json)
     try:
@@ -157,6 +177,7 @@ def index_command(
                 layout=layout,
                 threads=threads,
                 product_level=product_level,
+                reading=reading,
                 progress=view,
                 notify=render.say,
             )

@@ -74,6 +74,31 @@ ProductLevelOption = Annotated[
         help="Which level of folders holds the products: 2 for Fruit/Pear/*.jpg. Default: as the tree tells.",
     ),
 ]
+IdColumnOption = Annotated[
+    str | None,
+    typer.Option("--id-column", metavar="COLUMN", help="The table's column of product ids. Default: told by its name."),
+]
+ImageColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--image-column", metavar="COLUMN", help="The table's column of pictures: paths, or http(s) addresses."
+    ),
+]
+NameColumnOption = Annotated[
+    str | None, typer.Option("--name-column", metavar="COLUMN", help="The table's column of product names.")
+]
+SplitNamesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--split-names",
+        metavar="SEP",
+        help="Pictures without product folders: 4711_2.jpg is a picture of 4711 where SEP is _ (or -, ., space); none:"
+        " every file is a product. Default: as the names tell.",
+    ),
+]
+AllowPrivateOption = Annotated[
+    bool, typer.Option("--allow-private", help="Fetch pictures from private and loopback addresses, too.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no chatter on stderr.")]
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import render
-from cli.options import JsonOption, ProductLevelOption, QuietOption
+from cli.options import (
+    AllowPrivateOption,
+    IdColumnOption,
+    ImageColumnOption,
+    JsonOption,
+    NameColumnOption,
+    ProductLevelOption,
+    QuietOption,
+    SplitNamesOption,
+)
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
 
@@ -30,6 +39,11 @@ def prepare_command(
         Path, typer.Argument(metavar="OUT", help="Folder of the dataset; created if missing, else brought up to date.")
     ],
     product_level: ProductLevelOption = None,
+    id_column: IdColumnOption = None,
+    image_column: ImageColumnOption = None,
+    name_column: NameColumnOption = None,
+    split_names: SplitNamesOption = None,
+    allow_private: AllowPrivateOption = False,
     by: Annotated[
         str | None,
         typer.Option(
@@ -93,6 +107,7 @@ def prepare_command(
     """
     render.configure(json=as_json, quiet=quiet)
     from cli import progress
+    from retrieval.catalog.columns import Reading
     from trainer.prepare import Options, Ratios, prepare
 
     if keep_splits and (by or ratios):
@@ -100,6 +115,7 @@ def prepare_command(
             f"expected either --keep-splits or {'--by' if by else '--ratios'}, received both",
             hint="A source that is divided already is not divided again.",
         )
+    reading = Reading(id_column, image_column, name_column, split_names, allow_private)
     options = Options(
         by=_by(by or "image"),
         ratios=Ratios.parse(ratios or "8:1:1"),
@@ -113,7 +129,14 @@ def prepare_command(
     try:
         with progress.shown() as view:
             report = prepare(
-                raw, out, options, product_level=product_level, dry_run=dry_run, threads=threads, progress=view
+                raw,
+                out,
+                options,
+                product_level=product_level,
+                reading=reading,
+                dry_run=dry_run,
+                threads=threads,
+                progress=view,
             )
     except KeyboardInterrupt:
         render.say("Interrupted. What was done is kept: run the same command to continue.")

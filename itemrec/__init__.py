@@ -27,6 +27,7 @@ if _basename("".join(_sys.argv[:1])) not in ("-m", "itemrec", "itemrec.exe"):
 if TYPE_CHECKING:
     from retrieval.audit import AuditReport as AuditReport
     from retrieval.audit import audit_catalog as audit
+    from retrieval.catalog.columns import Reading as Reading
     from retrieval.errors import AccessDeniedError as AccessDeniedError
     from retrieval.errors import BundleError as BundleError
     from retrieval.errors import CatalogError as CatalogError
@@ -77,6 +78,7 @@ _HOMES = {
     "PhotoSource": "retrieval.recognition.api",
     "PrepareReport": "trainer.prepare",
     "Progress": "retrieval.system.progress",
+    "Reading": "retrieval.catalog.columns",
     "Recognizer": "retrieval.recognition.api",
     "RefusedPhoto": "retrieval.recognition.recognizer",
     "Silent": "retrieval.system.progress",
@@ -115,6 +117,7 @@ __all__ = [
     "PhotoSource",
     "PrepareReport",
     "Progress",
+    "Reading",
     "Recognizer",
     "RefusedPhoto",
     "ServerError",

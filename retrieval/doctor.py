@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from retrieval.catalog.fetched import locate
 from retrieval.distance import squared_l2
 from retrieval.errors import ImageError, IndexNotFoundError, ItemrecError
 from retrieval.images import pictures
@@ -257,7 +258,8 @@ def _pictures(points: Sequence[Point], manifest: Manifest, location: str, bundle
     tried, off = 0, list[str]()
     for point in points[:: max(1, len(points) // PICTURES)][:PICTURES]:
         try:
-            data = pictures.read_file(root / point.record.image, root=root)
+            file, home = locate(root, point.record.image)
+            data = pictures.read_file(file, root=home)
             if pictures.content_hash(data) != point.record.content_hash:
                 continue
             vector = encoder.encode(pictures.prepare(data, bundle.preprocessing)[np.newaxis])

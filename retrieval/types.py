@@ -63,15 +63,17 @@ class CatalogImage:
 
     Attributes:
         product_id: the product that it shows.
-        image: its path relative to the catalog's root, with forward slashes.
+        image: its path relative to the catalog's root, with forward slashes; or its address.
         file: where it lies.
-        folder: the product's folder that it lies in, relative to the root; empty where a table names the picture.
+        folder: the product's folder that it lies in, relative to the root; empty where there is none.
+        home: the folder that the file must not leave, where that is the cache of fetched pictures and not the root.
     """
 
     product_id: str
     image: str
     file: Path
     folder: str = field(default="", compare=False)
+    home: Path | None = field(default=None, compare=False)
 
     @property
     def image_id(self) -> str:

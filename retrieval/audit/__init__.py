@@ -25,6 +25,7 @@ from retrieval.audit.findings import (
 )
 from retrieval.audit.neighbors import surroundings
 from retrieval.audit.survey import Refused, Survey, Surveyed, survey
+from retrieval.catalog.columns import AS_FOUND, Reading
 from retrieval.catalog.read import Catalog, read_catalog
 from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import UsageError
@@ -63,6 +64,7 @@ def audit_catalog(
     threshold: float | None = None,
     min_views: int = 2,
     product_level: int | None = None,
+    reading: Reading = AS_FOUND,
     threads: int | None = None,
     progress: Progress = Silent(),
 ) -> AuditReport:
@@ -76,6 +78,7 @@ def audit_catalog(
         threshold: squared L2, in [0, 4]; default: the model's calibration, else FAR 1 % on this catalog.
         min_views: fewer readable pictures of a product are too few.
         product_level: see `retrieval.catalog.read.read_catalog`, where ``catalog`` is a path.
+        reading: likewise.
         threads: worker threads; default one per core.
         progress: told how far it is.
 
@@ -91,7 +94,7 @@ def audit_catalog(
     if min_views < 1:
         raise UsageError(f"expected at least 1 view, received {min_views}")
     if not isinstance(catalog, Catalog):
-        catalog = read_catalog(Path(catalog), product_level=product_level)
+        catalog = read_catalog(Path(catalog), product_level=product_level, reading=reading)
     bundle = model if isinstance(model, Bundle) else _resolve(model, index)
     seen = survey(catalog, bundle, threads=threads, progress=progress)
     chosen, source = _threshold(threshold, bundle, seen)

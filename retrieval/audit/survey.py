@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from retrieval.catalog.read import Catalog, Refusal
 from retrieval.errors import EncoderError, ImageError
 from retrieval.images.formats import read_header
 from retrieval.images.perceptual_hash import HASHED, hash_of
-from retrieval.images.pictures import content_hash, read_file, views
+from retrieval.images.pictures import content_hash, views
 from retrieval.images.views import Prepared, Thumbnail
 from retrieval.models.bundle import Bundle
 from retrieval.models.embedding import Embedded, Look, embed_pictures
@@ -100,6 +99,7 @@ def survey(
     """
     # Until the catalog is listed nobody knows how many pictures there are.
     progress.stage("Auditing")
+    catalog.fetch(progress)
     refused: list[Refused] = []
     found: list[CatalogImage] = []
     for entry in catalog.entries():
@@ -113,7 +113,7 @@ def survey(
     failure: EncoderError | None = None
 
     def look(entry: CatalogImage) -> Look[Surveyed]:
-        return _look(entry, catalog.root, bundle)
+        return _look(entry, catalog, bundle)
 
     # One picture that the model cannot embed must not take the others with it.
     for result in embed_pictures(found, bundle, look, threads=threads, batch=_BATCH, alone=True):
@@ -143,8 +143,8 @@ def survey(
     )
 
 
-def _look(entry: CatalogImage, root: Path, bundle: Bundle) -> Look[Surveyed]:
-    data = read_file(entry.file, root=root)
+def _look(entry: CatalogImage, catalog: Catalog, bundle: Bundle) -> Look[Surveyed]:
+    data = catalog.read(entry)
     pixels, glance, hashed = views(data, Prepared(bundle.preprocessing), Thumbnail(_GLANCE), HASHED)
     gray = np.asarray(glance.convert("L"), dtype=np.float32)
     header = read_header(data)

@@ -1,16 +1,15 @@
 """Read a catalog: product folders with an optional table, or a table of pictures.
 
-``catalog/<product_id>/**/*.jpg`` is the folder layout; ``products.csv`` or ``products.jsonl`` at its
-root adds metadata. A table with an ``image`` column (``images.csv``, or ``products.csv`` itself)
-is the flat layout. Nothing is skipped silently: what is neither a picture nor a file that systems leave everywhere
-comes out of the walk as a `Refusal`.
+``catalog/<product_id>/**/*.jpg`` is the folder layout; ``products.csv`` (``.jsonl``, ``.xlsx``, ``.xml``) at its root
+adds metadata. A table with a column of pictures (``images.csv``, ``products.csv`` itself, or the export of a shop
+system) is a layout of its own, and so is a folder of pictures that are named by product. Nothing is skipped silently:
+what is neither a picture nor a file that systems leave everywhere comes out of the walk as a `Refusal`.
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
-import re
 import stat
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,26 +18,30 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from retrieval.catalog.ignored import Ignores, read_ignore_file
-from retrieval.catalog.shape import Shape, find_level
-from retrieval.catalog.tables import BadRow, Row, read_rows
+from retrieval.catalog.columns import ADDRESS, AS_FOUND, Meaning, Reading, clears, pictures_in
+from retrieval.catalog.fetched import Fetched, fetch_pictures, is_address
+from retrieval.catalog.flat import Names, names_rows, understand_names
+from retrieval.catalog.ignored import Ignores, is_ignored, is_utf8, read_ignore_file
+from retrieval.catalog.shape import Shape, find_level, flat_home, has_pictures_below, stems
+from retrieval.catalog.tables import SUFFIXES, BadRow, Row, read_table
 from retrieval.catalog.walk import Listed, Refusal, Walk
 from retrieval.errors import CatalogError, UsageError
+from retrieval.images.pictures import read_file
 from retrieval.system.files import unfit_in
+from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import one_form, plural, printable
-from retrieval.types import SPLITS, CatalogImage, JsonValue, Metadata, Product
+from retrieval.types import MAX_COLUMNS, SPLITS, CatalogImage, JsonValue, Metadata, Product
 
 __all__ = ["Catalog", "Refusal", "read_catalog"]
 
-Kind = Literal["folders", "table"]
+Kind = Literal["folders", "table", "flat"]
 
 _SHOWN_MERGED = 5
-_TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl")
-_ADDRESS = re.compile(r"\s*(https?|ftp|s3|gs)://", re.IGNORECASE)
 _LOOKED_AT = 50
 _LAYOUT_HINT = (
     "A catalog is a folder of product folders with pictures (catalog/<product_id>/*.jpg),"
-    " or a table images.csv with the columns product_id,image."
+    " a folder of pictures named by product (4711.jpg, 4711_2.jpg),"
+    " or a table of products and their pictures (product_id,image)."
 )
 
 
@@ -77,7 +80,7 @@ class Catalog:
 
     Attributes:
         root: absolute path of the folder that picture paths are relative to.
-        kind: ``folders`` or ``table``.
+        kind: ``folders``, ``table``, or ``flat`` for a folder of pictures that are named by product.
         products: every product that has a folder or a row, by id.
         metadata_keys: the columns of the table, in its order.
         level: which level of folders holds the products, from 1; 1 for a table.
@@ -105,6 +108,9 @@ class Catalog:
         refused: tuple[Refusal, ...] = (),
         join: Join = Join(),
         ignores: Ignores = lambda path, folder: False,
+        home: str = "",
+        names: Names | None = None,
+        allow_private: bool = False,
     ) -> None:
         self.root = root
         self.level = level
@@ -121,6 +127,38 @@ class Catalog:
         self._walk_unlisted = walk_unlisted
         self._ignores = ignores
         self._pictured: frozenset[str] | None = None
+        self._home = home
+        self._names = names or Names({})
+        self._allow_private = allow_private
+        self._fetched: Fetched | None = None
+
+    def fetch(self, progress: Progress = Silent()) -> None:
+        """Bring the pictures that are named by address into the cache, once; nothing where there are none.
+
+        `entries` does it where nobody did; a command that shows its progress does it before.
+
+        Args:
+            progress: told how far it is, as a stage of its own.
+
+        Raises:
+            DownloadError: too many of them cannot be had (see `retrieval.catalog.fetched.fetch_pictures`).
+        """
+        if self._fetched is not None:
+            return
+        images = list(dict.fromkeys(row.image for row in self._listed if is_address(row.image)))
+        if not images:
+            self._fetched = Fetched()
+            return
+        self._fetched = fetch_pictures(images, allow_private=self._allow_private, progress=progress)
+        self.notes = (*self.notes, self._fetched.note())
+
+    def read(self, picture: CatalogImage) -> bytes:
+        """The bytes of one of its pictures.
+
+        Raises:
+            ImageError: see `retrieval.images.pictures.read_file`.
+        """
+        return read_file(picture.file, root=picture.home or self.root)
 
     def metadata(self, product_id: str) -> Metadata:
         """What the table says about a product; empty without a row."""
@@ -128,12 +166,23 @@ class Catalog:
         return product.metadata if product else {}
 
     def entries(self) -> Iterator[CatalogImage | Refusal]:
-        """Walk the catalog afresh, in a stable order. Holds one directory's names at a time."""
+        """Walk the catalog afresh, in a stable order. Holds one directory's names at a time.
+
+        Raises:
+            DownloadError: as `fetch`.
+        """
+        self.fetch()
         walk = Walk(self.root, self._tables, self._ignores)
         source = (
             walk.folders(self.level)
             if self.kind == "folders"
-            else walk.listed(self._listed, unlisted=self._walk_unlisted)
+            else walk.flat(self._home, self._names)
+            if self.kind == "flat"
+            else walk.listed(
+                self._listed,
+                unlisted=self._walk_unlisted,
+                unreachable=self._fetched.unreachable if self._fetched else {},
+            )
         )
         pictured: set[str] = set()
         yield from self.refused_rows
@@ -156,47 +205,34 @@ class Catalog:
         return tuple(product_id for product_id in self.products if product_id not in pictured)
 
 
-def read_catalog(path: Path, *, product_level: int | None = None) -> Catalog:
+def read_catalog(
+    path: Path,
+    *,
+    product_level: int | None = None,
+    reading: Reading = AS_FOUND,
+) -> Catalog:
     """Read a catalog's layout and table; pictures are found by `Catalog.entries`.
 
     Args:
         path: the folder, or a table in it.
         product_level: which level of folders holds the products, from 1; by default the tree tells.
+        reading: what else a user says of how it is to be read.
 
     Raises:
         CatalogError: the path is missing, holds no catalog, or its table is wrong; or it is not clear which level of
-            folders holds the products.
-        UsageError: the level is below 1.
+            folders, or which part of a file's name, tells the products.
+        UsageError: the level is below 1, or that is no separator.
     """
     if product_level is not None and product_level < 1:
         raise UsageError(f"expected a level of folders from 1 on, received --product-level {product_level}")
     path = Path(os.path.abspath(path))
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        raise CatalogError(
-            f"expected a catalog folder or table, received nothing at {printable(path)}"
-            if isinstance(error, FileNotFoundError)
-            else f"expected a readable catalog, received {error}",
-            hint=_LAYOUT_HINT,
-        ) from error
-    if stat.S_ISDIR(mode):
-        root = path
-        images, products = _one_table(root, "images"), _one_table(root, "products")
-    elif stat.S_ISREG(mode) and path.suffix.lower() in _TABLE_SUFFIXES:
-        root, images, products = path.parent, None, path
-    else:
-        raise CatalogError(
-            f"expected a catalog folder or a .csv or .jsonl table, received {printable(path)}",
-            hint=_LAYOUT_HINT,
-        )
-    tables = tuple(table for table in (products, images) if table is not None)
-    content = _Content(root)
+    root, tables, alone = _tables_of(path)
+    ignores = read_ignore_file(root)
+    content = _Content(root, ignores, reading, alone=alone)
     for table in tables:
-        content.read(table, must_list=table == images)
+        content.read(table, must_list=table.stem.lower() == "images" and not alone)
     names = frozenset(table.name for table in tables)
     keys = tuple(content.keys)
-    ignores = read_ignore_file(root)
     if content.has_images:
         if not content.listed:
             first = f"; {content.refused[0].path}: {content.refused[0].reason}" if content.refused else ""
@@ -210,13 +246,33 @@ def read_catalog(path: Path, *, product_level: int | None = None) -> Catalog:
             keys,
             names,
             tuple(content.listed),
-            walk_unlisted=stat.S_ISDIR(mode),
+            walk_unlisted=not alone and not all(is_address(row.image) for row in content.listed),
             notes=(*content.notes, *_level_unused(tables[-1].name, product_level)),
             refused=tuple(content.refused),
             ignores=ignores,
+            allow_private=reading.allow_private,
         )
     _require_folders(root)
-    shape = Shape(product_level) if product_level is not None else _find_level(root, ignores, content.products.keys())
+    rows = content.products.keys()
+    if product_level is None and (home := flat_home(root, ignores, rows)) is not None:
+        where = printable(root / home)
+        understood = understand_names(stems(root, home, ignores), rows, split=reading.split_names, where=where)
+        named = set(understood.products.values())
+        return Catalog(
+            root,
+            "flat",
+            {name: content.products.get(name, Product(name)) for name in sorted(named)}
+            | {name: product for name, product in content.products.items() if name not in named},
+            keys,
+            names,
+            notes=(*content.notes, understood.note),
+            refused=tuple(content.refused),
+            join=Join.of(rows, named),
+            ignores=ignores,
+            home=home,
+            names=understood,
+        )
+    shape = Shape(product_level) if product_level is not None else _find_level(root, ignores, rows)
     found, several, folders = _with_folders(Walk(root, names, ignores), shape.level, content.products)
     return Catalog(
         root,
@@ -227,10 +283,61 @@ def read_catalog(path: Path, *, product_level: int | None = None) -> Catalog:
         level=shape.level,
         notes=(*content.notes, *((shape.note,) if shape.note else ()), *_say_merged(several)),
         spread=frozenset(several),
-        join=Join.of(content.products.keys(), folders),
+        join=Join.of(rows, folders),
         refused=tuple(content.refused),
         ignores=ignores,
     )
+
+
+def _tables_of(path: Path) -> tuple[Path, tuple[Path, ...], bool]:
+    """The folder of a catalog, its tables, and whether the table was named itself."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise CatalogError(
+            f"expected a catalog folder or table, received nothing at {printable(path)}"
+            if isinstance(error, FileNotFoundError)
+            else f"expected a readable catalog, received {error}",
+            hint=_LAYOUT_HINT,
+        ) from error
+    if stat.S_ISREG(mode) and path.suffix.lower() in SUFFIXES:
+        return path.parent, (path,), True
+    if not stat.S_ISDIR(mode):
+        raise CatalogError(
+            f"expected a catalog folder or a table ({', '.join(SUFFIXES)}), received {printable(path)}",
+            hint=_LAYOUT_HINT,
+        )
+    images, products = _one_table(path, "images"), _one_table(path, "products")
+    tables = tuple(table for table in (products, images) if table is not None)
+    return path, tables or _only_table(path), False
+
+
+def _only_table(root: Path) -> tuple[Path, ...]:
+    """The one table of a folder without product folders, whatever it is called: ``wc-export-3.csv``, say."""
+    ignores = read_ignore_file(root)
+    try:
+        with os.scandir(root) as entries:
+            found = sorted(
+                entry.name
+                for entry in entries
+                if os.path.splitext(entry.name)[1].lower() in SUFFIXES
+                and not is_ignored(entry.name)
+                and is_utf8(entry.name)
+                and not ignores(entry.name, False)
+                and not unfit_in(root, root / entry.name)
+            )
+    except OSError:
+        return ()  # whoever lists the folders says why
+    if not found or has_pictures_below(root, ignores):
+        return ()
+    if len(found) > 1:
+        if stems(root, "", ignores):
+            return ()
+        raise CatalogError(
+            f"expected one table in {printable(root)}, received {' and '.join(map(printable, found[:3]))}",
+            hint=f"Name the one that is meant: {printable(root / found[0])}",
+        )
+    return (root / found[0],)
 
 
 def _level_unused(table: str, product_level: int | None) -> tuple[str, ...]:
@@ -239,7 +346,7 @@ def _level_unused(table: str, product_level: int | None) -> tuple[str, ...]:
 
 def has_pictures_table(root: Path) -> bool:
     """True for a folder whose pictures a table names, as far as its name tells."""
-    return any((root / f"images{suffix}").is_file() for suffix in _TABLE_SUFFIXES)
+    return any((root / f"images{suffix}").is_file() for suffix in SUFFIXES)
 
 
 def _find_level(root: Path, ignores: Ignores, rows: Collection[str]) -> Shape:
@@ -257,7 +364,7 @@ def _require_folders(root: Path) -> None:
 
 
 def _one_table(root: Path, stem: str) -> Path | None:
-    names = {stem + suffix for suffix in _TABLE_SUFFIXES}
+    names = {stem + suffix for suffix in SUFFIXES}
     try:
         with os.scandir(root) as entries:
             named = sorted(root / entry.name for entry in entries if entry.name.lower() in names)
@@ -286,7 +393,7 @@ class _RowError(Exception):
 class _Content:
     """What the tables say, gathered row by row."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, ignores: Ignores, reading: Reading, *, alone: bool) -> None:
         self.products: dict[str, Product] = {}
         self.keys: dict[str, None] = {}
         self.listed: list[Listed] = []
@@ -294,70 +401,97 @@ class _Content:
         self.refused: list[Refusal] = []
         self.notes: list[str] = []
         self._root = root
+        self._ignores = ignores
+        self._reading = reading
+        self._alone = alone
         self._lines: dict[str, str] = {}
         self._images: dict[tuple[str, str], int] = {}
 
     def read(self, table: Path, *, must_list: bool) -> None:
-        """Take in a table; it lists pictures when it must, or when it has an ``image`` column of files."""
+        """Take in a table; it lists pictures when it must, or when it has a column of pictures that are meant."""
         rows: list[Row] = []
         bad: list[tuple[int, str]] = []
-        for row in read_rows(table, self.notes.append):
+        read = read_table(table, self.notes.append, self._reading)
+        for row in read.rows:
             if isinstance(row, BadRow):
                 bad.append((row.line, row.reason))
             else:
                 rows.append(row)
-        lists = must_list or self._names_files(table, rows)
+        lists = must_list or self._names_pictures(table, rows, read.meaning)
         for row in rows:
             try:
-                self._take(table, row, lists=lists, must_list=must_list)
+                self._take(f"{table.name}, {read.unit}", row, read.meaning, lists=lists, must_list=must_list)
             except _RowError as error:
                 bad.append((row.line, str(error)))
         self.refused += (
-            Refusal(f"{printable(table.name)}, line {line}", printable(reason), "bad-row")
+            Refusal(f"{printable(table.name)}, {read.unit} {line}", printable(reason), "bad-row")
             for line, reason in sorted(bad)
         )
         self.has_images |= lists
 
-    def _names_files(self, table: Path, rows: Sequence[Row]) -> bool:
-        """Whether an ``image`` column names files: addresses, or files that are not there, beside folders do not."""
-        named = [row for row in rows if row.values.get("image") not in (None, "")]
+    def _names_pictures(self, table: Path, rows: Sequence[Row], meaning: Meaning) -> bool:
+        """Whether a column names pictures: addresses, or files that are not there, beside pictures at hand do not."""
+        if not meaning.images or meaning.chosen:
+            return meaning.chosen
+        column = meaning.images[0]
+        ours = column == "image"
+        named = [row for row in rows if row.values.get(column) not in (None, "", [])][:_LOOKED_AT]
         if not named:
-            return any("image" in row.values for row in rows)
-        values = [str(row.values["image"]) for row in named[:_LOOKED_AT]]
-        addresses = sum(map(bool, map(_ADDRESS.match, values))) * 2 > len(values)
-        folders = any((self._root / row.product_id).is_dir() for row in named[:_LOOKED_AT])
-        if not addresses and not (folders and not any(os.path.lexists(self._root / value) for value in values)):
-            return True
+            return ours and any(column in row.values for row in rows) and not self._at_hand(rows)
+        values = [value for row in named for value in pictures_in(row.values[column], ours=ours)[:1]]
+        addresses = sum(map(bool, map(ADDRESS.match, values))) * 2 > len(values)
+        there = any(os.path.lexists(self._root / value) for value in values if not ADDRESS.match(value))
+        if there or not self._at_hand(rows):
+            return ours or addresses or there or meaning.merges
         what = "addresses" if addresses else "files that are not there"
-        self.notes.append(f"{table.name}: image holds {what} and is metadata; the pictures are those in the folders")
+        if ours or addresses:
+            self.notes.append(
+                f"{table.name}: {column} holds {what} and is metadata; the pictures are those in the folders"
+                + (f" (--image-column {column} takes the addresses)" if addresses else "")
+            )
         return False
 
-    def _take(self, table: Path, row: Row, *, lists: bool, must_list: bool) -> None:
-        where = f"{table.name}, line {row.line}"
-        image = ""
+    def _at_hand(self, rows: Sequence[Row]) -> bool:
+        """Whether the folder holds the products' pictures: folders with any, or files that the table's ids name."""
+        if any((self._root / row.product_id).is_dir() for row in rows[:_LOOKED_AT]):
+            return True
+        ids = {row.product_id for row in rows}
+        if names_rows(stems(self._root, "", self._ignores), ids):
+            return True
+        # A table that was named lies beside anything, in a folder of downloads, say.
+        return not self._alone and has_pictures_below(self._root, self._ignores)
+
+    def _take(self, where: str, row: Row, meaning: Meaning, *, lists: bool, must_list: bool) -> None:
+        images: list[str] = []
+        values = {key: value for key, value in row.values.items() if not clears(meaning.source, key)}
         if lists:
-            if must_list and "image" not in row.values:
+            if must_list and not any(column in values for column in meaning.images):
                 raise _RowError("expected an image, received none")
-            named = row.values.pop("image", None) or ""
-            if not isinstance(named, str):
-                raise _RowError(f"expected the path of a picture, received {named!r:.80}")
-            image = posixpath.normpath(named) if named else ""
-        elif row.product_id in self._lines:
+            for column in meaning.images:
+                named = values.pop(column, None) or ""
+                ours = column == "image"
+                if not isinstance(named, (str, list) if not ours else str):
+                    raise _RowError(f"expected the path of a picture, received {named!r:.80}")
+                images += pictures_in(named, ours=ours)
+        elif row.product_id in self._lines and not meaning.merges:
             raise _RowError(
                 f"expected every product_id once, received {row.product_id} also at {self._lines[row.product_id]}"
             )
-        if image:
-            earlier = self._images.get((row.product_id, one_form(image)), row.line)
-            if earlier != row.line:
-                raise _RowError(f"expected every picture once, received {image} also at line {earlier}")
-        self._merge(row.product_id, row.values)
-        if image:
-            self._images[row.product_id, one_form(image)] = row.line
-            self.listed.append(Listed(row.product_id, image, row.line))
-        self._lines.setdefault(row.product_id, where)
-        self.keys |= dict.fromkeys(row.values)
+        images = list(dict.fromkeys(image if ADDRESS.match(image) else posixpath.normpath(image) for image in images))
+        known = {image for image in images if (row.product_id, one_form(image)) in self._images}
+        if known and not meaning.merges:
+            image = min(known)
+            earlier = self._images[row.product_id, one_form(image)]
+            raise _RowError(f"expected every picture once, received {image} also at line {earlier}")
+        self._merge(row.product_id, values, several=meaning.merges)
+        for image in images:
+            if image not in known:
+                self._images[row.product_id, one_form(image)] = row.line
+                self.listed.append(Listed(row.product_id, image, row.line))
+        self._lines.setdefault(row.product_id, f"{where} {row.line}")
+        self.keys |= dict.fromkeys(values)
 
-    def _merge(self, product_id: str, values: dict[str, JsonValue]) -> None:
+    def _merge(self, product_id: str, values: dict[str, JsonValue], *, several: bool) -> None:
         known = self.products.get(product_id)
         if known is None:
             self.products[product_id] = Product(product_id, values)
@@ -367,12 +501,21 @@ class _Content:
             before = merged.get(key)
             if before in (None, ""):
                 merged[key] = value
+            elif several and value not in (None, ""):
+                # The variants of a product differ: a filter finds any of their values.
+                merged[key] = _together(before, value)
             elif value not in (None, "") and value != before:
                 raise _RowError(
                     f"expected one {key} for product {product_id}, received {value!r:.80}"
                     f" and in an earlier row {before!r:.80}"
                 )
         self.products[product_id] = replace(known, metadata=merged)
+
+
+def _together(before: JsonValue, value: JsonValue) -> JsonValue:
+    both = [*(before if isinstance(before, list) else [before]), *(value if isinstance(value, list) else [value])]
+    found = list(dict.fromkeys(both))[:MAX_COLUMNS]
+    return found[0] if len(found) == 1 else found
 
 
 def _with_folders(

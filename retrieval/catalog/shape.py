@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrieval.catalog.flat import VIEWS, names_rows
 from retrieval.catalog.ignored import Ignores, is_dir, is_ignored, is_utf8
 from retrieval.errors import CatalogError
 from retrieval.images.pictures import SUFFIXES
@@ -23,12 +24,6 @@ _GLANCE = 256
 """So many folders at the top are looked into first: a catalog of 100,000 must not be listed twice."""
 _MOSTLY = 0.8
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
-_VIEWS = frozenset(
-    {"front", "back", "side", "left", "right", "top", "bottom", "inside", "outside", "detail", "details", "zoom"}
-    | {"close-up", "closeup", "main", "alt", "large", "small", "thumb", "thumbs", "thumbnail", "thumbnails"}
-    | {"original", "originals", "img", "images", "pictures", "photos", "views"}
-)
-"""Folders that hold views of the product above them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +79,48 @@ def find_level(root: Path, ignores: Ignores, rows: Collection[str] = ()) -> Shap
     return _by_names(root, homes, deepest)
 
 
+def flat_home(root: Path, ignores: Ignores, rows: Collection[str] = ()) -> str | None:
+    """Where the pictures of a flat catalog lie: ``""`` for its root, a folder in it, or None for a catalog of folders.
+
+    Pictures beside product folders are no flat catalog. A single folder is one where a table names its files.
+    """
+    folders = [entry.name for entry in _folders(root, "", ignores)]
+    if pictures := stems(root, "", ignores):
+        # Product folders may wait for their first picture; a picture or two beside many of them are strays.
+        return None if len(folders) >= len(pictures) or has_pictures_below(root, ignores) else ""
+    if len(folders) != 1 or not rows or one_form(folders[0]) in rows or not _has_pictures(root, folders[0], ignores):
+        return None
+    below = (entry.name for entry in _folders(root, folders[0], ignores))
+    if any(True for name in below for _ in _homes(root, (folders[0], name), ignores)):
+        return None
+    known = stems(root, folders[0], ignores)
+    return folders[0] if names_rows(known, rows) * 2 >= len(known) else None
+
+
+def has_pictures_below(root: Path, ignores: Ignores) -> bool:
+    """True for a folder with pictures in folders in it."""
+    return any(True for entry in _folders(root, "", ignores) for _ in _homes(root, (entry.name,), ignores))
+
+
+def stems(root: Path, relative: str, ignores: Ignores) -> list[str]:
+    """The names of a folder's pictures, without their endings."""
+    found = (os.path.splitext(entry.name) for entry in _entries(root, relative, ignores) if not is_dir(entry))
+    return [stem for stem, ending in found if ending.lower() in SUFFIXES]
+
+
 def _by_names(root: Path, homes: Sequence[_Home], deepest: int) -> Shape:
     """Folders called front and back, in every folder, are views of a product and no products."""
     level = deepest
     while level > 1:
         places = {home.path(level): home.at(level) for home in homes}
         counts = Counter(places.values())
-        again = {path: name for path, name in places.items() if counts[name] > 1 or name.casefold() in _VIEWS}
+        again = {path: name for path, name in places.items() if counts[name] > 1 or name.casefold() in VIEWS}
         if not again:
             break
         parents, names = {path[:-1] for path in again}, set(again.values())
         views = len(again) >= _MOSTLY * len(places) and {len(path) for path in places} == {level}
-        if not views or not (len(names) < len(parents) or all(name.casefold() in _VIEWS for name in names)):
-            name = next(name for name in again.values() if counts[name] > 1 or name.casefold() in _VIEWS)
+        if not views or not (len(names) < len(parents) or all(name.casefold() in VIEWS for name in names)):
+            name = next(name for name in again.values() if counts[name] > 1 or name.casefold() in VIEWS)
             where = ["/".join(path) for path, other in again.items() if other == name]
             what = f"folders of one name: {' and '.join(where[:2])}" if len(where) > 1 else f"a folder {where[0]}"
             raise _question(root, homes, deepest, what)

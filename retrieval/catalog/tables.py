@@ -1,4 +1,4 @@
-"""Read a catalog's table: CSV or JSON lines to checked rows."""
+"""Read a catalog's table: CSV, JSON lines, a feed in XML or a workbook to checked rows."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
+from retrieval.catalog.columns import AS_FOUND, Meaning, Reading, find_meaning, is_image_column, plain
+from retrieval.catalog.exports import arranged
 from retrieval.errors import CatalogError
 from retrieval.system.text import one_form, printable
 from retrieval.types import MAX_COLUMNS, MAX_VALUE_BYTES, JsonValue
 
 MAX_PRODUCT_ID = 256
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".xlsx", ".xml", ".rss")
+"""How the names of tables end, in lower case."""
 _MAX_INTEGER = 2**63 - 1
-_DELIMITERS = (",", ";", "\t")
+_DELIMITERS = (",", ";", "\t", "|")
 _SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _HINT = "Correct that line."
 
@@ -41,39 +45,101 @@ class BadRow:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it was understood.
+
+    Attributes:
+        meaning: what its columns mean.
+        rows: its rows, in order.
+        unit: what the numbers of the rows count: ``line``, ``item`` or ``row``.
+    """
+
+    meaning: Meaning
+    rows: list[Row | BadRow]
+    unit: str = "line"
+
+
+class _Raw(NamedTuple):
+    """A table before its columns are understood: their names, and rows (or what is wrong with one) by line."""
+
+    header: Sequence[str]
+    rows: Iterable[tuple[int, dict[str, JsonValue] | str]]
+    unit: str = "line"
+
+
 class _RowError(Exception):
     """A row cannot be used; its message says why."""
 
 
-def read_rows(path: Path, notify: Callable[[str], None] = lambda line: None) -> Iterator[Row | BadRow]:
-    """The rows of a ``.csv``, ``.tsv`` or ``.jsonl`` table.
+def read_table(path: Path, notify: Callable[[str], None] = lambda line: None, reading: Reading = AS_FOUND) -> Table:
+    """The rows of a table, by the ending of its name (see `SUFFIXES`).
 
     Tables are read as spreadsheets write them: UTF-8 with or without a byte order mark, UTF-16 with one, else
-    Windows-1252; separated by comma, semicolon or tab, or by what a first line ``sep=;`` says. Blank rows are none; a
-    short one has empty cells at its end. CSV values are strings. JSON lines hold one flat object each; its scalars keep
-    their type. ``product_id`` and ``image`` are found however they are capitalized.
+    Windows-1252; separated by comma, semicolon, tab or bar, or by what a first line ``sep=;`` says. Blank rows are
+    none; a short one has empty cells at its end. CSV values are strings. JSON lines hold one flat object each; its
+    scalars keep their type. ``product_id`` and ``image`` are found however they are capitalized, and what other tables
+    call them as `retrieval.catalog.columns` tells.
 
     Args:
         path: the table.
         notify: told what was understood and a person may want to know.
+        reading: what the user says of its columns.
 
     Raises:
-        CatalogError: the table cannot be read, or has no column ``product_id``.
+        CatalogError: the table cannot be read, or no column names the products.
     """
     try:
         with path.open("rb") as file:
             data = file.read()
     except OSError as error:
         raise CatalogError(f"expected a readable table, received {error.strerror or error}: {path}") from error
-    text = _decode(path, data, notify)
-    for line, values in _jsonl(text) if path.suffix.lower() == ".jsonl" else _csv(path, text):
+    raw = _read(path, data, notify, reading)
+    meaning = _meaning(path, raw, reading)
+    found = list(raw.rows)
+    if meaning.merges:
+        found, meaning, notes = arranged(found, meaning, raw.header)
+        for note in notes:
+            notify(f"{path.name}: {note}")
+    if note := meaning.note(path.name):
+        notify(note)
+    rows: list[Row | BadRow] = []
+    for line, values in found:
         if isinstance(values, str):
-            yield BadRow(line, printable(values))
+            rows.append(BadRow(line, printable(values)))
             continue
         try:
-            yield _row(line, values)
+            rows.append(_row(line, values, meaning))
         except _RowError as error:
-            yield BadRow(line, printable(str(error)))
+            rows.append(BadRow(line, printable(str(error))))
+    return Table(meaning, rows, raw.unit)
+
+
+def _read(path: Path, data: bytes, notify: Callable[[str], None], reading: Reading) -> _Raw:
+    suffix = path.suffix.lower()
+    if suffix in (".xml", ".rss"):
+        from retrieval.catalog.feeds import read_feed
+
+        items = list(read_feed(path.name, data))
+        return _Raw(list(dict.fromkeys(name for _, item in items for name in item)), items, "item")
+    if suffix == ".xlsx":
+        from retrieval.catalog.sheets import read_sheet
+
+        return _sheet(path, read_sheet(path.name, data, notify))
+    text = _decode(path, data, notify)
+    if suffix == ".jsonl":
+        rows = list(_jsonl(text))
+        return _Raw(list(dict.fromkeys(key for _, row in rows if isinstance(row, dict) for key in row)), rows)
+    return _csv(path, text, reading)
+
+
+def _meaning(path: Path, raw: _Raw, reading: Reading) -> Meaning:
+    if path.suffix.lower() == ".jsonl" and "product_id" not in map(plain, raw.header) and reading.id_column is None:
+        try:
+            return find_meaning(raw.header, reading, path.name)
+        except CatalogError:
+            return Meaning("product_id")  # every row is refused by its line
+    return find_meaning(raw.header, reading, path.name)
 
 
 def _decode(path: Path, data: bytes, notify: Callable[[str], None]) -> str:
@@ -96,17 +162,23 @@ def _decode(path: Path, data: bytes, notify: Callable[[str], None]) -> str:
     return text
 
 
-def _row(line: int, values: dict[str, JsonValue]) -> Row:
-    values = {_column(key): value for key, value in values.items()}
-    raw = values.pop("product_id", None)
+def _row(line: int, values: dict[str, JsonValue], meaning: Meaning) -> Row:
+    values = dict(values)
+    raw = values.pop(meaning.id, None)
     if isinstance(raw, bool) or not isinstance(raw, (str, int)):
         received = "none" if raw is None else f"{raw!r:.80}"
-        _refuse(f"expected a product_id, received {received}")
+        _refuse(f"expected a {meaning.id}, received {received}")
     product_id = one_form(str(raw))
     if not 1 <= len(product_id) <= MAX_PRODUCT_ID:
         _refuse(
-            f"expected a product_id of 1 to {MAX_PRODUCT_ID} characters, received {len(product_id)}",
+            f"expected a {meaning.id} of 1 to {MAX_PRODUCT_ID} characters, received {len(product_id)}",
         )
+    if meaning.name and meaning.name in values:
+        values = {
+            "name" if key == meaning.name else key: value
+            for key, value in values.items()
+            if key != "name" or meaning.name == "name"
+        }
     if len(values) > MAX_COLUMNS:
         _refuse(f"expected at most {MAX_COLUMNS} columns of metadata, received {len(values)}")
     for key, value in values.items():
@@ -135,20 +207,23 @@ def _column(name: str) -> str:
     return plain if plain in ("product_id", "image") else name
 
 
-def _csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, JsonValue] | str]]:
+def _csv(path: Path, text: str, reading: Reading) -> _Raw:
     lines = io.StringIO(text, newline="")
     first = lines.readline()
     said = _SEPARATOR.fullmatch(first.strip())
     if said is None:
         lines.seek(0)
-    delimiter = said[1] if said else "\t" if path.suffix.lower() == ".tsv" else _delimiter(first)
+    delimiter = said[1] if said else "\t" if path.suffix.lower() == ".tsv" else _delimiter(first, reading)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    skipped = 1 if said else 0
     try:
         header = [_column(name) for name in next(reader, [])]
     except csv.Error as error:
         raise CatalogError(f"{path.name}, line 1: expected well-formed CSV, received {error}", hint=_HINT) from error
-    _check_header(path, header)
+    header = _checked_header(path, header)
+    return _Raw(list(dict.fromkeys(header)), _fields(reader, header, 1 if said else 0))
+
+
+def _fields(reader: Any, header: Sequence[str], skipped: int) -> Iterator[tuple[int, dict[str, JsonValue] | str]]:
     while True:
         line = reader.line_num + 1 + skipped
         try:
@@ -158,35 +233,50 @@ def _csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, JsonValue] | st
         except csv.Error as error:
             yield line, f"expected well-formed CSV, received {error}"
             continue
-        if not any(field.strip() for field in fields):
-            continue
-        if any(field.strip() for field in fields[len(header) :]):
-            yield line, f"expected {len(header)} fields, received {len(fields)}"
-            continue
-        yield line, dict(zip(header, [*fields, *[""] * len(header)], strict=False))
+        if any(field.strip() for field in fields):
+            yield line, _by_column(header, fields)
 
 
-def _delimiter(first: str) -> str:
-    """The separator whose reading of the header finds ``product_id``; comma when none does."""
+def _sheet(path: Path, rows: Iterator[tuple[int, list[JsonValue]]]) -> _Raw:
+    _, first = next(rows, (1, []))
+    header = _checked_header(path, [_column(str(cell)) for cell in first])
+    return _Raw(list(dict.fromkeys(header)), ((line, _by_column(header, cells)) for line, cells in rows), "row")
+
+
+def _by_column(header: Sequence[str], fields: Sequence[JsonValue]) -> dict[str, JsonValue] | str:
+    if any(field not in (None, "") and str(field).strip() for field in fields[len(header) :]):
+        return f"expected {len(header)} fields, received {len(fields)}"
+    row: dict[str, JsonValue] = {}
+    for name, field in zip(header, [*fields, *[""] * len(header)], strict=False):
+        before = row.get(name)
+        row[name] = f"{before}\n{field}" if before and field else before or ("" if field is None else field)
+    return row
+
+
+def _delimiter(first: str, reading: Reading) -> str:
+    """The separator whose reading of the header finds the products' column; comma when none does."""
     for delimiter in _DELIMITERS:
-        if "product_id" in [_column(name.strip().strip('"')) for name in first.split(delimiter)]:
+        names = [_column(name.strip().strip('"')) for name in first.split(delimiter)]
+        if "product_id" in names:
             return delimiter
+    for delimiter in sorted(_DELIMITERS, key=first.count, reverse=True):
+        try:
+            find_meaning([_column(name.strip().strip('"')) for name in first.split(delimiter)], reading, "")
+        except CatalogError:
+            continue
+        return delimiter
     return ","
 
 
-def _check_header(path: Path, header: Sequence[str]) -> None:
-    if "product_id" not in header:
-        received = ", ".join(header[:10]) or "an empty file"
-        raise CatalogError(
-            printable(f"expected a product_id column in {path.name}, received {received}"),
-            hint="The first line names the columns: product_id,name,category",
-        )
+def _checked_header(path: Path, header: list[str]) -> list[str]:
     for name in header:
-        wrong = "expected a name for every column, received an empty one" if not name else ""
-        if header.count(name) > 1:
+        wrong = "expected a name for every column, received an empty one" if not name and len(header) > 1 else ""
+        # Feeds give every further picture a column, all of one name.
+        if header.count(name) > 1 and not (name != "image" and is_image_column(name)):
             wrong = wrong or f"expected every column once, received {name!r} twice"
         if wrong:
             raise CatalogError(printable(f"{path.name}, line 1: {wrong}"), hint=_HINT)
+    return header
 
 
 def _jsonl(text: str) -> Iterator[tuple[int, dict[str, JsonValue] | str]]:
@@ -199,7 +289,7 @@ def _jsonl(text: str) -> Iterator[tuple[int, dict[str, JsonValue] | str]]:
             yield line, f"expected a JSON object, received {error}"
             continue
         if isinstance(value, dict):
-            yield line, value
+            yield line, {_column(key): one for key, one in value.items()}
         else:
             yield line, f"expected a JSON object, received {type(value).__name__}"
 

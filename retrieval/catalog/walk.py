@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrieval.catalog.columns import ADDRESS
+from retrieval.catalog.fetched import is_address, place
+from retrieval.catalog.flat import Names
 from retrieval.catalog.ignored import Ignores, is_dir, is_ignored, is_utf8
 from retrieval.catalog.tables import MAX_PRODUCT_ID
 from retrieval.errors import ImageError
@@ -41,7 +44,8 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A picture that a table names: its path with forward slashes, relative to the table's folder."""
+    """A picture that a table names: its path with forward slashes, relative to the table's folder,
+    or its address."""
 
     product_id: str
     image: str
@@ -100,6 +104,40 @@ class Walk:
         """True for a folder with folders in it that are part of a catalog."""
         return any(not isinstance(entry, Refusal) and is_dir(entry) for entry in self._scan(relative, count=False))
 
+    def flat(self, home: str, names: Names) -> Iterator[CatalogImage | Refusal]:
+        """The flat layout: the pictures of one folder, which tell their products by their names."""
+        for entry in self._scan(home):
+            if isinstance(entry, Refusal):
+                yield entry
+                continue
+            path = f"{home}/{entry.name}" if home else entry.name
+            stem, ending = os.path.splitext(entry.name)
+            if is_dir(entry):
+                for found in self._tree(path):
+                    where = "a picture beside the others"
+                    yield (
+                        found
+                        if isinstance(found, Refusal)
+                        else self._refuse(found, "outside-product", "one in a folder", expected=where)
+                    )
+            elif not home and entry.name in self.tables:
+                continue
+            elif ending.lower() not in SUFFIXES:
+                yield self._no_picture(path)
+            elif why := names.refused.get(one_form(stem)):
+                where = "a picture of one product"
+                yield self._refuse(path, "doubtful", f"one of which {why}", expected=where)
+            elif not 1 <= len(product_id := names.product(stem)) <= MAX_PRODUCT_ID:
+                yield self._refuse(path, "bad-name", f"a product id of {len(product_id)} characters")
+            else:
+                yield self._picture(product_id, path)
+        if home:
+            for entry in self._scan(""):
+                if isinstance(entry, Refusal):
+                    yield entry
+                elif entry.name != home and entry.name not in self.tables:
+                    yield self._no_picture(entry.name)
+
     def _product(self, entry: os.DirEntry[str], path: str) -> Iterator[CatalogImage | Refusal]:
         product_id = one_form(entry.name)
         if not 1 <= len(product_id) <= MAX_PRODUCT_ID:
@@ -108,11 +146,19 @@ class Walk:
         home = os.path.realpath(entry.path) if entry.is_symlink() else f"{self._real_root}/{path}"
         yield from self._folder(entry, product_id, path, path, home, set())
 
-    def listed(self, listed: Sequence[Listed], *, unlisted: bool) -> Iterator[CatalogImage | Refusal]:
-        """The flat layout: pictures in the table's order, then those in the folder that it does not name."""
+    def listed(
+        self, listed: Sequence[Listed], *, unlisted: bool, unreachable: Mapping[str, str]
+    ) -> Iterator[CatalogImage | Refusal]:
+        """Pictures in a table's order, then those in the folder that it does not name.
+
+        Args:
+            listed: what the table names.
+            unlisted: whether to look for others.
+            unreachable: why a picture could not be fetched, by address.
+        """
         seen: set[str] = set()
         for row in listed:
-            entry = self._row(row)
+            entry = self._fetched(row, unreachable) if is_address(row.image) else self._row(row)
             if isinstance(entry, CatalogImage):
                 seen.add(entry.image)
             yield entry
@@ -123,7 +169,15 @@ class Walk:
                 elif found not in seen:
                     yield self._refuse(found, "not-in-table", "another", expected="a picture that the table names")
 
+    def _fetched(self, row: Listed, unreachable: Mapping[str, str]) -> CatalogImage | Refusal:
+        if (why := unreachable.get(row.image)) is not None:
+            return self._refuse(row.image, "unreachable", f"none from its address: {printable(why)}")
+        file, home = place(row.image)
+        return CatalogImage(row.product_id, row.image, file, home=home)
+
     def _row(self, row: Listed) -> CatalogImage | Refusal:
+        if ADDRESS.match(row.image):
+            return self._refuse(row.image, "not-fetchable", "an address that is neither http nor https")
         if os.path.isabs(row.image) or row.image.split("/", 1)[0] == "..":
             return self._refuse(row.image, "outside-catalog", "a path that leaves the catalog")
         spellings = [row.image, *(unicodedata.normalize(form, row.image) for form in ("NFC", "NFD"))]

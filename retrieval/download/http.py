@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import socket
 import ssl
 import threading
@@ -10,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import httpx
@@ -213,12 +215,19 @@ def _allowed_targets(url: httpx.URL, host: str, access: Access, *, proxied: bool
 
 def _transport(proxy: str | None) -> httpx.HTTPTransport:
     try:
-        return httpx.HTTPTransport(proxy=proxy)
+        trusted = _trusted(os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", ""))
+        return httpx.HTTPTransport(proxy=proxy, verify=trusted)
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         raise DownloadError(
             f"The proxy or certificate settings of the environment cannot be used: {type(error).__name__}",
             hint="Check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
         ) from error
+
+
+@lru_cache(maxsize=4)
+def _trusted(_file: str, _directory: str) -> ssl.SSLContext:
+    """The authorities that the environment names; read once, since that takes longer than many a picture's way here."""
+    return httpx.create_ssl_context()
 
 
 def _map_error(url: httpx.URL, error: Exception | None) -> Exception:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.catalog.fetched import locate
 from retrieval.catalog.read import Refusal, read_catalog
 from retrieval.errors import CatalogError, ImageError, UsageError
 from retrieval.evaluation.photos import Photos
@@ -74,6 +75,7 @@ def gather_folder(
     # Until the folder is listed nobody knows how many photos there are.
     progress.stage(stage)
     catalog = read_catalog(folder)
+    catalog.fetch(progress)
     pictures: list[CatalogImage] = []
     refused: list[Refusal] = []
     for entry in catalog.entries():
@@ -84,7 +86,7 @@ def gather_folder(
     progress.known(len(pictures))
 
     def look(entry: CatalogImage) -> Look[tuple[str, int]]:
-        data = read_file(entry.file, root=catalog.root)
+        data = catalog.read(entry)
         sha256 = content_hash(data)
         if known and sha256 in known:
             return Look((sha256, perceptual_hash(data)), None)
@@ -168,7 +170,8 @@ def _picture_hashes(root: Path, records: Sequence[IndexedImage], progress: Progr
 
     def work(record: IndexedImage) -> int | None:
         try:
-            data = read_file(root / record.image, root=root)
+            file, home = locate(root, record.image)
+            data = read_file(file, root=home)
             return perceptual_hash(data) if content_hash(data) == record.content_hash else None
         except ImageError:
             return None

@@ -205,7 +205,7 @@ def _run(
 
     def look(job: _Job) -> Look[_Plan]:
         picture, digest = job
-        data = pictures.read_file(picture.file, root=catalog.root)
+        data = catalog.read(picture)
         content_hash = pictures.content_hash(data)
         action = known.action(picture.image_id, content_hash, digest)
         if action not in (Action.ADD, Action.REPLACE):
@@ -291,8 +291,10 @@ def _departed(known: IndexSnapshot, store: VectorStore, refused: Sequence[Refusa
     closed, gone = {r.path for r in refused}, set(departed)
     for record in store.records():
         if record.image_id in gone:
-            path = PurePosixPath(printable(record.image))
-            if any(str(place) in closed for place in (path, *path.parents)):
+            shown = printable(record.image)
+            path = PurePosixPath(shown)
+            # A path with its slashes set right is no address any more.
+            if any(str(place) in closed for place in (shown, path, *path.parents)):
                 gone.discard(record.image_id)
     return [image_id for image_id in departed if image_id in gone]
 

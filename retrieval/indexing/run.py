@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrieval.catalog.columns import AS_FOUND, Reading
 from retrieval.catalog.listing import Listing
 from retrieval.catalog.read import read_catalog
 from retrieval.errors import IndexDamagedError
@@ -16,7 +17,7 @@ from retrieval.indexing.indexer import index_catalog
 from retrieval.indexing.report import IndexReport
 from retrieval.models.bundle import Bundle
 from retrieval.models.installed import resolve_model
-from retrieval.system.progress import Progress
+from retrieval.system.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from retrieval.index.server.layout import Layout
@@ -38,6 +39,7 @@ def index(
     layout: Mapping[str, int | bool | None] | None = None,
     threads: int | None = None,
     product_level: int | None = None,
+    reading: Reading = AS_FOUND,
     progress: Progress | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> IndexReport:
@@ -62,6 +64,7 @@ def index(
         layout: fields of `retrieval.index.server.layout.Layout` given by hand, for a server.
         threads: worker threads; default one per core.
         product_level: which level of folders holds the products, from 1; by default as the tree tells.
+        reading: what else is said of how the catalog is to be read; by default it tells itself.
         progress: told how far it is.
         notify: told what the index has to say that is no error; by default such lines are logged.
 
@@ -70,6 +73,7 @@ def index(
 
     Raises:
         CatalogError: there is no catalog, or not one picture of it can be indexed.
+        DownloadError: too many pictures that a table names by address cannot be fetched.
         ModelNotFoundError, BundleError: the model is not there, or is damaged.
         ModelMismatchError: another model built the index, and ``rebuild`` is false.
         IndexBusyError, IndexDamagedError, DiskFullError, StoreError: see `retrieval.index.protocols.Index.writer`.
@@ -79,7 +83,8 @@ def index(
         >>> print(report.images, report.products, len(report.refused))  # doctest: +SKIP
         240 40 0
     """
-    source = read_catalog(Path(catalog), product_level=product_level)
+    source = read_catalog(Path(catalog), product_level=product_level, reading=reading)
+    source.fetch(progress or Silent())
     with Listing(source) as listing:
         target = open_index(str(index), notify=notify, expected=expect or listing.wait, layout=layout, nodes=nodes)
         bundle = _model(target, model, forgiving=rebuild)
@@ -108,6 +113,7 @@ def plan_layout(
     nodes: int | None = None,
     layout: Mapping[str, int | bool | None] | None = None,
     product_level: int | None = None,
+    reading: Reading = AS_FOUND,
 ) -> Layout:
     """How a server would lay out an index of a catalog, with estimates; nothing is indexed.
 
@@ -120,7 +126,7 @@ def plan_layout(
     """
     from retrieval.index.server.layout import Layout
 
-    source = read_catalog(Path(catalog), product_level=product_level)
+    source = read_catalog(Path(catalog), product_level=product_level, reading=reading)
     target = open_index(index)
     bundle = _model(target, model, forgiving=False)
     images = expect or source.count()

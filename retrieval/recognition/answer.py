@@ -31,8 +31,11 @@ class AnswerMatch(Match):
 
     @property
     def picture(self) -> Path:
-        """The file of its nearest picture."""
-        return Path(self.catalog) / self.evidence[0].image
+        """The file of its nearest picture; of one that was fetched by its address, that in the cache."""
+        # A query whose pictures nobody looks at does not pay for the import.
+        from retrieval.catalog.fetched import locate
+
+        return locate(Path(self.catalog), self.evidence[0].image)[0]
 
     def _repr_html_(self) -> str:
         """What a notebook shows: its nearest pictures and what the catalog says about it."""
@@ -122,10 +125,11 @@ def query_document(
 
 def _figure(match: AnswerMatch, image: str, caption: str) -> Markup:
     # A query that nobody shows in a notebook does not pay for the import.
+    from retrieval.catalog.fetched import locate
     from retrieval.images.inline import figure
 
-    root = Path(match.catalog)
-    return figure(root / image, caption, root=root)
+    file, root = locate(Path(match.catalog), image)
+    return figure(file, caption, root=root)
 
 
 def _numbers(match: Match) -> Sequence[str]:

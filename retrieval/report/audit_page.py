@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from retrieval.audit.findings import KINDS, AuditReport, Finding, Kind, Severity, Shown, ThresholdSource
+from retrieval.catalog.fetched import locate
 from retrieval.errors import ImageError
 from retrieval.images import pictures
 from retrieval.images.inline import data_uri
@@ -55,12 +56,16 @@ def write_audit(path: Path, report: AuditReport, *, shown: int = SHOWN_FINDINGS)
         path,
         audit_page(
             report,
-            lambda image: pictures.read_file(root / image, root=root),
+            lambda image: _read(*locate(root, image)),
             version=release(),
             created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             shown=shown,
         ),
     )
+
+
+def _read(file: Path, home: Path) -> bytes:
+    return pictures.read_file(file, root=home)
 
 
 def audit_page(report: AuditReport, read: Read, *, version: str, created: str, shown: int = SHOWN_FINDINGS) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.calibration.points import spoken
 from retrieval.calibration.support import percent
+from retrieval.catalog.fetched import locate
 from retrieval.evaluation.numbers import counts, ends, in_percent, interval, number, plain_interval
 from retrieval.images import pictures
 from retrieval.metrics import EXPERIMENT_FAR
@@ -58,8 +59,8 @@ def write_report(path: Path, document: EvaluationDoc) -> None:
         path,
         evaluation_page(
             document,
-            photo=lambda name: pictures.read_file(photos / name),
-            gallery=lambda name: pictures.read_file(gallery / name),
+            photo=lambda name: pictures.read_file(locate(photos, name)[0]),
+            gallery=lambda name: pictures.read_file(locate(gallery, name)[0]),
         ),
     )
 

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from pathlib import Path
 from urllib.parse import quote
 
+from retrieval.catalog.fetched import locate
 from retrieval.errors import ImageError
 from retrieval.images import pictures
 
@@ -65,7 +66,8 @@ class ShownPictures:
         root = Path(catalog)
         if image.startswith("/") or "\\" in image or ".." in image.split("/") or "\0" in image:
             raise ImageError("expected a picture of the catalog, received a path out of it", reason="outside-catalog")
-        data = pictures.read_file(root / image, root=root)
+        file, home = locate(root, image)
+        data = pictures.read_file(file, root=home)
         digest = hashlib.sha256(data).hexdigest()
         key = (digest, "jpeg", side)
         with self._lock:

@@ -38,6 +38,7 @@ NAMES = {
     "PhotoSource",
     "PrepareReport",
     "Progress",
+    "Reading",
     "Recognizer",
     "RefusedPhoto",
     "ServerError",

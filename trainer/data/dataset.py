@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.catalog.fetched import locate
 from retrieval.catalog.read import Refusal, read_catalog
 from retrieval.errors import CatalogError, ImageError
 from retrieval.images.pictures import content_hash, prepare, read_file
@@ -28,7 +29,7 @@ class Pictures:
 
     Attributes:
         roots: for each, the folder that its file is relative to and must not leave.
-        files: path of each, with forward slashes.
+        files: path of each, with forward slashes; or its address.
         labels: the product of each, 0..c-1, shape (n,).
         products: the product ids, length c, sorted.
         hashes: SHA-256 of each file.
@@ -49,7 +50,8 @@ class Pictures:
 
     def read(self, number: int, preprocessing: Preprocessing) -> NDArray[np.uint8]:
         """One picture as `retrieval.images.pictures.prepare` gives it to serving: uint8, shape (height, width, 3)."""
-        return prepare(read_file(self.roots[number] / self.files[number], root=self.roots[number]), preprocessing)
+        file, root = locate(self.roots[number], self.files[number])
+        return prepare(read_file(file, root=root), preprocessing)
 
     def pixels(self, preprocessing: Preprocessing, rows: Sequence[int] | None = None) -> NDArray[np.uint8]:
         """Some pictures (all by default), uint8, shape (m, height, width, 3)."""
@@ -131,6 +133,7 @@ def read_pictures(folder: Path, *, progress: Progress = Silent(), stage: str = "
     """
     progress.stage(stage)
     catalog = read_catalog(folder)
+    catalog.fetch(progress)
     found: list[CatalogImage] = []
     refused: list[Refusal] = []
     for entry in catalog.entries():
@@ -144,7 +147,7 @@ def read_pictures(folder: Path, *, progress: Progress = Silent(), stage: str = "
 
     def look(picture: CatalogImage) -> str | ImageError:
         try:
-            data = read_file(picture.file, root=catalog.root)
+            data = catalog.read(picture)
             prepare(data, small)
         except ImageError as error:
             return error

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from retrieval.catalog.columns import AS_FOUND, Reading
 from retrieval.catalog.read import Refusal
 from retrieval.errors import CatalogError, StoreError, UsageError
 from retrieval.system import html
@@ -120,6 +121,7 @@ def prepare(
     options: Options | None = None,
     *,
     product_level: int | None = None,
+    reading: Reading = AS_FOUND,
     dry_run: bool = False,
     threads: int | None = None,
     progress: Progress = Silent(),
@@ -134,6 +136,7 @@ def prepare(
         out: where the dataset is or goes.
         options: how.
         product_level: which level of folders holds the products, from 1; by default as the tree tells.
+        reading: what else is said of how ``raw`` is to be read; by default it tells itself.
         dry_run: decide everything, write nothing.
         threads: worker threads; default one per core.
         progress: told how far it is.
@@ -148,8 +151,9 @@ def prepare(
     options = options or Options()
     raw, out = Path(raw), Path(out)
     _require_apart(raw, out)
-    source = open_source(raw, keep_splits=options.keep_splits, product_level=product_level)
+    source = open_source(raw, keep_splits=options.keep_splits, product_level=product_level, reading=reading)
     _require_ours(out)
+    source.fetch(progress)
     with ExitStack() as stack:
         staging = None
         if not dry_run:

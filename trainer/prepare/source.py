@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrieval.catalog.columns import AS_FOUND, Reading
 from retrieval.catalog.ignored import is_dir, is_ignored, is_utf8
 from retrieval.catalog.read import Catalog, Refusal, read_catalog
 from retrieval.errors import UsageError
+from retrieval.system.progress import Progress
 from retrieval.system.text import printable
 from retrieval.types import SPLITS, CatalogImage, Metadata
 
@@ -66,11 +68,15 @@ class Source:
                     name = entry.image
                     if entry.folder and entry.product_id not in part.catalog.spread:
                         name = name.removeprefix(entry.folder + "/")
-                    yield Found(
-                        entry.product_id, part.prefix + entry.image, name, part.split, entry.file, part.catalog.root
-                    )
+                    root = entry.home or part.catalog.root
+                    yield Found(entry.product_id, part.prefix + entry.image, name, part.split, entry.file, root)
         for name in self.no_splits:
             yield Refusal(printable(name), "expected train, val or test, received another folder", "not-a-split")
+
+    def fetch(self, progress: Progress) -> None:
+        """See `retrieval.catalog.read.Catalog.fetch`."""
+        for part in self.parts:
+            part.catalog.fetch(progress)
 
     def notes(self) -> tuple[str, ...]:
         """What was understood of its folders, a line each."""
@@ -90,19 +96,29 @@ class Source:
         }
 
 
-def open_source(path: Path, *, keep_splits: bool, product_level: int | None = None) -> Source:
+def open_source(
+    path: Path,
+    *,
+    keep_splits: bool,
+    product_level: int | None = None,
+    reading: Reading = AS_FOUND,
+) -> Source:
     """Read the source's layout.
 
     Args:
         path: a folder of product folders, a folder or table of a ``product_id,image`` table, or a folder with
             train/, val/ and test/ of these.
         keep_splits: the last is meant.
-        product_level: see `retrieval.catalog.read.read_catalog`.
+        product_level, reading: see `retrieval.catalog.read.read_catalog`.
 
     Raises:
         CatalogError: there is no catalog.
         UsageError: it is divided already and ``keep_splits`` was not given, or the other way round.
     """
+
+    def read(folder: Path, level: int | None) -> Catalog:
+        return read_catalog(folder, product_level=level, reading=reading)
+
     path = Path(os.path.abspath(path))
     folders = _folders(path) if path.is_dir() else []
     splits = sorted(
@@ -111,7 +127,7 @@ def open_source(path: Path, *, keep_splits: bool, product_level: int | None = No
     )
     if not keep_splits:
         # What is divided is no question of levels.
-        catalog = read_catalog(path, product_level=1 if splits else product_level)
+        catalog = read(path, 1 if splits else product_level)
         # One product of a hundred may be called "test"; two such names, or nothing else, are splits.
         nested = sum(bool(_folders(path / name)) for name in splits)
         if catalog.kind == "folders" and splits and (len(splits) == len(folders) or nested > 1):
@@ -121,7 +137,7 @@ def open_source(path: Path, *, keep_splits: bool, product_level: int | None = No
                 hint=f"Keep its splits with --keep-splits, or prepare one of them: {printable(path / splits[0])}",
             )
         if splits:
-            catalog = read_catalog(path, product_level=product_level)
+            catalog = read(path, product_level)
         return Source(catalog.root, catalog.kind, (Part(None, "", catalog),))
     if not splits:
         raise UsageError(
@@ -139,7 +155,7 @@ def open_source(path: Path, *, keep_splits: bool, product_level: int | None = No
         # All have the shape of the first, which is the largest.
         known = next((part.catalog.level for part in parts if part.catalog.kind == "folders"), product_level)
         name = by_split[split]
-        parts.append(Part(split, f"{name}/", read_catalog(path / name, product_level=known)))
+        parts.append(Part(split, f"{name}/", read(path / name, known)))
     parts.sort(key=lambda part: part.split or "")
     return Source(path, "splits", tuple(parts), tuple(name for name in folders if name not in splits))
 

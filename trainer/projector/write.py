@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from retrieval.catalog.read import read_catalog
 from retrieval.distance import squared_l2
 from retrieval.errors import CatalogError, UsageError
-from retrieval.images.pictures import prepare, read_file, thumbnail
+from retrieval.images.pictures import prepare, thumbnail
 from retrieval.models.bundle import Bundle
 from retrieval.models.embedding import Look, Refused, embed_pictures
 from retrieval.system.files import beside, move_directory, replace_file, write_synced
@@ -175,7 +175,7 @@ def project_bundle(
     progress.known(len(chosen))
 
     def look(picture: CatalogImage) -> Look[NDArray[np.uint8]]:
-        data = read_file(picture.file, root=catalog.root)
+        data = catalog.read(picture)
         return Look(_squared(thumbnail(data, THUMBNAIL)), prepare(data, bundle.preprocessing))
 
     for result in embed_pictures(chosen, bundle, look, threads=threads):

@@ -167,8 +167,9 @@ def test_a_table_finds_names_in_the_other_unicode_form(tmp_path: Path) -> None:
 def test_paths_that_hold_no_catalog(tmp_path: Path) -> None:
     assert "nothing at" in fails(tmp_path / "no\nwhere")
     assert "product folders" in fails(tmp_path)
-    put(tmp_path, "a.jpg", ".hidden/b.jpg")
+    put(tmp_path, ".hidden/b.jpg")
     assert "product folders" in fails(tmp_path)
+    put(tmp_path, "a.jpg")
     assert "table" in fails(tmp_path / "a.jpg")
     assert "received" in fails(tmp_path / "nul\0")
     (tmp_path / "milk").mkdir()
@@ -182,7 +183,7 @@ def test_paths_that_hold_no_catalog(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("", "product_id column"),
-        ("id,name\n1,Milk\n", "received id, name"),
+        ("color,label\n1,Milk\n", "received color, label"),
         ("product_id,name,name\n", "'name' twice"),
         ("product_id,name,\nmilk,Milk,\n", "an empty one"),
         ("product_id,name\nmilk,Milk,,x\n", "line 2: expected 2 fields, received 4"),

@@ -1,12 +1,17 @@
+import io
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from retrieval.catalog import fetched
+from retrieval.catalog.columns import Reading
 from retrieval.catalog.read import Catalog, Refusal, read_catalog
-from retrieval.errors import CatalogError, ModelMismatchError
+from retrieval.errors import CatalogError, DownloadError, ModelMismatchError
 from retrieval.index.protocols import Index
 from retrieval.indexing.indexer import IndexReport, index_catalog
 from retrieval.models.bundle import Bundle
@@ -14,6 +19,7 @@ from retrieval.types import CatalogImage, Point
 from tests.contract.reference import MemoryIndex
 from tests.fakes import PixelEncoder, fake_bundle, picture, use_pixel_encoder, write_catalog
 from tests.progress import Recorder
+from tests.retrieval.servers import Request, serving
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +39,12 @@ def root(tmp_path: Path) -> Path:
 
 def run(root: Path, index: Index, bundle: Bundle, **options: bool) -> IndexReport:
     return index_catalog(read_catalog(root), index, bundle, threads=2, **options)
+
+
+def png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 def contents(index: Index) -> dict[str, Point]:
@@ -262,3 +274,44 @@ def test_interrupted_run_keeps_what_was_written_and_continues(
     for image, point in uninterrupted.items():
         assert resumed[image].record == point.record
         assert (resumed[image].vector == point.vector).all()
+
+
+def test_pictures_by_address_become_an_index_and_stay_one_when_their_server_goes(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ITEMREC_CACHE", str(tmp_path / "cache"))
+    files = {f"/{p}-{v}.png": png(picture(p, v)) for p in range(3) for v in range(2)}
+    away, gone = threading.Event(), set[str]()
+
+    def shop(request: Request) -> None:
+        if away.is_set() or request.path in gone:
+            request.answer(status="404 Not Found")
+        elif request.headers.get("if-none-match") == '"1"':
+            request.answer(status="304 Not Modified")
+        else:
+            request.answer(files[request.path], ETag='"1"')
+
+    with serving(shop) as server:
+        table = tmp_path / "export.csv"
+        table.write_text("sku,title,image_link\n" + "".join(f"p{n[1]},Pear,{server.url(n)}\n" for n in files))
+        index, recorder = MemoryIndex(), Recorder()
+        mine = Reading(allow_private=True)
+        catalog = read_catalog(table, reading=mine)
+        catalog.fetch(recorder)
+        report = index_catalog(catalog, index, bundle, threads=2, progress=recorder)
+        assert (report.added, report.images, report.products) == (6, 6, 3)
+        assert recorder.stages[0] == ("Fetching pictures", 6, "images")
+        point = contents(index)[server.url("/0-0.png")]
+        assert (point.record.product_id, point.record.metadata) == ("p0", {"name": "Pear"})
+        again = index_catalog(read_catalog(table, reading=mine), index, bundle, threads=2)
+        assert (again.added, again.unchanged) == (0, 6)
+        monkeypatch.setattr(fetched, "MOST_UNREACHABLE", 0.2)
+        gone.add("/0-0.png")
+        pruned = index_catalog(read_catalog(table, reading=mine), index, bundle, threads=2, prune=True)
+        assert ([r.code for r in pruned.refused], pruned.removed, pruned.images) == (["unreachable"], 0, 6)
+        before = index.manifest()
+        away.set()
+        with pytest.raises(DownloadError, match="received 2 that are not"):
+            index_catalog(read_catalog(table, reading=mine), index, bundle, threads=2, prune=True)
+        assert index.manifest() == before
+        assert len(contents(index)) == 6
