@@ -56,8 +56,11 @@ def evaluate_command(
         ),
     ] = None,
     category: Annotated[
-        str, typer.Option("--category", metavar="COLUMN", help="Metadata column to report accuracy by.")
-    ] = "category",
+        str | None,
+        typer.Option(
+            "--category", metavar="COLUMN", help="Metadata column to report accuracy by. Default: category, if any"
+        ),
+    ] = None,
     require: Annotated[
         list[str] | None,
         typer.Option(

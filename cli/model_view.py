@@ -8,11 +8,17 @@ from cli import render
 from retrieval.system.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from retrieval.metrics.rates import Rate
+    from retrieval.models.available import AvailableModel
     from retrieval.models.bundle import Bundle
     from retrieval.models.installed import InstalledModel
+    from retrieval.models.measurement import Measurement
 
 
 COLUMNS = ["name", "vector", "input", "runtime", "threshold", "MB", "fingerprint", "note"]
+AVAILABLE = ["name", "license", "MB", "vector", "ms", "R@1", "first five", "DIR", "measured", "installed", "what it is"]
 
 
 def listed(model: InstalledModel) -> dict[str, Any]:
@@ -50,6 +56,108 @@ def row(model: InstalledModel) -> list[str]:
         bundle.fingerprint[:12],
         "built in" if model.builtin else "",
     ]
+
+
+def available_document(
+    available: Sequence[AvailableModel], installed: Sequence[InstalledModel], measured: Sequence[Measurement]
+) -> dict[str, Any]:
+    """The document ``itemrec.available/1``: the table, and after it further models that the user measured.
+
+    Args:
+        available: the table.
+        installed: the installed models, the built-in one too.
+        measured: the user's measurements, the latest first.
+    """
+    models: list[dict[str, Any]] = []
+    for model in available:
+        own = next((m for m in measured if m.encoder_sha256 == model.sha256), None)
+        known = own or model.measured
+        models.append(
+            {
+                "name": model.name,
+                "what": model.what,
+                "license": model.license,
+                "url": model.url,
+                "bytes": model.bytes,
+                "sha256": model.sha256,
+                "dimension": model.dimension,
+                "preset": model.choices.preset,
+                "output": model.output,
+                "pool": model.pool,
+                "installed": [i.name for i in installed if i.bundle and i.bundle.encoder_sha256 == model.sha256],
+                "measured_by": "you" if own else "us" if known else None,
+                "measured": known.to_json() if known else None,
+            }
+        )
+    listed_files = {model.sha256 for model in available}
+    for entry in installed:
+        bundle = entry.bundle
+        if bundle is None or bundle.encoder_sha256 in listed_files:
+            continue
+        own = next((m for m in measured if m.fingerprint == bundle.fingerprint), None)
+        if own is None and not entry.builtin:
+            continue
+        models.append(
+            {
+                "name": entry.name,
+                "what": "built in" if entry.builtin else "installed by you",
+                "license": bundle.license,
+                "url": None,
+                "bytes": bundle.encoder_bytes,
+                "sha256": bundle.encoder_sha256,
+                "dimension": bundle.dimension,
+                "preset": None,
+                "output": bundle.readout.output,
+                "pool": bundle.readout.pool,
+                "installed": [entry.name],
+                "measured_by": "you" if own else None,
+                "measured": own.to_json() if own else None,
+            }
+        )
+    return {"schema": "itemrec.available/1", "models": models}
+
+
+def available_row(entry: dict[str, Any]) -> list[str]:
+    """One row of the table, under `AVAILABLE`, of an entry of `available_document`."""
+    known = entry["measured"]
+
+    def share(name: str) -> str:
+        rate = known and known[name] and known[name]["rate"]
+        return "" if rate is None else f"{rate:.2f}"
+
+    measured = "not measured by us" if known is None else f"by {entry['measured_by']}, on {known['data']}"
+    return [
+        entry["name"],
+        entry["license"],
+        f"{entry['bytes'] / 1e6:.1f}",
+        str(entry["dimension"]),
+        "" if known is None else f"{known['ms_a_picture']:.1f}",
+        share("top1"),
+        share("top5"),
+        share("dir_at_fpir"),
+        measured,
+        "yes" if entry["installed"] else "no",
+        entry["what"],
+    ]
+
+
+def measured_text(found: Measurement) -> str:
+    """What `itemrec models measure` prints."""
+
+    def counted(rate: Rate) -> str:
+        return f"{rate.part:,} of {rate.whole:,}"
+
+    text = (
+        f"{printable(found.model)}: of {found.photos:,} photos in {printable(found.data)}, against {found.pictures:,} "
+        f"pictures of {found.products:,} products, {counted(found.top1)} found first and {counted(found.top5)} among "
+        f"the first five, {found.ms_a_picture:.1f} ms a picture on one core."
+    )
+    if found.dir_at_fpir is None:
+        return f"{text} The photos are too few to say how unknown products fare."
+    return (
+        f"{text} Where {100 * found.fpir:.0f} of 100 photos of unknown products get an answer, "
+        f"{counted(found.dir_at_fpir)} are found."
+    )
 
 
 def describe(bundle: Bundle, *, as_json: bool, with_card: bool) -> None:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cli import render
-from cli.model_view import COLUMNS, describe, listed, row
+from cli.model_view import (
+    AVAILABLE,
+    COLUMNS,
+    available_document,
+    available_row,
+    describe,
+    listed,
+    measured_text,
+    row,
+)
 from cli.options import JsonOption, QuietOption
 from retrieval.errors import UsageError
 
@@ -25,7 +34,6 @@ app = typer.Typer(
 
 
 def _import_options(
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the installed model.")],
     preset: Annotated[
         Literal["imagenet", "clip", "siglip", "zero-one", "minus-one-one", "none"] | None,
         typer.Option("--preset", help="Published preprocessing: fit, scale, mean and std together."),
@@ -96,7 +104,6 @@ def _import_options(
         layout=layout,
     )
     return {
-        "name": name,
         "choices": choices,
         "output": _output(output),
         "pool": pool,
@@ -177,6 +184,7 @@ def show_command(
 @_with_import_options
 def import_command(
     file: Annotated[Path, typer.Argument(help="A .tflite file, or .onnx with the extra `onnx`.")],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the installed model.")],
     wanted: dict[str, Any],
     source: Annotated[
         str, typer.Option("--source", metavar="TEXT", help="Where the file came from, for its card.")
@@ -198,20 +206,65 @@ def import_command(
     render.configure(json=as_json, quiet=quiet)
     from retrieval.models.importer import import_model
 
-    _installed(import_model(file, source=source, **wanted), as_json=as_json)
+    _installed(import_model(file, name=name, source=source, **wanted), as_json=as_json)
+    return 0
+
+
+@app.command("available")
+def available_command(as_json: JsonOption = False, quiet: QuietOption = False) -> int:
+    """List the models that `models pull NAME` brings, and what was measured of them.
+
+    Weights are not part of itemrec: pulling fetches them from where their authors or converters keep
+    them, at a pinned revision, and accepts nothing but the file that is listed.
+
+    \b
+    Examples:
+      itemrec models available
+      itemrec models pull dinov2-small
+      itemrec models measure dinov2-small --data ./data
+    """
+    render.configure(json=as_json, quiet=quiet)
+    from retrieval.models.available import available_models
+    from retrieval.models.installed import installed_models
+    from retrieval.models.measurement import kept
+
+    document = available_document(available_models(), installed_models(), kept())
+    if as_json:
+        render.emit_json(document)
+        return 0
+    render.table(AVAILABLE, [available_row(entry) for entry in document["models"]], right=(2, 3, 4, 5, 6, 7))
+    render.say(
+        "R@1, first five and DIR are of your own photos: itemrec models measure NAME --data DIR. DIR: found first at "
+        "the threshold where 10 of 100 photos of unknown products get an answer."
+    )
     return 0
 
 
 @app.command("pull")
 @_with_import_options
 def pull_command(
-    url: Annotated[str, typer.Argument(help="Where the .tflite or .onnx file is: https://…")],
-    sha256: Annotated[
-        str, typer.Option("--sha256", metavar="HEX", help="The file's SHA-256; nothing else is accepted.")
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|URL",
+            help="A name that `models available` lists, or where the .tflite or .onnx file is: https://…",
+        ),
     ],
     wanted: dict[str, Any],
+    sha256: Annotated[
+        str | None,
+        typer.Option("--sha256", metavar="HEX", help="With a URL: the file's SHA-256; nothing else is accepted."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Name of the installed model. Default: as `models available`"),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="PATH", help="The file, fetched by other means; its SHA-256 must be the same."),
+    ] = None,
     max_size: Annotated[
-        float, typer.Option("--max-size", metavar="MB", min=0.001, help="Refuse a larger file.")
+        float, typer.Option("--max-size", metavar="MB", min=0.001, help="With a URL: refuse a larger file.")
     ] = 2048.0,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Also connect to private and loopback addresses.")
@@ -222,29 +275,90 @@ def pull_command(
 ) -> int:
     """Download an image encoder and install it, as `models import` does.
 
-    An interrupted download continues where it stopped. Redirects are followed to public
-    addresses only, and never from https to http.
+    Of a listed model everything is known: where it is, its SHA-256, what it expects of a picture, and
+    which output is read. An interrupted download continues where it stopped. Redirects are followed to
+    public addresses only, and never from https to http.
 
     \b
-    Example:
-      itemrec models pull https://host/dinov2-small.onnx --sha256 0123… --name dinov2 \\
+    Examples:
+      itemrec models pull dinov2-small
+      itemrec models pull dinov2-small --file ~/Downloads/model.onnx
+      itemrec models pull https://host/dinov2-base.onnx --sha256 0123… --name dinov2-base \\
           --preset imagenet --size 224 --pool cls
     """
     render.configure(json=as_json, quiet=quiet)
     from cli import progress
-    from retrieval.models.importer import pull_model
+    from retrieval.models.available import find_available
+    from retrieval.models.importer import pull_available, pull_model
 
-    with progress.shown() as view:
-        bundle = pull_model(
-            url,
-            sha256=sha256,
-            max_bytes=int(max_size * (1 << 20)),
-            allow_private=allow_private,
-            allow_http=allow_http,
-            progress=view,
-            **wanted,
+    how = {**wanted, "file": file, "allow_private": allow_private, "allow_http": allow_http}
+    listed_model = None if "://" in model else find_available(model)
+    if listed_model is not None and sha256 is not None:
+        raise UsageError(
+            f"expected --sha256 with a URL, received it with {model}, whose hash is in the list of models",
+            hint="Leave --sha256 out.",
         )
+    if listed_model is None and (sha256 is None or name is None):
+        raise UsageError(
+            "expected --sha256 and --name with a URL, received one without",
+            hint="See itemrec models pull --help, or itemrec models available for models that need neither.",
+        )
+    with progress.shown() as view:
+        if listed_model is not None:
+            bundle = pull_available(listed_model, name=name, progress=view, **how)
+        else:
+            bundle = pull_model(
+                model,
+                sha256=sha256 or "",
+                name=name or "",
+                max_bytes=int(max_size * (1 << 20)),
+                progress=view,
+                **how,
+            )
     _installed(bundle, as_json=as_json)
+    return 0
+
+
+@app.command("measure")
+def measure_command(
+    model: Annotated[str, typer.Argument(metavar="NAME_OR_PATH", help="An installed model or a bundle.")],
+    data: Annotated[
+        Path,
+        typer.Option("--data", metavar="DIR", help="A dataset with train/ and val/, or a folder of product folders."),
+    ],
+    gallery: Annotated[
+        str | None,
+        typer.Option(
+            "--gallery",
+            metavar="train|catalog|DIR",
+            help="What the photos are compared with. Default: train, or every other picture of a product",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> int:
+    """Measure a model on photos of yours: how often it is right, and how long a picture takes.
+
+    The result stands in `models available` from then on. `itemrec evaluate` says far more of a model
+    that has an index and a threshold; this is for choosing one.
+
+    \b
+    Examples:
+      itemrec models measure dinov2-small --data ./data
+      itemrec models measure starter --data ./data --gallery ./catalog
+    """
+    render.configure(json=as_json, quiet=quiet)
+    from cli import progress
+    from retrieval.evaluation.own_photos import measure_model
+    from retrieval.models.installed import find_model
+
+    bundle = find_model(model)
+    with progress.shown() as view:
+        found = measure_model(bundle, data, gallery=gallery, progress=view)
+    if as_json:
+        render.emit_json(found.to_json())
+    else:
+        render.emit(measured_text(found))
     return 0
 
 

@@ -19,7 +19,7 @@ from retrieval.evaluation import UNKNOWN_SHARE, HeldOut, Photos, Target, calibra
 from retrieval.evaluation.answers import nearest_distances
 from retrieval.metrics import pair_rates
 from retrieval.models.bundle import Bundle, write_bundle
-from retrieval.models.encoder import load_encoder
+from retrieval.models.measurement import seconds_each
 from trainer.card import card
 from trainer.held_out import HeldOutEmbeddings
 from trainer.learn import RunPaths, Trained, forget_checkpoints
@@ -43,8 +43,6 @@ NO_THRESHOLD = (
 
 _TYPICAL = 200
 """Pictures that decide the ranges of 8-bit values."""
-
-_TIMED = 25
 
 
 def finish(
@@ -228,18 +226,6 @@ def calibrate_on_val(
 
 def _noted(point: OperatingPoint, note: str) -> OperatingPoint:
     return dataclasses.replace(point, note=f"{point.note} {note}".strip() if point.note else note)
-
-
-def seconds_each(bundle: Bundle) -> float:
-    """The median time to embed one prepared picture, on one core."""
-    encoder = load_encoder(bundle, threads=1)
-    blank = np.full((1, bundle.preprocessing.height, bundle.preprocessing.width, 3), 127, np.uint8)
-    times = []
-    for _ in range(_TIMED):
-        started = time.perf_counter()
-        encoder.encode(blank)
-        times.append(time.perf_counter() - started)
-    return sorted(times)[len(times) // 2]
 
 
 def _project(bundle: Bundle, paths: RunPaths, progress: TrainingProgress) -> None:

@@ -10,6 +10,7 @@ or step by step (what is imported here opens no index by itself):
                                                  calibration=bundle.calibration))
 
 run         whole jobs in one call                        results     what they return
+own_photos  a model in one line, to choose among models
 photos      what is measured, with vectors and hashes     gather      from folders and indexes
 gallery     what photos are compared with                 leakage     probes that the gallery holds too
 answers     every probe answered, also as out-of-gallery  thresholds  which thresholds, chosen on what

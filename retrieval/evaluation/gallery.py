@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrieval.catalog.read import read_catalog
 from retrieval.errors import UsageError
 from retrieval.evaluation.gather import gather_folder, gather_index, split_folder
 from retrieval.evaluation.photos import Photos
@@ -69,6 +70,25 @@ def gather_gallery(
             )
     photos = gather_folder(folder, bundle, progress=progress, stage="Embedding the gallery")
     return Gallery(source, str(folder), photos)
+
+
+def require_column(column: str, gallery: Photos, folder: Path) -> None:
+    """Refuse to group products by a column that neither the gallery nor the photos' folder has.
+
+    Raises:
+        UsageError: it has none of that name; names those that are there.
+    """
+    there = dict.fromkeys(key for values in gallery.metadata.values() for key in values)
+    there |= dict.fromkeys(read_catalog(folder).metadata_keys)
+    if column not in there:
+        columns = ", ".join(printable(key) for key in there) or "none"
+        raise UsageError(
+            f"expected --category to be a column of the products' table, received {printable(column)!r}; the columns "
+            f"are: {columns}",
+            hint="Name one of them, or leave --category out."
+            if there
+            else "Columns come from products.csv beside the product folders; without one leave --category out.",
+        )
 
 
 def products_in_training(bundle: Bundle) -> list[str]:

@@ -18,7 +18,7 @@ from retrieval.errors import UsageError
 from retrieval.evaluation.calibrate import DEFAULT_FAR, Target, calibrate
 from retrieval.evaluation.compare import compare_documents, read_document
 from retrieval.evaluation.evaluate import Setting, evaluate
-from retrieval.evaluation.gallery import gather_gallery, products_in_training, without_shared
+from retrieval.evaluation.gallery import gather_gallery, products_in_training, require_column, without_shared
 from retrieval.evaluation.gather import gather_folder, split_folder
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.requirements import check, parse_requirement
@@ -45,7 +45,7 @@ def evaluate_dataset(
     threshold: float | None = None,
     calibrate_on: str | None = None,
     far: Sequence[float] = (),
-    category: str = "category",
+    category: str | None = None,
     require: Sequence[str] = (),
     compare: Location | None = None,
     progress: Progress = Silent(),
@@ -62,7 +62,7 @@ def evaluate_dataset(
         threshold: squared L2, in [0, 4]; by default the model's calibration.
         calibrate_on: choose the thresholds on this split instead.
         far: further FARs to report at, each in (0, 1); with ``calibrate_on`` the first is the threshold in use.
-        category: the metadata column that groups products.
+        category: the metadata column that groups products; by default ``category``, where there is such a column.
         require: what must hold, as `retrieval.evaluation.requirements` reads it: ``"top5>=0.95"``.
         compare: a document that an earlier evaluation of the same photos wrote.
         progress: told how far it is.
@@ -90,6 +90,8 @@ def evaluate_dataset(
 
     notes = products_in_training(bundle)
     against = gather_gallery(gallery, dataset, opened.index, bundle, indexed=opened.indexed, progress=progress)
+    if category is not None:
+        require_column(category, against.photos, folder)
     photos = gather_folder(folder, bundle, progress=progress, stage=f"Embedding {split}")
     notes += (*against.photos.notes, *photos.notes)
     calibration, origin = bundle.calibration, "model"
@@ -121,7 +123,7 @@ def evaluate_dataset(
             calibration_source=origin,
             threshold=threshold,
             far_targets=tuple(sorted({*FAR_TARGETS, *far}, reverse=True)),
-            category_column=category,
+            category_column=category or "category",
         ),
         notes=notes,
     )

@@ -9,17 +9,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from retrieval.calibration.points import Calibration
 from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import EncoderError, UsageError
+from retrieval.models.available import AvailableModel
 from retrieval.models.bundle import Bundle, Pool, check_place, valid_name, write_bundle
 from retrieval.models.input_presets import Choices
 from retrieval.models.inspection import MAX_MODEL_BYTES, Inspection, inspect_model, sniff_runtime
 from retrieval.models.installed import home, place_for
 from retrieval.models.runtimes.base import Runtime
+from retrieval.system.files import file_sha256
 from retrieval.system.installation import install_hint, missing
 from retrieval.system.progress import Progress, Silent
+from retrieval.system.text import printable
 
 
 def import_model(
@@ -124,17 +128,18 @@ def pull_model(
     to: Path | None = None,
     license: str = "",  # noqa: A002 (the bundle's field)
     replace: bool = False,
+    file: Path | None = None,
 ) -> Bundle:
     """Download an image encoder (see `retrieval.download.fetch.fetch`) and import it (see `import_model`).
 
     The file waits under ``downloads`` in itemrec's home: an interrupted download continues, and after
     an import that failed for want of an option nothing is fetched again. It is removed once imported.
+    With ``file`` nothing is fetched: that is the file already, brought by other means; its hash decides as ever.
 
     Raises:
         DownloadError: as `retrieval.download.fetch.fetch`.
         UsageError, EncoderError, BundleError: as `import_model`.
     """
-    from retrieval.download.fetch import fetch
     from retrieval.download.http import parse_url, shown
 
     parsed = parse_url(url)
@@ -146,27 +151,25 @@ def pull_model(
             missing("ONNX Runtime", "an .onnx model"),
             hint=install_hint("onnx"),
         )
-    folder = home() / "downloads"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"Cannot make the directory for downloads, {folder}: {error.strerror}",
-            hint="Set ITEMREC_HOME to a directory that you can write.",
-        ) from error
-    # A .tflite tells itself by its content; whatever else it may be, the suffix must say.
-    file = folder / f"{sha256.strip().lower()[:64]}{'.tflite' if suffix == '.tflite' else '.onnx'}"
-    if not file.stem.isalnum():
-        file = folder / "download"  # the hash is no hash, and `fetch` says so
-    fetch(
-        url,
-        file,
-        sha256=sha256,
-        max_bytes=min(max_bytes, MAX_MODEL_BYTES),
-        allow_private=allow_private,
-        allow_http=allow_http,
-        progress=progress,
-    )
+    brought = file
+    if file is None:
+        file = _fetched(
+            url,
+            suffix,
+            sha256=sha256,
+            max_bytes=min(max_bytes, MAX_MODEL_BYTES),
+            allow_private=allow_private,
+            allow_http=allow_http,
+            progress=progress,
+        )
+    else:
+        sniff_runtime(file)
+        received = file_sha256(file)
+        if received != sha256.strip().lower():
+            raise UsageError(
+                f"expected {printable(file)} with SHA-256 {sha256.strip().lower()}, received {received}",
+                hint=f"Fetch it again from {shown(parsed)}",
+            )
     bundle = import_model(
         file,
         name=name,
@@ -180,8 +183,66 @@ def pull_model(
         replace=replace,
         original=Path(parsed.path).name,
     )
-    file.unlink(missing_ok=True)
+    if brought is None:
+        file.unlink(missing_ok=True)
     return bundle
+
+
+def pull_available(
+    model: AvailableModel,
+    *,
+    name: str | None = None,
+    choices: Choices | None = None,
+    output: int | str | None = None,
+    pool: Pool | None = None,
+    license: str = "",  # noqa: A002 (the bundle's field)
+    **rest: Any,
+) -> Bundle:
+    """Download and import a model of the table, as `pull_model`; what is None is as the table has it.
+
+    Args:
+        model: which.
+        name: what to call it here.
+        choices: its preprocessing, where it should be another than its authors'.
+        output: likewise.
+        pool: likewise.
+        license: likewise.
+        rest: as `pull_model`: threshold, to, replace, file, allow_private, allow_http, progress.
+
+    Raises:
+        DownloadError, UsageError, EncoderError, BundleError: as `pull_model`.
+    """
+    return pull_model(
+        model.url,
+        sha256=model.sha256,
+        name=name or model.name,
+        max_bytes=model.bytes,
+        choices=(choices or Choices()).over(model.choices),
+        output=model.output if output is None else output,
+        pool=pool or model.pool,
+        license=license or model.license,
+        **rest,
+    )
+
+
+def _fetched(url: str, suffix: str, *, sha256: str, **how: Any) -> Path:
+    """Download a file to where it waits for its import."""
+    from retrieval.download.fetch import fetch
+
+    folder = home() / "downloads"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot make the directory for downloads, {folder}: {error.strerror}",
+            hint="Set ITEMREC_HOME to a directory that you can write.",
+        ) from error
+    # A .tflite tells itself by its content; whatever else it may be, the suffix must say.
+    file = folder / f"{sha256.strip().lower()[:64]}{'.tflite' if suffix == '.tflite' else '.onnx'}"
+    if not file.stem.isalnum():
+        file = folder / "download"  # the hash is no hash, and `fetch` says so
+    fetch(url, file, sha256=sha256, **how)
+    return file
 
 
 def _place(name: str, to: Path | None, *, replace: bool) -> Path:

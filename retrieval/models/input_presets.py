@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -65,6 +65,12 @@ class Choices:
     mean: Triple | None = None
     std: Triple | None = None
     layout: Layout | None = None
+
+    def over(self, others: Choices) -> Choices:
+        """These, and the others' where these leave something open. A preset replaces the others' recipe as a whole."""
+        shape = ("size", "layout")
+        taken = shape if self.preset is not None else tuple(field.name for field in fields(self))
+        return replace(self, **{name: getattr(others, name) for name in taken if getattr(self, name) is None})
 
     def preprocessing(self, tensor: Tensor) -> Preprocessing:
         """The preprocessing for a network's input tensor.

@@ -76,6 +76,12 @@ def test_one_document_of_the_documented_shape(capsys: pytest.CaptureFixture[str]
             assert (Path(document["gallery"]["folder"]) / match["evidence"][0]["image"]).is_file()
 
 
+def test_a_category_that_is_no_column_is_refused_and_the_columns_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", "--data", "data", "--category", "kind") == 2
+    assert "received 'kind'; the columns are: category\n" in capsys.readouterr().err
+    assert evaluated(capsys, "--category", "category")["identification"]["category_column"] == "category"
+
+
 def test_index_and_train_galleries_agree(capsys: pytest.CaptureFixture[str]) -> None:
     train = evaluated(capsys, "--gallery", "train")
     assert run("index", "data/train") == 0

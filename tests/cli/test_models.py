@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from cli import options
 from cli.main import invoke
 from retrieval.models import installed
+from retrieval.models.available import available_models
 from retrieval.models.bundle import Calibration, OperatingPoint, read_bundle, set_calibration
-from tests.retrieval.networks import bundle_of, needs_onnxruntime, onnx_model, tflite
+from retrieval.models.runtimes.base import Tensor
+from tests.retrieval.networks import bundle_of, needs_onnxruntime, onnx_model, pictures, tflite
 from tests.retrieval.servers import Request, serving
 
 TINY = str(tflite("embed"))
@@ -49,7 +53,7 @@ def document(said: Any) -> Any:
     return run
 
 
-@pytest.mark.parametrize("command", ["list", "show", "import", "pull"])
+@pytest.mark.parametrize("command", ["list", "show", "import", "available", "pull", "measure"])
 def test_help_teaches_by_example(said: Any, command: str) -> None:
     out, err = said(command, "--help")
     assert f"itemrec models {command}" in out
@@ -255,3 +259,138 @@ def test_an_onnx_pull_without_the_extra_fetches_nothing(said: Any, monkeypatch: 
         assert server.requests == []
     assert "ONNX Runtime is not installed" in err
     assert "[onnx]" in err
+
+
+@pytest.fixture
+def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A table whose only model is a small network behind a redirect, on a server of the test's."""
+
+    def table(server: Any, sha256: str = SHA256) -> None:
+        (tmp_path / "available.toml").write_text(f"""
+[[model]]
+name = "tiny"
+what = "a network of the tests"
+license = "MIT"
+url = "{server.url("/resolve/1234/m.tflite")}"
+bytes = {len(CONTENT)}
+sha256 = "{sha256}"
+dimension = 8
+preset = "siglip"
+resample = "bilinear"
+layout = "NHWC"
+size = 16
+output = 0
+pool = "none"
+""")
+        monkeypatch.setattr("retrieval.models.available.table_path", lambda: tmp_path / "available.toml")
+
+    return table
+
+
+def redirecting(request: Request) -> None:
+    """As Hugging Face answers: first where the file is, relative, then absolute with a signature, then the file."""
+    if request.path.startswith("/resolve/"):
+        request.answer(status="307 Temporary Redirect", Location="/api/cache/m.tflite")
+    elif request.path.startswith("/api/"):
+        port = request.connection.getsockname()[1]
+        request.answer(status="302 Found", Location=f"http://127.0.0.1:{port}/cdn/{SHA256}?Signature=x&Expires=1")
+    else:
+        request.serve(CONTENT, ETag='"1"')
+
+
+def test_a_listed_model_needs_its_name_alone_until_the_first_answer(
+    said: Any, document: Any, listed: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(redirecting) as server:
+        listed(server)
+        [entry] = document("available")["models"]
+        assert (entry["name"], entry["installed"], entry["measured"], entry["measured_by"]) == ("tiny", [], None, None)
+        assert "not measured by us" in said("available")[0]
+        made = document("pull", "tiny", "--allow-private")
+        assert [request.path.split("?")[0] for request in server.requests] == [
+            "/resolve/1234/m.tflite", "/api/cache/m.tflite", f"/cdn/{SHA256}",
+        ]  # fmt: skip
+    assert (made["name"], made["license"], made["encoder_sha256"]) == ("tiny", "MIT", SHA256)
+    seen = made["preprocessing"]
+    assert (seen["fit"], seen["resample"], seen["mean"], seen["height"]) == ("squash", "bilinear", [0.5] * 3, 16)
+    assert "Signature" not in json.dumps(made)
+    [entry] = document("available")["models"]
+    assert entry["installed"] == ["tiny"]
+    for product in ("a", "b"):
+        for number in range(3):
+            file = tmp_path / "shop" / product / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shade = 40 + 150 * (product == "b") + number
+            Image.new("RGB", (32, 32), (shade, 90, 250 - shade)).save(file)
+    assert invoke(["index", "shop", "--model", "tiny", "--quiet"]) == 0
+    capsys.readouterr()
+    assert invoke(["query", "shop/b/0.png", "--threshold", "0.5", "--json"]) == 0
+    [result] = json.loads(capsys.readouterr().out)["results"]
+    assert result["matches"][0]["product_id"] == "b"
+
+
+def test_a_listed_model_from_a_file_fetched_elsewhere(said: Any, document: Any, listed: Any, tmp_path: Path) -> None:
+    (tmp_path / "other.tflite").write_bytes(tflite("fixed").read_bytes())
+    with serving(redirecting) as server:
+        listed(server)
+        _, err = said("pull", "tiny", "--file", "other.tflite", code=2)
+        assert f"SHA-256 {SHA256}" in err
+        assert "Fetch it again from http://127.0.0.1" in err
+        made = document("pull", "tiny", "--file", TINY, "--name", "mine", "--preset", "zero-one")
+        assert server.requests == []
+    assert (made["name"], made["preprocessing"]["fit"]) == ("mine", "pad")
+    assert Path(TINY).is_file()
+
+
+def test_a_listed_model_whose_file_is_another(said: Any, listed: Any, itemrec_home: Path) -> None:
+    with serving(redirecting) as server:
+        listed(server, sha256="0" * 64)
+        assert "SHA-256" in said("pull", "tiny", "--allow-private", code=3)[1]
+    assert list((itemrec_home / "downloads").iterdir()) == []
+
+
+def test_a_name_that_is_not_listed(said: Any) -> None:
+    _, err = said("pull", "dinov9", code=2)
+    assert "dinov2-small, dinov2-small-int8, siglip2-base, tinyclip-int8, received 'dinov9'" in err
+    assert "models available" in err
+    assert "Leave --sha256 out" in said("pull", "dinov2-small", "--sha256", SHA256, code=2)[1]
+
+
+def test_the_table_is_complete() -> None:
+    for model in available_models():
+        assert re.fullmatch(r"[0-9a-f]{64}", model.sha256)
+        assert re.search(r"/[0-9a-f]{40}/", model.url), "a revision that means the same file for ever"
+        assert model.url.startswith("https://")
+        assert model.license in ("Apache-2.0", "MIT")
+        found = model.choices.preprocessing(Tensor("pixel_values", (None, None, None, None), "float32"))
+        assert (found.layout, found.height, found.width) == ("NCHW", 224, 224)
+
+
+def test_measuring_fills_the_list(said: Any, document: Any, tmp_path: Path) -> None:
+    said("import", TINY, "--name", "mine", "--license", "MIT")
+    for product in range(3):
+        for number in range(4):
+            file = tmp_path / "shop" / f"p{product}" / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pictures(1, 32, seed=10 * product + number)[0] // 8 + 70 * product).save(file)
+    found = document("measure", "mine", "--data", "shop")
+    assert (found["schema"], found["photos"], found["pictures"], found["products"]) == ("itemrec.measured/1", 6, 6, 3)
+    assert found["top5"] == {"rate": 1.0, "part": 6, "whole": 6}
+    assert found["dir_at_fpir"] is None, "six photos say nothing of that"
+    assert found["ms_a_picture"] >= 0
+    entry = document("available")["models"][-1]
+    assert (entry["name"], entry["measured_by"], entry["measured"]) == ("mine", "you", found)
+    out, _ = said("available")
+    assert "by you, on shop" in out
+    out, _ = said("measure", "mine", "--data", "shop")
+    assert "6 of 6 among the first five" in out
+
+
+def test_measuring_needs_two_pictures_of_a_product(said: Any, tmp_path: Path) -> None:
+    said("import", TINY, "--name", "mine")
+    for product in ("a", "b"):
+        (tmp_path / "shop" / product).mkdir(parents=True)
+        Image.new("RGB", (32, 32), (200, 30, 10)).save(tmp_path / "shop" / product / "1.png")
+    _, err = said("measure", "mine", "--data", "shop", code=2)
+    assert "two pictures or more" in err
+    assert "received nothing" in said("measure", "mine", "--data", "nowhere", code=2)[1]
