@@ -114,7 +114,7 @@ def audit_catalog(
         findings=find_problems(seen, settings),
         seconds=time.perf_counter() - start,
         product_level=catalog.level,
-        notes=catalog.notes,
+        notes=(*catalog.notes, *seen.notes),
     )
 
 

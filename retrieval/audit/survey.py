@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from retrieval.catalog.read import Catalog, Refusal
 from retrieval.errors import EncoderError, ImageError
 from retrieval.images.formats import read_header
+from retrieval.images.formats.color_profile import flawed_note, noticing
 from retrieval.images.perceptual_hash import HASHED, hash_of
 from retrieval.images.pictures import content_hash, views
 from retrieval.images.views import Prepared, Thumbnail
@@ -68,6 +69,7 @@ class Survey:
         refused: files that are not pictures we can use.
         products: every product with a folder, a row or a picture, with what the table says of it.
         has_table: whether there is a table with columns beside ``product_id``.
+        notes: what was found in the pictures and is no finding, a line each.
     """
 
     pictures: tuple[Surveyed, ...]
@@ -75,6 +77,7 @@ class Survey:
     refused: tuple[Refused, ...]
     products: Mapping[str, Metadata]
     has_table: bool
+    notes: tuple[str, ...] = ()
 
 
 def survey(
@@ -111,9 +114,14 @@ def survey(
     pictures: list[Surveyed] = []
     vectors: NDArray[np.float32] | None = None
     failure: EncoderError | None = None
+    flawed: list[str] = []
 
     def look(entry: CatalogImage) -> Look[Surveyed]:
-        return _look(entry, catalog, bundle)
+        with noticing() as flaws:
+            looked = _look(entry, catalog, bundle)
+        if flaws:
+            flawed.append(entry.image)
+        return looked
 
     # One picture that the model cannot embed must not take the others with it.
     for result in embed_pictures(found, bundle, look, threads=threads, batch=_BATCH, alone=True):
@@ -140,6 +148,7 @@ def survey(
         refused=tuple(refused),
         products=products,
         has_table=bool(catalog.metadata_keys),
+        notes=(flawed_note(flawed),) if flawed else (),
     )
 
 

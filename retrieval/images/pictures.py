@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from retrieval.errors import ImageError
 from retrieval.images.formats import Header, bare_jpeg, hidden_content, read_header
-from retrieval.images.formats.color_profile import usable
-from retrieval.images.formats.decoders import flatten, open_header, require_decoder
+from retrieval.images.formats.color_profile import notice, usable
+from retrieval.images.formats.decoders import flatten, is_convertible, open_header, require_decoder
 from retrieval.images.preprocessing import Preprocessing
 from retrieval.images.views import (
     Prepared,
@@ -378,6 +378,8 @@ def _render(header: Header, wanted: Sequence[View]) -> list[Image.Image]:
         from retrieval.images.isolation import pool
 
         require_decoder(header.format)
+        if header.profile and wanted and not is_convertible(header.profile):
+            notice("damaged")
         return pool().render(header, wanted)
     return render(header, wanted)
 

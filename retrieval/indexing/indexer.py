@@ -16,6 +16,7 @@ from retrieval.catalog.listing import Listing
 from retrieval.catalog.read import Catalog, Refusal
 from retrieval.errors import CatalogError, ImageError, IndexDamagedError
 from retrieval.images import pictures
+from retrieval.images.formats.color_profile import flawed_note, noticing
 from retrieval.index.checks import require_sound
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Build, Check, Index, VectorStore
@@ -124,6 +125,8 @@ def index_catalog(
                 report.images, report.products = manifest.images, manifest.products
     report.refused.sort(key=lambda refusal: refusal.path)
     report.ignored = catalog.ignored
+    flawed = (flawed_note(report.flawed_profiles),) if report.flawed_profiles else ()
+    report.notes = (*catalog.notes, *flawed)
     report.products_without_pictures = tuple(catalog.products_without_pictures())
     report.seconds = time.perf_counter() - start
     return report
@@ -204,6 +207,13 @@ def _run(
         build.report(report.done, total or 0)
 
     def look(job: _Job) -> Look[_Plan]:
+        with noticing() as flaws:
+            looked = opened(job)
+        if flaws:
+            report.flawed_profiles.append(job[0].image)
+        return looked
+
+    def opened(job: _Job) -> Look[_Plan]:
         picture, digest = job
         data = catalog.read(picture)
         content_hash = pictures.content_hash(data)

@@ -35,6 +35,7 @@ class IndexReport:
         waiting: how many other workers of a sharded run the index waits for.
         product_level: which level of folders holds the products, from 1.
         notes: what was understood of the catalog and a person may want to know, a line each.
+        flawed_profiles: pictures whose color profiles are damaged and were ignored.
         join: what a table and the folders beside it do not have in common.
         planned: of a dry run: what would be done, and with which picture.
         done: pictures dealt with so far.
@@ -61,6 +62,7 @@ class IndexReport:
     waiting: int = 0
     product_level: int = 1
     notes: tuple[str, ...] = ()
+    flawed_profiles: list[str] = field(default_factory=list, repr=False)
     join: Join = field(default_factory=Join)
     planned: list[tuple[str, str]] = field(default_factory=list)
     done: int = 0
@@ -93,6 +95,7 @@ class IndexReport:
             "products_without_pictures": list(self.products_without_pictures),
             "product_level": self.product_level,
             "notes": list(self.notes),
+            "flawed_profiles": sorted(self.flawed_profiles),
             "rows_without_folder": list(self.join.rows),
             "folders_without_row": list(self.join.folders),
             "likely_pairs": [{"row": row, "folder": folder} for row, folder in self.join.pairs],

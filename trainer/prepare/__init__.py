@@ -17,6 +17,7 @@ from typing import Any
 from retrieval.catalog.columns import AS_FOUND, Reading
 from retrieval.catalog.read import Refusal
 from retrieval.errors import CatalogError, StoreError, UsageError
+from retrieval.images.formats.color_profile import flawed_note
 from retrieval.system import html
 from retrieval.system.files import os_errors
 from retrieval.system.locks import Holder, Lock
@@ -199,7 +200,7 @@ def prepare(
         read=len(found),
         ignored=sum(part.catalog.ignored for part in source.parts),
         seconds=time.perf_counter() - start,
-        notes=source.notes(),
+        notes=(*source.notes(), *((flawed_note(reader.flawed),) if reader.flawed else ())),
     )
 
 

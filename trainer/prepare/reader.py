@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from retrieval.catalog.read import Refusal
 from retrieval.errors import ImageError
 from retrieval.images import pictures
 from retrieval.images.formats import read_header
+from retrieval.images.formats.color_profile import noticing
 from retrieval.images.perceptual_hash import miniature, perceptual_hash, same_picture
 from retrieval.system.files import os_errors
 from retrieval.system.text import printable
@@ -34,6 +35,7 @@ class Reader:
         known: pictures that need not be converted again.
         staging: where converted pictures wait; None when nothing may be written.
         threads: how many.
+        flawed: pictures whose color profiles are damaged and were ignored.
     """
 
     source: Source
@@ -41,6 +43,7 @@ class Reader:
     known: Known
     staging: Staging | None
     threads: int
+    flawed: list[str] = field(default_factory=list)
 
     def read(self, found: Sequence[Found]) -> Iterator[Picture | Refusal]:
         """Each picture, or why it cannot be used, in their order.
@@ -54,7 +57,10 @@ class Reader:
         try:
             data = pictures.read_file(found.file, root=found.root)
             source_sha256 = pictures.content_hash(data)
-            made = self.known.get(source_sha256) or self._convert(data, source_sha256)
+            with noticing() as flaws:
+                made = self.known.get(source_sha256) or self._convert(data, source_sha256)
+            if flaws:
+                self.flawed.append(found.source)
         except ImageError as error:
             return Refusal(printable(found.source), error.message, error.reason)
         return Picture(found.product_id, found.source, found.name, found.split, source_sha256, len(data), made)

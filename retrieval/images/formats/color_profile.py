@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+
+from retrieval.system.text import plural, printable
 
 MAX_PROFILE = 4 * 2**20
 """Bytes of a profile that are read; printers' profiles take one or two million."""
@@ -35,6 +39,35 @@ _LIKE_SRGB = frozenset({1, 2, 6, 13, 14, 15})
 """Transfers that screens show as sRGB, and none named. PQ and HLG are not among them: they need tone mapping."""
 
 
+_heard = threading.local()
+
+
+@contextmanager
+def noticing() -> Iterator[list[str]]:
+    """Gather what is wrong with profiles of pictures that this thread opens meanwhile, a line each.
+
+    What is wrong with a profile is no fault of the picture: viewers show it as sRGB, and so do we. But a person who
+    wonders about colors wants to know.
+    """
+    before, _heard.lines = getattr(_heard, "lines", None), list[str]()
+    try:
+        yield _heard.lines
+    finally:
+        _heard.lines = before
+
+
+def notice(line: str) -> None:
+    """Tell whoever is `noticing` in this thread."""
+    if (lines := getattr(_heard, "lines", None)) is not None:
+        lines.append(line)
+
+
+def flawed_note(images: Sequence[str]) -> str:
+    """A line about pictures whose profiles were ignored."""
+    first = printable(min(images))
+    return f"Color profiles that are damaged and were ignored: {plural(len(images), 'picture')} (first: {first})"
+
+
 def usable(profile: bytes) -> bytes:
     """The profile, or nothing where it changes no color or cannot be one: sRGB costs no conversion.
 
@@ -42,6 +75,8 @@ def usable(profile: bytes) -> bytes:
         profile: an ICC profile, or bytes that claim to be one.
     """
     if not 128 < len(profile) <= MAX_PROFILE or profile[36:40] != b"acsp" or profile[16:20] not in _SPACES:
+        if profile:
+            notice("damaged")
         return b""
     return b"" if _is_srgb(profile) else profile
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from retrieval.errors import ItemrecError
 from retrieval.images.formats.base import Header, unsupported
+from retrieval.images.formats.color_profile import notice
 from retrieval.images.formats.tiff import silence_libtiff
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def to_srgb(im: Image.Image, profile: bytes) -> Image.Image:
         return im
     transform = _transform(profile, im.mode)
     if transform is None:
+        notice("damaged")
         return im
     made = transform.apply(im)
     made.info.pop("icc_profile", None)  # writers of files would embed it
@@ -153,11 +155,14 @@ def _transform(profile: bytes, mode: str) -> ImageCmsTransform | None:
             ImageCms.Intent.RELATIVE_COLORIMETRIC,
             flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
-    except (ImportError, OSError, ValueError, TypeError) as error:  # built without littlecms, or it finds a flaw
-        import logging
-
-        logging.getLogger(__name__).info("a color profile is ignored: %s", error)
+    except (ImportError, OSError, ValueError, TypeError):  # built without littlecms, or it finds a flaw
         return None
+
+
+def is_convertible(profile: bytes) -> bool:
+    """Whether a profile can be used for the pixels that it describes; what a child process found need not be sent."""
+    modes = {space: mode for mode, space in _SPACES.items()}
+    return profile[16:20] in modes and _transform(profile, modes[profile[16:20]]) is not None
 
 
 def upright(im: Image.Image, orientation: int) -> Image.Image:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from retrieval.images.formats.base import MAX_PARTS, Header, damaged, truncated, unsupported
 from retrieval.images.formats.color_profile import from_cicp, usable
+from retrieval.images.formats.film import first_picture
 
 _BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"mif2", b"msf1"})
 _CONTAINERS = frozenset({b"iprp", b"ipco"})
@@ -95,17 +96,18 @@ class _Meta:
 def read_iso(data: bytes) -> Header | None:
     """Sizes of the picture, its coded frames and its grids; None when no brand is a picture's.
 
-    An image sequence is handed on as a still picture: its primary item is its first frame.
+    An image sequence is handed on as a still picture: its primary item, or the first picture of its track.
     """
-    meta, film = None, False
+    meta: _Meta | None = None
+    film: _Box | None = None
     for found in _boxes(data, 0, len(data)):
         if found.start == 8 and not _is_picture(data, found.stop):
             return None
-        film = film or found.name == b"moov"
+        film = found if film is None and found.name == b"moov" else film
         if found.name == b"meta" and meta is None:
             meta = _read_meta(data, found.start + 4, found.stop)
-    if (meta is None or meta.primary is None) and film:
-        raise unsupported("a sequence without a still picture")
+    if (meta is None or meta.primary is None) and film is not None:
+        return read_iso(first_picture(data, (film.start, film.stop), _boxes))
     if meta is None or meta.primary not in meta.items:
         raise truncated("no description of the picture in its container")
     kind = meta.items[meta.primary].kind

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 
 from retrieval.images.formats.base import MAX_PARTS, Header, damaged, find_orientation, truncated, unsupported
-from retrieval.images.formats.color_profile import MAX_PROFILE, from_cicp, from_gamma, usable
+from retrieval.images.formats.color_profile import MAX_PROFILE, from_cicp, from_gamma, notice, usable
 
 _MAX_SCANS = 64
 """Most scans of a JPEG. Encoders write 1 to about 10; each costs a pass over the whole picture."""
@@ -59,6 +59,8 @@ def read_jpeg(data: bytes) -> Header:
     if not one and data.count(b"\xff\xda", at) > _MAX_SCANS and _scans(data, at) > _MAX_SCANS:
         raise damaged(f"more than {_MAX_SCANS} JPEG scans")
     whole = sorted(profiles) == list(range(1, parts + 1))
+    if not whole:
+        notice("parts are missing")
     profile = usable(b"".join(profiles[n] for n in sorted(profiles))) if whole else b""
     return Header("JPEG", (size,), turn or 1, data, streamed=one, profile=profile)
 
@@ -165,6 +167,7 @@ def _png_profile(colors: dict[bytes, bytes]) -> bytes:
         try:
             return usable(zlib.decompressobj().decompress(rest[1:], MAX_PROFILE + 1))
         except zlib.error:
+            notice("damaged")
             return b""
     if b"sRGB" in colors or len(colors.get(b"gAMA", b"")) != 4:
         return b""

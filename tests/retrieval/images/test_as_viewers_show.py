@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -192,3 +193,59 @@ def test_a_sequence_without_a_still_picture_is_not_called_cut() -> None:
     with pytest.raises(ImageError, match="a sequence without a still picture") as caught:
         decode(data)
     assert caught.value.reason == "unsupported-pixels"
+
+
+def sequence(*, turned: bool = False, handler: bytes = b"pict", entry: bytes = b"hvc1") -> bytes:
+    """The sample HEIC as the first picture of a sequence, which has no items at all."""
+    tile = samples()["heic"]
+    at = tile.index(b"hvcC") - 4
+    config = tile[at : at + int.from_bytes(tile[at : at + 4], "big")]
+    coded = tile[tile.index(b"mdat") + 4 :]
+    head = box(b"ftyp", b"hevc", bytes(4), b"msf1hevcheic")
+    matrix = (0, 1, 0, -1, 0, 0, 0, 0, 1) if turned else (1, 0, 0, 0, 1, 0, 0, 0, 1)
+
+    def moov(offset: int) -> bytes:
+        described = box(entry, bytes(24), struct.pack(">HH", 96, 64), bytes(50), config)
+        table = box(
+            b"stbl",
+            full(b"stsd", struct.pack(">I", 1), described),
+            full(b"stsz", struct.pack(">III", 0, 2, len(coded)), struct.pack(">I", 1)),
+            full(b"stco", struct.pack(">II", 1, offset)),
+        )
+        media = box(b"mdia", full(b"hdlr", bytes(4), handler, bytes(13)), box(b"minf", table))
+        shown = full(b"tkhd", bytes(36), struct.pack(">9i", *(value << 16 for value in matrix)), bytes(8))
+        return box(b"moov", full(b"mvhd", bytes(96)), box(b"trak", shown, media))
+
+    return head + moov(len(head) + len(moov(0)) + 8) + box(b"mdat", coded)
+
+
+def test_the_first_picture_of_a_sequence() -> None:
+    still = decode(samples()["heic"])
+    np.testing.assert_array_equal(np.asarray(decode(sequence())), np.asarray(still))
+    turned = np.rot90(np.asarray(still), -1)
+    np.testing.assert_array_equal(np.asarray(decode(sequence(turned=True))), turned)
+
+
+def test_the_first_picture_of_an_avif_sequence() -> None:
+    file = io.BytesIO()
+    frames = [Image.new("RGB", (64, 48), color) for color in ("red", "blue")]
+    frames[0].save(file, "AVIF", save_all=True, append_images=frames[1:])
+    data = file.getvalue()
+    assert data[8:12] == b"avis"
+    assert decode(data.replace(b"meta", b"free", 1)).getpixel((9, 9)) == decode(data).getpixel((9, 9))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda: sequence(handler=b"soun"), "unsupported-pixels"),
+        (lambda: sequence(entry=b"mp4v"), "unsupported-pixels"),
+        (lambda: sequence()[:-40], "truncated"),
+        (lambda: sequence().replace(b"stsz", b"xxxx"), "truncated"),
+        (lambda: sequence().replace(b"hvcC", b"xxxx"), "unsupported-pixels"),
+    ],
+)
+def test_sequences_that_cannot_be_read(damage: Callable[[], bytes], reason: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode(damage())
+    assert caught.value.reason == reason

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from retrieval.images.formats import read_header
-from retrieval.images.formats.color_profile import from_cicp, from_gamma, matrix_profile, usable
+from retrieval.images.formats.color_profile import flawed_note, from_cicp, from_gamma, matrix_profile, noticing, usable
 from retrieval.images.perceptual_hash import hamming, miniature, perceptual_hash
 from retrieval.images.pictures import decode, prepare, prepare_decoded, thumbnail, to_jpeg
 from retrieval.images.preprocessing import Preprocessing
@@ -181,6 +181,21 @@ def test_damaged_profiles_are_ignored(profile: bytes) -> None:
         np.testing.assert_array_equal(np.asarray(decode(tagged)), np.asarray(decode(untagged)))
     np.testing.assert_array_equal(
         np.asarray(decode(png_with((b"iCCP", b"p\x00\x00no"), im=scene()))), np.asarray(decode(plain))
+    )
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_damaged_profiles_are_noticed(format_: str) -> None:
+    for profile, noticed in ((P3, False), (SRGB, False), (b"x" * 500, True), (P3[:132] + bytes(len(P3) - 132), True)):
+        data = encode(scene(), format_, icc_profile=profile)
+        with noticing() as flaws:
+            decode(data)
+        assert bool(flaws) is noticed
+    with noticing() as flaws:
+        decode(encode(scene(), format_))
+    assert flaws == []
+    assert flawed_note(["b.jpg", "a.jpg"]) == (
+        "Color profiles that are damaged and were ignored: 2 pictures (first: a.jpg)"
     )
 
 

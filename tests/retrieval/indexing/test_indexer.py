@@ -276,6 +276,16 @@ def test_interrupted_run_keeps_what_was_written_and_continues(
         assert (resumed[image].vector == point.vector).all()
 
 
+def test_damaged_color_profiles_are_said_once(root: Path, bundle: Bundle) -> None:
+    for name in ("p000/0.png", "p001/1.png"):
+        with Image.open(root / name) as im:
+            im.save(root / name, icc_profile=b"no profile at all" * 20)
+    report = run(root, MemoryIndex(), bundle)
+    assert report.notes == ("Color profiles that are damaged and were ignored: 2 pictures (first: p000/0.png)",)
+    assert report.to_json()["flawed_profiles"] == ["p000/0.png", "p001/1.png"]
+    assert run(root, MemoryIndex(), bundle, dry_run=True).notes == report.notes
+
+
 def test_pictures_by_address_become_an_index_and_stay_one_when_their_server_goes(
     tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
