@@ -23,7 +23,7 @@ from retrieval.errors import ImageError, UsageError
 from retrieval.images import pictures
 from retrieval.index.manifest import Manifest
 from retrieval.index.open import open_index
-from retrieval.index.protocols import VectorStore
+from retrieval.index.protocols import Index, VectorStore
 from retrieval.models.bundle import Bundle
 from retrieval.models.embedding import Embedded, EncoderPool, Look, Refused, embed_pictures
 from retrieval.models.installed import resolve_model
@@ -236,6 +236,20 @@ class Recognizer:
         Raises:
             IndexNotFoundError, IndexDamagedError, ServerError: the index cannot be read.
         """
+        return self._current().manifest
+
+    def update(self, change: Callable[[Index, Bundle, Manifest], Manifest]) -> Manifest:
+        """Change the index with the model in use, and answer from the result.
+
+        Args:
+            change: given the index, the model and what is live; returns what is live then.
+
+        Raises:
+            IndexBusyError: somebody is writing.
+            StoreError: see ``change``.
+        """
+        state = self._current()
+        change(self._index, state.bundle, state.manifest)
         return self._current().manifest
 
     def records(self) -> list[IndexedImage]:

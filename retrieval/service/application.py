@@ -30,6 +30,7 @@ from retrieval.recognition.api import PhotoSource, Recognizer
 from retrieval.recognition.recognizer import RefusedPhoto, parse_where
 from retrieval.service import examples
 from retrieval.service.access import Access, Key, Role, TooMany
+from retrieval.service.jobs import Teaching
 from retrieval.service.observed import CONTENT_TYPE, Observed
 from retrieval.service.problems import Problem
 from retrieval.service.product_list import IndexedProduct, ProductList
@@ -120,6 +121,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.turns.run(service.teaching.catch_up)
         yield
         service.close()
 
@@ -177,6 +179,37 @@ def create_app(settings: Settings) -> FastAPI:
         """One product: what its table says, and links to its pictures."""
         service.everything(await service.allowed(request, "recognize"))
         return JSONResponse(await service.turns.run(partial(service.product, product_id)))
+
+    @app.post("/v1/products/{product_id}/pictures", status_code=202, **examples.TEACH)
+    async def teach(
+        request: Request,
+        product_id: str,
+        new: Annotated[bool, Query(description="Make the product; else it must exist.")] = False,
+        name: Annotated[str, Query(max_length=200, description="What a new product is called.")] = "",
+    ) -> JSONResponse:
+        """Make a photo a picture of a product: it is in the catalog's folder when this answers, and found soon after.
+
+        The body is as in `/v1/recognize`, with one photo. `GET /v1/jobs/{id}` says when it is findable.
+        """
+        await service.allowed(request, "teach")
+        uploads = await service.turns.receive(read_photos(request))
+        if len(uploads) > 1:
+            raise Problem(413, "too-many-photos", "expected one photo, received several")
+        work = partial(service.teaching.teach, uploads[0].data, product_id, name=name, new=new)
+        return JSONResponse((await service.turns.run(work)).to_json(), 202)
+
+    @app.delete("/v1/products/{product_id}/pictures/{image:path}", status_code=202, **examples.FORGET)
+    async def forget(request: Request, product_id: str, image: str) -> JSONResponse:
+        """Take a taught picture back. Pictures that the catalog came with are refused."""
+        await service.allowed(request, "teach")
+        work = partial(service.teaching.forget, product_id, image)
+        return JSONResponse((await service.turns.run(work)).to_json(), 202)
+
+    @app.get("/v1/jobs/{job}", **examples.JOB)
+    async def job(request: Request, job: str) -> JSONResponse:
+        """How far something that was taught is on its way into the index."""
+        await service.allowed(request, "teach")
+        return JSONResponse(service.teaching.job(job).to_json())
 
     @app.get("/v1/pictures/{image:path}", response_class=Response)
     async def picture(
@@ -249,6 +282,7 @@ class _Service:
         # scrypt is slow on purpose; who guesses keys must not take the threads that answer photos.
         self._doors = Turns(threads=1, waiting=64, seconds=settings.seconds)
         self.products = ProductList(self.shop)
+        self.teaching = Teaching(self.shop, self.products)
         self.pictures = ShownPictures(secrets.token_bytes(32))
         self.observed = Observed()
         self._origins = frozenset(settings.origins)
@@ -259,6 +293,7 @@ class _Service:
         """Finish what is under way, then let go of the index."""
         self.turns.close()
         self._doors.close()
+        self.teaching.close()
         self.shop.close()
 
     async def allowed(self, request: Request, role: Role) -> Key | None:

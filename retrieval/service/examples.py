@@ -83,6 +83,21 @@ _PRODUCT = {
     "metadata": {"name": "Pear Conference"},
     "images": [{"image": "0012/front.jpg", "link": "v1/pictures/0012/front.jpg?sig=…"}],
 }
+_JOB = {
+    "schema": "itemrec.job/1",
+    "job": "9b1c0f3e5a7d2468",
+    "state": "waiting",
+    "action": "add",
+    "product_id": "0012",
+    "image": "0012/taught-3f0a5b6c7d8e9f01.jpg",
+    "message": "",
+}
+TEACH: dict[str, Any] = {
+    "responses": {202: _json(_JOB), 400: _error("No photo."), 413: _error("Too much."), **_ERRORS},
+    "openapi_extra": RECOGNIZE["openapi_extra"],
+}
+FORGET: dict[str, Any] = {"responses": {202: _json(_JOB), **_ERRORS}}
+JOB: dict[str, Any] = {"responses": {200: _json(_JOB), 404: _error("No such job."), **_ERRORS}}
 PRODUCTS: dict[str, Any] = {
     "responses": {200: _json({"schema": "itemrec.products/1", "total": 1, "products": [_PRODUCT]}), **_ERRORS}
 }

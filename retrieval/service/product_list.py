@@ -59,6 +59,14 @@ class ProductList:
         """
         return self._current().get(product_id)
 
+    def all(self) -> list[IndexedProduct]:
+        """Every product, by id.
+
+        Raises:
+            StoreError: the index cannot be read.
+        """
+        return list(self._current().values())
+
     def find(self, text: str, *, limit: int, after: int = 0) -> tuple[list[IndexedProduct], int]:
         """Products whose id or name holds every word of a text, whatever its case and accents, and how many there are.
 

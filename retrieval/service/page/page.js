@@ -110,24 +110,146 @@ function show(photos, answered) {
 function answer(photo, result) {
   const matches = result.matches;
   const nearest = result.nearest || [];
+  const lesson = mayTeach ? teaching(photo, result.verdict === "match" ? matches[0] : null) : null;
+  const choose = lesson ? lesson.choose : null;
+  const body = [];
+  let verdict = "Unknown";
   if (result.verdict === "unknown") {
-    const body = nearest.length ? [element("p", { className: "sure", textContent: "None of ours is near enough. Nearest:" }), tiles(nearest, "dim")]
-      : [element("p", { className: "sure", textContent: "None of ours is near enough." })];
-    return card(photo, "unknown", "Unknown", body);
+    body.push(said(nearest.length ? "None of ours is near enough. Nearest:" : "None of ours is near enough.", "sure"));
+    if (nearest.length) body.push(tiles(nearest, "dim", false, choose));
+  } else if (result.verdict === "ambiguous") {
+    verdict = "One of these";
+    body.push(said("Several products fit. The likeliest first:", "sure"), tiles(matches, "", true, choose));
+  } else {
+    verdict = nameOf(matches[0]);
+    body.push(said(sure(matches[0]), "sure"), tiles(matches, "", true));
   }
-  const first = matches[0];
-  if (result.verdict === "ambiguous") {
-    const body = [element("p", { className: "sure", textContent: "Several products fit. The likeliest first:" }), tiles(matches, "", true)];
-    return card(photo, "ambiguous", "One of these", body);
+  if (lesson) body.push(lesson.box);
+  return card(photo, result.verdict, verdict, body);
+}
+
+// ---- teaching -----------------------------------------------------------------------------------------------------
+
+let mayTeach = false;
+
+const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+/** What stands under an answer: who it was, said by somebody who knows. `first` is the product that was named. */
+function teaching(photo, first) {
+  const told = element("p", { className: "note", role: "status" });
+  const buttons = element("div", { className: "row" });
+  const box = element("div", { className: "teach" }, buttons, told);
+
+  async function settle(job, done) {
+    for (let turn = 0; ["waiting", "running"].includes(job.state); turn += 1) {
+      told.textContent = turn > 20 ? "Kept in the catalog; the index is busy and takes it up soon." : "Kept in the catalog. The index takes it up…";
+      await pause(turn < 10 ? 200 : 1000);
+      job = await ask(`v1/jobs/${encodeURIComponent(job.job)}`);
+    }
+    told.textContent = job.state === "done" ? done : `It did not work: ${job.message}`;
+    return job;
   }
-  return card(photo, "match", nameOf(first), [element("p", { className: "sure", textContent: sure(first) }), tiles(matches, "", true)]);
+
+  async function teach(productId, name, more = "") {
+    const form = new FormData();
+    form.append("photo", photo, "photo");
+    for (const button of box.parentElement.querySelectorAll("button")) button.disabled = true;
+    try {
+      const path = `v1/products/${encodeURIComponent(productId)}/pictures`;
+      const job = await settle(await ask(path + more, { method: "POST", body: form }), "");
+      if (job.state !== "done") throw new Refused(job.message);
+      const undo = element("button", { type: "button", textContent: "Undo" });
+      undo.addEventListener("click", async () => {
+        undo.remove();
+        try {
+          const place = job.image.split("/").map(encodeURIComponent).join("/");
+          await settle(await ask(`${path}/${place}`, { method: "DELETE" }), "Taken back.");
+          for (const button of box.parentElement.querySelectorAll("button")) button.disabled = false;
+        } catch (error) {
+          told.textContent = error.message;
+        }
+      });
+      told.replaceChildren("Learned: this is ", said(name, ""), ". The next photo of it can be found. ", undo);
+      held();
+    } catch (error) {
+      told.textContent = error.message;
+      for (const button of box.parentElement.querySelectorAll("button")) button.disabled = false;
+    }
+  }
+
+  const add = (text, act) => {
+    const button = element("button", { type: "button", textContent: text });
+    button.addEventListener("click", act);
+    buttons.append(button);
+  };
+  const choose = (match) => teach(match.product_id, nameOf(match));
+  if (first) add("It is this", () => choose(first));
+  add(first ? "Another product…" : "One of ours…", async () => {
+    const product = await picked();
+    if (product) teach(product.product_id, product.name || product.product_id);
+  });
+  add("A new product…", async () => {
+    const made = await newProduct();
+    if (made) teach(made.id, made.name || made.id, `?new=true&name=${encodeURIComponent(made.name)}`);
+  });
+  return { box, choose };
+}
+
+/** A product out of a dialog that searches as somebody types; null when it is closed. */
+function picked() {
+  const dialog = at("pick");
+  at("pick-words").value = "";
+  let chosen = null;
+  let turn = 0;
+  const find = async () => {
+    const mine = ++turn;
+    try {
+      const found = await ask(`v1/products?limit=12&q=${encodeURIComponent(at("pick-words").value.slice(0, 200))}`);
+      if (mine !== turn) return;
+      at("pick-found").textContent = found.total > 12 ? `${found.total.toLocaleString()} products; type more of the name.` : "";
+      at("pick-products").replaceChildren(...found.products.map((product) => {
+        const button = element("button", { type: "button", textContent: "This one" });
+        const name = product.name || product.product_id;
+        button.setAttribute("aria-label", `This one: ${name}`);
+        button.addEventListener("click", () => { chosen = product; dialog.close(); });
+        return element("li", {}, picture(product.images.length ? product.images[0].link : "", name), said(name, "name"), said(product.product_id, "more"), button);
+      }));
+    } catch (error) {
+      at("pick-found").textContent = error.message;
+    }
+  };
+  at("pick-words").oninput = find;
+  find();
+  dialog.showModal();
+  return new Promise((resolve) => { dialog.addEventListener("close", () => resolve(chosen), { once: true }); });
+}
+
+function newProduct() {
+  const dialog = at("make");
+  at("make-id").value = "";
+  at("make-name").value = "";
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      const id = at("make-id").value.trim();
+      resolve(dialog.returnValue === "ok" && id ? { id, name: at("make-name").value.trim() } : null);
+    }, { once: true });
+  });
+}
+
+async function held() {
+  const status = await ask("v1/status");
+  at("held").textContent = `${status.products.toLocaleString()} products, ${status.images.toLocaleString()} pictures`;
+  document.querySelector("[data-view=catalog]").hidden = !status.whole_catalog;
+  mayTeach = status.role !== "recognize" && status.whole_catalog;
 }
 
 function sure(match) {
   return match.confidence === undefined || match.confidence === null ? "Not calibrated: how sure is not known" : `${Math.round(100 * match.confidence)} % sure`;
 }
 
-function tiles(matches, className, marksFirst = false) {
+function tiles(matches, className, marksFirst = false, choose = null) {
   return element("ul", { className: `tiles ${className}` }, ...matches.map((match, place) => {
     const name = String(nameOf(match));
     const facts = [name === match.product_id ? "" : match.product_id, match.metadata.price ?? ""].filter((fact) => fact !== "");
@@ -136,8 +258,15 @@ function tiles(matches, className, marksFirst = false) {
     }
     return element("li", { className: marksFirst && place === 0 ? "first" : "" },
       picture(match.evidence.length ? match.evidence[0].link : "", name), said(name, "name"),
-      facts.length ? said(facts.join(" · "), "more") : null, address(match));
+      facts.length ? said(facts.join(" · "), "more") : null, address(match), choose ? chooser(match, name, choose) : null);
   }));
+}
+
+function chooser(match, name, choose) {
+  const button = element("button", { type: "button", textContent: "It is this" });
+  button.setAttribute("aria-label", `It is this: ${name}`);
+  button.addEventListener("click", () => choose(match));
+  return button;
 }
 
 /** A link to the shop's own page of the product, where the catalog names one. */
@@ -292,9 +421,7 @@ async function start() {
   });
   fromHash();
   try {
-    const status = await ask("v1/status");
-    at("held").textContent = `${status.products.toLocaleString()} products, ${status.images.toLocaleString()} pictures`;
-    document.querySelector("[data-view=catalog]").hidden = !status.whole_catalog;
+    await held();
   } catch (error) {
     at("held").textContent = error.message;
   }

@@ -1,0 +1,197 @@
+"""Teaching through the service: the folder first, then the index; new products, undo, crashes, and who may not."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from retrieval.images import pictures
+from retrieval.index.open import open_index
+from retrieval.indexing.run import index as index_catalog
+from retrieval.service import jobs
+from retrieval.service.access import add_key
+from retrieval.service.application import Settings, create_app
+from tests.fakes import fake_bundle, picture, use_pixel_encoder, write_catalog
+
+
+@pytest.fixture(autouse=True)
+def _pixel_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_pixel_encoder(monkeypatch)
+    monkeypatch.setattr(jobs, "_AGAIN_SECONDS", 0.01)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    bundle = fake_bundle(tmp_path / "bundle")
+    catalog = write_catalog(tmp_path / "catalog", products=3, views=2)
+    (catalog / "products.csv").write_text("product_id,name,price\np000,Zero,1\np001,One,2\np002,Two,3\n")
+    index_catalog(catalog, tmp_path / "index", model=bundle.path)
+    return tmp_path
+
+
+@pytest.fixture
+def client(shop: Path) -> Iterator[TestClient]:
+    with TestClient(create_app(Settings(index=str(shop / "index")))) as client:
+        yield client
+
+
+def photo(product: int, view: int = 1) -> bytes:
+    file = io.BytesIO()
+    picture(product, view=view).save(file, "PNG")
+    return file.getvalue()
+
+
+def settled(client: TestClient, response: Any) -> dict[str, Any]:
+    assert response.status_code == 202, response.text
+    job = response.json()
+    deadline = time.monotonic() + 60
+    while job["state"] in ("waiting", "running"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+        job = client.get(f"/v1/jobs/{job['job']}").json()
+    return job  # type: ignore[no-any-return]
+
+
+def asked(client: TestClient, data: bytes) -> tuple[str, list[str]]:
+    (result,) = client.post("/v1/recognize", files={"photo": data}).json()["results"]
+    return result["verdict"], [m["product_id"] for m in result["matches"]]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_an_unknown_photo_becomes_a_new_product_and_undo_leaves_no_trace(shop: Path, client: TestClient) -> None:
+    before = tree(shop / "catalog")
+    assert asked(client, photo(7))[0] == "unknown"
+    job = settled(client, client.post("/v1/products/p7/pictures?new=true&name=Söven", files={"photo": photo(7)}))
+    assert job["state"] == "done", job
+    assert asked(client, photo(7)) == ("match", ["p7"])
+    assert client.get("/v1/products/p7").json()["name"] == "Söven"
+    with Image.open(shop / "catalog" / job["image"]) as kept:
+        assert not kept.getexif()
+    assert "p7,Söven,\n" in (shop / "catalog" / "products.csv").read_text()
+    undone = settled(client, client.delete(f"/v1/products/p7/pictures/{job['image']}"))
+    assert undone["state"] == "done"
+    assert tree(shop / "catalog") == before
+    assert asked(client, photo(7))[0] == "unknown"
+
+
+def test_an_index_run_finds_nothing_to_do_after_teaching(shop: Path, client: TestClient) -> None:
+    settled(client, client.post("/v1/products/p001/pictures", files={"photo": photo(7)}))
+    settled(client, client.post("/v1/products/p8/pictures?new=true&name=Eight", files={"photo": photo(8)}))
+    assert asked(client, photo(7))[1] == ["p001"]
+    live = open_index(str(shop / "index"))
+    with live.reader() as (store, _):
+        taught = {r.image_id: (r.product_id, r.image, r.content_hash, dict(r.metadata)) for r in store.records()}
+    report = index_catalog(shop / "catalog", shop / "index", prune=True)
+    assert (report.added, report.updated, report.removed) == (0, 0, 0)
+    with live.reader() as (store, _):
+        again = {r.image_id: (r.product_id, r.image, r.content_hash, dict(r.metadata)) for r in store.records()}
+    assert {i: r[:3] for i, r in again.items()} == {i: r[:3] for i, r in taught.items()}
+
+
+def test_the_same_photo_is_one_picture(client: TestClient, shop: Path) -> None:
+    first = settled(client, client.post("/v1/products/p001/pictures", files={"photo": photo(7)}))
+    again = settled(client, client.post("/v1/products/p001/pictures", files={"photo": photo(7)}))
+    assert first["image"] == again["image"]
+    assert client.get("/v1/status").json()["images"] == 7
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/v1/products/nobody/pictures", "a product of the catalog"),
+        ("/v1/products/p001/pictures?new=true", "a new product"),
+        ("/v1/products/..%5Cx/pictures?new=true", "can name a folder"),
+        ("/v1/products/.hidden/pictures?new=true", "can name a folder"),
+        ("/v1/products/a%0Ab/pictures?new=true", "can name a folder"),
+        ("/v1/products/CON%3A/pictures?new=true", "can name a folder"),
+        (f"/v1/products/{'x' * 300}/pictures?new=true", "can name a folder"),
+    ],
+)
+def test_what_cannot_be_taught_changes_nothing(client: TestClient, shop: Path, path: str, message: str) -> None:
+    before = tree(shop / "catalog")
+    refused = client.post(path, files={"photo": photo(7)})
+    assert refused.status_code == 422
+    assert message in refused.json()["message"]
+    assert client.post("/v1/products/p001/pictures", files={"photo": b"no picture"}).status_code == 422
+    assert tree(shop / "catalog") == before
+
+
+def test_pictures_of_the_catalog_are_not_removed(client: TestClient, shop: Path) -> None:
+    own = client.get("/v1/products/p001").json()["images"][0]["image"]
+    before = tree(shop / "catalog")
+    for image in (own, "p002/taught-0123456789abcdef.jpg", "..%2F..%2Fbundle%2Fbundle.json"):
+        assert client.delete(f"/v1/products/p001/pictures/{image}").status_code in (404, 422)
+    assert tree(shop / "catalog") == before
+
+
+def test_a_product_is_not_drowned_in_taught_pictures(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.indexing.teach.MOST_TAUGHT", 1)
+    settled(client, client.post("/v1/products/p001/pictures", files={"photo": photo(7)}))
+    refused = client.post("/v1/products/p001/pictures", files={"photo": photo(8)})
+    assert "fewer than 1 taught" in refused.json()["message"]
+
+
+def test_what_was_acknowledged_before_a_crash_is_taken_up_by_the_next_process(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken, TestClient(create_app(Settings(index=str(shop / "index")))) as client:
+        # The process dies after its answer and before the index changed.
+        broken.setattr(jobs.Teaching, "_do", lambda *_: time.sleep(3600))
+        broken.setattr(jobs.Teaching, "close", lambda _: None)
+        assert client.post("/v1/products/p7/pictures?new=true", files={"photo": photo(7)}).status_code == 202
+    with TestClient(create_app(Settings(index=str(shop / "index")))) as client:
+        deadline = time.monotonic() + 60
+        while asked(client, photo(7))[1] != ["p7"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_teaching_waits_for_an_index_run(shop: Path, client: TestClient) -> None:
+    index = open_index(str(shop / "index"))
+    manifest = index.manifest()
+    assert manifest is not None
+    with index.writer(manifest.model) as build:
+        job = client.post("/v1/products/p001/pictures", files={"photo": photo(7)}).json()
+        time.sleep(0.1)
+        assert client.get(f"/v1/jobs/{job['job']}").json()["state"] in ("waiting", "running")
+        assert asked(client, photo(1))[1][0] == "p001"
+        build.discard()
+    deadline = time.monotonic() + 60
+    while client.get(f"/v1/jobs/{job['job']}").json()["state"] != "done":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert asked(client, photo(7))[1] == ["p001"]
+
+
+def test_a_key_that_only_recognizes_does_not_teach(shop: Path) -> None:
+    keys = shop / "keys.json"
+    _, may_not = add_key(keys, "till", "recognize")
+    _, may = add_key(keys, "manager", "teach")
+    with TestClient(create_app(Settings(index=str(shop / "index"), keys=keys, hosts=()))) as client:
+        ask = {"files": {"photo": photo(7)}}
+        refused = client.post("/v1/products/p001/pictures", headers={"authorization": f"Bearer {may_not}"}, **ask)
+        assert refused.status_code == 403
+        allowed = client.post("/v1/products/p001/pictures", headers={"authorization": f"Bearer {may}"}, **ask)
+        assert allowed.status_code == 202
+
+
+def test_a_large_photo_is_kept_small_and_without_its_place(client: TestClient, shop: Path) -> None:
+    im = Image.effect_noise((2000, 1000), 40).convert("RGB")
+    exif = im.getexif()
+    exif[0x010F] = "camera"
+    file = io.BytesIO()
+    im.save(file, "JPEG", exif=exif)
+    job = settled(client, client.post("/v1/products/p001/pictures", files={"photo": file.getvalue()}))
+    kept = (shop / "catalog" / job["image"]).read_bytes()
+    assert b"camera" not in kept
+    assert pictures.decode(kept).size == (1024, 512)
