@@ -140,10 +140,11 @@ class Match:
     Attributes:
         product_id: which product.
         score: its vote in (0, 1]; the formula is in `retrieval.recognition.votes`.
-        votes: how many of its pictures lie within the threshold.
+        votes: how many of its pictures lie within the threshold; 0 for one that is merely nearest.
         share: its score over the sum of the five best scores, in (0, 1].
         best_distance: squared L2 to its nearest picture.
-        evidence: its nearest pictures, nearest first.
+        evidence: its nearest pictures within the threshold, or whatever their distance where none is; nearest
+            first.
         metadata: what the catalog says about it.
         confidence: the probability that it is the right one, in [0, 1]; None where the model carries
             none, and for all but the first match.
@@ -161,7 +162,17 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """The answer to one photo: verdict, ranked matches, and what it took."""
+    """The answer to one photo: verdict, ranked matches, and what it took.
+
+    Attributes:
+        source: what the photo is called.
+        verdict: ``match``, ``ambiguous`` or ``unknown``.
+        matches: products within the threshold, best first; empty when the verdict is ``unknown``.
+        threshold: squared L2, in [0, 4].
+        fingerprint: the model's.
+        timings_ms: what each step took.
+        nearest: products that are not near enough, best first; with the matches at most as many as were asked for.
+    """
 
     source: str
     verdict: Verdict
@@ -169,6 +180,7 @@ class Recognition:
     threshold: float
     fingerprint: str
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    nearest: tuple[Match, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.verdict == "unknown") != (not self.matches):
@@ -179,18 +191,19 @@ class Recognition:
         return {
             "source": self.source,
             "verdict": self.verdict,
-            "matches": [
-                {
-                    "product_id": m.product_id,
-                    "score": m.score,
-                    "votes": m.votes,
-                    "share": m.share,
-                    "best_distance": m.best_distance,
-                    "metadata": dict(m.metadata),
-                    "evidence": [{"image": e.image, "distance": e.distance} for e in m.evidence],
-                }
-                | ({} if m.confidence is None else {"confidence": m.confidence})
-                for m in self.matches
-            ],
+            "matches": [_match_json(m) for m in self.matches],
+            "nearest": [_match_json(m) for m in self.nearest],
             "timings_ms": dict(self.timings_ms),
         }
+
+
+def _match_json(match: Match) -> dict[str, Any]:
+    return {
+        "product_id": match.product_id,
+        "score": match.score,
+        "votes": match.votes,
+        "share": match.share,
+        "best_distance": match.best_distance,
+        "metadata": dict(match.metadata),
+        "evidence": [{"image": e.image, "distance": e.distance} for e in match.evidence],
+    } | ({} if match.confidence is None else {"confidence": match.confidence})

@@ -17,6 +17,7 @@ from retrieval.distance import squared_l2
 from retrieval.evaluation.photos import Photos
 from retrieval.metrics import Outcomes
 from retrieval.recognition import votes
+from retrieval.recognition.decision import decide, split
 from retrieval.types import Match, Metadata, Neighbor, Verdict
 
 TOP = votes.RIVALS
@@ -29,8 +30,8 @@ class ProbeAnswer:
     """The answer to one probe at the threshold in use.
 
     Attributes:
-        verdict: as `retrieval.recognition.votes.verdict`.
-        matches: the best `TOP` products, best first.
+        verdict: as `retrieval.recognition.decision.decide`.
+        matches: those of the best `TOP` products that lie within the threshold, best first.
     """
 
     verdict: Verdict
@@ -98,15 +99,14 @@ def answer_all(probes: Photos, gallery: Photos, threshold: float, thresholds: Se
         nearest = ordered.nearest(distances)
         best, columns = nearest[:, :, 0], own_column[part]
         genuine[part], impostor[part] = _genuine_and_impostor(best, columns)
-        given = np.exp(-nearest.astype(np.float64) / votes.TEMPERATURE)
+        scores = ordered.scores(nearest)
         for t in wanted:
-            scores = ordered.scores(given, nearest, t)
             ranks[t][part], first[t][part] = _ranked(scores, best, columns, t)
-            if t == threshold:
-                in_use = np.where(within(best, t), scores, 0.0)
+        # A score is in (0, 1]: what lies within the threshold comes first.
+        in_use = scores + within(best, threshold)
         for row, scored, column in zip(distances, in_use, columns.tolist(), strict=True):
             answers.append(ordered.answer(row, scored, threshold))
-            if column >= 0 and scored[column] > 0.0:
+            if column >= 0:
                 scored[column] = 0.0
                 left_one_out.append(ordered.answer(row, scored, threshold))
             else:
@@ -230,16 +230,14 @@ class _OrderedGallery:
             out[:, column, :kept] = np.sort(own, axis=1)
         return out
 
-    def scores(self, given: NDArray[np.float64], nearest: NDArray[np.float32], threshold: float) -> NDArray[np.float64]:
+    def scores(self, nearest: NDArray[np.float32]) -> NDArray[np.float64]:
         """The score of each product, as `retrieval.recognition.votes.score` has it, shape (b, p).
 
         Args:
-            given: the vote of each picture, whatever its distance, shape (b, p, VOTERS).
-            nearest: its distance, likewise.
-            threshold: squared L2; votes from beyond it do not count.
+            nearest: distances of its nearest pictures, as the method of this name gives them, shape (b, p, VOTERS).
         """
-        counted = np.where(within(nearest, threshold), given, 0.0)
-        mean: NDArray[np.float64] = counted.sum(axis=2) / np.minimum(self.sizes, votes.VOTERS)
+        given = np.exp(-nearest.astype(np.float64) / votes.TEMPERATURE)
+        mean: NDArray[np.float64] = given.sum(axis=2) / np.minimum(self.sizes, votes.VOTERS)
         return mean
 
     def answer(self, distances: NDArray[np.float32], scores: NDArray[np.float64], threshold: float) -> ProbeAnswer:
@@ -247,7 +245,7 @@ class _OrderedGallery:
 
         Args:
             distances: to every picture, shape (m,).
-            scores: of every product, 0 for those that are not found, shape (p,).
+            scores: of every product, 1 more for those within the threshold, 0 for one to leave out, shape (p,).
             threshold: squared L2.
         """
         found = np.flatnonzero(scores > 0.0)
@@ -256,8 +254,9 @@ class _OrderedGallery:
             last = np.partition(scores[found], -TOP)[-TOP]
             found = found[scores[found] >= last * (1.0 - 1e-9)]
         neighbors = [n for column in found.tolist() for n in self._neighbors(distances, column)]
-        matches = votes.rank(neighbors, threshold=threshold)
-        return ProbeAnswer(votes.verdict(matches), tuple(matches[:TOP]))
+        ranked = votes.rank(neighbors, threshold=threshold)
+        matches, _ = split(ranked[:TOP], threshold)
+        return ProbeAnswer(decide(ranked, threshold=threshold), matches)
 
     def _neighbors(self, distances: NDArray[np.float32], column: int) -> Iterator[Neighbor]:
         start = int(self.starts[column])

@@ -23,7 +23,7 @@ from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rate_docs import number, plain_rate, rate_of
 from retrieval.evaluation.thresholds import Thresholds
 from retrieval.metrics import coverage_curve, open_set, open_set_at
-from retrieval.recognition import votes
+from retrieval.recognition import decision
 
 METHOD = "leave-one-product-out"
 
@@ -233,7 +233,7 @@ def _ambiguous(answers: Answers) -> AmbiguousDoc:
             for i in kept.tolist()
         ]
     return AmbiguousDoc(
-        limit=1.0 - votes.AMBIGUOUS,
+        limit=1.0 - decision.AMBIGUOUS,
         all=rate_of(right[matched], labels[matched]),
         match=rate_of(right[clear], labels[clear]),
         coverage_of_match=rate_of(clear, labels) if len(labels) else plain_rate(0, 0),

@@ -57,10 +57,12 @@ class Answer(Recognition):
 
     Attributes:
         matches: best first; empty when the verdict is ``unknown``.
+        nearest: products that are not near enough, best first.
         photo: reads the photo again; None where it was not kept.
     """
 
     matches: tuple[AnswerMatch, ...]
+    nearest: tuple[AnswerMatch, ...] = ()
     photo: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -73,10 +75,11 @@ class Answer(Recognition):
             photo: reads the photo again.
         """
         values = {f.name: getattr(found, f.name) for f in fields(Recognition)}
-        values["matches"] = tuple(
-            AnswerMatch(**{f.name: getattr(match, f.name) for f in fields(Match)}, catalog=catalog)
-            for match in found.matches
-        )
+        for ranked in ("matches", "nearest"):
+            values[ranked] = tuple(
+                AnswerMatch(**{f.name: getattr(match, f.name) for f in fields(Match)}, catalog=catalog)
+                for match in values[ranked]
+            )
         return cls(**values, photo=photo)
 
     def _repr_html_(self) -> str:

@@ -1,4 +1,4 @@
-"""Photo -> Recognition: embed, find the neighbors within the threshold, let them vote."""
+"""Photo -> Recognition: find the neighbors, let them vote, decide."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Searchable
 from retrieval.models.bundle import Bundle
 from retrieval.recognition import votes
+from retrieval.recognition.decision import decide, split
 from retrieval.system.text import one_form
 from retrieval.types import Compare, JsonScalar, Match, Neighbor, Recognition, Where
 
@@ -48,52 +49,55 @@ def find(
     where: Where | None = None,
     exact: bool = False,
 ) -> list[Match]:
-    """The best products within the threshold, each scored by its own pictures whatever else is near.
+    """The best products whatever the threshold, each scored by its own pictures whatever else is near.
 
     Many pictures of one product must not crowd out the others, so the list of neighbors widens
     until the ranking cannot change any more: a product whose further pictures lie outside the
     list has its own nearest ones fetched, in the order of the best score it could have, until
     ``products`` complete scores beat whatever any other product, fetched or not, could reach.
-    Only past `LAST_LIMIT` neighbors is the search ended with what it has.
+    What lies beyond the threshold is no reason to widen once a runner-up is known: of it, only
+    what was seen is ranked. Only past `LAST_LIMIT` neighbors is the search ended with what it has.
 
     Args:
         store: the gallery.
         vector: unit vector of the photo, shape (d,).
-        threshold: squared L2; inclusive.
+        threshold: squared L2; inclusive. Products with a picture within it come first.
         products: how many products to rank.
         where: keep only products whose metadata match.
         exact: scan every vector even where an HNSW graph exists.
 
     Returns:
-        At most ``products`` matches, best first.
+        At most ``products`` matches, as `retrieval.recognition.votes.rank` orders them.
     """
     complete: dict[str, list[Neighbor]] = {}
     fetched: dict[str, list[Neighbor]] = {}
-    scores: list[float] = []
+    places: list[tuple[bool, float, float]] = []
     limit = FIRST_LIMIT
     while True:
-        neighbors = store.search(vector, limit=limit, max_distance=threshold, where=where, exact=exact)
+        neighbors = store.search(vector, limit=limit, max_distance=MAX_DISTANCE, where=where, exact=exact)
         cut = len(neighbors) == limit
         seen: dict[str, list[Neighbor]] = {}
         for neighbor in neighbors:
             seen.setdefault(neighbor.product_id, []).append(neighbor)
         # With fewer of its pictures seen, a product's mean can only fall: this ranking is optimistic.
         candidates = [c for c in votes.rank(neighbors, threshold=threshold) if c.product_id not in complete]
-        for place, candidate in enumerate(candidates):
-            if len(scores) >= products and scores[-products] > candidate.score:
+        for at, candidate in enumerate(candidates):
+            best = votes.place(candidate.best_distance, candidate.score, threshold)
+            if len(places) >= products and places[products - 1] < best:
                 break
             if len(seen[candidate.product_id]) < votes.EVIDENCE and candidate.product_id not in fetched:
                 # Of those that come next most will be wanted, too: on a server one request for all.
-                wanted = [c.product_id for c in candidates[place : place + products]]
+                wanted = [c.product_id for c in candidates[at : at + products]]
                 wanted = [p for p in wanted if len(seen[p]) < votes.EVIDENCE and p not in fetched]
                 own_of = store.nearest_of(vector, wanted, limit=votes.EVIDENCE, exact=exact)
                 fetched.update(zip(wanted, own_of, strict=True))
             own = fetched.get(candidate.product_id) or seen[candidate.product_id]
             complete[candidate.product_id] = own
-            insort(scores, votes.score([n.distance for n in own], threshold=threshold))
-        rest = votes.vote(neighbors[-1].distance) if cut else 0.0
-        settled = len(scores) >= products and scores[-products] >= rest
-        if not cut or settled or limit >= LAST_LIMIT:
+            distances = [n.distance for n in own]
+            insort(places, votes.place(distances[0], votes.score(distances), threshold))
+        last = neighbors[-1].distance if cut else MAX_DISTANCE
+        settled = len(places) >= products and places[products - 1] <= votes.place(last, votes.vote(last), threshold)
+        if not cut or settled or (last > threshold and len(places) > 1) or limit >= LAST_LIMIT:
             return votes.rank((n for ns in complete.values() for n in ns), threshold=threshold)[:products]
         limit *= WIDEN
 
@@ -120,17 +124,19 @@ def recognize(
         confidence: how sure answers at this threshold are; see `query_confidence`.
     """
     start = time.perf_counter()
-    matches = find(store, photo.vector, threshold=threshold, products=max(top, votes.RIVALS), where=where)
+    ranked = find(store, photo.vector, threshold=threshold, products=max(top, votes.RIVALS), where=where)
     search_ms = (time.perf_counter() - start) * 1e3
-    shown = matches[:top]
+    matches, _ = split(ranked, threshold)
+    shown, nearest = split(ranked[:top], threshold)
     if confidence is not None and shown:
-        shown[0] = replace(shown[0], confidence=confidence.of(matches))
+        shown = (replace(shown[0], confidence=confidence.of(matches)), *shown[1:])
     return Recognition(
         source=photo.source,
-        verdict=votes.verdict(matches),
-        matches=tuple(shown),
+        verdict=decide(ranked, threshold=threshold),
+        matches=shown,
         threshold=threshold,
         fingerprint=fingerprint,
+        nearest=nearest,
         timings_ms={
             "decode": round(photo.decode_ms, 3),
             "embed": round(photo.embed_ms, 3),

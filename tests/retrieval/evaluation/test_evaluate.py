@@ -18,7 +18,7 @@ from retrieval.errors import UsageError
 from retrieval.evaluation import EvaluationDoc, Photos, Setting, Target, calibrate, evaluate
 from retrieval.evaluation.answers import answer_all, nearest_distances
 from retrieval.evaluation.leakage import find_twins
-from retrieval.recognition import votes
+from retrieval.recognition.decision import decide, split
 from retrieval.recognition.recognizer import find
 from retrieval.types import IndexedImage, Point
 from tests.contract.reference import MemoryStore
@@ -105,11 +105,12 @@ def test_answers_are_those_of_the_recognizer(seed: int, sizes: list[int], noise:
     found = answer_all(probes, gallery, threshold, [4.0])
     for i, product in enumerate(probes.labels.tolist()):
         for answer, without in ((found.answers[i], None), (found.left_one_out[i], product)):
-            expected = find(store_of(gallery, without), probes.vectors[i], threshold=threshold, products=5)
+            ranked = find(store_of(gallery, without), probes.vectors[i], threshold=threshold, products=5)
+            expected, _ = split(ranked, threshold)
             assert [m.score for m in answer.matches] == pytest.approx([m.score for m in expected], rel=1e-4)
             assert [m.share for m in answer.matches] == pytest.approx([m.share for m in expected], rel=1e-4)
             assert [m.votes for m in answer.matches] == [m.votes for m in expected]
-            assert answer.verdict == votes.verdict(answer.matches)
+            assert answer.verdict == decide(ranked, threshold=threshold)
             assert not without or without not in [m.product_id for m in answer.matches]
         ids = [m.product_id for m in found.answers[i].matches]
         rank = int(found.outcomes[threshold].ranks[i])

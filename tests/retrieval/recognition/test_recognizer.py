@@ -11,6 +11,7 @@ from retrieval.distance import normalize
 from retrieval.errors import UsageError
 from retrieval.index.manifest import Manifest
 from retrieval.recognition import votes
+from retrieval.recognition.decision import split
 from retrieval.recognition.recognizer import (
     EmbeddedPhoto,
     find,
@@ -37,7 +38,7 @@ def gallery(rng: np.random.Generator, sizes: list[int], spread: float) -> Memory
 
 
 def oracle(store: MemoryStore, vector: NDArray[np.float32], threshold: float) -> list[tuple[float, str]]:
-    """Every product scored from every one of its pictures."""
+    """Every product within the threshold, scored from every one of its pictures."""
     own: dict[str, list[float]] = {}
     for point in store.rows.values():
         d = min(float(((point.vector.astype(float) - vector.astype(float)) ** 2).sum()), 4.0)
@@ -46,7 +47,7 @@ def oracle(store: MemoryStore, vector: NDArray[np.float32], threshold: float) ->
     for product, ds in own.items():
         nearest = sorted(ds)[: votes.VOTERS]
         if nearest[0] <= threshold:
-            score = math.fsum(math.exp(-d / votes.TEMPERATURE) for d in nearest if d <= threshold) / len(nearest)
+            score = math.fsum(math.exp(-d / votes.TEMPERATURE) for d in nearest) / len(nearest)
             scored.append((score, product))
     return sorted(scored, key=lambda pair: (-pair[0], pair[1]))
 
@@ -66,9 +67,11 @@ def test_find_is_exact_whatever_crowds_the_neighborhood(
     store = gallery(rng, sizes, spread)
     vector = normalize(rng.standard_normal((1, DIMENSION)))[0]
     expected = oracle(store, vector, threshold)[:products]
-    found = find(store, vector, threshold=threshold, products=products)
+    ranked = find(store, vector, threshold=threshold, products=products)
+    found, nearest = split(ranked, threshold)
     assert [m.score for m in found] == pytest.approx([score for score, _ in expected], rel=1e-9)
-    assert len({m.product_id for m in found}) == len(found)
+    assert len({m.product_id for m in ranked}) == len(ranked) <= products
+    assert found or nearest
 
 
 def test_many_pictures_of_one_product_do_not_crowd_out_the_others() -> None:
@@ -104,7 +107,12 @@ def test_recognition_cuts_to_top_but_compares_two() -> None:
     assert [m.product_id for m in answer.matches] == ["twin-a"]
     assert set(answer.timings_ms) == {"decode", "embed", "search"}
     far = EmbeddedPhoto("photo", -vector, 1.0, 2.0)
-    assert recognize(far, store, threshold=0.5, fingerprint="f").verdict == "unknown"
+    unknown = recognize(far, store, threshold=0.5, fingerprint="f")
+    assert (unknown.verdict, unknown.matches) == ("unknown", ())
+    assert [(m.product_id, m.votes) for m in unknown.nearest] == [("twin-a", 0), ("twin-b", 0)]
+    document = unknown.to_json()
+    assert document["matches"] == []
+    assert [m["product_id"] for m in document["nearest"]] == ["twin-a", "twin-b"]
 
 
 def manifest() -> Manifest:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.recognition import votes
+from retrieval.recognition.decision import decide, split
 from retrieval.types import Match, Neighbor, image_id
 
 
@@ -14,14 +15,14 @@ def neighbor(product: str, distance: float, n: int = 0) -> Neighbor:
     return Neighbor(product, image_id(product, image), image, distance, {"name": product})
 
 
-def oracle(neighbors: list[Neighbor], threshold: float) -> dict[str, float]:
+def oracle(neighbors: list[Neighbor]) -> dict[str, float]:
     """The formula of the docstring, spelled out without sharing a line with the module."""
     out: dict[str, float] = {}
-    for product in {n.product_id for n in neighbors if n.distance <= threshold}:
+    for product in {n.product_id for n in neighbors}:
         ds = sorted(n.distance for n in neighbors if n.product_id == product)[:5]
         total = 0.0
         for d in ds:
-            total += math.exp(-d / 0.2) if d <= threshold else 0.0
+            total += math.exp(-d / 0.2)
         out[product] = total / len(ds)
     return out
 
@@ -34,11 +35,12 @@ neighbor_lists = st.lists(
 @given(neighbor_lists, st.floats(0, 4, width=32))
 def test_scores_equal_the_formula(neighbors: list[Neighbor], threshold: float) -> None:
     matches = votes.rank(neighbors, threshold=threshold)
-    expected = oracle(neighbors, threshold)
+    expected = oracle(neighbors)
     assert {m.product_id for m in matches} == set(expected)
     for match in matches:
         assert match.score == pytest.approx(expected[match.product_id], rel=1e-12, abs=1e-300)
-    assert [m.score for m in matches] == sorted((m.score for m in matches), reverse=True)
+    for group in split(matches, threshold):
+        assert [m.score for m in group] == sorted((m.score for m in group), reverse=True)
 
 
 @given(neighbor_lists, st.floats(0, 4, width=32), st.randoms())
@@ -65,9 +67,19 @@ def test_shares_are_of_the_five_best(neighbors: list[Neighbor], threshold: float
         assert [m.share for m in matches] == pytest.approx([m.score / total for m in matches])
 
 
-def test_threshold_is_inclusive() -> None:
-    assert votes.rank([neighbor("a", 0.5)], threshold=0.5)
-    assert not votes.rank([neighbor("a", math.nextafter(0.5, 1))], threshold=0.5)
+def test_the_threshold_is_a_label_and_inclusive() -> None:
+    ranked = votes.rank([neighbor("a", 0.5), neighbor("b", math.nextafter(0.5, 1))], threshold=0.5)
+    matches, nearest = split(ranked, 0.5)
+    assert [m.product_id for m in matches] == ["a"]
+    assert [(m.product_id, m.votes) for m in nearest] == [("b", 0)]
+    assert [e.distance for e in nearest[0].evidence] == [math.nextafter(0.5, 1)]
+
+
+def test_products_within_the_threshold_come_first() -> None:
+    near_once = [neighbor("a", 0.49), *(neighbor("a", 3.0, n) for n in range(1, 5))]
+    ranked = votes.rank([*near_once, neighbor("b", 0.51)], threshold=0.5)
+    assert [m.product_id for m in ranked] == ["a", "b"]
+    assert ranked[0].score < ranked[1].score
 
 
 def test_many_far_pictures_do_not_beat_a_few_near_ones() -> None:
@@ -84,10 +96,10 @@ def test_a_newcomer_with_one_near_picture_is_not_marked_down() -> None:
     assert matches[0].product_id == "new"
 
 
-def test_pictures_beyond_the_threshold_are_silent_voters() -> None:
+def test_pictures_beyond_the_threshold_vote_and_are_no_evidence() -> None:
     alone = votes.rank([neighbor("a", 0.2)], threshold=0.5)[0]
     dragged = votes.rank([neighbor("a", 0.2), neighbor("a", 0.9, 1)], threshold=0.5)[0]
-    assert dragged.score == pytest.approx(alone.score / 2)
+    assert dragged.score == pytest.approx((alone.score + math.exp(-0.9 / 0.2)) / 2)
     assert dragged.votes == len(dragged.evidence) == 1
 
 
@@ -100,15 +112,17 @@ def test_evidence_is_nearest_first() -> None:
 
 
 def test_verdicts() -> None:
-    assert votes.verdict([]) == "unknown"
+    assert decide([], threshold=1.0) == "unknown"
     clear = votes.rank([neighbor("a", 0.05), neighbor("b", 0.4)], threshold=1.0)
-    assert votes.verdict(clear) == "match"
+    assert decide(clear, threshold=1.0) == "match"
+    assert decide(clear, threshold=0.04) == "unknown"
     twins = votes.rank([neighbor("a", 0.05), neighbor("b", 0.051)], threshold=1.0)
-    assert votes.verdict(twins) == "ambiguous"
-    assert votes.verdict(twins[:1]) == "match"
+    assert decide(twins, threshold=1.0) == "ambiguous"
+    assert decide(twins[:1], threshold=1.0) == "match"
+    assert decide(twins, threshold=0.05) == "match"
 
 
 def test_ties_are_broken_by_product_id() -> None:
     matches: list[Match] = votes.rank([neighbor("b", 0.1), neighbor("a", 0.1)], threshold=1.0)
     assert [m.product_id for m in matches] == ["a", "b"]
-    assert votes.verdict(matches) == "ambiguous"
+    assert decide(matches, threshold=1.0) == "ambiguous"
