@@ -11,6 +11,9 @@ from retrieval.distance import MAX_DISTANCE
 
 if TYPE_CHECKING:
     from retrieval.calibration.confidence import Confidence
+    from retrieval.calibration.galleries import ForGallery
+    from retrieval.calibration.sureness import Sureness
+    from retrieval.calibration.verdict_table import VerdictTable
 
 Interval = tuple[float, float]
 
@@ -127,6 +130,10 @@ class Calibration:
         photos_digest: hex SHA-256 of that set of photos, to notice that thresholds are measured on
             the photos they were chosen on; empty when not recorded.
         confidence: of answers at ``threshold``; None when it was not fitted.
+        sureness: the probabilities that verdicts follow, whatever the threshold; None when they were not fitted.
+        verdicts: what verdicts by those do to photos that they were not fitted on; None where nobody looked.
+        galleries: the same for each kind of gallery that was measured; empty where one was, of a kind that was not
+            recorded. `retrieval.calibration.galleries.in_force` chooses.
     """
 
     threshold: float
@@ -135,6 +142,9 @@ class Calibration:
     measured_on: str = ""
     photos_digest: str = ""
     confidence: Confidence | None = None
+    sureness: Sureness | None = None
+    verdicts: VerdictTable | None = None
+    galleries: tuple[ForGallery, ...] = ()
 
     def __post_init__(self) -> None:
         _check_threshold(self.threshold)
@@ -156,6 +166,9 @@ class Calibration:
                 f"expected a confidence fitted at the threshold {self.threshold}, "
                 f"received one for {self.confidence.threshold}"
             )
+        kinds = [one.kind for one in self.galleries]
+        if len(set(kinds)) != len(kinds):
+            raise ValueError(f"expected one calibration for each kind of gallery, received {', '.join(kinds)}")
 
     def point(self, name: str) -> OperatingPoint:
         """The operating point of that name; raises KeyError when there is none."""
@@ -182,6 +195,12 @@ class Calibration:
             content["photos_digest"] = self.photos_digest
         if self.confidence is not None:
             content["confidence"] = self.confidence.to_json()
+        if self.sureness is not None:
+            content["sureness"] = self.sureness.to_json()
+        if self.verdicts is not None:
+            content["verdicts"] = self.verdicts.to_json()
+        if self.galleries:
+            content["galleries"] = [one.to_json() for one in self.galleries]
         return content
 
     @classmethod
@@ -193,6 +212,15 @@ class Calibration:
             from retrieval.calibration.confidence import Confidence
 
             fitted = Confidence.from_json(data["confidence"])
+        sureness, verdicts = None, None
+        if data.get("sureness") is not None:
+            from retrieval.calibration.sureness import Sureness
+
+            sureness = Sureness.from_json(data["sureness"])
+        if data.get("verdicts") is not None:
+            from retrieval.calibration.verdict_table import VerdictTable
+
+            verdicts = VerdictTable.from_json(data["verdicts"])
         return cls(
             threshold=_number("threshold", data["threshold"]),
             chosen=_string("chosen", data["chosen"]),
@@ -200,7 +228,21 @@ class Calibration:
             measured_on=_string("measured_on", data.get("measured_on", "")),
             photos_digest=_string("photos_digest", data.get("photos_digest", "")),
             confidence=fitted,
+            sureness=sureness,
+            verdicts=verdicts,
+            galleries=tuple(_for_gallery(one) for one in data.get("galleries", ())),
         )
+
+
+def _for_gallery(data: Mapping[str, Any]) -> ForGallery:
+    from retrieval.calibration.galleries import Expectation, ForGallery, GalleryShape
+
+    return ForGallery(
+        data["kind"],
+        GalleryShape.from_json(data["shape"]),
+        Calibration.from_json(data["calibration"]),
+        tuple(Expectation.from_json(one) for one in data["expect"]),
+    )
 
 
 def spoken(name: str) -> str:

@@ -157,6 +157,60 @@ def fit_logistic(scores: NDArray[np.floating], correct: NDArray[np.bool_]) -> Lo
     return LogisticMap(float(a / scale), float(b - a * center / scale))
 
 
+def fit_logistic_weights(
+    numbers: NDArray[np.floating],
+    outcomes: NDArray[np.bool_],
+    counts: NDArray[np.floating],
+    *,
+    ridge: float = 1.0,
+) -> NDArray[np.float64]:
+    """Logistic regression on several numbers, by Newton's method with step halving.
+
+    Args:
+        numbers: of each trial, shape (n, k), n >= 1.
+        outcomes: of each, shape (n,).
+        counts: how many trials each stands for, shape (n,).
+        ridge: penalty on the squared weights of the standardized numbers, so that separable outcomes stay finite.
+
+    Returns:
+        The intercept, and a weight for each number, shape (1 + k,).
+
+    Raises:
+        ValueError: empty, shapes differ, or a number is not finite.
+    """
+    x, y, c = np.asarray(numbers, np.float64), np.asarray(outcomes, np.float64), np.asarray(counts, np.float64)
+    if x.ndim != 2 or not len(x) or y.shape != c.shape or y.shape != x.shape[:1] or not np.isfinite(x).all():
+        raise ValueError(
+            f"expected finite numbers (n, k) with n outcomes and counts, received {x.shape}, {y.shape}, {c.shape}"
+        )
+    center, scale = x.mean(axis=0), x.std(axis=0)
+    scale = np.where(scale > 0.0, scale, 1.0)
+    z = np.column_stack([np.ones(len(x)), (x - center) / scale])
+    # The intercept is hardly held back: it states how often the outcome is true at all.
+    penalty = np.array([1e-3 * ridge, *np.full(x.shape[1], ridge)])
+    w = np.zeros(z.shape[1])
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        s = z @ weights
+        return float((c * (np.logaddexp(0.0, s) - y * s)).sum() + 0.5 * (penalty * weights**2).sum())
+
+    now = loss(w)
+    for _ in range(_NEWTON_STEPS):
+        p = _sigmoid(z @ w)
+        g = z.T @ (c * (p - y)) + penalty * w
+        h = (z * (c * p * (1.0 - p))[:, None]).T @ z + np.diag(penalty)
+        step = np.linalg.solve(h, g)
+        size = 1.0
+        while size > 1e-10 and loss(w - size * step) > now:
+            size /= 2.0
+        w = w - size * step
+        now = loss(w)
+        if np.abs(g).max() < 1e-9 * max(c.sum(), 1.0):
+            break
+    each = w[1:] / scale
+    return np.array([w[0] - float(each @ center), *each])
+
+
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
     """Answers of like confidence.

@@ -18,6 +18,7 @@ from retrieval.metrics import (
     map_from_json,
     reliability,
 )
+from retrieval.metrics.probability import fit_logistic_weights
 from tests.lazily import lazily
 
 calibration_curve = lazily("sklearn.calibration", "calibration_curve")
@@ -185,3 +186,28 @@ def test_the_error_by_chance_is_that_of_claims_that_hold() -> None:
     many = np.random.default_rng(1).random(20_000)
     assert ece_by_chance(many, draws=20) < 0.01 < ece_by_chance(many[:100], draws=20)
     assert math.isnan(ece_by_chance(np.empty(0)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_are_those_of_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(200, 3)) * [1.0, 5.0, 0.1] + [0.0, 3.0, 1.0]
+    y = rng.random(200) < 1.0 / (1.0 + np.exp(-(x[:, 0] - 0.3 * x[:, 1])))
+    counts = rng.uniform(0.2, 3.0, 200)
+    found = fit_logistic_weights(x, y, counts, ridge=1e-9)
+    theirs = LogisticRegression(C=1e9, tol=1e-12, max_iter=10_000).fit(x, y, counts)
+    assert found == pytest.approx([theirs.intercept_[0], *theirs.coef_[0]], rel=1e-3, abs=1e-3)
+
+
+def test_weights_stay_finite_on_separable_outcomes_and_numbers_that_never_vary() -> None:
+    x = np.column_stack([np.arange(10.0), np.full(10, 4.0)])
+    found = fit_logistic_weights(x, x[:, 0] > 4, np.ones(10))
+    assert np.isfinite(found).all()
+    assert found[1] > 0.0
+    assert found[2] == 0.0
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_weights_of_nonsense_are_refused(rows: int) -> None:
+    with pytest.raises(ValueError, match="expected finite numbers"):
+        fit_logistic_weights(np.full((rows, 2), np.nan), np.ones(rows, bool), np.ones(rows))

@@ -1,0 +1,221 @@
+"""Fit the probabilities that verdicts follow, and count what those verdicts do to photos that the fit did not see."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.calibration.sureness import DEFAULT, Limits, Sureness, numbers
+from retrieval.calibration.verdict_table import GroupVerdicts, LookAlike, VerdictTable
+from retrieval.distance import MAX_DISTANCE
+from retrieval.evaluation.answers import ProbeAnswer, answer_all
+from retrieval.evaluation.confidence_fit import LEAST_ANSWERS, UNKNOWN_SHARE
+from retrieval.evaluation.photos import Photos
+from retrieval.metrics.probability import fit_logistic_weights
+from retrieval.types import Verdict
+
+_FOLDS = 5
+_LOOK_ALIKE = 0.5
+"""An unknown product is a look-alike when so much of its photos lies nearest to one product, as near as known ones."""
+_FOUND = 0.9
+"""As near as known ones: within the distance that so many of them are found at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One photo against one gallery.
+
+    Attributes:
+        product: that it shows.
+        known: whether the gallery has that.
+        answer: the ranked products, whatever their distance.
+        rank: of the right product from 1; 0 for unknown ones.
+        gallery: products in the gallery.
+    """
+
+    product: str
+    known: bool
+    answer: ProbeAnswer
+    rank: int
+    gallery: int
+
+
+def try_all(probes: Photos, gallery: Photos) -> list[Trial]:
+    """Every photo ranked against a gallery, by the rule that is served."""
+    if not len(probes) or not len(gallery):
+        return []
+    answers = answer_all(probes, gallery, MAX_DISTANCE, ())
+    ranks = answers.outcomes[MAX_DISTANCE].ranks
+    products = len(gallery.products)
+    return [
+        Trial(str(answers.truth[i]), bool(answers.known[i]), answer, int(ranks[i]), products)
+        for i, answer in enumerate(answers.answers)
+        if answer.matches
+    ]
+
+
+def fit_sureness(known: Sequence[Trial], unknown: Sequence[Trial], *, fitted_on: str) -> Sureness | None:
+    """The weights that are likeliest, where `UNKNOWN_SHARE` of all photos shows unknown products.
+
+    None where there is too little to learn from: fewer than `LEAST_ANSWERS` known photos, no unknown one, or known
+    ones that are all right or all wrong.
+
+    Args:
+        known: photos of products in the gallery, against galleries of one kind and of several sizes.
+        unknown: photos of products that no training saw, likewise.
+        fitted_on: which photos, for the record.
+    """
+    if len(known) < LEAST_ANSWERS or not unknown:
+        return None
+    right = np.array([t.rank == 1 for t in known], bool)
+    if right.all() or not right.any():
+        return None
+    of_known, of_unknown = _numbers(known), _numbers(unknown)
+    # Each product counts as much as another: one with seventy photos must not decide for all.
+    weight_known, weight_unknown = _even(known), _even(unknown)
+    ratio = UNKNOWN_SHARE / (1.0 - UNKNOWN_SHARE) * weight_known.sum() / weight_unknown.sum()
+    inside = fit_logistic_weights(
+        np.concatenate([of_known, of_unknown]),
+        np.arange(len(known) + len(unknown)) < len(known),
+        np.concatenate([weight_known, weight_unknown * ratio]),
+    )
+    first = fit_logistic_weights(of_known, right, weight_known)
+    sizes = [t.gallery for t in (*known, *unknown)]
+    return Sureness(
+        _four(inside),
+        _four(first),
+        (min(sizes), max(sizes)),
+        known=len(known),
+        unknown=len(unknown),
+        unknown_products=len({t.product for t in unknown}),
+        share=UNKNOWN_SHARE,
+        fitted_on=fitted_on,
+    )
+
+
+def verdict_table(
+    known: Sequence[Trial],
+    unknown: Sequence[Trial],
+    sureness: Sureness,
+    limits: Limits = DEFAULT,
+) -> VerdictTable:
+    """What verdicts by these probabilities do.
+
+    Args:
+        known: photos of products in the gallery.
+        unknown: photos of others.
+        sureness: fitted on other photos; see `cross_checked` for when there are none.
+        limits: of the verdicts.
+    """
+
+    def decided(trials: Sequence[Trial]) -> list[tuple[Trial, Verdict]]:
+        return [(t, _verdict(t, sureness, limits)) for t in trials]
+
+    return _counted(decided(known), decided(unknown), limits)
+
+
+def cross_checked(
+    known: Sequence[Trial],
+    unknown: Sequence[Trial],
+    limits: Limits = DEFAULT,
+) -> VerdictTable | None:
+    """`verdict_table` of all photos, each by probabilities that were fitted without its product; in five folds."""
+    decided_known: list[tuple[Trial, Verdict]] = []
+    decided_unknown: list[tuple[Trial, Verdict]] = []
+    for fold in range(_FOLDS):
+        fitted = fit_sureness(
+            [t for t in known if fold_of(t.product) != fold],
+            [t for t in unknown if fold_of(t.product) != fold],
+            fitted_on="",
+        )
+        mine = [[t for t in trials if fold_of(t.product) == fold] for trials in (known, unknown)]
+        if fitted is None:
+            if any(mine):
+                return None
+            continue
+        decided_known += [(t, _verdict(t, fitted, limits)) for t in mine[0]]
+        decided_unknown += [(t, _verdict(t, fitted, limits)) for t in mine[1]]
+    return _counted(decided_known, decided_unknown, limits)
+
+
+def fold_of(product: str) -> int:
+    """Which of five folds a product is in; it follows from its name alone, so that it is the same in every run."""
+    return int(hashlib.sha256(product.encode()).hexdigest()[:8], 16) % _FOLDS
+
+
+def look_alikes(known: Sequence[Trial], unknown: Sequence[Trial]) -> tuple[LookAlike, ...]:
+    """Unknown products that are taken for one of the catalog's: half of their photos lie nearest to it, and near."""
+    own = sorted(t.answer.matches[0].best_distance for t in known if t.rank == 1)
+    if not own:
+        return ()
+    near = own[min(int(_FOUND * len(own)), len(own) - 1)]
+    photos: Counter[str] = Counter(t.product for t in unknown)
+    nearest: Counter[tuple[str, str]] = Counter()
+    for trial in unknown:
+        best = min(trial.answer.matches, key=lambda match: match.best_distance)
+        if best.best_distance <= near:
+            nearest[trial.product, best.product_id] += 1
+    found: dict[str, LookAlike] = {}
+    for (product, other), count in nearest.most_common():
+        if product not in found and count >= _LOOK_ALIKE * photos[product]:
+            found[product] = LookAlike(product, other, photos[product], count)
+    return tuple(sorted(found.values(), key=lambda pair: (-pair.nearest, pair.product)))
+
+
+def _verdict(trial: Trial, sureness: Sureness, limits: Limits) -> Verdict:
+    return sureness.of(trial.answer.matches, trial.gallery).verdict(limits)
+
+
+def _counted(
+    known: Iterable[tuple[Trial, Verdict]],
+    unknown: Iterable[tuple[Trial, Verdict]],
+    limits: Limits,
+) -> VerdictTable:
+    known, unknown = list(known), list(unknown)
+    pairs = look_alikes([t for t, _ in known], [t for t, _ in unknown])
+    alike = {pair.product for pair in pairs}
+    groups = [GroupVerdicts("known", *_counts(known))]
+    if alike:
+        groups.append(GroupVerdicts("look_alikes", *_counts([d for d in unknown if d[0].product in alike])))
+    groups.append(GroupVerdicts("others", *_counts([d for d in unknown if d[0].product not in alike])))
+    return VerdictTable(limits.sure, limits.in_catalog, tuple(groups), pairs)
+
+
+def _counts(decided: Sequence[tuple[Trial, Verdict]]) -> tuple[int, int, int, int, int, int]:
+    counts: Counter[str] = Counter()
+    for trial, verdict in decided:
+        if verdict == "unknown":
+            counts["unknown"] += 1
+        elif verdict == "match":
+            counts["match_right" if trial.rank == 1 else "match_wrong"] += 1
+        else:
+            counts["ambiguous_right" if 1 <= trial.rank <= len(trial.answer.matches) else "ambiguous_wrong"] += 1
+    return (
+        len({t.product for t, _ in decided}),
+        counts["match_right"],
+        counts["match_wrong"],
+        counts["ambiguous_right"],
+        counts["ambiguous_wrong"],
+        counts["unknown"],
+    )
+
+
+def _numbers(trials: Sequence[Trial]) -> NDArray[np.float64]:
+    return np.array([(*numbers(t.answer.matches), math.log(t.gallery)) for t in trials], np.float64)
+
+
+def _even(trials: Sequence[Trial]) -> NDArray[np.float64]:
+    """How much each trial counts: all of a product's together the square root of their number."""
+    sizes = Counter(t.product for t in trials)
+    return np.array([sizes[t.product] ** -0.5 for t in trials], np.float64)
+
+
+def _four(weights: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    intercept, distance, lead, products = weights.tolist()
+    return intercept, distance, lead, products
