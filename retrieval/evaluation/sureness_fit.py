@@ -21,6 +21,8 @@ from retrieval.metrics.probability import fit_logistic_weights
 from retrieval.types import Verdict
 
 _FOLDS = 5
+_PHOTOS = 500.0
+"""What all trials of one size stand for, beside the prior that weights are small."""
 _LOOK_ALIKE = 0.5
 """An unknown product is a look-alike when so much of its photos lies nearest to one product, as near as known ones."""
 _FOUND = 0.9
@@ -77,13 +79,11 @@ def fit_sureness(known: Sequence[Trial], unknown: Sequence[Trial], *, fitted_on:
     if right.all() or not right.any():
         return None
     of_known, of_unknown = _numbers(known), _numbers(unknown)
-    # Each product counts as much as another: one with seventy photos must not decide for all.
-    weight_known, weight_unknown = _even(known), _even(unknown)
-    ratio = UNKNOWN_SHARE / (1.0 - UNKNOWN_SHARE) * weight_known.sum() / weight_unknown.sum()
+    weight_known, weight_unknown = _counts_for(known, 1.0 - UNKNOWN_SHARE), _counts_for(unknown, UNKNOWN_SHARE)
     inside = fit_logistic_weights(
         np.concatenate([of_known, of_unknown]),
         np.arange(len(known) + len(unknown)) < len(known),
-        np.concatenate([weight_known, weight_unknown * ratio]),
+        np.concatenate([weight_known, weight_unknown]),
     )
     first = fit_logistic_weights(of_known, right, weight_known)
     sizes = [t.gallery for t in (*known, *unknown)]
@@ -123,9 +123,19 @@ def verdict_table(
 def cross_checked(
     known: Sequence[Trial],
     unknown: Sequence[Trial],
+    *,
+    whole: tuple[int, int] | None = None,
     limits: Limits = DEFAULT,
 ) -> VerdictTable | None:
-    """`verdict_table` of all photos, each by probabilities that were fitted without its product; in five folds."""
+    """`verdict_table` of photos, each by probabilities that were fitted without its product; in five folds.
+
+    Args:
+        known: see `fit_sureness`.
+        unknown: likewise.
+        whole: how many of each, from the first on, are counted; None for all.
+        limits: of the verdicts.
+    """
+    counted = whole or (len(known), len(unknown))
     decided_known: list[tuple[Trial, Verdict]] = []
     decided_unknown: list[tuple[Trial, Verdict]] = []
     for fold in range(_FOLDS):
@@ -134,7 +144,10 @@ def cross_checked(
             [t for t in unknown if fold_of(t.product) != fold],
             fitted_on="",
         )
-        mine = [[t for t in trials if fold_of(t.product) == fold] for trials in (known, unknown)]
+        mine = [
+            [t for t in trials[:count] if fold_of(t.product) == fold]
+            for trials, count in zip((known, unknown), counted, strict=True)
+        ]
         if fitted is None:
             if any(mine):
                 return None
@@ -210,10 +223,17 @@ def _numbers(trials: Sequence[Trial]) -> NDArray[np.float64]:
     return np.array([(*numbers(t.answer.matches), math.log(t.gallery)) for t in trials], np.float64)
 
 
-def _even(trials: Sequence[Trial]) -> NDArray[np.float64]:
-    """How much each trial counts: all of a product's together the square root of their number."""
-    sizes = Counter(t.product for t in trials)
-    return np.array([sizes[t.product] ** -0.5 for t in trials], np.float64)
+def _counts_for(trials: Sequence[Trial], share: float) -> NDArray[np.float64]:
+    """How much each trial counts, shape (n,): against a gallery of any size as much in all, of which this is a share.
+
+    Of a product's, all together count the square root of their number: one with seventy photos must not decide for all.
+    """
+    photos = Counter((t.gallery, t.product) for t in trials)
+    counts = np.array([photos[t.gallery, t.product] ** -0.5 for t in trials], np.float64)
+    sizes = np.array([t.gallery for t in trials])
+    for size in np.unique(sizes).tolist():
+        counts[sizes == size] *= _PHOTOS * share / counts[sizes == size].sum()
+    return counts
 
 
 def _four(weights: NDArray[np.float64]) -> tuple[float, float, float, float]:
