@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from retrieval.calibration.points import Calibration, OperatingPoint
 from retrieval.calibration.support import support
 from retrieval.errors import UsageError
-from retrieval.evaluation import UNKNOWN_SHARE, HeldOut, Photos, Target, calibrate, gather_folder
+from retrieval.evaluation import UNKNOWN_SHARE, Photos, Target, calibrate, gather_folder
 from retrieval.evaluation.answers import nearest_distances
+from retrieval.evaluation.by_gallery import Enrolled, HeldOutProducts, with_galleries
 from retrieval.metrics import pair_rates
 from retrieval.models.bundle import Bundle, write_bundle
 from retrieval.models.measurement import seconds_each
@@ -142,7 +143,7 @@ def _measure(
     paths: RunPaths,
     target: Target | None,
     known: Mapping[str, NDArray[np.float32]],
-    held_out: HeldOutEmbeddings | None,
+    held_out: Sequence[HeldOutEmbeddings],
     progress: TrainingProgress,
 ) -> TrainedModel:
     val = paths.dataset / "val"
@@ -151,11 +152,14 @@ def _measure(
         return TrainedModel(bundle, None, None, None, None, (reason,), seconds_each(bundle))
     photos = gather_folder(val, bundle, progress=progress, stage="Embedding val")
     gallery = gather_folder(paths.dataset / "train", bundle, known=known, progress=progress, stage="Embedding train")
-    progress.stage("Calibrating")
     genuine, impostor = nearest_distances(photos, gallery)
     rates = pair_rates(photos.vectors, photos.labels, thresholds=(), far_targets=(0.01, 0.001))
-    unknown = _held_out_photos(gallery, held_out) if held_out is not None else None
-    calibration, warnings = calibrate_on_val(photos, gallery, target, unknown)
+    studio = None
+    if paths.catalog is not None and held_out:
+        stage = "Embedding the catalog"
+        studio = gather_folder(paths.catalog, bundle, known=known, progress=progress, stage=stage)
+    progress.stage("Calibrating")
+    calibration, warnings = calibrate_on_val(photos, Enrolled.of_sources(gallery, studio), target, held_out)
     products = len(photos.products)
     same = [
         at.accepted_same / at.same
@@ -173,29 +177,32 @@ def _measure(
     )
 
 
-def _held_out_photos(gallery: Photos, held_out: HeldOutEmbeddings) -> HeldOut:
-    """Train's photos by the networks that did not see the held-out products; the other products are the gallery."""
-    embeddings = held_out.embeddings
-    photos = gallery.only([i for i, name in enumerate(gallery.content_hashes) if name in embeddings])
-    photos = dataclasses.replace(photos, vectors=np.stack([embeddings[name] for name in photos.content_hashes]))
-    unknown = np.isin(photos.labels, sorted(held_out.products))
-    return HeldOut(photos.only(np.flatnonzero(unknown)), photos.only(np.flatnonzero(~unknown)))
-
-
 def calibrate_on_val(
-    photos: Photos, gallery: Photos, target: Target | None = None, held_out: HeldOut | None = None
+    photos: Photos,
+    enrolled: Enrolled,
+    target: Target | None = None,
+    held_out: Sequence[HeldOutEmbeddings] = (),
 ) -> tuple[Calibration | None, list[str]]:
     """The thresholds that val can bear, and one sentence for each that it cannot.
 
     Without a target: the one with the fewest wrong answers where one photo in five shows an unknown product, since
     users ask "is it none of ours?"; where val cannot bear that, FAR 1 %. Where it cannot bear that either there is no
     calibration, as `retrieval.evaluation.run.calibrate_model` stores none.
+
+    Args:
+        photos: val's.
+        enrolled: the pictures that were trained on.
+        target: what the threshold keeps.
+        held_out: what networks that did not see some of the products make of all those.
     """
+    gallery = enrolled.photos.only(np.flatnonzero(~enrolled.studio)) if not enrolled.studio.all() else enrolled.photos
+    unknown = [_held_out_products(one, photos, enrolled) for one in held_out]
     measured = f"val: {len(photos):,} photos of {len(photos.products):,} products"
-    if held_out is not None:
+    if unknown:
+        probes = sum(len(one.probes) for one in unknown)
         measured += (
-            f"; unknown products: {len(held_out.photos):,} photos of {len(held_out.photos.products):,} products held "
-            "out of a training like it"
+            f"; unknown products: {probes:,} photos of {sum(len(one.products) for one in held_out):,} products held "
+            "out of trainings like it"
         )
     goals = [target] if target else [Target("strangers", UNKNOWN_SHARE), Target("far", 0.01)]
     reasons: list[str] = []
@@ -208,7 +215,7 @@ def calibrate_on_val(
                 measured_on=measured,
                 far_targets=FAR_TARGETS,
                 fpir_targets=FPIR_TARGETS,
-                held_out=held_out,
+                held_out=[one.against(gallery, photos) for one in unknown],
             )
         except UsageError as error:
             reasons.append(error.message)
@@ -217,11 +224,32 @@ def calibrate_on_val(
             reasons.append(found.refusal)
             continue
         calibration = found.calibration
-        if held_out is None:
+        if not unknown:
             points = (_noted(point, SEEN) if point.fpir is not None else point for point in calibration.points)
-            calibration = dataclasses.replace(calibration, points=tuple(points))
-        return calibration, list(found.left_out)
+            return dataclasses.replace(calibration, points=tuple(points)), list(found.left_out)
+        return with_galleries(calibration, photos, enrolled, unknown, goal), list(found.left_out)
     return None, [*dict.fromkeys(reasons), NO_THRESHOLD]
+
+
+def _held_out_products(one: HeldOutEmbeddings, photos: Photos, enrolled: Enrolled) -> HeldOutProducts:
+    """The same pictures as networks see them that were not shown some of the products."""
+
+    def seen(of: Photos) -> tuple[Photos, NDArray[np.int64]]:
+        rows = np.array([i for i, name in enumerate(of.content_hashes) if name in one.embeddings], np.int64)
+        kept = of.only(rows)
+        vectors = [one.embeddings[name] for name in kept.content_hashes]
+        return dataclasses.replace(kept, vectors=np.stack(vectors) if vectors else kept.vectors), rows
+
+    pictures, rows = seen(enrolled.photos)
+    studio = enrolled.studio[rows]
+    unknown = np.isin(pictures.labels, sorted(one.products))
+    known, _ = seen(photos)
+    return HeldOutProducts(
+        pictures.only(np.flatnonzero(unknown)),
+        studio[unknown],
+        Enrolled(pictures.only(np.flatnonzero(~unknown)), studio[~unknown]),
+        known.only(np.flatnonzero(~np.isin(known.labels, sorted(one.products)))),
+    )
 
 
 def _noted(point: OperatingPoint, note: str) -> OperatingPoint:

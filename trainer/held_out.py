@@ -25,27 +25,30 @@ class HeldOutEmbeddings:
 
     Attributes:
         products: that it did not see.
-        embeddings: (d,) of the training pictures, the held-out products' too, by their SHA-256. They can be compared
-            with each other alone.
+        embeddings: (d,) of the training pictures and of val's photos, the held-out products' too, by their SHA-256.
+            They can be compared with each other alone.
     """
 
     products: frozenset[str]
     embeddings: Mapping[str, NDArray[np.float32]]
 
 
-def choose_held_out(products: Sequence[str], share: float, seed: int) -> tuple[str, ...]:
+def choose_held_out(products: Sequence[str], share: float, times: int, seed: int) -> tuple[tuple[str, ...], ...]:
     """Which products are held out: at random, since unknown ones resemble known ones as often as chance has it.
 
     Args:
         products: that have photos.
-        share: of them that are held out, in (0, 0.5]; `LEAST_PRODUCTS` at least.
+        share: of them that are held out each time, in (0, 0.5]; `LEAST_PRODUCTS` at least.
+        times: how often, as far as there are products that were not held out before.
         seed: of the run.
 
     Returns:
-        Their names, sorted; none where there are fewer than `FEWEST_PRODUCTS`.
+        Their names for each time, sorted; none where there are fewer than `FEWEST_PRODUCTS`.
     """
     if len(products) < FEWEST_PRODUCTS:
         return ()
     count = max(LEAST_PRODUCTS, round(share * len(products)))
-    chosen = np.random.default_rng([seed, len(products)]).permutation(len(products))[:count]
-    return tuple(sorted(sorted(products)[i] for i in chosen))
+    order = np.random.default_rng([seed, len(products)]).permutation(len(products)).tolist()
+    names = sorted(products)
+    times = min(times, len(products) // count)
+    return tuple(tuple(sorted(names[i] for i in order[t * count : (t + 1) * count])) for t in range(times))

@@ -29,7 +29,7 @@ from trainer.loop.logs import ScalarLog
 from trainer.loop.loop import Resume, train
 from trainer.losses import build_losses
 from trainer.material import TrainingData, read_training_data
-from trainer.networks.assemble import Network, assemble, embedding_above, encoder, start_head
+from trainer.networks.assemble import Network, assemble, embedding_above, encoder, in_batches, start_head
 from trainer.networks.export import Export, Weights, export_litert
 from trainer.networks.projections import class_means, joint, unit_rows
 from trainer.presets import Plan, stored
@@ -77,7 +77,7 @@ class Trained:
         pictures: that it learned from.
         embeddings: (d,) of the training pictures by their SHA-256, from their cached features; empty where training
             needed none.
-        held_out: what a training without the held-out products makes of photos; None where there was none.
+        held_out: what each training without some of the products makes of photos; none where there was none.
         refused: files that could not be read.
     """
 
@@ -88,7 +88,7 @@ class Trained:
     record: dict[str, Any]
     pictures: Pictures
     embeddings: dict[str, NDArray[np.float32]]
-    held_out: HeldOutEmbeddings | None
+    held_out: tuple[HeldOutEmbeddings, ...]
     refused: tuple[Refusal, ...]
 
 
@@ -101,12 +101,14 @@ class _Run:
         folder: where its log and checkpoint are.
         which: how its stages tell it from the others, empty for an only one.
         data: what it learns from.
+        plan: its recipe.
     """
 
     number: int
     folder: Path
     which: str
     data: TrainingData
+    plan: Plan
 
 
 def learn(paths: RunPaths, plan: Plan, progress: TrainingProgress, *, resume: bool = False) -> Trained:
@@ -148,17 +150,19 @@ def learn_from(
     networks: list[Network] = []
     pooled: list[NDArray[np.float32]] = []
     logs: list[EpochLog] = []
-    amounts: Amounts | None = _amounts(runs, plan, resume)
+    amounts: Amounts | None = _amounts(runs, resume)
     for run in runs[: plan.network.ensemble]:
-        network, source, its_logs = _network(run, paths, plan, progress, resume=resume, amounts=amounts)
+        network, source, its_logs = _network(run, paths, progress, resume=resume, amounts=amounts)
         amounts = None
         networks.append(network)
         logs += its_logs
         if plan.network.features or data.validation is not None:
             pooled.append(source.outputs(network.pooled))
-    held_out = None
-    if data.held_out:
-        held_out = _held_out(runs[plan.network.ensemble :], data, paths, plan, progress, resume=resume)[0]
+    count = plan.network.ensemble
+    held_out = tuple(
+        _held_out(runs[(turn + 1) * count : (turn + 2) * count], lacking, data, paths, progress, resume=resume)[0]
+        for turn, lacking in enumerate(data.held_out)
+    )
 
     progress.stage("Finishing")
     preprocessing = networks[0].preprocessing
@@ -176,7 +180,7 @@ def learn_from(
         "pictures": len(pictures),
         "products": len(pictures.products),
         "validation": len(data.validation) if data.validation is not None else 0,
-        "strangers": len(data.held_out),
+        "strangers": sum(map(len, data.held_out)),
         "parameters": int(served.count_params()),
         "backend": keras.backend.backend(),
         "cores": os.cpu_count(),
@@ -200,12 +204,13 @@ def _runs(folder: Path, plan: Plan, data: TrainingData) -> list[_Run]:
     """
     count = plan.network.ensemble
     names = [f" {i + 1} of {count}" if count > 1 else "" for i in range(count)]
-    runs = [_Run(i, member_folder(folder, i), name, data) for i, name in enumerate(names)]
-    if data.held_out:
-        rest, lacking = data.without_held_out(), f" once more, without {len(data.held_out):,} products"
-        runs += [
-            _Run(count + i, member_folder(folder / _HELD_OUT, i), name + lacking, rest) for i, name in enumerate(names)
-        ]
+    runs = [_Run(i, member_folder(folder, i), name, data, plan) for i, name in enumerate(names)]
+    for turn, lacking in enumerate(data.held_out):
+        rest, without = data.without(lacking), f" once more, without {len(lacking):,} products"
+        for i, name in enumerate(names):
+            number = turn * count + i
+            place = member_folder(folder / _HELD_OUT, number)
+            runs.append(_Run(count + number, place, name + without, rest, plan.of_held_out))
     return runs
 
 
@@ -215,38 +220,50 @@ def learn_without(
     """What a training without the held-out products makes of all pictures, and the Keras model of that training.
 
     Args:
-        data: with held-out products, the ones that this training does without.
+        data: with held-out products, of which this training does without the first lot.
         paths: where the run and the cache are.
         plan: the recipe.
         progress: told how far it is.
         resume: continue from the checkpoints in the run directory.
     """
-    runs = _runs(paths.run, plan, data)[plan.network.ensemble :]
-    return _held_out(runs, data, paths, plan, progress, resume=resume)
+    count = plan.network.ensemble
+    runs = _runs(paths.run, plan, data)[count : 2 * count]
+    return _held_out(runs, data.held_out[0], data, paths, progress, resume=resume)
 
 
 def _held_out(
-    runs: Sequence[_Run], data: TrainingData, paths: RunPaths, plan: Plan, progress: TrainingProgress, *, resume: bool
+    runs: Sequence[_Run],
+    lacking: Sequence[str],
+    data: TrainingData,
+    paths: RunPaths,
+    progress: TrainingProgress,
+    *,
+    resume: bool,
 ) -> tuple[HeldOutEmbeddings, Any]:
-    """Train an ensemble without the held-out products, and see what it makes of all pictures."""
+    """Train an ensemble without some products, and see what it makes of all pictures and of val's photos."""
     networks: list[Network] = []
     pooled: list[NDArray[np.float32]] = []
+    pooled_val: list[NDArray[np.float32]] = []
+    val = data.validation
     for run in runs:
-        network, source, _ = _network(run, paths, plan, progress, resume=resume)
+        network, source, _ = _network(run, paths, progress, resume=resume)
         progress.stage("Embedding held-out products")
         networks.append(network)
         pooled.append(source.outputs(network.pooled, data.pictures))
-    learned = joint(pooled)[data.seen()], runs[0].data.pictures.labels
-    above = embedding_above(networks, learned if plan.network.features else None)
-    embeddings = above.predict(pooled, batch_size=_BATCH, verbose=0)
-    by_hash = dict(zip(data.pictures.hashes, embeddings, strict=True))
-    return HeldOutEmbeddings(frozenset(data.held_out), by_hash), encoder(networks, above)
+        if val is not None:
+            inputs = source.inputs(val, progress)
+            pooled_val.append(in_batches(network.pooled, (inputs[i : i + 64] for i in range(0, len(inputs), 64))))
+    learned = joint(pooled)[data.seen(lacking)], runs[0].data.pictures.labels
+    above = embedding_above(networks, learned if runs[0].plan.network.features else None)
+    embeddings = dict(zip(data.pictures.hashes, above.predict(pooled, batch_size=_BATCH, verbose=0), strict=True))
+    if val is not None:
+        embeddings |= dict(zip(val.hashes, above.predict(pooled_val, batch_size=_BATCH, verbose=0), strict=True))
+    return HeldOutEmbeddings(frozenset(lacking), embeddings), encoder(networks, above)
 
 
 def _network(
     run: _Run,
     paths: RunPaths,
-    plan: Plan,
     progress: TrainingProgress,
     *,
     resume: bool,
@@ -257,12 +274,11 @@ def _network(
     Args:
         run: which.
         paths: where everything is.
-        plan: the recipe.
         progress: told how far it is, and with ``amounts`` how long all networks will take.
         resume: continue from its checkpoint.
         amounts: of all networks; given with the first.
     """
-    number, folder, data = run.number, run.folder, run.data
+    number, folder, data, plan = run.number, run.folder, run.data, run.plan
     losses = build_losses(plan.loss, plan.loss_parameters, seed=plan.seed + number)
     keras.utils.set_random_seed(plan.seed + number)
     progress.stage(f"Loading the network{run.which}")
@@ -347,13 +363,13 @@ def _settle(run: Path, identity: str, resume: bool, progress: TrainingProgress) 
     return saved.epoch
 
 
-def _amounts(runs: Sequence[_Run], plan: Plan, resume: bool) -> Amounts:
+def _amounts(runs: Sequence[_Run], resume: bool) -> Amounts:
     data = runs[0].data
     networks = done = 0.0
     for run in runs:
         part = len(run.data.pictures) / len(data.pictures)
-        saved = read_checkpoint(run.folder, _identity(run.data, plan, run.number)) if resume else None
-        networks += part
+        saved = read_checkpoint(run.folder, _identity(run.data, run.plan, run.number)) if resume else None
+        networks += part * run.plan.schedule.epochs / runs[0].plan.schedule.epochs
         done += part * saved.epoch if saved is not None else 0.0
     validation = len(data.validation) if data.validation is not None else 0
     return Amounts(len(data.pictures), validation, networks, done)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,8 @@ class TrainingData:
         pictures: the dataset's photos, then the catalog's pictures.
         repeats: how often each counts, shape (n,).
         validation: photos to validate on, or None.
-        held_out: held-out products, which further networks do not see; none without such networks.
+        held_out: held-out products, which further networks do not see, for each time that some are; none without such
+            networks.
         refused: files that could not be read.
         mixture: how products of two kinds share the batches; None where there is one kind.
     """
@@ -69,7 +70,7 @@ class TrainingData:
     pictures: Pictures
     repeats: NDArray[np.int64]
     validation: Pictures | None
-    held_out: tuple[str, ...]
+    held_out: tuple[tuple[str, ...], ...]
     refused: tuple[Refusal, ...]
     mixture: Mixture | None = None
 
@@ -78,17 +79,17 @@ class TrainingData:
         sampler = BatchSampler(plan.batches, plan.products, plan.views, plan.seed + number)
         return sampler if self.mixture is None else self.mixture.applied(sampler, self.pictures.products)
 
-    def seen(self) -> NDArray[np.bool_]:
-        """Which pictures those further networks learn from, shape (n,)."""
-        return ~np.isin(np.array(self.pictures.products)[self.pictures.labels], self.held_out)
+    def seen(self, held_out: Collection[str]) -> NDArray[np.bool_]:
+        """Which pictures the networks that do not see those products learn from, shape (n,)."""
+        return ~np.isin(np.array(self.pictures.products)[self.pictures.labels], list(held_out))
 
-    def without_held_out(self) -> TrainingData:
-        """What those further networks learn from."""
-        validation = self.validation.without(self.held_out) if self.validation is not None else None
+    def without(self, held_out: Collection[str]) -> TrainingData:
+        """What those networks learn from."""
+        validation = self.validation.without(held_out) if self.validation is not None else None
         return replace(
             self,
-            pictures=self.pictures.without(self.held_out),
-            repeats=self.repeats[self.seen()],
+            pictures=self.pictures.without(held_out),
+            repeats=self.repeats[self.seen(held_out)],
             validation=validation if validation is not None and len(validation) else None,
             held_out=(),
         )
@@ -139,9 +140,9 @@ def read_training_data(dataset: Path, catalog: Path | None, plan: Plan, progress
         refused += validation.refused
         if not can_validate(validation):
             progress.note("val holds no two photos of one product, or no two products: nothing is validated.")
-    held_out: tuple[str, ...] = ()
+    held_out: tuple[tuple[str, ...], ...] = ()
     if plan.hold_out and validation is not None:
-        held_out = choose_held_out(photos.products, plan.hold_out, plan.seed)
+        held_out = choose_held_out(photos.products, plan.hold_out, plan.hold_out_times, plan.seed)
         if not held_out:
             progress.note(
                 f"With fewer than {FEWEST_PRODUCTS} products none is held out: how often unknown products are matched "

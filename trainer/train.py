@@ -101,7 +101,7 @@ def train(
     for folder, name in ((dataset, "DATASET"), (catalog, "--catalog")):
         if folder is not None and not folder.is_dir():
             raise UsageError(f"expected {name} to be a folder, received nothing at {printable(folder)}")
-    unseen = hold_out if hold_out is not None else 0.2 if preset == "best" else 0.0
+    unseen = hold_out if hold_out is not None else 0.2
     _require_photos(dataset, catalog, far=far, fpir=fpir if not unseen else None, needs_val=target is not None)
 
     from trainer.quiet import import_keras

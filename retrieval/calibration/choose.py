@@ -53,6 +53,8 @@ class OpenSetDistances:
         unknown_labels: product of each unknown photo, shape (m,).
         gallery: products in the gallery that rates are stated for; an FPIR means nothing without it.
         growth: how many times as many products that has as the one that unknown photos were compared with; see `grown`.
+        others: whether rates are claimed of other unknown products than these: of those that a shop will meet. Their
+            rate scatters as much as that of these does, and the interval says so.
 
     Raises:
         ValueError: there is not one label a photo.
@@ -64,6 +66,7 @@ class OpenSetDistances:
     unknown_labels: Labels
     gallery: int
     growth: float = 1.0
+    others: bool = False
 
     def __post_init__(self) -> None:
         distances = np.shape(self.known), np.shape(self.unknown)
@@ -305,15 +308,23 @@ def measure_open_set(
 ) -> OpenSetMeasurement:
     """FPIR and DIR at a threshold, with intervals; threshold and target as in `open_set_at`."""
     known, unknown = np.asarray(distances.known_labels), np.asarray(distances.unknown_labels)
+    rate = open_set_at(distances.known, distances.unknown, threshold, target=target)
+    fpir = rate_interval(*by_product(np.asarray(distances.unknown) <= threshold, unknown))
     return OpenSetMeasurement(
-        open_set_at(distances.known, distances.unknown, threshold, target=target),
-        rate_interval(*by_product(np.asarray(distances.unknown) <= threshold, unknown)),
+        rate,
+        _of_others(fpir, rate.fpir) if distances.others else fpir,
         rate_interval(*by_product(np.asarray(distances.known) <= threshold, known)),
         len(np.unique(known)),
         len(np.unique(unknown)),
         distances.gallery,
         distances.growth,
     )
+
+
+def _of_others(interval: Interval, rate: float) -> Interval:
+    """Where the rate of as many other products lies: the variance of the difference of two samples is twice one's."""
+    low, high = rate - math.sqrt(2.0) * (rate - interval.low), rate + math.sqrt(2.0) * (interval.high - rate)
+    return replace(interval, low=max(0.0, low), high=min(1.0, high), method=f"{interval.method}, of as many others")
 
 
 def _choice(name: str, at: AtFar, rates: PairRates, measured: PairMeasurement | None, products: int) -> FarChoice:

@@ -122,6 +122,12 @@ class Sureness:
         if min(self.known, self.unknown, self.unknown_products) < 0 or not 0.0 <= self.share <= 1.0:
             raise ValueError("expected no negative count, and a share of unknown products in [0, 1]")
 
+    def at(self, distance: float, lead: float, products: int) -> Sure:
+        """The probabilities by the numbers of an answer, see `numbers`, in a catalog of so many products."""
+        values = (1.0, distance, lead, math.log(max(products, 1)))
+        known = _logistic(self.in_catalog, values)
+        return Sure(known, (known * _logistic(self.first, values),))
+
     def of(self, ranked: Sequence[Match], products: int) -> Sure:
         """The probabilities of an answer.
 
@@ -131,12 +137,11 @@ class Sureness:
         """
         if not ranked:
             return Sure(0.0, ())
-        values = (1.0, *numbers(ranked), math.log(max(products, 1)))
-        known = _logistic(self.in_catalog, values)
-        first = known * _logistic(self.first, values)
-        rest = sum(match.score for match in ranked[1:])
-        others = ((known - first) * match.score / rest if rest > 0.0 else 0.0 for match in ranked[1:])
-        return Sure(known, (first, *(min(p, first) for p in others)))
+        best = self.at(*numbers(ranked), products)
+        (first,), rest = best.products, math.fsum(match.score for match in ranked[1:])
+        left = best.in_catalog - first
+        others = (left * match.score / rest if rest > 0.0 else 0.0 for match in ranked[1:])
+        return Sure(best.in_catalog, (first, *(min(p, first) for p in others)))
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,10 @@ from retrieval.calibration.galleries import FEW, Expectation, ForGallery, Galler
 from retrieval.calibration.points import Calibration, OperatingPoint
 from retrieval.calibration.support import LEAST_PRODUCTS
 from retrieval.evaluation.answers import nearest_distances
-from retrieval.evaluation.calibrate import Target, open_set_distances
-from retrieval.evaluation.confidence_fit import UNKNOWN_SHARE
+from retrieval.evaluation.calibrate import HeldOut, Target, open_set_of
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.sureness_fit import Trial, cross_checked, fit_sureness, try_all
+from retrieval.images.studio import SAMPLE, studio_share
 from retrieval.metrics import FPIR_TARGETS
 
 EACH = 5
@@ -29,6 +30,12 @@ EACH = 5
 
 _SIZES = (1.0, 0.5, 0.25)
 """Parts of a gallery's products: how many there are decides how far the nearest of them is."""
+
+_PAIRED = 20
+"""Photos that tell how the distances of two networks compare, at least."""
+
+_FEW_OTHERS = 0.05
+"""Of a sample, that look like the other kind in a folder of one kind."""
 
 _MOST = 2_000
 """Photos that are tried, at most: more say little new and cost as much again for each kind and size."""
@@ -45,6 +52,19 @@ class Enrolled:
 
     photos: Photos
     studio: NDArray[np.bool_]
+
+    @classmethod
+    def of_sources(cls, *sources: Photos | None) -> Enrolled:
+        """Of folders by the same network, each with pictures of one kind or of several; None for one that is not there.
+
+        Whether a picture is from a studio is seen from it. Of a folder where nearly all of a sample are of one kind,
+        all are taken for that.
+        """
+        parts = [cls(photos, _from_studio(photos)) for photos in sources if photos is not None]
+        whole = parts[0]
+        for part in parts[1:]:
+            whole = whole.joined(part)
+        return whole
 
     def of_kind(self, kind: Kind) -> Photos | None:
         """The gallery of a kind; None where these pictures cannot show it."""
@@ -97,16 +117,31 @@ class HeldOutProducts:
         photos: of the held-out products.
         studio: which of them are studio pictures, shape (n,).
         enrolled: pictures of the products that it learned.
+        known: photos of products that neither network learned from; what the served network makes of the same
+            photos says how its distances compare.
     """
 
     photos: Photos
     studio: NDArray[np.bool_]
     enrolled: Enrolled
+    known: Photos
 
     @property
     def probes(self) -> Photos:
         """The photos that people take of them."""
         return self.photos.only(np.flatnonzero(~self.studio))
+
+    def against(self, gallery: Photos, photos: Photos) -> HeldOut:
+        """Their photos, and of the pictures that the network learned from those of a gallery.
+
+        Args:
+            gallery: by the served network.
+            photos: the same as ``known``, and others, by the served network.
+        """
+        names = set(gallery.content_hashes)
+        pictures = self.enrolled.photos
+        shown = pictures.only([i for i, name in enumerate(pictures.content_hashes) if name in names])
+        return HeldOut(self.probes, shown, _scale(photos, gallery, self.known, shown))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,25 +197,15 @@ def _measure(
     unknown: list[Trial] = []
     whole = 0, 0
     asked = _sampled(probes.only(np.flatnonzero(np.isin(probes.labels, gallery.labels))))
+    scales = [_scale(asked, gallery, one.known, shown) for one, shown in others]
     for part in _SIZES:
         known += _against_part(asked, gallery, part, known_only=True)
-        for one, shown in others:
-            unknown += _against_part(_sampled(one.probes), shown, part, known_only=False)
+        for (one, shown), scale in zip(others, scales, strict=True):
+            unknown += _against_part(_sampled(one.probes), shown, part, known_only=False, scale=scale)
         if part == 1.0:
             whole = len(known), len(unknown)
-    genuine, impostor = nearest_distances(asked, gallery)
-    found, _ = open_set_distances(genuine, impostor)
-    products = len(gallery.products)
-    nearest = [nearest_distances(one.probes, shown)[1].astype(np.float64) for one, shown in others]
-    growth = float(np.mean([products / len(shown.products) for _, shown in others]))
-    distances = OpenSetDistances(
-        found,
-        asked.labels,
-        np.concatenate(nearest),
-        np.concatenate([one.probes.labels for one, _ in others]),
-        products,
-        growth,
-    )
+    held_out = [HeldOut(one.probes, shown, scale) for (one, shown), scale in zip(others, scales, strict=True)]
+    distances = open_set_of(asked, gallery, held_out)
     counts = np.unique(gallery.labels, return_counts=True)[1].tolist()
     shape = GalleryShape.of(counts, 0.5 if kind == "mixed" else float(studio.mean()))
     expect = [_expectation("trained", known[: whole[0]])]
@@ -190,9 +215,53 @@ def _measure(
     return Measured(kind, shape, known, unknown, whole, distances, tuple(e for e in expect if e.photos))
 
 
+def with_galleries(
+    calibration: Calibration,
+    photos: Photos,
+    enrolled: Enrolled,
+    held_out: Sequence[HeldOutProducts],
+    target: Target,
+) -> Calibration:
+    """A calibration with what fits each kind of gallery that the pictures can show.
+
+    Args:
+        calibration: the default, for where nothing is known of the gallery.
+        photos: of enrolled products, that the network did not learn from.
+        enrolled: what it learned from.
+        held_out: one for each network that did not see some of the products.
+        target: what the thresholds keep.
+    """
+    pairs = [
+        OperatingPoint(
+            point.name,
+            point.threshold,
+            far=point.far,
+            val=point.val,
+            far_ci=point.far_ci,
+            val_ci=point.val_ci,
+            note=point.note,
+        )
+        for point in calibration.points
+        if point.name.startswith("far=")
+    ]
+    fpirs = [float(point.name.partition("=")[2]) for point in calibration.points if point.name.startswith("fpir=")]
+    found = [
+        calibrate_kind(
+            measured,
+            target,
+            pairs=pairs,
+            measured_on=calibration.measured_on,
+            photos_digest=calibration.photos_digest,
+            fpir_targets=fpirs,
+        )
+        for measured in measure_kinds(photos, enrolled, held_out)
+    ]
+    return dataclasses.replace(calibration, galleries=tuple(one for one in found if one is not None))
+
+
 def calibrate_kind(
     measured: Measured,
-    target: Target | None,
+    target: Target,
     *,
     pairs: Sequence[OperatingPoint] = (),
     measured_on: str,
@@ -203,28 +272,26 @@ def calibrate_kind(
 
     Args:
         measured: see `measure_kinds`.
-        target: that the threshold keeps; None for the fewest wrong answers where `UNKNOWN_SHARE` of the photos shows
-            unknown products.
+        target: that the threshold keeps.
         pairs: operating points for a FAR, which is of pairs and the same for every kind; a FAR target is one of them.
         measured_on: which photos, for the record.
         photos_digest: of the probes.
         fpir_targets: FPIRs to keep.
     """
-    goal = target or Target("strangers", UNKNOWN_SHARE)
-    fpirs = sorted({*fpir_targets, *([goal.value] if goal.rate == "fpir" else [])}, reverse=True)
+    fpirs = sorted({*fpir_targets, *([target.value] if target.rate == "fpir" else [])}, reverse=True)
     choices = list(choose_by_fpir(measured.distances, fpirs))
-    if goal.rate == "strangers":
-        choices.append(choose_by_errors(measured.distances, goal.value))
+    if target.rate == "strangers":
+        choices.append(choose_by_errors(measured.distances, target.value))
     points = [
         choice.operating_point()
         for choice in choices
-        if choice.threshold is not None and (not choice.refusal or choice.name == goal.name)
+        if choice.threshold is not None and (not choice.refusal or choice.name == target.name)
     ]
     points = [*pairs, *points]
     names = [point.name for point in points]
-    if goal.name not in names or any(choice.refusal for choice in choices if choice.name == goal.name):
+    if target.name not in names or any(choice.refusal for choice in choices if choice.name == target.name):
         return None
-    chosen = points[names.index(goal.name)]
+    chosen = points[names.index(target.name)]
     sureness = fit_sureness(measured.known, measured.unknown, fitted_on=measured_on)
     table = None
     if sureness is not None:
@@ -241,7 +308,24 @@ def calibrate_kind(
     return ForGallery(measured.kind, measured.shape, calibration, measured.expect)
 
 
-def _against_part(probes: Photos, gallery: Photos, part: float, *, known_only: bool) -> list[Trial]:
+def _scale(probes: Photos, gallery: Photos, same: Photos, shown: Photos) -> float:
+    """The served network's distances to another's, of the same photos to galleries of the same products.
+
+    A network that saw fewer products, or was trained for fewer epochs, draws what is alike less near; the served one's
+    distances of unknown products are smaller by about as much as those of known ones.
+    """
+    both = gallery.only(np.flatnonzero(np.isin(gallery.labels, shown.products)))
+    mine = dict(zip(probes.content_hashes, nearest_distances(probes, both)[0].tolist(), strict=True))
+    theirs = dict(zip(same.content_hashes, nearest_distances(same, shown)[0].tolist(), strict=True))
+    ratios = [
+        mine[name] / theirs[name]
+        for name in mine
+        if name in theirs and np.isfinite(mine[name]) and np.isfinite(theirs[name]) and theirs[name] > 0.0
+    ]
+    return float(np.median(ratios)) if len(ratios) >= _PAIRED else 1.0
+
+
+def _against_part(probes: Photos, gallery: Photos, part: float, *, known_only: bool, scale: float = 1.0) -> list[Trial]:
     """Trials against a part of a gallery's products, which follows from their names."""
     if part < 1.0:
         order = sorted(gallery.products.tolist(), key=_number)
@@ -249,7 +333,7 @@ def _against_part(probes: Photos, gallery: Photos, part: float, *, known_only: b
         gallery = gallery.only(np.flatnonzero(np.isin(gallery.labels, kept)))
         if known_only:
             probes = probes.only(np.flatnonzero(np.isin(probes.labels, kept)))
-    return try_all(probes, gallery)
+    return try_all(probes, gallery, scale=scale)
 
 
 def _new(kind: Kind, one: HeldOutProducts, shown: Photos) -> list[Trial]:
@@ -300,6 +384,19 @@ def _joined(one: Photos, two: Photos) -> Photos:
         picture_hashes=np.concatenate([one.picture_hashes, two.picture_hashes]),
         hashed=np.concatenate([one.hashed, two.hashed]),
     )
+
+
+def _from_studio(photos: Photos) -> NDArray[np.bool_]:
+    """Which of a folder's pictures are from a studio, shape (n,); none where they cannot be read any more."""
+    rows = range(len(photos))
+    share = studio_share(_files(photos, rows[:: max(1, len(rows) // SAMPLE)]))
+    if share is None or share <= _FEW_OTHERS or share >= 1.0 - _FEW_OTHERS:
+        return np.full(len(photos), share is not None and share > 0.5)
+    return np.array([bool(studio_share([file])) for file in _files(photos, rows)], bool)
+
+
+def _files(photos: Photos, rows: Sequence[int]) -> list[tuple[Path, Path]]:
+    return [(photos.root / photos.sources[i], photos.root) for i in rows]
 
 
 def _number(product: str) -> int:

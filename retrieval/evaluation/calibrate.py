@@ -59,10 +59,12 @@ class HeldOut:
         photos: theirs.
         gallery: what they are compared with, by the same network: the pictures that it was shown. It has fewer
             products than the catalog, and FPIR is extrapolated to as many as that has.
+        scale: of the served network's distances to this one's.
     """
 
     photos: Photos
     gallery: Photos
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def calibrate(
     measured_on: str,
     far_targets: Sequence[float] = FAR_TARGETS,
     fpir_targets: Sequence[float] = FPIR_TARGETS,
-    held_out: HeldOut | None = None,
+    held_out: Sequence[HeldOut] = (),
 ) -> Calibrated:
     """Choose a threshold for each target, measure it, and fit the confidence at the chosen one.
 
@@ -106,7 +108,9 @@ def calibrate(
         measured_on: which photos, for the record.
         far_targets: further FARs to keep.
         fpir_targets: further FPIRs to keep.
-        held_out: products that no training saw, whose FPIR is higher than that of leave-one-out unknowns.
+        held_out: products that no training saw, whose FPIR is higher than that of leave-one-out unknowns; one for each
+            network that did not see some. With them no confidence is fitted: `retrieval.evaluation.by_gallery` fits
+            the probabilities for each kind of gallery.
 
     Raises:
         UsageError: no threshold keeps the target on these photos, an FPIR target has no gallery, or the
@@ -134,7 +138,7 @@ def calibrate(
     distances: OpenSetDistances | None = None
     if gallery is not None:
         fpirs = sorted({*fpir_targets, *([target.value] if target.rate == "fpir" else [])}, reverse=True)
-        distances = _distances(photos, gallery, held_out)
+        distances = open_set_of(photos, gallery, held_out)
         choices += choose_by_fpir(distances, fpirs)
         if target.rate == "strangers":
             choices.append(choose_by_errors(distances, target.value))
@@ -150,10 +154,9 @@ def calibrate(
     fitted = None
     if gallery is None:
         left_out.append("FPIR and the confidence of answers need a gallery: --gallery index, train or FOLDER.")
-    else:
+    elif not held_out:
         answers = answer_all(photos, gallery, chosen.threshold, ())
-        unknown = answer_all(held_out.photos, held_out.gallery, chosen.threshold, ()) if held_out else None
-        fitted = fit_confidence(answers, chosen.threshold, fitted_on=measured_on, held_out=unknown)
+        fitted = fit_confidence(answers, chosen.threshold, fitted_on=measured_on)
         if fitted is None:
             left_out.append(f"Not enough answers to fit a confidence: {LEAST_ANSWERS} needed, right and wrong ones.")
     calibration = Calibration(chosen.threshold, target.name, tuple(points), measured_on, digest, fitted)
@@ -188,16 +191,17 @@ def open_set_distances(
     return np.where(mine < others, mine, np.inf), others[np.isfinite(others)]
 
 
-def _distances(photos: Photos, gallery: Photos, held_out: HeldOut | None) -> OpenSetDistances:
+def open_set_of(photos: Photos, gallery: Photos, held_out: Sequence[HeldOut]) -> OpenSetDistances:
     """The photos as probes of known products, and held-out products or else themselves as probes of unknown ones."""
     genuine, impostor = nearest_distances(photos, gallery)
     known = np.isfinite(genuine)
     tried = known & np.isfinite(impostor)
     found, others = open_set_distances(genuine, impostor)
     products = len(gallery.products)
-    if held_out is None:
+    if not held_out:
         return OpenSetDistances(found, photos.labels[known], others, photos.labels[tried], products - 1)
-    _, nearest = nearest_distances(held_out.photos, held_out.gallery)
-    growth = products / len(held_out.gallery.products)
-    unknown = nearest.astype(np.float64), held_out.photos.labels
-    return OpenSetDistances(found, photos.labels[known], *unknown, products, growth)
+    nearest = [nearest_distances(one.photos, one.gallery)[1].astype(np.float64) * one.scale for one in held_out]
+    growth = float(np.mean([products / len(one.gallery.products) for one in held_out]))
+    labels = np.concatenate([one.photos.labels for one in held_out])
+    unknown = np.concatenate(nearest)
+    return OpenSetDistances(found, photos.labels[known], unknown, labels, products, growth, others=True)

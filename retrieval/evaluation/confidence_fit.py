@@ -41,21 +41,17 @@ class TrialSet:
     unknown: NDArray[np.bool_]
 
 
-def trials(answers: Answers, held_out: Answers | None = None) -> TrialSet:
-    """Every known probe, and so many out-of-gallery probes that they are `UNKNOWN_SHARE` of all tried.
+def trials(answers: Answers) -> TrialSet:
+    """Every known probe, and so many leave-one-out unknowns that they are `UNKNOWN_SHARE` of all tried.
 
-    Those are leave-one-out unknowns, unless photos of held-out products are given. Which products act as unknown, or
-    which of the photos given, follows from names alone, so that it is the same in every run.
+    Which products act as unknown follows from their names alone, so that it is the same in every run.
     Only probes with a match are kept: without one nothing is claimed.
     """
     known = np.flatnonzero(answers.known)
     wanted = round(len(known) * UNKNOWN_SHARE / (1.0 - UNKNOWN_SHARE))
-    of = answers if held_out is None else held_out
-    # Held-out products are few, with many photos each: some of all of them are taken, not all of some.
-    order = (lambda i: _shuffle(f"{of.truth[i]}/{i}")) if held_out else (lambda i: (_shuffle(str(of.truth[i])), i))
-    shuffled = sorted(np.flatnonzero(of.tried if held_out is None else ~of.known).tolist(), key=order)
+    shuffled = sorted(np.flatnonzero(answers.tried).tolist(), key=lambda i: (_shuffle(str(answers.truth[i])), i))
     rows = [(str(answers.truth[i]), False, answers.answers[i]) for i in known.tolist()]
-    rows += [(str(of.truth[i]), True, of.left_one_out[i]) for i in sorted(shuffled[:wanted])]
+    rows += [(str(answers.truth[i]), True, answers.left_one_out[i]) for i in sorted(shuffled[:wanted])]
     rows = [row for row in rows if row[2].matches]
     return TrialSet(
         {f: np.array([feature_value(f, a.matches) for _, _, a in rows], np.float64) for f in get_args(Feature)},
@@ -65,9 +61,7 @@ def trials(answers: Answers, held_out: Answers | None = None) -> TrialSet:
     )
 
 
-def fit_confidence(
-    answers: Answers, threshold: float, *, fitted_on: str, held_out: Answers | None = None
-) -> Confidence | None:
+def fit_confidence(answers: Answers, threshold: float, *, fitted_on: str) -> Confidence | None:
     """The feature and the kind of map that predict best on products that a fit did not see.
 
     Chosen by Brier score over five folds of products, then fitted to everything. None with fewer than
@@ -77,10 +71,8 @@ def fit_confidence(
         answers: to the calibration split, at ``threshold``.
         threshold: squared L2.
         fitted_on: which photos, for the record.
-        held_out: answers at the same threshold to photos of products that no training saw; by default the photos
-            themselves are leave-one-out unknowns.
     """
-    data = trials(answers, held_out)
+    data = trials(answers)
     if len(data.right) < LEAST_ANSWERS or data.right.all() or not data.right.any():
         return None
     fold = np.array([int(_shuffle(p)[:8], 16) % _FOLDS for p in data.products.tolist()])

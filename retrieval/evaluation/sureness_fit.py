@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.calibration.sureness import DEFAULT, Limits, Sureness, numbers
+from retrieval.calibration.sureness import DEFAULT, MOST_LEAD, Limits, Sureness, numbers
 from retrieval.calibration.verdict_table import GroupVerdicts, LookAlike, VerdictTable
 from retrieval.distance import MAX_DISTANCE
-from retrieval.evaluation.answers import ProbeAnswer, answer_all
+from retrieval.evaluation.answers import answer_all
 from retrieval.evaluation.confidence_fit import LEAST_ANSWERS, UNKNOWN_SHARE
 from retrieval.evaluation.photos import Photos
 from retrieval.metrics.probability import fit_logistic_weights
@@ -35,31 +35,55 @@ class Trial:
 
     Attributes:
         product: that it shows.
-        known: whether the gallery has that.
-        answer: the ranked products, whatever their distance.
+        distance: see `retrieval.calibration.sureness.numbers`.
+        lead: likewise.
         rank: of the right product from 1; 0 for unknown ones.
+        shown: whether the right product is among the candidates of the answer.
+        nearest: the product of the nearest picture.
+        near: the distance of that.
         gallery: products in the gallery.
     """
 
     product: str
-    known: bool
-    answer: ProbeAnswer
+    distance: float
+    lead: float
     rank: int
+    shown: bool
+    nearest: str
+    near: float
     gallery: int
 
 
-def try_all(probes: Photos, gallery: Photos) -> list[Trial]:
-    """Every photo ranked against a gallery, by the rule that is served."""
+def try_all(probes: Photos, gallery: Photos, *, scale: float = 1.0) -> list[Trial]:
+    """Every photo ranked against a gallery, by the rule that is served.
+
+    Args:
+        probes: the photos.
+        gallery: what they are compared with.
+        scale: of the served network's distances to those of the network that made these vectors.
+    """
     if not len(probes) or not len(gallery):
         return []
     answers = answer_all(probes, gallery, MAX_DISTANCE, ())
-    ranks = answers.outcomes[MAX_DISTANCE].ranks
+    ranks = answers.outcomes[MAX_DISTANCE].ranks.tolist()
     products = len(gallery.products)
-    return [
-        Trial(str(answers.truth[i]), bool(answers.known[i]), answer, int(ranks[i]), products)
-        for i, answer in enumerate(answers.answers)
-        if answer.matches
-    ]
+    found = []
+    for product, rank, answer in zip(answers.truth.tolist(), ranks, answers.answers, strict=True):
+        distance, lead = numbers(answer.matches)
+        best = min(answer.matches, key=lambda match: match.best_distance)
+        found.append(
+            Trial(
+                product,
+                distance * scale,
+                min(lead * scale, MOST_LEAD),
+                rank,
+                any(match.product_id == product for match in answer.matches),
+                best.product_id,
+                best.best_distance * scale,
+                products,
+            )
+        )
+    return found
 
 
 def fit_sureness(known: Sequence[Trial], unknown: Sequence[Trial], *, fitted_on: str) -> Sureness | None:
@@ -164,16 +188,15 @@ def fold_of(product: str) -> int:
 
 def look_alikes(known: Sequence[Trial], unknown: Sequence[Trial]) -> tuple[LookAlike, ...]:
     """Unknown products that are taken for one of the catalog's: half of their photos lie nearest to it, and near."""
-    own = sorted(t.answer.matches[0].best_distance for t in known if t.rank == 1)
+    own = sorted(t.distance for t in known if t.rank == 1)
     if not own:
         return ()
     near = own[min(int(_FOUND * len(own)), len(own) - 1)]
     photos: Counter[str] = Counter(t.product for t in unknown)
     nearest: Counter[tuple[str, str]] = Counter()
     for trial in unknown:
-        best = min(trial.answer.matches, key=lambda match: match.best_distance)
-        if best.best_distance <= near:
-            nearest[trial.product, best.product_id] += 1
+        if trial.near <= near:
+            nearest[trial.product, trial.nearest] += 1
     found: dict[str, LookAlike] = {}
     for (product, other), count in nearest.most_common():
         if product not in found and count >= _LOOK_ALIKE * photos[product]:
@@ -182,7 +205,7 @@ def look_alikes(known: Sequence[Trial], unknown: Sequence[Trial]) -> tuple[LookA
 
 
 def _verdict(trial: Trial, sureness: Sureness, limits: Limits) -> Verdict:
-    return sureness.of(trial.answer.matches, trial.gallery).verdict(limits)
+    return sureness.at(trial.distance, trial.lead, trial.gallery).verdict(limits)
 
 
 def _counted(
@@ -208,7 +231,7 @@ def _counts(decided: Sequence[tuple[Trial, Verdict]]) -> tuple[int, int, int, in
         elif verdict == "match":
             counts["match_right" if trial.rank == 1 else "match_wrong"] += 1
         else:
-            counts["ambiguous_right" if 1 <= trial.rank <= len(trial.answer.matches) else "ambiguous_wrong"] += 1
+            counts["ambiguous_right" if trial.shown else "ambiguous_wrong"] += 1
     return (
         len({t.product for t, _ in decided}),
         counts["match_right"],
@@ -220,7 +243,7 @@ def _counts(decided: Sequence[tuple[Trial, Verdict]]) -> tuple[int, int, int, in
 
 
 def _numbers(trials: Sequence[Trial]) -> NDArray[np.float64]:
-    return np.array([(*numbers(t.answer.matches), math.log(t.gallery)) for t in trials], np.float64)
+    return np.array([(t.distance, t.lead, math.log(t.gallery)) for t in trials], np.float64)
 
 
 def _counts_for(trials: Sequence[Trial], share: float) -> NDArray[np.float64]:

@@ -22,13 +22,21 @@ def many(tmp_path_factory):
 
 
 def test_products_are_held_out_by_chance_and_always_the_same():
-    found = choose_held_out(NAMES, 0.5, seed=0)
-    assert found == choose_held_out(NAMES[::-1], 0.5, seed=0) == tuple(sorted(found))
+    (found,) = choose_held_out(NAMES, 0.5, 1, seed=0)
+    assert (found,) == choose_held_out(NAMES[::-1], 0.5, 1, seed=0)
+    assert found == tuple(sorted(found))
     assert len(set(found)) == 12
     assert set(found) < set(NAMES)
-    assert found != choose_held_out(NAMES, 0.5, seed=1)
-    assert len(choose_held_out(NAMES, 0.1, seed=0)) == 10  # an interval needs ten
-    assert choose_held_out(NAMES[:19], 0.5, seed=0) == ()
+    assert (found,) != choose_held_out(NAMES, 0.5, 1, seed=1)
+    assert len(choose_held_out(NAMES, 0.1, 1, seed=0)[0]) == 10  # an interval needs ten
+    assert choose_held_out(NAMES[:19], 0.5, 1, seed=0) == ()
+
+
+def test_no_product_is_held_out_twice():
+    found = choose_held_out(NAMES, 0.1, 5, seed=0)
+    assert [len(names) for names in found] == [10, 10]
+    assert not set(found[0]) & set(found[1])
+    assert found[:1] == choose_held_out(NAMES, 0.1, 1, seed=0)
 
 
 def test_pictures_without_products_number_the_rest_anew(many):
@@ -45,16 +53,18 @@ def test_held_out_products_are_embedded_by_a_network_that_did_not_see_them(many,
     alone = learn(places(many, tmp_path / "a"), plan_of(weights), Watcher())
     watcher = Watcher()
     both = learn(places(many, tmp_path / "b"), plan_of(weights, hold_out=0.45), watcher)
-    assert alone.held_out is None
-    assert both.held_out.products == set(choose_held_out(NAMES, 0.45, seed=0))
+    assert alone.held_out == ()
+    (held_out,) = both.held_out
+    assert held_out.products == set(choose_held_out(NAMES, 0.45, 1, seed=0)[0])
     assert both.record["strangers"] == 11
     assert "Training once more, without 11 products" in watcher.stages
     assert watcher.seconds[0] > 0
     assert len(both.record["epochs"]) == 3  # of what is served
     for name, vector in alone.embeddings.items():
         np.testing.assert_allclose(both.embeddings[name], vector, atol=1e-5)
-    assert set(both.held_out.embeddings) == set(both.pictures.hashes)
-    vectors = np.stack([both.held_out.embeddings[name] for name in both.pictures.hashes])
+    photos = read_pictures(many / "val")
+    assert set(held_out.embeddings) == {*both.pictures.hashes, *photos.hashes}
+    vectors = np.stack([held_out.embeddings[name] for name in both.pictures.hashes])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
     assert np.abs(vectors - np.stack([both.embeddings[name] for name in both.pictures.hashes])).max() > 0.05
     folder = tmp_path / "b" / "run" / "strangers"
@@ -84,14 +94,14 @@ def test_as_many_networks_hold_products_out_as_are_served_and_resume_to_the_same
         "Training 1 of 2 once more, without 12 products",
         "Training 2 of 2 once more, without 12 products",
     ]
-    assert {len(vector) for vector in whole.held_out.embeddings.values()} == {whole.dimension}
+    assert {len(vector) for vector in whole.held_out[0].embeddings.values()} == {whole.dimension}
     with pytest.raises(KeyboardInterrupt):
         learn(places(many, tmp_path / "b"), plan, Fourth())
     watcher = Watcher()
     resumed = learn(places(many, tmp_path / "b"), plan, watcher, resume=True)
     assert [log.epoch for log in watcher.epochs] == [2, 3]
-    for name, vector in whole.held_out.embeddings.items():
-        np.testing.assert_allclose(resumed.held_out.embeddings[name], vector, atol=1e-5)
+    for name, vector in whole.held_out[0].embeddings.items():
+        np.testing.assert_allclose(resumed.held_out[0].embeddings[name], vector, atol=1e-5)
     run = tmp_path / "b" / "run"
     logs = [(folder / "log.jsonl").read_text() for folder in (run / "strangers", run / "strangers" / "member-2")]
     assert [log.count("\n") for log in logs] == [3, 3]
@@ -105,7 +115,19 @@ def test_as_many_networks_hold_products_out_as_are_served_and_resume_to_the_same
 def test_few_products_and_no_val_leave_nobody_out(weights, tmp_path):
     few = write_dataset(tmp_path / "few", products=8)
     watcher = Watcher()
-    assert learn(places(few, tmp_path / "a"), plan_of(weights, hold_out=0.2), watcher).held_out is None
+    assert learn(places(few, tmp_path / "a"), plan_of(weights, hold_out=0.2), watcher).held_out == ()
     assert any("fewer than 20 products" in note for note in watcher.notes)
     no_val = write_dataset(tmp_path / "no-val", products=24, splits={"train": 2})
-    assert learn(places(no_val, tmp_path / "b"), plan_of(weights, hold_out=0.2), Watcher()).held_out is None
+    assert learn(places(no_val, tmp_path / "b"), plan_of(weights, hold_out=0.2), Watcher()).held_out == ()
+
+
+def test_products_can_be_held_out_twice_for_fewer_epochs(many, weights, tmp_path):
+    watcher = Watcher()
+    plan = plan_of(weights, hold_out=0.4, hold_out_times=2, hold_out_epochs=0.4)
+    found = learn(places(many, tmp_path / "a"), plan, watcher)
+    assert [len(one.products) for one in found.held_out] == [10, 10]
+    assert found.record["strangers"] == 20
+    assert [log.epoch for log in watcher.epochs] == [1, 2, 3, 1, 1]
+    run = tmp_path / "a" / "run" / "strangers"
+    assert (run / "log.jsonl").exists()
+    assert (run / "member-2" / "log.jsonl").exists()

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval.calibration.choose import OpenSetDistances, measure_open_set
 from retrieval.calibration.confidence import Confidence, feature_value
 from retrieval.calibration.points import Calibration, OperatingPoint
 from retrieval.distance import squared_l2
 from retrieval.errors import BundleError, UsageError
 from retrieval.evaluation import UNKNOWN_SHARE, HeldOut, Setting, Target, calibrate, evaluate
 from retrieval.evaluation.answers import answer_all
-from retrieval.evaluation.confidence_fit import fit_confidence, tempered, trials
+from retrieval.evaluation.confidence_fit import tempered, trials
 from retrieval.metrics import IsotonicMap, LogisticMap, fit_isotonic
 from retrieval.models.bundle import read_bundle, set_calibration
 from retrieval.recognition.recognizer import EmbeddedPhoto, query_confidence, recognize
@@ -164,7 +165,7 @@ def test_strangers_that_no_training_saw_stand_in_for_those_left_out() -> None:
     held_out = unseen()
     target = Target("fpir", 0.2)
     left_out = calibrate(val, gallery, target, measured_on="val")  # type: ignore[arg-type]
-    found = calibrate(val, gallery, target, measured_on="val", held_out=held_out)  # type: ignore[arg-type]
+    found = calibrate(val, gallery, target, measured_on="val", held_out=[held_out])  # type: ignore[arg-type]
     point = found.calibration.point("fpir=0.2")
     rival = squared_l2(held_out.photos.vectors, held_out.gallery.vectors).min(axis=1)
 
@@ -181,32 +182,45 @@ def test_strangers_that_no_training_saw_stand_in_for_those_left_out() -> None:
     assert pair.fpir == pytest.approx(at_catalog_size(pair.threshold))
 
 
-def test_confidence_knows_strangers_that_no_training_saw() -> None:
+def test_distances_of_another_network_are_taken_to_scale() -> None:
     gallery, val, _ = splits()
-    known = answer_all(val, gallery, 0.9, ())  # type: ignore[arg-type]
-    held_out = unseen()
-    strange = answer_all(held_out.photos, held_out.gallery, 0.9, ())
-    data = trials(known, strange)
-    assert not data.right[data.unknown].any()
-    assert set(data.products[data.unknown]) <= set(held_out.photos.products)
-    assert len(set(data.products[data.unknown])) > 10  # some of most, not all of some
-    assert data.unknown.sum() > trials(known).unknown.sum()  # they get names more often
-    sure, unsure = (fit_confidence(known, 0.9, fitted_on="val", held_out=others) for others in (None, strange))
-    assert sure is not None
-    assert unsure is not None
-    named = [answer.matches for answer in strange.left_one_out if answer.matches]
-    assert np.mean([unsure.of(m) for m in named]) < np.mean([sure.of(m) for m in named])  # type: ignore[misc]
+    plain, scaled = (
+        calibrate(
+            val,  # type: ignore[arg-type]
+            gallery,  # type: ignore[arg-type]
+            Target("fpir", 0.2),
+            measured_on="val",
+            held_out=[replace(unseen(), scale=scale)],
+        ).calibration
+        for scale in (1.0, 0.5)
+    )
+    assert scaled.point("fpir=0.2").threshold == pytest.approx(plain.point("fpir=0.2").threshold / 2)
+    assert scaled.point("far=0.01").threshold == plain.point("far=0.01").threshold
+
+
+def test_an_interval_of_other_products_is_wider() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(20), 10)
+    distances = rng.uniform(0.2, 1.0, 200) + np.repeat(rng.uniform(0.0, 1.0, 20), 10)
+    of_these, of_others = (
+        measure_open_set(OpenSetDistances(distances, labels, distances, labels, 20, others=others), 0.8)
+        for others in (False, True)
+    )
+    assert of_these.rate == of_others.rate
+    rate = of_these.rate.fpir
+    assert of_others.fpir_ci.high - rate == pytest.approx(2**0.5 * (of_these.fpir_ci.high - rate))
+    assert of_others.dir_ci == of_these.dir_ci
 
 
 def test_the_fewest_wrong_answers_can_be_the_target() -> None:
     gallery, val, _ = splits()
     target = Target("strangers", 0.2)
-    found = calibrate(val, gallery, target, measured_on="val", held_out=unseen())  # type: ignore[arg-type]
+    found = calibrate(val, gallery, target, measured_on="val", held_out=[unseen()])  # type: ignore[arg-type]
     assert found.refusal == ""
     assert found.calibration.chosen == "strangers=0.2"
     point = found.calibration.point("strangers=0.2")
     assert point.threshold == found.calibration.threshold
-    assert found.calibration.confidence is not None
+    assert found.calibration.confidence is None  # probabilities are fitted for each kind of gallery instead
     assert Calibration.from_json(found.calibration.to_json()) == found.calibration
     with pytest.raises(UsageError, match="gallery"):
         calibrate(val, None, target, measured_on="val")  # type: ignore[arg-type]
