@@ -146,8 +146,8 @@ class Match:
         evidence: its nearest pictures within the threshold, or whatever their distance where none is; nearest
             first.
         metadata: what the catalog says about it.
-        confidence: the probability that it is the right one, in [0, 1]; None where the model carries
-            none, and for all but the first match.
+        confidence: the probability that it is the right one, in [0, 1]; None where no calibration fits, and, where
+            the verdict follows a threshold, for all but the first match.
     """
 
     product_id: str
@@ -172,6 +172,8 @@ class Recognition:
         fingerprint: the model's.
         timings_ms: what each step took.
         nearest: products that are not near enough, best first; with the matches at most as many as were asked for.
+        in_catalog: the probability that the photo shows any product of the catalog, which the verdict followed; None
+            where it followed the threshold.
     """
 
     source: str
@@ -181,6 +183,7 @@ class Recognition:
     fingerprint: str
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     nearest: tuple[Match, ...] = ()
+    in_catalog: float | None = None
 
     def __post_init__(self) -> None:
         if (self.verdict == "unknown") != (not self.matches):
@@ -194,7 +197,7 @@ class Recognition:
             "matches": [_match_json(m) for m in self.matches],
             "nearest": [_match_json(m) for m in self.nearest],
             "timings_ms": dict(self.timings_ms),
-        }
+        } | ({} if self.in_catalog is None else {"in_catalog": self.in_catalog})
 
 
 def _match_json(match: Match) -> dict[str, Any]:

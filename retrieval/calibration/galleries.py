@@ -7,7 +7,7 @@ kind of gallery that its data could show, an index knows which kind it is, and `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Kind = Literal["studio", "few", "many", "mixed"]
 
 FEW = 10
-"""Photos of a product, in the middle of all, up to which a gallery has few of them."""
+"""Photos of a product, in the mean, up to which a gallery has few of them."""
 
 _MOSTLY = 0.8
 """From this share of its products on a gallery is of studio pictures; from as much of the others on, of photos."""
@@ -42,29 +42,24 @@ class GalleryShape:
     Attributes:
         products: how many.
         pictures: of all of them.
-        middle: pictures of the product in the middle, at least 1.
         studio: share of its products that a studio picture shows, in [0, 1]: another source than the photos that are
             asked about; None where nobody looked.
     """
 
     products: int
     pictures: int
-    middle: float
     studio: float | None = None
 
     def __post_init__(self) -> None:
-        if self.products < 0 or self.pictures < self.products or self.middle < 0:
+        if self.products < 0 or self.pictures < self.products:
             raise ValueError(f"expected at least one picture a product, received {self}")
         if self.studio is not None and not 0.0 <= self.studio <= 1.0:
             raise ValueError(f"expected a share of studio pictures in [0, 1], received {self.studio}")
 
-    @classmethod
-    def of(cls, pictures: Sequence[int], studio: float | None) -> GalleryShape:
-        """From the number of pictures of each product."""
-        counts = sorted(pictures)
-        half = len(counts) // 2
-        middle = (counts[half] + counts[-half - 1]) / 2.0 if counts else 0.0
-        return cls(len(counts), sum(counts), middle, studio)
+    @property
+    def each(self) -> float:
+        """Pictures of each product, in the mean."""
+        return self.pictures / max(self.products, 1)
 
     @property
     def kind(self) -> Kind | None:
@@ -75,11 +70,11 @@ class GalleryShape:
             return "studio"
         if self.studio > 1.0 - _MOSTLY:
             return "mixed"
-        return "few" if self.middle <= FEW else "many"
+        return "few" if self.each <= FEW else "many"
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
-        return {"products": self.products, "pictures": self.pictures, "middle": self.middle, "studio": self.studio}
+        return {"products": self.products, "pictures": self.pictures, "studio": self.studio}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> GalleryShape:
@@ -87,7 +82,7 @@ class GalleryShape:
         products, pictures, studio = data["products"], data["pictures"], data["studio"]
         if type(products) is not int or type(pictures) is not int:
             raise ValueError(f"expected whole numbers, received {products!r:.40} and {pictures!r:.40}")
-        return cls(products, pictures, float(data["middle"]), None if studio is None else float(studio))
+        return cls(products, pictures, None if studio is None else float(studio))
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class Enrolled:
         photos = ~self.studio
         counts = np.unique(self.photos.labels[photos], return_counts=True)[1]
         few = bool(len(counts) >= LEAST_PRODUCTS)
-        many = few and float(np.median(counts)) > FEW
+        many = few and float(counts.mean()) > FEW
         studio = len(np.unique(self.photos.labels[self.studio])) >= LEAST_PRODUCTS
         if kind == "studio" and studio:
             return self._only(self.studio)
@@ -181,18 +181,16 @@ def measure_kinds(probes: Photos, enrolled: Enrolled, held_out: Sequence[HeldOut
         others = [(one, g) for one in held_out if (g := one.enrolled.of_kind(kind)) is not None]
         if gallery is None or not others:
             continue
-        found.append(_measure(kind, probes, enrolled, gallery, others))
+        found.append(_measure(kind, probes, gallery, others))
     return found
 
 
 def _measure(
     kind: Kind,
     probes: Photos,
-    enrolled: Enrolled,
     gallery: Photos,
     others: Sequence[tuple[HeldOutProducts, Photos]],
 ) -> Measured:
-    studio = enrolled.of(gallery.products.tolist()).studio if kind == "mixed" else np.full(1, kind == "studio")
     known: list[Trial] = []
     unknown: list[Trial] = []
     whole = 0, 0
@@ -206,8 +204,8 @@ def _measure(
             whole = len(known), len(unknown)
     held_out = [HeldOut(one.probes, shown, scale) for (one, shown), scale in zip(others, scales, strict=True)]
     distances = open_set_of(asked, gallery, held_out)
-    counts = np.unique(gallery.labels, return_counts=True)[1].tolist()
-    shape = GalleryShape.of(counts, 0.5 if kind == "mixed" else float(studio.mean()))
+    products = len(gallery.products)
+    shape = GalleryShape(products, len(gallery), {"studio": 1.0, "mixed": 0.5}.get(kind, 0.0))
     expect = [_expectation("trained", known[: whole[0]])]
     new = [trial for one, shown in others for trial in _new(kind, one, shown)]
     if new:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from retrieval.errors import IndexDamagedError, ModelMismatchError, UsageError
@@ -32,6 +32,9 @@ class Manifest:
         hnsw: whether an HNSW graph serves searches (exact scan otherwise).
         checksum: of the points that were committed, see `retrieval.index.checksum.Checksum`; empty where older
             releases, or runs that nobody could keep count of, said nothing.
+        studio: share of its products that a studio picture shows, in [0, 1], by a sample; None where nobody looked.
+        calibration: a calibration of its model that was made for this index, as `Calibration.to_json` has it; None
+            where the model's own is in force.
     """
 
     generation: int
@@ -46,11 +49,33 @@ class Manifest:
     hnsw: bool = False
     distance: str = DISTANCE_NAME
     checksum: str = ""
+    studio: float | None = None
+    calibration: Mapping[str, Any] | None = None
     schema: str = field(default=MANIFEST_SCHEMA)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
-        return asdict(self) | {"metadata_keys": list(self.metadata_keys)}
+        content = asdict(self) | {"metadata_keys": list(self.metadata_keys)}
+        # Releases of before refuse what they do not know.
+        return {key: value for key, value in content.items() if value is not None}
+
+    def noting(
+        self, before: Manifest | None, *, studio: float | None = None, calibration: Mapping[str, Any] | None = None
+    ) -> Manifest:
+        """The same with what is known beside its pictures; what is not given stays as it was.
+
+        Args:
+            before: the generation that this one replaces; a calibration of another model's goes with it.
+            studio: see `Manifest`.
+            calibration: likewise.
+        """
+        if before is None or before.model.fingerprint != self.model.fingerprint:
+            return replace(self, studio=studio, calibration=calibration)
+        return replace(
+            self,
+            studio=before.studio if studio is None else studio,
+            calibration=before.calibration if calibration is None else calibration,
+        )
 
     def require(self, model: ModelIdentity, location: str) -> None:
         """Refuse a model that did not build this generation.
@@ -85,6 +110,10 @@ class Manifest:
                 raise ValueError(f"expected a count as {name}, received {value!r:.80}")
         if type(self.hnsw) is not bool:
             raise ValueError(f"expected true or false as hnsw, received {self.hnsw!r:.80}")
+        if self.studio is not None and (type(self.studio) not in (int, float) or not 0.0 <= self.studio <= 1.0):
+            raise ValueError(f"expected a share as studio, received {self.studio!r:.80}")
+        if self.calibration is not None and not isinstance(self.calibration, Mapping):
+            raise ValueError(f"expected an object as calibration, received {self.calibration!r:.80}")
         if self.distance != DISTANCE_NAME:
             raise ValueError(f"expected the distance {DISTANCE_NAME}, received {self.distance!r:.80}")
         if self.checksum and not re.fullmatch("[0-9a-f]{64}", self.checksum):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,7 +138,15 @@ class Build(Protocol):
         """Record progress for whoever asks what holds the index."""
         ...
 
-    def commit(self, *, catalog: str, metadata_keys: Sequence[str], check: Check | None = None) -> Manifest:
+    def commit(
+        self,
+        *,
+        catalog: str,
+        metadata_keys: Sequence[str],
+        check: Check | None = None,
+        studio: float | None = None,
+        calibration: Mapping[str, Any] | None = None,
+    ) -> Manifest:
         """Optimize, check, write the manifest, make it durable and switch to it atomically.
 
         Args:
@@ -146,6 +154,8 @@ class Build(Protocol):
             metadata_keys: the columns that ``--where`` may name.
             check: looks at the complete generation before the switch. If it raises, the committed
                 generation stays live and the build can be continued. Not called without changes.
+            studio: see `Manifest`; None leaves what the generation before said, if its model is the same.
+            calibration: likewise.
         """
         ...
 
@@ -228,6 +238,19 @@ class Index(Protocol):
             UsageError: there is no such generation.
             IndexDamagedError: it is not what was committed.
             IndexBusyError: somebody is writing.
+        """
+        ...
+
+    def set_calibration(self, calibration: Mapping[str, Any] | None) -> Manifest:
+        """Give the live generation a calibration of its own, which all who ask it go by from then on.
+
+        Args:
+            calibration: see `Manifest`; None for the model's own.
+
+        Raises:
+            IndexNotFoundError: nothing is live yet.
+            IndexBusyError: somebody is writing.
+            StoreError: it cannot be written.
         """
         ...
 

@@ -136,7 +136,13 @@ def copy(source: Source, target: Index, *, progress: Progress = Silent()) -> Tra
                     hint="The live generation of the target stays. Run the same command again",
                 )
 
-        committed = build.commit(catalog=manifest.catalog, metadata_keys=manifest.metadata_keys, check=check)
+        committed = build.commit(
+            catalog=manifest.catalog,
+            metadata_keys=manifest.metadata_keys,
+            check=check,
+            studio=manifest.studio,
+            calibration=manifest.calibration,
+        )
     return Transferred(committed.images, written, wanted.hex(), manifest.model.name, committed.generation)
 
 

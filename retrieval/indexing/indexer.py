@@ -17,6 +17,7 @@ from retrieval.catalog.read import Catalog, Refusal
 from retrieval.errors import CatalogError, ImageError, IndexDamagedError
 from retrieval.images import pictures
 from retrieval.images.formats.color_profile import flawed_note, noticing
+from retrieval.images.studio import SAMPLE, studio_share
 from retrieval.index.checks import require_sound
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Build, Check, Index, VectorStore
@@ -33,6 +34,11 @@ BATCH = 8
 WRITE_CHUNK = 512
 WRITE_SECONDS = 1.0
 """However slow the network, a killed run loses no more work than this."""
+
+_ASKED = 400
+"""Pictures that a store is asked for, to have one each of so many products as tell what it holds."""
+_CHANGED = 0.1
+"""Part of the pictures that came or went from which on it is looked at anew what kind they are."""
 
 __all__ = ["IndexReport", "index_catalog"]
 
@@ -107,6 +113,7 @@ def index_catalog(
                 shown=shown,
             )
         else:
+            live = None if rebuild else index.manifest()
             with index.writer(bundle.identity, rebuild=rebuild, shard=shard) as build:
                 report.resumed = build.resumed
                 known = IndexSnapshot(build.store.records(), shard)
@@ -120,7 +127,11 @@ def index_catalog(
                 report.removed, report.departed = len(gone), len(departed) - len(gone)
                 shown.advance(0, note="committing")
                 expected = len(known) + report.added - report.removed
-                manifest = _commit(build, catalog, report, _checks(expected, check, shard), shard)
+                before = None if rebuild else live
+                fresh = before is None or before.studio is None
+                looked = fresh or report.added + report.replaced + report.removed > _CHANGED * len(known)
+                studio = _studio(build.store, catalog) if looked else None
+                manifest = _commit(build, catalog, report, _checks(expected, check, shard), shard, studio)
                 report.shard, report.waiting = str(shard) if shard else "", build.waiting
                 report.images, report.products = manifest.images, manifest.products
     report.refused.sort(key=lambda refusal: refusal.path)
@@ -367,7 +378,18 @@ def _checks(expected: int, further: Check | None, shard: Shard | None) -> Check:
     return check
 
 
-def _commit(build: Build, catalog: Catalog, report: IndexReport, check: Check, shard: Shard | None) -> Manifest:
+def _studio(store: VectorStore, catalog: Catalog) -> float | None:
+    """Which share of the products a studio picture shows, by one picture each of a sample of them."""
+    found: dict[str, str] = {}
+    for point in store.sample(_ASKED):
+        found.setdefault(point.record.product_id, point.record.image)
+    images = [found[product] for product in sorted(found)[:SAMPLE]]
+    return studio_share((catalog.root / image, catalog.root) for image in images)
+
+
+def _commit(
+    build: Build, catalog: Catalog, report: IndexReport, check: Check, shard: Shard | None, studio: float | None
+) -> Manifest:
     if shard is None and build.store.count() == 0:
         build.discard()
         first = report.refused[0] if report.refused else None
@@ -376,7 +398,7 @@ def _commit(build: Build, catalog: Catalog, report: IndexReport, check: Check, s
             f"expected at least one readable picture in {catalog.root}, received none{reason}",
             hint="A catalog is a folder of product folders with pictures: catalog/<product_id>/*.jpg",
         )
-    return build.commit(catalog=str(catalog.root), metadata_keys=catalog.metadata_keys, check=check)
+    return build.commit(catalog=str(catalog.root), metadata_keys=catalog.metadata_keys, check=check, studio=studio)
 
 
 def _chunks(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from retrieval.calibration.sureness import DEFAULT, Limits
 from retrieval.errors import ImageError, UsageError
 from retrieval.images import pictures
 from retrieval.index.manifest import Manifest
@@ -33,8 +34,10 @@ from retrieval.recognition.recognizer import (
     EmbeddedPhoto,
     Filters,
     RefusedPhoto,
+    calibration_in_force,
     parse_where,
     query_confidence,
+    query_probability,
     query_threshold,
     recognize,
 )
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.calibration.confidence import Confidence
+    from retrieval.calibration.galleries import InForce
+    from retrieval.recognition.recognizer import ByProbability
 
     Photo = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
@@ -74,6 +79,8 @@ class _State(NamedTuple):
     bundle: Bundle
     threshold: float
     confidence: Confidence | None
+    probability: ByProbability | None
+    in_force: InForce | None
     single: EncoderPool
     many: EncoderPool
 
@@ -94,6 +101,8 @@ class Recognizer:
         *,
         model: str | Path | None = None,
         threshold: float | None = None,
+        sure: float | None = None,
+        in_catalog: float | None = None,
         threads: int | None = None,
         linger: float = 0.0,
     ) -> None:
@@ -102,7 +111,10 @@ class Recognizer:
         Args:
             index: a directory, or the URL of a Qdrant server, ``http://HOST:6333/NAME``.
             model: an installed model's name or a bundle's path; by default the one that built the index.
-            threshold: largest squared L2 distance that counts, in [0, 4]; by default the model's own.
+            threshold: largest squared L2 distance that counts, in [0, 4]; by default the calibration decides, by
+                probabilities where it has them for such a catalog, else by its threshold.
+            sure: a match from this probability of being right on, in [0, 1]; 0.8 by default.
+            in_catalog: else ambiguous, not unknown, from this probability of being in the catalog on; 0.5 by default.
             threads: threads that decode and embed; default one per core.
             linger: seconds that the engine of an embedded index stays open after a question, for the next one; other
                 processes that wait for it get it at once all the same.
@@ -112,11 +124,12 @@ class Recognizer:
             IndexDamagedError, ServerError: it cannot be read.
             ModelNotFoundError, BundleError: the model is not there, or is damaged.
             ModelMismatchError: the named model did not build the index.
-            UsageError: the model has no calibrated threshold and none was given, or it is out of range.
+            UsageError: the model has no calibrated threshold and none was given, or a number is out of range.
         """
         self.location = str(index)
         self._model = str(model) if model is not None else None
         self._threshold = threshold
+        self._limits = _limits(sure, in_catalog)
         self._threads = threads or default_threads()
         self._index = open_index(self.location)
         self._lock = threading.Lock()
@@ -139,6 +152,16 @@ class Recognizer:
     def threshold(self) -> float:
         """The largest squared L2 distance that counts."""
         return self._state.threshold
+
+    @property
+    def in_force(self) -> InForce | None:
+        """Which calibration decides, and whether it fits this catalog; None where there is none."""
+        return self._state.in_force
+
+    @property
+    def limits(self) -> Limits | None:
+        """On the probabilities that verdicts follow; None where they follow the threshold."""
+        return self._state.probability.limits if self._state.probability is not None else None
 
     def recognize(
         self, photo: Photo | PhotoSource, *, top: int = 5, where: Filters | None = None, name: str | None = None
@@ -314,6 +337,7 @@ class Recognizer:
             where=where,
             fingerprint=state.bundle.fingerprint,
             confidence=state.confidence,
+            probability=state.probability,
         )
         return Answer.of(found, state.manifest.catalog, source.again)
 
@@ -323,7 +347,7 @@ class Recognizer:
             if self._closed:
                 raise UsageError("expected an open recognizer, received one that was closed", hint="Make another one.")
             live = self._live()
-            if live.created != self._state.manifest.created or live.generation != self._state.manifest.generation:
+            if live != self._state.manifest:
                 self._state = self._open(live, self._state)
             return self._state
 
@@ -337,18 +361,25 @@ class Recognizer:
 
     def _open(self, manifest: Manifest, before: _State | None) -> _State:
         if before is not None and before.bundle.fingerprint == manifest.model.fingerprint:
-            return _State(manifest, before.bundle, before.threshold, before.confidence, before.single, before.many)
-        bundle = resolve_model(self._model, index_model=manifest.model)
+            bundle, single, many = before.bundle, before.single, before.many
+        else:
+            bundle = resolve_model(self._model, index_model=manifest.model)
+            single, many = EncoderPool(bundle, threads=self._threads), EncoderPool(bundle)
         manifest.require(bundle.identity, self.location)
-        threshold = query_threshold(self._threshold, bundle)
-        return _State(
-            manifest,
-            bundle,
-            threshold,
-            query_confidence(threshold, bundle),
-            EncoderPool(bundle, threads=self._threads),
-            EncoderPool(bundle),
-        )
+        found = calibration_in_force(bundle, manifest)
+        if self._threshold is not None or found is None:
+            threshold = query_threshold(self._threshold, bundle)
+            return _State(manifest, bundle, threshold, query_confidence(threshold, bundle), None, found, single, many)
+        threshold, probability = found.calibration.threshold, query_probability(found, manifest, self._limits)
+        confidence = query_confidence(threshold, bundle) if probability is None else None
+        return _State(manifest, bundle, threshold, confidence, probability, found, single, many)
+
+
+def _limits(sure: float | None, in_catalog: float | None) -> Limits:
+    try:
+        return Limits(DEFAULT.sure if sure is None else sure, DEFAULT.in_catalog if in_catalog is None else in_catalog)
+    except ValueError as error:
+        raise UsageError(str(error), hint="80 % is 0.8.") from error
 
 
 class _Source(NamedTuple):

@@ -4,18 +4,57 @@ The threshold is a label, not a filter: products are ranked whatever their dista
 it before those without, and it only says where `split` draws the line between what is answered and what is
 merely nearest.
 
-**The verdict.** *unknown* when no picture is within the threshold; *ambiguous* when the runner-up within it reaches
-at least `AMBIGUOUS` times the winner's score; *match* otherwise.
+**The verdict by probability**, where a calibration fits the catalog: *match* from a probability of the first product
+of `Limits.sure` on; *ambiguous* below that, while the photo shows some product of the catalog with a probability of
+`Limits.in_catalog` at least; *unknown* otherwise. The candidates are those that are not improbable.
+
+**The verdict by threshold**, where none fits or somebody gave one: *unknown* when no picture is within the threshold;
+*ambiguous* when the runner-up within it reaches at least `AMBIGUOUS` times the winner's score; *match* otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from retrieval.calibration.sureness import Limits, Sure
 from retrieval.types import Match, Verdict
 
 AMBIGUOUS = 0.9
 """Chosen by measurement: docs/decisions/0006-votes.md."""
+
+
+CANDIDATE = 0.01
+"""A product behind the first is a candidate from this probability on."""
+
+
+def by_probability(
+    ranked: Sequence[Match], sure: Sure, limits: Limits, *, threshold: float
+) -> tuple[Verdict, tuple[Match, ...], tuple[Match, ...]]:
+    """The verdict, the candidates and what is merely nearest, each product with its probability.
+
+    Args:
+        ranked: as `retrieval.recognition.votes.rank` returns them for the largest distance there is.
+        sure: their probabilities, of the first of them at least.
+        limits: of the verdicts.
+        threshold: squared L2; within it pictures count as votes and as evidence, which decide nothing here.
+    """
+    behind = (0.0,) * (len(ranked) - len(sure.products))
+    probabilities = (*sure.products, *behind)
+    products = tuple(
+        _counted(replace(match, confidence=probability), threshold)
+        for match, probability in zip(ranked, probabilities, strict=True)
+    )
+    verdict = sure.verdict(limits)
+    if verdict == "unknown":
+        return verdict, (), products
+    count = 1 + sum(probability >= CANDIDATE for probability in probabilities[1:])
+    return verdict, products[:count], products[count:]
+
+
+def _counted(match: Match, threshold: float) -> Match:
+    within = tuple(e for e in match.evidence if e.distance <= threshold)
+    return replace(match, votes=len(within), evidence=within or match.evidence)
 
 
 def split(ranked: Sequence[Match], threshold: float) -> tuple[tuple[Match, ...], tuple[Match, ...]]:

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.calibration.galleries import GalleryShape, InForce, in_force
+from retrieval.calibration.points import Calibration
+from retrieval.calibration.sureness import Limits, Sureness
 from retrieval.distance import MAX_DISTANCE
-from retrieval.errors import ImageError, UsageError
+from retrieval.errors import ImageError, IndexDamagedError, UsageError
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Searchable
 from retrieval.models.bundle import Bundle
 from retrieval.recognition import votes
-from retrieval.recognition.decision import decide, split
+from retrieval.recognition.decision import by_probability, decide, split
 from retrieval.system.text import one_form
 from retrieval.types import Compare, JsonScalar, Match, Neighbor, Recognition, Where
 
@@ -102,6 +105,21 @@ def find(
         limit *= WIDEN
 
 
+@dataclass(frozen=True, slots=True)
+class ByProbability:
+    """What verdicts by probability go by.
+
+    Attributes:
+        sureness: gives the probabilities.
+        limits: on those.
+        products: in the whole catalog.
+    """
+
+    sureness: Sureness
+    limits: Limits
+    products: int
+
+
 def recognize(
     photo: EmbeddedPhoto,
     store: Searchable,
@@ -111,6 +129,7 @@ def recognize(
     where: Where | None = None,
     fingerprint: str,
     confidence: Confidence | None = None,
+    probability: ByProbability | None = None,
 ) -> Recognition:
     """Answer one photo.
 
@@ -122,21 +141,33 @@ def recognize(
         where: keep only products whose metadata match.
         fingerprint: the model's, for the record.
         confidence: how sure answers at this threshold are; see `query_confidence`.
+        probability: what the verdict follows instead of the threshold, which only says what counts as a vote then.
     """
     start = time.perf_counter()
-    ranked = find(store, photo.vector, threshold=threshold, products=max(top, votes.RIVALS), where=where)
+    # Probabilities were fitted to products in the order of their scores, whatever the threshold.
+    reach = threshold if probability is None else MAX_DISTANCE
+    ranked = find(store, photo.vector, threshold=reach, products=max(top, votes.RIVALS), where=where)
     search_ms = (time.perf_counter() - start) * 1e3
-    matches, _ = split(ranked, threshold)
-    shown, nearest = split(ranked[:top], threshold)
-    if confidence is not None and shown:
-        shown = (replace(shown[0], confidence=confidence.of(matches)), *shown[1:])
+    in_catalog = None
+    if probability is not None:
+        sure = probability.sureness.of(ranked[: votes.RIVALS], probability.products)
+        in_catalog = sure.in_catalog
+        verdict, shown, nearest = by_probability(ranked, sure, probability.limits, threshold=threshold)
+        shown, nearest = shown[:top], nearest[: max(0, top - len(shown))]
+    else:
+        matches, _ = split(ranked, threshold)
+        shown, nearest = split(ranked[:top], threshold)
+        if confidence is not None and shown:
+            shown = (replace(shown[0], confidence=confidence.of(matches)), *shown[1:])
+        verdict = decide(ranked, threshold=threshold)
     return Recognition(
         source=photo.source,
-        verdict=decide(ranked, threshold=threshold),
+        verdict=verdict,
         matches=shown,
         threshold=threshold,
         fingerprint=fingerprint,
         nearest=nearest,
+        in_catalog=in_catalog,
         timings_ms={
             "decode": round(photo.decode_ms, 3),
             "embed": round(photo.embed_ms, 3),
@@ -237,6 +268,30 @@ def query_threshold(given: float | None, bundle: Bundle) -> float:
             hint="Give --threshold D (squared L2 in [0, 4]; often 0.5 to 1.2), or choose one: itemrec calibrate --help",
         )
     return bundle.calibration.threshold
+
+
+def query_probability(found: InForce | None, manifest: Manifest, limits: Limits) -> ByProbability | None:
+    """What verdicts go by where a calibration that fits the catalog has probabilities; else None."""
+    if found is None or found.calibration.sureness is None or not found.fits:
+        return None
+    return ByProbability(found.calibration.sureness, limits, manifest.products)
+
+
+def calibration_in_force(bundle: Bundle, manifest: Manifest | None) -> InForce | None:
+    """What fits an index: of its own calibration, else of its model's; None where there is neither."""
+    if manifest is not None and manifest.calibration is not None:
+        try:
+            own = Calibration.from_json(manifest.calibration)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise IndexDamagedError(
+                f"expected a calibration that can be read in the index, received {error}",
+                hint="Calibrate anew: itemrec calibrate --data DIR",
+            ) from error
+        return InForce(own, None, True)
+    if bundle.calibration is None:
+        return None
+    shape = GalleryShape(manifest.products, manifest.images, manifest.studio) if manifest is not None else None
+    return in_force(bundle.calibration, shape)
 
 
 def query_confidence(threshold: float, bundle: Bundle) -> Confidence | None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -250,10 +251,20 @@ class MemoryBuild:
     def report(self, done: int, total: int) -> None:
         self.progress = (done, total)
 
-    def commit(self, *, catalog: str, metadata_keys: Sequence[str], check: Check | None = None) -> Manifest:
+    def commit(
+        self,
+        *,
+        catalog: str,
+        metadata_keys: Sequence[str],
+        check: Check | None = None,
+        studio: float | None = None,
+        calibration: Mapping[str, Any] | None = None,
+    ) -> Manifest:
         index, current = self._index, self._index._manifest
         if current is not None and not self.changed and not self._index._rebuilding:
-            index._manifest = replace(current, catalog=catalog, metadata_keys=tuple(metadata_keys))
+            index._manifest = replace(current, catalog=catalog, metadata_keys=tuple(metadata_keys)).noting(
+                current, studio=studio, calibration=calibration
+            )
             index._kept[current.generation] = (index._manifest, self._store)
             return index._manifest
         manifest = Manifest(
@@ -266,7 +277,7 @@ class MemoryBuild:
             itemrec_version="0",
             engine="memory",
             created=datetime.now(UTC).isoformat(timespec="microseconds"),
-        )
+        ).noting(current, studio=studio, calibration=calibration)
         if check is not None:
             check(self._store, manifest)
         staying = worth_keeping(manifest, current and current.generation, [m for m, _ in index._kept.values()])
@@ -327,6 +338,13 @@ class MemoryIndex:
         if self._pending is not None:
             found.append(Generation(max(self._kept, default=0) + 1, "building", self._pending[0], *[None] * 4))
         return sorted(found, key=lambda g: g.number)
+
+    def set_calibration(self, calibration: Mapping[str, Any] | None) -> Manifest:
+        if self._manifest is None or self._store is None:
+            raise IndexNotFoundError("There is no index")
+        self._manifest = replace(self._manifest, calibration=calibration)
+        self._kept[self._manifest.generation] = (self._manifest, self._store)
+        return self._manifest
 
     def rollback(self, generation: int | None = None) -> Manifest:
         if self._manifest is None:

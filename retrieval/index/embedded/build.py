@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from retrieval.errors import IndexDamagedError, StoreError
 from retrieval.index.checksum import Checksum
@@ -246,7 +247,15 @@ class EmbeddedBuild:
         """How many pictures the base generation holds."""
         return self._base.images if self._base else 0
 
-    def commit(self, *, catalog: str, metadata_keys: Sequence[str], check: Check | None = None) -> Manifest:
+    def commit(
+        self,
+        *,
+        catalog: str,
+        metadata_keys: Sequence[str],
+        check: Check | None = None,
+        studio: float | None = None,
+        calibration: Mapping[str, Any] | None = None,
+    ) -> Manifest:
         """See `retrieval.index.protocols.Build.commit`. Without any change the committed generation stays.
 
         Raises:
@@ -257,7 +266,8 @@ class EmbeddedBuild:
         if self._finished:
             raise StoreError("This build was committed or discarded already")
         if self._shard is None and self._base is not None:
-            return self._touch(self._base, catalog, metadata_keys)
+            touched = replace(self._base, catalog=catalog, metadata_keys=tuple(metadata_keys))
+            return self._touch(touched.noting(self._base, studio=studio, calibration=calibration))
         shard = self.begin()
         self._phase("committing")
         images, products = shard.count(), shard.products()
@@ -279,7 +289,7 @@ class EmbeddedBuild:
             manifest = replace(
                 self._manifest(images, products, catalog, metadata_keys, hnsw=checked.has_graph()),
                 checksum=self._checksum(checked),
-            )
+            ).noting(self._live(), studio=studio, calibration=calibration)
             if check is not None:
                 self._phase("checking")
                 check(checked, manifest)
@@ -321,9 +331,14 @@ class EmbeddedBuild:
             hnsw=hnsw,
         )
 
-    def _touch(self, committed: Manifest, catalog: str, metadata_keys: Sequence[str]) -> Manifest:
-        manifest = replace(committed, catalog=catalog, metadata_keys=tuple(metadata_keys))
-        if manifest != committed:
+    def _live(self) -> Manifest | None:
+        """What is live while this is built; a rebuild of a damaged index knows of none."""
+        with suppress(IndexDamagedError):
+            return self._place.manifest()
+        return None
+
+    def _touch(self, manifest: Manifest) -> Manifest:
+        if manifest != self._base:
             with os_errors("commit", self._folder.parent):
                 self._place.write_manifest(manifest)
         self._finished = True

@@ -6,15 +6,17 @@ Queries need this module and the store. What only index runs and housekeeping ne
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import IndexDamagedError, UsageError
 from retrieval.index.embedded.place import READ_PATIENCE, Place
 from retrieval.index.embedded.store import HNSW_FROM, EmbeddedStore
 from retrieval.index.manifest import Generation, Manifest
 from retrieval.index.sharding import Shard
+from retrieval.system.files import os_errors
 from retrieval.types import ModelIdentity
 
 if TYPE_CHECKING:
@@ -111,6 +113,15 @@ class EmbeddedIndex:
         from retrieval.index.embedded.retention import rollback
 
         return rollback(self._place, generation)
+
+    def set_calibration(self, calibration: Mapping[str, Any] | None) -> Manifest:
+        """See `retrieval.index.protocols.Index.set_calibration`."""
+        place = self._place
+        place.require_committed()
+        with place.writing("calibrating"), os_errors("calibrate", place.path):
+            manifest = replace(place.require_committed(), calibration=calibration)
+            place.write_manifest(manifest)
+        return manifest
 
     def collect(self, *, keep: int = 0) -> list[Generation]:
         """See `retrieval.index.protocols.Index.collect`."""

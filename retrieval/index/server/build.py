@@ -10,9 +10,10 @@ A rebuild, or the first build, goes into a collection of its own, which becomes 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from retrieval.errors import ServerError, StoreError
 from retrieval.index.manifest import Manifest
@@ -85,7 +86,15 @@ class ServerBuild:
         """Record progress for whoever asks what holds the index."""
         self._report(done=done, total=total, phase="indexing")
 
-    def commit(self, *, catalog: str, metadata_keys: Sequence[str], check: Check | None = None) -> Manifest:
+    def commit(
+        self,
+        *,
+        catalog: str,
+        metadata_keys: Sequence[str],
+        check: Check | None = None,
+        studio: float | None = None,
+        calibration: Mapping[str, Any] | None = None,
+    ) -> Manifest:
         """See `retrieval.index.protocols.Build.commit`.
 
         Raises:
@@ -95,7 +104,7 @@ class ServerBuild:
             raise StoreError("This build was committed or discarded already")
         keys = tuple(metadata_keys)
         if self._in_place and self._live is not None:
-            return self._commit_in_place(self._live, catalog, keys, check)
+            return self._commit_in_place(self._live, catalog, keys, check, studio, calibration)
         if self._shard is not None:
             self._mark("done")
             self.waiting = shards_out(self._collections.link, self._store.collection, self._shard)
@@ -105,6 +114,7 @@ class ServerBuild:
         self._report(phase="building the search graph")
         graph = self._finish_loading()
         manifest = self._manifest(self._store.count(), catalog, keys, graph)
+        manifest = manifest.noting(self._live, studio=studio, calibration=calibration)
         if check is not None:
             self._report(phase="checking")
             check(self._store, manifest)
@@ -113,13 +123,23 @@ class ServerBuild:
         self._finished = True
         return manifest
 
-    def _commit_in_place(self, live: Manifest, catalog: str, keys: tuple[str, ...], check: Check | None) -> Manifest:
+    def _commit_in_place(
+        self,
+        live: Manifest,
+        catalog: str,
+        keys: tuple[str, ...],
+        check: Check | None,
+        studio: float | None,
+        calibration: Mapping[str, Any] | None,
+    ) -> Manifest:
         images = self._store.count()
-        if not self.changed and images == live.images:
-            manifest = replace(live, catalog=catalog, metadata_keys=keys)
-        else:
-            products = self._store.products()
-            manifest = replace(live, images=images, products=products, catalog=catalog, metadata_keys=keys)
+        # A calibration that came meanwhile stays.
+        now = self._collections.manifest() or live
+        manifest = replace(live, catalog=catalog, metadata_keys=keys).noting(
+            now, studio=studio, calibration=calibration
+        )
+        if self.changed or images != live.images:
+            manifest = replace(manifest, images=images, products=self._store.products())
             if check is not None:
                 check(self._store, manifest)
         if manifest != live:

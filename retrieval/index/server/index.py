@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from typing import Any
 
 from retrieval.errors import (
     IndexBusyError,
@@ -226,6 +227,14 @@ class ServerIndex:
             require_sound(store, target)
             self.collections.make_live(target.generation)
         return target
+
+    def set_calibration(self, calibration: Mapping[str, Any] | None) -> Manifest:
+        """See `retrieval.index.protocols.Index.set_calibration`."""
+        live = self.require_live()
+        with held(self.collections.link, self.collections.name(live.generation), "calibrating"):
+            manifest = replace(self.require_live(), calibration=calibration)
+            self.collections.describe_as(manifest)
+        return manifest
 
     def collect(self, *, keep: int = 0) -> list[Generation]:
         """See `retrieval.index.protocols.Index.collect`."""

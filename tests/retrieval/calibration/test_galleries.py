@@ -21,7 +21,7 @@ def calibration(threshold: float, *galleries: ForGallery, sureness: Sureness | N
 
 
 def of_kind(kind: Kind, threshold: float) -> ForGallery:
-    shape = GalleryShape(81, 81, 1.0, 1.0)
+    shape = GalleryShape(81, 81, 1.0)
     expect = (Expectation("new", 33, 88, 100, 16),)
     return ForGallery(kind, shape, calibration(threshold, sureness=SURENESS), expect)
 
@@ -42,20 +42,16 @@ def of_kind(kind: Kind, threshold: float) -> ForGallery:
     ],
 )
 def test_the_kind_of_a_gallery(pictures: list[int], studio: float | None, kind: Kind | None) -> None:
-    shape = GalleryShape.of(pictures, studio)
+    shape = GalleryShape(len(pictures), sum(pictures), studio)
     assert shape.kind == kind
     assert shape.products == len(pictures)
     assert shape.pictures == sum(pictures)
     assert GalleryShape.from_json(json.loads(json.dumps(shape.to_json()))) == shape
 
 
-def test_the_middle_of_an_even_number() -> None:
-    assert GalleryShape.of([1, 2, 4, 9], None).middle == 3.0
-
-
 def test_the_one_that_fits_is_in_force() -> None:
     whole = calibration(0.9, of_kind("studio", 1.1), of_kind("many", 0.5))
-    found = in_force(whole, GalleryShape.of([1, 1], 1.0))
+    found = in_force(whole, GalleryShape(2, 2, 1.0))
     assert (found.calibration.threshold, found.kind, found.fits, found.why_not) == (1.1, "studio", True, "")
     assert found.calibration.sureness == SURENESS
     assert found.expect[0].five == 88
@@ -63,7 +59,7 @@ def test_the_one_that_fits_is_in_force() -> None:
 
 def test_none_that_fits_is_said() -> None:
     whole = calibration(0.9, of_kind("many", 0.5), sureness=SURENESS)
-    found = in_force(whole, GalleryShape.of([1, 1], 1.0))
+    found = in_force(whole, GalleryShape(2, 2, 1.0))
     assert (found.calibration.threshold, found.fits) == (0.9, False)
     assert "Not calibrated for this catalog (studio pictures)" in found.why_not
     assert "more than 10 photos" in found.why_not
@@ -78,7 +74,7 @@ def test_an_index_of_before_does_not_know() -> None:
 
 
 def test_a_bundle_of_before_works_and_says_what_it_does_not_know() -> None:
-    found = in_force(calibration(0.9), GalleryShape.of([1, 1], 1.0))
+    found = in_force(calibration(0.9), GalleryShape(2, 2, 1.0))
     assert found.calibration.threshold == 0.9
     assert found.fits is None
     assert "does not say which kind of catalog" in found.why_not
@@ -96,4 +92,4 @@ def test_kinds_are_distinct_and_flat() -> None:
     with pytest.raises(ValueError, match="one calibration for each kind"):
         calibration(0.9, of_kind("studio", 1.1), of_kind("studio", 1.2))
     with pytest.raises(ValueError, match="of one kind"):
-        ForGallery("studio", GalleryShape(1, 1, 1.0), calibration(0.9, of_kind("many", 0.5)))
+        ForGallery("studio", GalleryShape(1, 1), calibration(0.9, of_kind("many", 0.5)))
