@@ -102,6 +102,7 @@ def _with_ends(rate: float | None, ends: tuple[float, float] | None) -> str:
 
 
 def _print(report: CalibrationReport) -> None:
+    from cli.verdict_text import print_verdicts
     from retrieval.calibration.points import spoken
 
     calibration = report.calibration
@@ -135,12 +136,19 @@ def _print(report: CalibrationReport) -> None:
         if count is not None
     ]
     render.emit(f"Counted over {', '.join(counted)}. Brackets are 95 % intervals.")
+    print_verdicts(calibration)
     fitted = calibration.confidence
     if fitted:
         render.emit(
             f"Confidence fitted on {fitted.answers:,} answers; {percent(fitted.strangers)} of the photos show unknown "
             "products."
         )
+    if report.replaced is not None:
+        old = report.replaced
+        on = f", chosen on {printable(old.measured_on)}" if old.measured_on else ""
+        render.emit(f"Replaces threshold {old.threshold:.4f} for {spoken(old.chosen)}{on}.")
+    if report.index:
+        render.emit(f"The index {printable(report.index)} goes by it from now on.")
     render.emit(f"Wrote {printable(report.bundle.path)}; its vectors are the same, so indexes of the model stay valid.")
     if report.bundle.path != report.model:
         render.emit(f"Use it with --model {printable(report.reference)}")

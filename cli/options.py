@@ -52,7 +52,27 @@ ThresholdOption = Annotated[
         metavar="D",
         min=0.0,
         max=4.0,
-        help="Largest squared L2 distance that counts. Default: the model's own.",
+        help="Largest squared L2 distance that counts, instead of probabilities. Default: the calibration's.",
+    ),
+]
+SureOption = Annotated[
+    float | None,
+    typer.Option(
+        "--sure",
+        metavar="P",
+        min=0.0,
+        max=1.0,
+        help="A match from this probability of being right on. Default: 0.8",
+    ),
+]
+InCatalogOption = Annotated[
+    float | None,
+    typer.Option(
+        "--in-catalog",
+        metavar="P",
+        min=0.0,
+        max=1.0,
+        help="Else ambiguous, not unknown, from this probability of being in the catalog on. Default: 0.5",
     ),
 ]
 GalleryOption = Annotated[
@@ -108,6 +128,8 @@ _SETTINGS: dict[str, Any] = {
     "model": ModelOption,
     "top": TopOption,
     "threshold": ThresholdOption,
+    "sure": SureOption,
+    "in_catalog": InCatalogOption,
     "data": DataOption,
 }
 """What itemrec.toml may say. What a value may be is what the flag takes, and written nowhere else."""

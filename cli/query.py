@@ -10,10 +10,12 @@ import typer
 
 from cli import render
 from cli.options import (
+    InCatalogOption,
     IndexOption,
     JsonOption,
     ModelOption,
     QuietOption,
+    SureOption,
     ThresholdOption,
     TopOption,
     index_location,
@@ -33,6 +35,8 @@ MANY = 8
 def query_command(
     photos: Annotated[list[str], typer.Argument(help="Photos, folders of photos, or - for standard input.")],
     top: TopOption = None,
+    sure: SureOption = None,
+    in_catalog: InCatalogOption = None,
     threshold: ThresholdOption = None,
     where: Annotated[
         list[str] | None,
@@ -62,6 +66,7 @@ def query_command(
     Examples:
       itemrec query photo.jpg
       itemrec query shelf/*.jpg --top 3
+      itemrec query photo.jpg --sure 0.9
       itemrec query photo.jpg --where category=Milk --where brand=Arla
       camera | itemrec query - --json
     """
@@ -72,7 +77,13 @@ def query_command(
     from retrieval.recognition.recognizer import RefusedPhoto
 
     wanted = int(setting("top", top, 5))
-    shop = Recognizer(index_location(index), model=setting("model", model), threshold=setting("threshold", threshold))
+    shop = Recognizer(
+        index_location(index),
+        model=setting("model", model),
+        threshold=setting("threshold", threshold),
+        sure=setting("sure", sure),
+        in_catalog=setting("in_catalog", in_catalog),
+    )
     sources = find_photos(photos)
     show = Printer(sources, thumbnails and not as_json, few=len(sources) <= MANY)
     while True:
@@ -94,8 +105,12 @@ def query_command(
         render.say(f"The index was rebuilt with {model_now.name} meanwhile; asking again.")
     if len(sources) == len(refused) == 1:
         raise refused[0].error
+    found = shop.in_force
+    if found is not None and found.why_not and setting("threshold", threshold) is None:
+        render.say(f"Not calibrated: {printable(model_now.name)}: {found.why_not}")
     if as_json:
-        render.emit_json(query_document(answers, refused, model_now.fingerprint, shop.threshold))
+        document = query_document(answers, refused, model_now.fingerprint, shop.threshold)
+        render.emit_json(document | {"calibration": shop.in_use()})
     for photo in refused:
         render.warn(f"{printable(photo.source)}: {printable(photo.error.message)}")
     if len(sources) > 1 and not as_json:

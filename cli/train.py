@@ -91,8 +91,8 @@ def train_command(
             min=0.0,
             max=0.5,
             metavar="SHARE",
-            help="Share of products held out to calibrate the rejection of unknown products (trains extra models; "
-            "doubles the time). Default: 0.2 with best, else 0.",
+            help="Share of products held out, twice, to calibrate the rejection of unknown products (trains extra "
+            "models, which takes as long again). Default: 0.2; 0 for none.",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Random seed.")] = None,

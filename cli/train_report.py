@@ -37,6 +37,10 @@ def print_report(report: TrainReport) -> None:
         render.table(headings, rows, right=[1, 2, 3, 4, 5])
     for line in _threshold(report):
         render.emit(line)
+    if model.calibration is not None:
+        from cli.verdict_text import print_verdicts
+
+        print_verdicts(model.calibration)
     render.emit(f"Next: itemrec index CATALOG --model {printable(bundle.path)}")
     render.say(f"Logs: tensorboard --logdir {printable(report.run)}")
 

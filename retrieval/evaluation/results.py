@@ -126,6 +126,8 @@ class CalibrationReport:
         warnings: what limits the thresholds, one sentence each.
         gallery: what photos were compared with: ``index``, ``train``, ``catalog``, ``folder``, or empty.
         model: where the model lies that was calibrated; equal to the bundle's path where that was changed itself.
+        index: the index that goes by it from now on; empty where it is the bundle alone.
+        replaced: the calibration that was in force before; None where there was none.
     """
 
     bundle: Bundle
@@ -134,6 +136,8 @@ class CalibrationReport:
     warnings: tuple[str, ...]
     gallery: str
     model: Path
+    index: str = ""
+    replaced: Calibration | None = None
 
     @property
     def threshold(self) -> float:
@@ -159,6 +163,8 @@ class CalibrationReport:
             "supported": not self.refusal,
             "warnings": list(self.warnings),
             "calibration": self.calibration.to_json(),
+            "index": self.index,
+            "replaced": None if self.replaced is None else self.replaced.to_json(),
         }
 
     def _repr_html_(self) -> str:

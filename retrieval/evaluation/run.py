@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from retrieval.calibration.galleries import GalleryShape, in_force
 from retrieval.calibration.points import Calibration
-from retrieval.errors import UsageError
+from retrieval.errors import IndexBusyError, StoreError, UsageError
 from retrieval.evaluation.calibrate import DEFAULT_FAR, Target, calibrate
 from retrieval.evaluation.compare import compare_documents, read_document
 from retrieval.evaluation.evaluate import Setting, evaluate
@@ -23,12 +26,15 @@ from retrieval.evaluation.gather import gather_folder, split_folder
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.requirements import check, parse_requirement
 from retrieval.evaluation.results import CalibrationReport, EvaluationReport
+from retrieval.evaluation.sureness_fit import cross_checked, fit_sureness, try_all, try_left_out
 from retrieval.evaluation.thresholds import require_threshold
+from retrieval.index.manifest import Manifest
 from retrieval.index.open import open_index
 from retrieval.index.protocols import Index
 from retrieval.metrics import FAR_TARGETS
 from retrieval.models import installed
 from retrieval.models.bundle import DESCRIPTION, Bundle, check_place, peek, set_calibration, write_bundle
+from retrieval.recognition.recognizer import calibration_in_force
 from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
 
@@ -150,8 +156,9 @@ def calibrate_model(
 ) -> CalibrationReport:
     """Choose the threshold of a model on photos of one's own, fit the confidence of its answers, and store both.
 
-    The model's vectors do not change, so an index that it built stays valid. The built-in model is never changed: a
-    calibrated copy is installed under a name of its own.
+    The model's vectors do not change, so an index that it built stays valid, and goes by this calibration from its next
+    query on. The model's own is replaced, too, except where it holds for several kinds of gallery; the built-in model
+    is never changed: a calibrated copy is installed under a name of its own.
 
     Args:
         data: a folder with train/, val/ and test/.
@@ -193,20 +200,71 @@ def calibrate_model(
             found.refusal,
             hint="Use more photos, ask for a higher rate, or store the threshold all the same with --force.",
         )
-    written = _store(bundle, place, found.calibration)
+    chosen = found.calibration
+    if against is not None and far is None and fpir is None:
+        chosen = _with_probabilities(chosen, photos, against.photos, opened)
     warnings = [sentence for sentence in (found.refusal, *found.left_out) if sentence]
     if against is not None:
         warnings += products_in_training(bundle)
+    before = calibration_in_force(bundle, opened.manifest)
+    stored = ""
+    if out is None and opened.serves(bundle) and opened.index is not None:
+        try:
+            opened.index.set_calibration(chosen.to_json())
+            stored = opened.index.location
+        except (IndexBusyError, StoreError) as error:
+            warnings.append(f"The index keeps the calibration that it had: {error.message}")
+    several = bundle.calibration is not None and bool(bundle.calibration.galleries)
+    written = bundle if stored and several else _store(bundle, place, chosen)
     return CalibrationReport(
-        written, found.calibration, found.refusal, tuple(warnings), against.source if against else "", bundle.path
+        written,
+        chosen,
+        found.refusal,
+        tuple(warnings),
+        against.source if against else "",
+        bundle.path,
+        index=stored,
+        replaced=before.calibration if before is not None else None,
     )
+
+
+def _with_probabilities(chosen: Calibration, photos: Photos, gallery: Photos, opened: _Opened) -> Calibration:
+    """With the probabilities that verdicts follow, where photos of unknown products tell them.
+
+    Of a model that learned from these very products leave-one-out unknowns tell too little: what its training measured
+    on held-out products stays.
+    """
+    bundle = opened.bundle
+    if bundle.calibration is not None and bundle.calibration.galleries and opened.manifest is not None:
+        shape = GalleryShape(opened.manifest.products, opened.manifest.images, opened.manifest.studio)
+        fitting = in_force(bundle.calibration, shape)
+        if fitting.fits:
+            fitted = fitting.calibration
+            return replace(chosen, sureness=fitted.sureness, verdicts=fitted.verdicts, confidence=None)
+    if bundle.training.get("products"):
+        return chosen
+    known = try_all(photos.only(np.flatnonzero(np.isin(photos.labels, gallery.labels))), gallery)
+    unknown = try_left_out(photos, gallery)
+    fitted_sureness = fit_sureness(known, unknown, fitted_on=chosen.measured_on)
+    if fitted_sureness is None:
+        return chosen
+    table = cross_checked(known, unknown)
+    return replace(chosen, sureness=fitted_sureness, verdicts=table)
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
     index: Index | None
-    indexed: bool
+    manifest: Manifest | None
     bundle: Bundle
+
+    @property
+    def indexed(self) -> bool:
+        return self.manifest is not None
+
+    def serves(self, bundle: Bundle) -> bool:
+        """Whether the index answers with this model."""
+        return self.manifest is not None and self.manifest.model.fingerprint == bundle.fingerprint
 
 
 def _open(gallery: Location | None, index: Location | None, model: Location | None) -> _Opened:
@@ -217,7 +275,7 @@ def _open(gallery: Location | None, index: Location | None, model: Location | No
     bundle = installed.resolve_model(
         None if model is None else str(model), index_model=manifest.model if manifest else None
     )
-    return _Opened(place, manifest is not None, bundle)
+    return _Opened(place, manifest, bundle)
 
 
 def _check_rate(name: str, value: float) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from retrieval.calibration.sureness import DEFAULT, MOST_LEAD, Limits, Sureness, numbers
 from retrieval.calibration.verdict_table import GroupVerdicts, LookAlike, VerdictTable
 from retrieval.distance import MAX_DISTANCE
-from retrieval.evaluation.answers import answer_all
+from retrieval.evaluation.answers import ProbeAnswer, answer_all
 from retrieval.evaluation.confidence_fit import LEAST_ANSWERS, UNKNOWN_SHARE
 from retrieval.evaluation.photos import Photos
 from retrieval.metrics.probability import fit_logistic_weights
@@ -67,23 +67,35 @@ def try_all(probes: Photos, gallery: Photos, *, scale: float = 1.0) -> list[Tria
     answers = answer_all(probes, gallery, MAX_DISTANCE, ())
     ranks = answers.outcomes[MAX_DISTANCE].ranks.tolist()
     products = len(gallery.products)
-    found = []
-    for product, rank, answer in zip(answers.truth.tolist(), ranks, answers.answers, strict=True):
-        distance, lead = numbers(answer.matches)
-        best = min(answer.matches, key=lambda match: match.best_distance)
-        found.append(
-            Trial(
-                product,
-                distance * scale,
-                min(lead * scale, MOST_LEAD),
-                rank,
-                any(match.product_id == product for match in answer.matches),
-                best.product_id,
-                best.best_distance * scale,
-                products,
-            )
-        )
-    return found
+    return [
+        _trial(product, answer, rank, products, scale)
+        for product, rank, answer in zip(answers.truth.tolist(), ranks, answers.answers, strict=True)
+    ]
+
+
+def try_left_out(probes: Photos, gallery: Photos) -> list[Trial]:
+    """Every photo whose product the gallery has, ranked against the gallery without that: leave-one-out unknowns."""
+    answers = answer_all(probes, gallery, MAX_DISTANCE, ())
+    products = len(gallery.products) - 1
+    return [
+        _trial(str(answers.truth[i]), answers.left_one_out[i], 0, products, 1.0)
+        for i in np.flatnonzero(answers.tried).tolist()
+    ]
+
+
+def _trial(product: str, answer: ProbeAnswer, rank: int, products: int, scale: float) -> Trial:
+    distance, lead = numbers(answer.matches)
+    best = min(answer.matches, key=lambda match: match.best_distance)
+    return Trial(
+        product,
+        distance * scale,
+        min(lead * scale, MOST_LEAD),
+        rank,
+        any(match.product_id == product for match in answer.matches),
+        best.product_id,
+        best.best_distance * scale,
+        products,
+    )
 
 
 def fit_sureness(known: Sequence[Trial], unknown: Sequence[Trial], *, fitted_on: str) -> Sureness | None:

@@ -17,7 +17,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from retrieval.calibration.sureness import DEFAULT, Limits
 from retrieval.errors import ImageError, UsageError
@@ -162,6 +162,20 @@ class Recognizer:
     def limits(self) -> Limits | None:
         """On the probabilities that verdicts follow; None where they follow the threshold."""
         return self._state.probability.limits if self._state.probability is not None else None
+
+    def in_use(self) -> dict[str, Any] | None:
+        """What decides, as ``itemrec.query/1`` has it under ``calibration``; None where a threshold alone was given."""
+        found, limits = self.in_force, self.limits
+        if found is None:
+            return None
+        return {
+            "operating_point": found.calibration.chosen,
+            "gallery": found.kind,
+            "fits": found.fits,
+            "why_not": found.why_not,
+            "sure": limits.sure if limits else None,
+            "in_catalog": limits.in_catalog if limits else None,
+        }
 
     def recognize(
         self, photo: Photo | PhotoSource, *, top: int = 5, where: Filters | None = None, name: str | None = None
