@@ -2,17 +2,15 @@
 
 A threshold that was chosen against many photos of each product does not fit one studio picture of each: photos lie
 farther from those (docs/decisions/0016-held-out-products.md). So a model's calibration keeps what was measured for each
-kind of gallery that its data could show, an index knows which kind it is, and `in_force` brings the two together.
+kind of gallery that its data could show, an index knows which kind it is, and `retrieval.calibration.in_force` brings
+the two together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
-
-if TYPE_CHECKING:
-    from retrieval.calibration.points import Calibration
+from typing import Any, Literal
 
 Kind = Literal["studio", "few", "many", "mixed"]
 
@@ -121,75 +119,3 @@ class Expectation:
         if any(type(count) is not int for count in counts):
             raise ValueError(f"expected whole numbers, received {counts!r:.80}")
         return cls(data["who"], *counts)
-
-
-@dataclass(frozen=True, slots=True)
-class ForGallery:
-    """A calibration for one kind of gallery.
-
-    Attributes:
-        kind: which.
-        shape: of the gallery that it was measured against.
-        calibration: threshold, operating points and probabilities there.
-        expect: what to expect of photos.
-    """
-
-    kind: Kind
-    shape: GalleryShape
-    calibration: Calibration
-    expect: tuple[Expectation, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"expected one of {', '.join(get_args(Kind))}, received {self.kind!r:.40}")
-        if self.calibration.galleries:
-            raise ValueError("expected the calibration of one kind of gallery, received one of several")
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object that `Calibration.from_json` reads back."""
-        return {
-            "kind": self.kind,
-            "shape": self.shape.to_json(),
-            "calibration": self.calibration.to_json(),
-            "expect": [one.to_json() for one in self.expect],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """What a query of an index goes by.
-
-    Attributes:
-        calibration: threshold and probabilities.
-        kind: of gallery that they were measured for; None where that is not known, or none fits.
-        fits: whether they were measured for such a gallery; None where nobody knows.
-        why_not: one sentence where they were not, or nobody knows; empty otherwise.
-        expect: what to expect of photos; empty where nothing like it was measured.
-    """
-
-    calibration: Calibration
-    kind: Kind | None
-    fits: bool | None
-    why_not: str = ""
-    expect: tuple[Expectation, ...] = ()
-
-
-def in_force(calibration: Calibration, shape: GalleryShape | None) -> InForce:
-    """The part of a calibration that fits a gallery.
-
-    Args:
-        calibration: the model's, or the index's own.
-        shape: of the gallery; None where its index does not say.
-    """
-    if not calibration.galleries:
-        why = "" if calibration.sureness else "Its calibration does not say which kind of catalog it holds for."
-        return InForce(calibration, None, None, why)
-    measured = ", or ".join(spoken_kind(one.kind) for one in calibration.galleries)
-    kind = shape.kind if shape is not None else None
-    if shape is None or kind is None:
-        return InForce(calibration, None, None, "The index does not say what kind of pictures it holds.")
-    for one in calibration.galleries:
-        if one.kind == kind:
-            return InForce(one.calibration, kind, True, "", one.expect)
-    why = f"Not calibrated for this catalog ({spoken_kind(kind)}): the model was measured with {measured}."
-    return InForce(calibration, kind, False, why)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from retrieval.calibration.galleries import Expectation, GalleryShape, Kind
 from retrieval.calibration.support import percent
 from retrieval.distance import MAX_DISTANCE
 
 if TYPE_CHECKING:
     from retrieval.calibration.confidence import Confidence
-    from retrieval.calibration.galleries import ForGallery
     from retrieval.calibration.sureness import Sureness
     from retrieval.calibration.verdict_table import VerdictTable
 
@@ -133,7 +133,7 @@ class Calibration:
         sureness: the probabilities that verdicts follow, whatever the threshold; None when they were not fitted.
         verdicts: what verdicts by those do to photos that they were not fitted on; None where nobody looked.
         galleries: the same for each kind of gallery that was measured; empty where one was, of a kind that was not
-            recorded. `retrieval.calibration.galleries.in_force` chooses.
+            recorded. `retrieval.calibration.in_force.in_force` chooses.
     """
 
     threshold: float
@@ -234,9 +234,39 @@ class Calibration:
         )
 
 
-def _for_gallery(data: Mapping[str, Any]) -> ForGallery:
-    from retrieval.calibration.galleries import Expectation, ForGallery, GalleryShape
+@dataclass(frozen=True, slots=True)
+class ForGallery:
+    """A calibration for one kind of gallery.
 
+    Attributes:
+        kind: which.
+        shape: of the gallery that it was measured against.
+        calibration: threshold, operating points and probabilities there.
+        expect: what to expect of photos.
+    """
+
+    kind: Kind
+    shape: GalleryShape
+    calibration: Calibration
+    expect: tuple[Expectation, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"expected one of {', '.join(get_args(Kind))}, received {self.kind!r:.40}")
+        if self.calibration.galleries:
+            raise ValueError("expected the calibration of one kind of gallery, received one of several")
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `Calibration.from_json` reads back."""
+        return {
+            "kind": self.kind,
+            "shape": self.shape.to_json(),
+            "calibration": self.calibration.to_json(),
+            "expect": [one.to_json() for one in self.expect],
+        }
+
+
+def _for_gallery(data: Mapping[str, Any]) -> ForGallery:
     return ForGallery(
         data["kind"],
         GalleryShape.from_json(data["shape"]),

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.calibration.choose import OpenSetDistances, choose_by_errors, choose_by_fpir
-from retrieval.calibration.galleries import FEW, Expectation, ForGallery, GalleryShape, Kind
-from retrieval.calibration.points import Calibration, OperatingPoint
+from retrieval.calibration.galleries import FEW, Expectation, GalleryShape, Kind
+from retrieval.calibration.points import Calibration, ForGallery, OperatingPoint
 from retrieval.calibration.support import LEAST_PRODUCTS
 from retrieval.evaluation.answers import nearest_distances
 from retrieval.evaluation.calibrate import HeldOut, Target, open_set_of

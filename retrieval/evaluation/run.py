@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval.calibration.galleries import GalleryShape, in_force
+from retrieval.calibration.galleries import GalleryShape
+from retrieval.calibration.in_force import in_force
 from retrieval.calibration.points import Calibration
 from retrieval.errors import IndexBusyError, StoreError, UsageError
 from retrieval.evaluation.calibrate import DEFAULT_FAR, Target, calibrate

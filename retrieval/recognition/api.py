@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from retrieval.calibration.confidence import Confidence
-    from retrieval.calibration.galleries import InForce
+    from retrieval.calibration.in_force import InForce
     from retrieval.recognition.recognizer import ByProbability
 
     Photo = str | Path | bytes | Image.Image | NDArray[np.uint8]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.calibration.galleries import GalleryShape, InForce, in_force
+from retrieval.calibration.galleries import GalleryShape
+from retrieval.calibration.in_force import InForce, in_force
 from retrieval.calibration.points import Calibration
 from retrieval.calibration.sureness import Limits, Sureness
 from retrieval.distance import MAX_DISTANCE

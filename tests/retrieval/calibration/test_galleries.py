@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from retrieval.calibration.galleries import Expectation, ForGallery, GalleryShape, Kind, in_force
-from retrieval.calibration.points import Calibration, OperatingPoint
+from retrieval.calibration.galleries import Expectation, GalleryShape, Kind
+from retrieval.calibration.in_force import in_force
+from retrieval.calibration.points import Calibration, ForGallery, OperatingPoint
 from retrieval.calibration.sureness import Sureness
 from retrieval.calibration.verdict_table import GroupVerdicts, LookAlike, VerdictTable
 
