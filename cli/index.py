@@ -192,6 +192,8 @@ def index_command(
 
 
 def _print(report: IndexReport, catalog: Path) -> None:
+    from retrieval.catalog.objects import shown_source
+
     if report.dry_run:
         for action, image in report.planned:
             render.emit(f"{action:9} {printable(image)}")
@@ -205,7 +207,7 @@ def _print(report: IndexReport, catalog: Path) -> None:
     ]
     # The summary of a dry run is talk: its data are the lines of the plan.
     out = render.say if report.dry_run else render.emit
-    made = f"{printable(str(catalog))} into {printable(report.index)} with model {report.model}"
+    made = f"{shown_source(catalog)} into {printable(report.index)} with model {report.model}"
     out(f"{verb} {made}: {', '.join(counts)}.")
     if not report.dry_run:
         done = report.added + report.replaced

@@ -32,7 +32,8 @@ def prepare_command(
     raw: Annotated[
         Path,
         typer.Argument(
-            metavar="RAW", help="Folder of product folders, or a table with the columns product_id and image."
+            metavar="RAW",
+            help="Folder of product folders, a table of products and their pictures, or a folder with one.",
         ),
     ],
     out: Annotated[
@@ -158,7 +159,9 @@ def _by(text: str) -> Any:
 
 
 def _print(report: PrepareReport, raw: Path) -> None:
-    source, out, counts = printable(raw), printable(report.dataset), report.manifest["counts"]
+    from retrieval.catalog.objects import shown_source
+
+    source, out, counts = shown_source(raw), printable(report.dataset), report.manifest["counts"]
     if report.dry_run:
         for action, path in report.planned():
             render.emit(f"{action:8} {printable(path)}")

@@ -94,7 +94,7 @@ def audit_catalog(
     if min_views < 1:
         raise UsageError(f"expected at least 1 view, received {min_views}")
     if not isinstance(catalog, Catalog):
-        catalog = read_catalog(Path(catalog), product_level=product_level, reading=reading)
+        catalog = read_catalog(catalog, product_level=product_level, reading=reading, progress=progress)
     bundle = model if isinstance(model, Bundle) else _resolve(model, index)
     seen = survey(catalog, bundle, threads=threads, progress=progress)
     chosen, source = _threshold(threshold, bundle, seen)

@@ -22,6 +22,7 @@ from retrieval.catalog.columns import ADDRESS, AS_FOUND, Meaning, Reading, clear
 from retrieval.catalog.fetched import Fetched, fetch_pictures, is_address
 from retrieval.catalog.flat import Names, names_rows, understand_names
 from retrieval.catalog.ignored import Ignores, is_ignored, is_utf8, read_ignore_file
+from retrieval.catalog.objects import local_copy
 from retrieval.catalog.shape import Shape, find_level, flat_home, has_pictures_below, stems
 from retrieval.catalog.tables import SUFFIXES, BadRow, Row, read_table
 from retrieval.catalog.walk import Listed, Refusal, Walk
@@ -206,29 +207,34 @@ class Catalog:
 
 
 def read_catalog(
-    path: Path,
+    path: str | Path,
     *,
     product_level: int | None = None,
     reading: Reading = AS_FOUND,
+    progress: Progress = Silent(),
 ) -> Catalog:
     """Read a catalog's layout and table; pictures are found by `Catalog.entries`.
 
     Args:
-        path: the folder, or a table in it.
+        path: the folder, or a table in it; or the address of one in an object store (``s3://bucket/folder``).
         product_level: which level of folders holds the products, from 1; by default the tree tells.
         reading: what else a user says of how it is to be read.
+        progress: told how far the copy of a catalog in a store is.
 
     Raises:
         CatalogError: the path is missing, holds no catalog, or its table is wrong; or it is not clear which level of
             folders, or which part of a file's name, tells the products.
         UsageError: the level is below 1, or that is no separator.
+        DownloadError: the store does not answer.
     """
     if product_level is not None and product_level < 1:
         raise UsageError(f"expected a level of folders from 1 on, received --product-level {product_level}")
-    path = Path(os.path.abspath(path))
+    stored, fetched_note = local_copy(path, progress=progress)
+    path = Path(os.path.abspath(stored))
     root, tables, alone = _tables_of(path)
     ignores = read_ignore_file(root)
     content = _Content(root, ignores, reading, alone=alone)
+    content.notes += fetched_note
     for table in tables:
         content.read(table, must_list=table.stem.lower() == "images" and not alone)
     names = frozenset(table.name for table in tables)

@@ -50,7 +50,8 @@ def index(
 
     Args:
         catalog: a folder of product folders (``catalog/<product_id>/*.jpg``, optionally ``products.csv``), or the
-            folder or table of a ``product_id,image`` table.
+            folder or table of a ``product_id,image`` table; or the address of one of these in an object store,
+            ``s3://bucket/folder`` or ``gs://bucket/folder``.
         index: a directory, made if missing, or the URL of a Qdrant server, ``http://HOST:6333/NAME``.
         model: an installed model's name or a bundle's path; by default the index's own, else the built-in one.
         prune: remove pictures that left the catalog.
@@ -83,8 +84,9 @@ def index(
         >>> print(report.images, report.products, len(report.refused))  # doctest: +SKIP
         240 40 0
     """
-    source = read_catalog(Path(catalog), product_level=product_level, reading=reading)
-    source.fetch(progress or Silent())
+    shown = progress or Silent()
+    source = read_catalog(catalog, product_level=product_level, reading=reading, progress=shown)
+    source.fetch(shown)
     with Listing(source) as listing:
         target = open_index(str(index), notify=notify, expected=expect or listing.wait, layout=layout, nodes=nodes)
         bundle = _model(target, model, forgiving=rebuild)
@@ -126,7 +128,7 @@ def plan_layout(
     """
     from retrieval.index.server.layout import Layout
 
-    source = read_catalog(Path(catalog), product_level=product_level, reading=reading)
+    source = read_catalog(catalog, product_level=product_level, reading=reading)
     target = open_index(index)
     bundle = _model(target, model, forgiving=False)
     images = expect or source.count()

@@ -23,6 +23,7 @@ class Request:
     connection: socket.socket
     number: int
     closed: threading.Event
+    method: str = "GET"
 
     def send(self, data: bytes) -> None:
         self.connection.sendall(data)
@@ -31,7 +32,7 @@ class Request:
         fields = {"Content-Length": str(len(body) if length is None else length), "Connection": "close"}
         fields |= {name.replace("_", "-"): value for name, value in headers.items()}
         head = f"HTTP/1.1 {status}\r\n" + "".join(f"{k}: {v}\r\n" for k, v in fields.items()) + "\r\n"
-        self.send(head.encode() + body)
+        self.send(head.encode() + (b"" if self.method == "HEAD" else body))
 
     def serve(self, content: bytes, **headers: str) -> None:
         """Answer as a proper server does, ranges included."""
@@ -93,7 +94,7 @@ def serving(handler: Handler, *, tls: bool = False, family: int = socket.AF_INET
                 received += data
             lines = received.decode("latin-1").split("\r\n\r\n")[0].split("\r\n")
             headers = {k.strip().lower(): v.strip() for k, v in (line.split(":", 1) for line in lines[1:])}
-            request = Request(lines[0].split()[1], headers, connection, len(server.requests), over)
+            request = Request(lines[0].split()[1], headers, connection, len(server.requests), over, lines[0].split()[0])
             server.requests.append(request)
             server.handler(request)
         except OSError:  # the client has gone, or does not trust us: both are what some tests want

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.catalog.columns import AS_FOUND, Reading
+from retrieval.catalog.objects import local_copy
 from retrieval.catalog.read import Refusal
 from retrieval.errors import CatalogError, StoreError, UsageError
 from retrieval.images.formats.color_profile import flawed_note
@@ -133,7 +134,8 @@ def prepare(
     next one, with the same result.
 
     Args:
-        raw: product folders, a table of pictures, or train/, val/ and test/ of them.
+        raw: product folders, a table of pictures, or train/, val/ and test/ of them; also in an object store
+            (``s3://bucket/folder``).
         out: where the dataset is or goes.
         options: how.
         product_level: which level of folders holds the products, from 1; by default as the tree tells.
@@ -150,7 +152,8 @@ def prepare(
     """
     start = time.perf_counter()
     options = options or Options()
-    raw, out = Path(raw), Path(out)
+    stored, fetched = local_copy(raw, progress=progress)
+    raw, out = Path(stored), Path(out)
     _require_apart(raw, out)
     source = open_source(raw, keep_splits=options.keep_splits, product_level=product_level, reading=reading)
     _require_ours(out)
@@ -200,7 +203,7 @@ def prepare(
         read=len(found),
         ignored=sum(part.catalog.ignored for part in source.parts),
         seconds=time.perf_counter() - start,
-        notes=(*source.notes(), *((flawed_note(reader.flawed),) if reader.flawed else ())),
+        notes=(*fetched, *source.notes(), *((flawed_note(reader.flawed),) if reader.flawed else ())),
     )
 
 
