@@ -160,7 +160,7 @@ def learn_from(
             pooled.append(source.outputs(network.pooled))
     count = plan.network.ensemble
     held_out = tuple(
-        _held_out(runs[(turn + 1) * count : (turn + 2) * count], lacking, data, paths, progress, resume=resume)[0]
+        _held_out(runs[(turn + 1) * count : (turn + 2) * count], lacking, data, paths, progress, resume=resume)
         for turn, lacking in enumerate(data.held_out)
     )
 
@@ -216,8 +216,8 @@ def _runs(folder: Path, plan: Plan, data: TrainingData) -> list[_Run]:
 
 def learn_without(
     data: TrainingData, paths: RunPaths, plan: Plan, progress: TrainingProgress, *, resume: bool = False
-) -> tuple[HeldOutEmbeddings, Any]:
-    """What a training without the held-out products makes of all pictures, and the Keras model of that training.
+) -> HeldOutEmbeddings:
+    """What a training without the held-out products makes of all pictures.
 
     Args:
         data: with held-out products, of which this training does without the first lot.
@@ -239,7 +239,7 @@ def _held_out(
     progress: TrainingProgress,
     *,
     resume: bool,
-) -> tuple[HeldOutEmbeddings, Any]:
+) -> HeldOutEmbeddings:
     """Train an ensemble without some products, and see what it makes of all pictures and of val's photos."""
     networks: list[Network] = []
     pooled: list[NDArray[np.float32]] = []
@@ -258,7 +258,7 @@ def _held_out(
     embeddings = dict(zip(data.pictures.hashes, above.predict(pooled, batch_size=_BATCH, verbose=0), strict=True))
     if val is not None:
         embeddings |= dict(zip(val.hashes, above.predict(pooled_val, batch_size=_BATCH, verbose=0), strict=True))
-    return HeldOutEmbeddings(frozenset(lacking), embeddings), encoder(networks, above)
+    return HeldOutEmbeddings(frozenset(lacking), embeddings)
 
 
 def _network(
@@ -283,7 +283,10 @@ def _network(
     keras.utils.set_random_seed(plan.seed + number)
     progress.stage(f"Loading the network{run.which}")
     network = assemble(plan.network)
-    source = open_source(network, data.pictures, data.repeats, plan, paths.cache, data.sampler(plan, number))
+    sampler = data.sampler(plan, number)
+    source = open_source(
+        network, data.pictures, data.repeats, plan, paths.cache, sampler, fewer_views=data.fewer_views()
+    )
     if amounts is not None:
         progress.estimate(seconds_to_train(source, network, plan, amounts))
     source.fill(progress)

@@ -30,12 +30,14 @@ class Mixture:
         share: that share, in (0, 1).
         families: of products, those that look alike; one that is not named is a family of its own.
         twin_share: part of the families whose products are kept in one batch.
+        views: cached random views of each picture of the others, which are many; None for as many as the recipe has.
     """
 
     reserved: frozenset[str]
     share: float
     families: Mapping[str, str] = field(default_factory=dict)
     twin_share: float = 0.0
+    views: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object of all that decides what is drawn."""
@@ -78,6 +80,13 @@ class TrainingData:
         """Which pictures meet in the batches of a network; those of an ensemble differ in it."""
         sampler = BatchSampler(plan.batches, plan.products, plan.views, plan.seed + number)
         return sampler if self.mixture is None else self.mixture.applied(sampler, self.pictures.products)
+
+    def fewer_views(self) -> tuple[int | None, frozenset[str]]:
+        """How many random views some pictures have, and which, by their SHA-256; see `FeatureStore`."""
+        if self.mixture is None or self.mixture.views is None:
+            return None, frozenset()
+        others = ~np.isin(self.pictures.names(), sorted(self.mixture.reserved))
+        return self.mixture.views, frozenset(self.pictures.hashes[i] for i in np.flatnonzero(others))
 
     def seen(self, held_out: Collection[str]) -> NDArray[np.bool_]:
         """Which pictures the networks that do not see those products learn from, shape (n,)."""

@@ -78,12 +78,19 @@ class Source(Protocol):
 
 
 def open_source(
-    network: Network, pictures: Pictures, repeats: NDArray[np.int64], plan: Plan, cache: Path, sampler: BatchSampler
+    network: Network,
+    pictures: Pictures,
+    repeats: NDArray[np.int64],
+    plan: Plan,
+    cache: Path,
+    sampler: BatchSampler,
+    *,
+    fewer_views: tuple[int | None, frozenset[str]] = (None, frozenset()),
 ) -> Source:
     """Cached features where the network has a stem, else pictures; an ensemble shares views and differs in batches."""
     if network.stem is None:
         return _Pixels(network, pictures, repeats, plan, sampler)
-    return _Features(network, pictures, repeats, plan, sampler, cache)
+    return _Features(network, pictures, repeats, plan, sampler, cache, fewer_views)
 
 
 class _Features:
@@ -95,10 +102,13 @@ class _Features:
         plan: Plan,
         sampler: BatchSampler,
         cache: Path,
+        fewer_views: tuple[int | None, frozenset[str]],
     ) -> None:
         self._pictures, self._network, self._cache = pictures, network, cache
         self._runner = Runner(network.stem, network.preprocessing)
-        self._store = self._open(ViewPlan(plan.cached_augmentations, plan.augmentation, plan.seed))
+        fewer, of = fewer_views
+        views = ViewPlan(plan.cached_augmentations, plan.augmentation, plan.seed)
+        self._store = FeatureStore(cache, self._runner, network.preprocessing, views, fewer=fewer, of=of)
         self.batches = FeatureBatches(self._store, pictures, sampler, repeats=repeats, shape=network.shape)
 
     def fill(self, progress: TrainingProgress) -> None:
@@ -109,7 +119,7 @@ class _Features:
         return in_batches(model, self._store.batches(self._pictures if pictures is None else pictures))
 
     def inputs(self, pictures: Pictures, progress: TrainingProgress) -> Array:
-        store = self._open(ViewPlan(0, Views(), 0))
+        store = FeatureStore(self._cache, self._runner, self._network.preprocessing, ViewPlan(0, Views(), 0))
         store.fill(pictures, progress=progress, stage="Caching features of val")
         return store.identity_views(pictures)
 
@@ -120,9 +130,6 @@ class _Features:
             return Costs(0.0, read, read, 0.0)
         each = self._store.seconds_each(self._pictures, missing)
         return Costs(len(missing) * each, read, max(read, each / (1 + self._store.count)), 0.0)
-
-    def _open(self, plan: ViewPlan) -> FeatureStore:
-        return FeatureStore(self._cache, self._runner, self._network.preprocessing, plan)
 
 
 class _Pixels:

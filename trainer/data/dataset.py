@@ -58,6 +58,10 @@ class Pictures:
         numbers = range(len(self)) if rows is None else rows
         return np.stack(list(ordered_map(lambda i: self.read(i, preprocessing), numbers, default_threads())))
 
+    def names(self) -> NDArray[np.str_]:
+        """The product of each picture by its name, shape (n,)."""
+        return np.array(self.products)[self.labels]
+
     def of(self, products: Sequence[str]) -> Pictures:
         """The same pictures with labels that number another list of products, which has all of theirs."""
         numbers = {product: i for i, product in enumerate(products)}

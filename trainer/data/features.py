@@ -54,11 +54,31 @@ class FeatureStore:
         folder: where they lie, one for each combination of stem, preprocessing and plan.
     """
 
-    def __init__(self, cache: Path, runner: Runner, preprocessing: Preprocessing, plan: ViewPlan) -> None:
-        """Open the part of a cache that belongs to a stem and a plan; nothing is written yet."""
-        text = f"{runner.key} {preprocessing!r} {plan!r}"
-        self.folder = cache / hashlib.sha256(text.encode()).hexdigest()[:24]
+    def __init__(
+        self,
+        cache: Path,
+        runner: Runner,
+        preprocessing: Preprocessing,
+        plan: ViewPlan,
+        *,
+        fewer: int | None = None,
+        of: frozenset[str] = frozenset(),
+    ) -> None:
+        """Open the part of a cache that belongs to a stem and a plan; nothing is written yet.
+
+        Args:
+            cache: on disk.
+            runner: of the stem.
+            preprocessing: what its pictures go through.
+            plan: of the views.
+            fewer: random views of some pictures, where that is not the plan's count.
+            of: those pictures, by their SHA-256.
+        """
         self._runner, self._preprocessing, self._plan = runner, preprocessing, plan
+        self._of = of if fewer is not None else frozenset()
+        self._few = plan if fewer is None else replace(plan, count=fewer)
+        self._cache = cache
+        self.folder = self._folder(plan)
 
     @property
     def count(self) -> int:
@@ -91,8 +111,10 @@ class FeatureStore:
             return 0
         with os_errors("keep features", self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        each = (1 + self._plan.count) * int(np.prod(self._runner.shape)) * 2
-        require_space(self.folder, len(missing) * each + _SLACK, f"keep the features of {len(missing):,} pictures")
+            self._folder(self._few).mkdir(parents=True, exist_ok=True)
+        views = sum(1 + self._plan_of(pictures.hashes[i]).count for i in missing)
+        need = views * int(np.prod(self._runner.shape)) * 2
+        require_space(self.folder, need + _SLACK, f"keep the features of {len(missing):,} pictures")
         progress.stage(stage, len(missing))
         for i, features in zip(missing, self._runner.run(self._jobs(pictures, missing)), strict=True):
             file = self._file(pictures.hashes[i])
@@ -128,14 +150,16 @@ class FeatureStore:
         Args:
             pictures: that were filled in.
             rows: numbers of the pictures, shape (n,).
-            views: number of the view of each, from 1 to the plan's count; 0 is the identity view, shape (n,).
+            views: number of the view of each, from 1 to the plan's count; 0 is the identity view, shape (n,). Pictures
+                with fewer views count around.
 
         Returns:
             float16, shape (n, *shape).
         """
         out = np.empty((len(rows), *self._runner.shape), np.float16)
         for place, (row, view) in enumerate(zip(rows.tolist(), views.tolist(), strict=True)):
-            out[place] = self._open(pictures.hashes[row])[view]
+            kept = self._open(pictures.hashes[row])
+            out[place] = kept[view % len(kept)]
         return out
 
     def batches(self, pictures: Pictures, *, size: int = 64) -> Iterator[NDArray[np.float16]]:
@@ -145,7 +169,7 @@ class FeatureStore:
 
     def _pixels(self, pictures: Pictures, number: int) -> NDArray[np.uint8]:
         """The identity view and the random ones, uint8, shape (1 + count, height, width, 3)."""
-        plan, wanted = self._plan, self._preprocessing
+        plan, wanted = self._plan_of(pictures.hashes[number]), self._preprocessing
         plain = pictures.read(number, wanted)
         if plan.count == 0:
             return plain[None]
@@ -158,7 +182,14 @@ class FeatureStore:
         return np.load(self._file(name), mmap_mode="r")  # type: ignore[no-any-return]
 
     def _file(self, name: str) -> Path:
-        return self.folder / f"{name}.npy"
+        return (self._folder(self._few) if name in self._of else self.folder) / f"{name}.npy"
+
+    def _plan_of(self, name: str) -> ViewPlan:
+        return self._few if name in self._of else self._plan
+
+    def _folder(self, plan: ViewPlan) -> Path:
+        text = f"{self._runner.key} {self._preprocessing!r} {plan!r}"
+        return self._cache / hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def enlarged(preprocessing: Preprocessing, factor: float) -> Preprocessing:

@@ -108,3 +108,18 @@ def test_a_step_may_see_a_part_of_each_pictures_maps(runner, folder, tmp_path):
         assert same.any()
         places |= {(int(top), int(left)) for _, top, left in np.argwhere(same)}
     assert len(places) > 5
+
+
+def test_some_pictures_may_have_fewer_views_and_share_them_with_other_plans(runner, folder, tmp_path):
+    pictures = read_pictures(folder)
+    few = frozenset(pictures.hashes[:5])
+    plan = ViewPlan(count=3, views=Views(), seed=0)
+    features = FeatureStore(tmp_path, runner, PREPROCESSING, plan, fewer=1, of=few)
+    assert features.fill(pictures) == 20
+    assert store(runner, tmp_path, count=1).missing(pictures.only(range(5))) == []
+    assert store(runner, tmp_path).missing(pictures) == [0, 1, 2, 3, 4]
+    rows = np.array([0, 0, 0, 7, 7])
+    seen = features.views(pictures, rows, np.array([1, 2, 3, 1, 3]))
+    np.testing.assert_array_equal(seen[0], seen[2])  # views count around
+    np.testing.assert_array_equal(seen[1], features.identity_views(pictures, [0])[0])
+    assert not np.array_equal(seen[3], seen[4])
