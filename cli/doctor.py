@@ -10,6 +10,8 @@ from cli import render
 from cli.options import IndexOption, JsonOption, ModelOption, QuietOption, index_location, setting
 from retrieval.system.text import printable
 
+_SPOKEN = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
+
 
 def doctor_command(
     index: IndexOption = None,
@@ -20,7 +22,7 @@ def doctor_command(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
-    """Check versions, model, index and disk; exit 1 when something is wrong.
+    """Check versions, model, index and disk; exit 1 when something is wrong, which a warning is not.
 
     \b
     Examples:
@@ -36,7 +38,7 @@ def doctor_command(
     for check in examine(target, setting("model", model), sample=None if full else 200):
         checks.append(check)
         if not as_json:
-            render.emit(f"{'ok  ' if check.healthy else 'FAIL'}  {check.name}: {printable(check.detail)}")
+            render.emit(f"{_SPOKEN[check.state]}  {check.name}: {printable(check.detail)}")
             if check.hint:
                 render.emit(f"      {printable(check.hint)}")
     healthy = all(check.healthy for check in checks)

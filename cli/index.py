@@ -188,7 +188,27 @@ def index_command(
         render.emit_json(report.to_json())
         return 0
     _print(report, catalog)
+    if not report.dry_run and not report.waiting:
+        _expect(place, chosen)
     return 0
+
+
+def _expect(place: str, model: str | None) -> None:
+    """What the catalog that was indexed can be expected to do with this model."""
+    from retrieval.index.open import open_index
+    from retrieval.models.installed import resolve_model
+    from retrieval.recognition.expectations import expectations, operating_point
+    from retrieval.recognition.recognizer import calibration_in_force
+
+    manifest = open_index(place).manifest()
+    if manifest is None:
+        return
+    bundle = resolve_model(model, index_model=manifest.model)
+    found = calibration_in_force(bundle, manifest)
+    for line in expectations(bundle, manifest, found):
+        render.say(printable(line))
+    if found is not None:
+        render.say(f"In force: {printable(operating_point(found.calibration, own=manifest.calibration is not None))}.")
 
 
 def _print(report: IndexReport, catalog: Path) -> None:

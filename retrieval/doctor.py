@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from retrieval.index.protocols import Index, VectorStore
 from retrieval.models.bundle import Bundle
 from retrieval.models.encoder import load_encoder
 from retrieval.models.installed import resolve_model
+from retrieval.recognition.expectations import operating_point
+from retrieval.recognition.recognizer import calibration_in_force
 from retrieval.system.installation import install_hint
 from retrieval.types import Point
 
@@ -50,19 +52,35 @@ LOW_DISK_BYTES = 512 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question and its answer. ``facts`` are for scripts."""
+    """One question and its answer.
+
+    Attributes:
+        name: of the question.
+        healthy: False where something is wrong.
+        detail: the answer.
+        hint: what to do.
+        facts: for scripts.
+        warns: nothing is wrong, and yet somebody should know.
+    """
 
     name: str
     healthy: bool
     detail: str
     hint: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    warns: bool = False
+
+    @property
+    def state(self) -> Literal["ok", "warn", "fail"]:
+        """The answer in one word."""
+        return ("warn" if self.warns else "ok") if self.healthy else "fail"
 
     def to_json(self) -> dict[str, Any]:
         """One entry of ``checks`` in ``itemrec.doctor/1``."""
         return {
             "name": self.name,
             "healthy": self.healthy,
+            "state": self.state,
             "detail": self.detail,
             "hint": self.hint,
             "facts": self.facts,
@@ -160,6 +178,7 @@ def _index(index: Index, bundle: Bundle | None, sample: int | None) -> Iterator[
             )
             if same:
                 yield _pictures(points, manifest, index.location, bundle)
+                yield _calibration(bundle, manifest)
         yield _self_retrieval(index, points, manifest)
         if sample is None:
             yield _filters(index, points, manifest)
@@ -276,6 +295,30 @@ def _pictures(points: Sequence[Point], manifest: Manifest, location: str, bundle
         else f"none of the sampled pictures is in {manifest.catalog} as it was indexed: not compared",
         f"Rebuild it from the catalog: {index_command(manifest.catalog, location)}" if off else "",
         {"tried": tried, "off": off},
+    )
+
+
+def _calibration(bundle: Bundle, manifest: Manifest) -> Check:
+    """Which operating point decides, and whether it was measured for a catalog like this one."""
+    found = calibration_in_force(bundle, manifest)
+    if found is None:
+        detail = f"{bundle.name} is not calibrated: queries need --threshold"
+        return Check("calibration", True, detail, "Calibrate it: itemrec calibrate --data DIR", warns=True)
+    point = operating_point(found.calibration, own=manifest.calibration is not None)
+    return Check(
+        "calibration",
+        True,
+        point + (f". {found.why_not}" if found.why_not else ""),
+        "Photos of your own tell what holds here: itemrec calibrate --data DIR" if found.why_not else "",
+        {
+            "operating_point": found.calibration.chosen,
+            "threshold": found.calibration.threshold,
+            "by_probability": found.calibration.sureness is not None,
+            "gallery": found.kind,
+            "fits": found.fits,
+            "own": manifest.calibration is not None,
+        },
+        warns=bool(found.why_not),
     )
 
 

@@ -37,7 +37,7 @@ _PAIRED = 20
 _FEW_OTHERS = 0.05
 """Of a sample, that look like the other kind in a folder of one kind."""
 
-_MOST = 2_000
+_MOST = 1_000
 """Photos that are tried, at most: more say little new and cost as much again for each kind and size."""
 
 

@@ -101,8 +101,7 @@ def _trial(product: str, answer: ProbeAnswer, rank: int, products: int, scale: f
 def fit_sureness(known: Sequence[Trial], unknown: Sequence[Trial], *, fitted_on: str) -> Sureness | None:
     """The weights that are likeliest, where `UNKNOWN_SHARE` of all photos shows unknown products.
 
-    None where there is too little to learn from: fewer than `LEAST_ANSWERS` known photos, no unknown one, or known
-    ones that are all right or all wrong.
+    None where there is too little to learn from: fewer than `LEAST_ANSWERS` known photos, or no unknown one.
 
     Args:
         known: photos of products in the gallery, against galleries of one kind and of several sizes.
@@ -111,9 +110,9 @@ def fit_sureness(known: Sequence[Trial], unknown: Sequence[Trial], *, fitted_on:
     """
     if len(known) < LEAST_ANSWERS or not unknown:
         return None
-    right = np.array([t.rank == 1 for t in known], bool)
-    if right.all() or not right.any():
-        return None
+    right = np.array([t.rank == 1 for t in known], np.float64)
+    if right.min() == right.max():  # no photo tells what a wrong answer looks like, and none is certain for that
+        right = np.abs(right - 1.0 / (len(right) + 2.0))
     of_known, of_unknown = _numbers(known), _numbers(unknown)
     weight_known, weight_unknown = _counts_for(known, 1.0 - UNKNOWN_SHARE), _counts_for(unknown, UNKNOWN_SHARE)
     inside = fit_logistic_weights(

@@ -159,7 +159,7 @@ def fit_logistic(scores: NDArray[np.floating], correct: NDArray[np.bool_]) -> Lo
 
 def fit_logistic_weights(
     numbers: NDArray[np.floating],
-    outcomes: NDArray[np.bool_],
+    outcomes: NDArray[np.bool_] | NDArray[np.floating],
     counts: NDArray[np.floating],
     *,
     ridge: float = 1.0,
@@ -168,7 +168,7 @@ def fit_logistic_weights(
 
     Args:
         numbers: of each trial, shape (n, k), n >= 1.
-        outcomes: of each, shape (n,).
+        outcomes: of each, or its probability, shape (n,).
         counts: how many trials each stands for, shape (n,).
         ridge: penalty on the squared weights of the standardized numbers, so that separable outcomes stay finite.
 
