@@ -36,6 +36,7 @@ def print_document(document: EvaluationDoc) -> None:
     _identification(document)
     _open_set(document)
     _confidence(document)
+    _refusals(document)
     for warning in document["warnings"]:
         render.warn(printable(warning))
 
@@ -115,6 +116,34 @@ def _pair_row(doc: AtFarDoc) -> tuple[str, ...]:
         f"{doc['accepted_different']:,}",
         _where(doc["chosen_on"], same_photos=doc["same_photos"]),
     )
+
+
+def _refusals(document: EvaluationDoc) -> None:
+    section = document.get("refusals")
+    if section is None:
+        return
+    left_out = section["same_photos"]
+    itself = f" {plural(left_out, 'photo')} refused themselves left out." if left_out else ""
+    render.emit(
+        f"Not ours: the index refuses {plural(section['pictures'], 'picture')}; all figures above are without.{itself}"
+    )
+    rows = [("right product first", section["known"]), ("leave-one-out unknowns named", section["unknown"])]
+    if section["outsiders"] is not None:
+        rows.append(("photos outside the gallery named", section["outsiders"]))
+    render.table(
+        ("", "before", "photos", "with refusals", "photos"),
+        [(name, *_counted(r["before"])[:2], *_counted(r["after"])[:2]) for name, r in rows],
+        right=(1, 2, 3, 4),
+    )
+    acting = [each for each in section["each"] if each["known"] or each["unknown"]]
+    if acting:
+        render.emit()
+        render.table(
+            ("refused picture", "unknown photos refused", "known photos refused", "note"),
+            [(e["image"], f"{e['unknown']:,}", f"{e['known']:,}", e["note"]) for e in acting],
+            right=(1, 2),
+        )
+    render.emit()
 
 
 def _where(chosen_on: str, *, same_photos: bool) -> str:

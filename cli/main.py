@@ -34,6 +34,7 @@ COMMANDS = {
 GROUPS = {
     "keys": ("cli.keys", "Who may ask a service."),
     "models": ("cli.models", "List, show, import and download models."),
+    "refuse": ("cli.refuse", "Keep pictures of what is not ours."),
 }
 
 _READER_LEFT = 141

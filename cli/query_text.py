@@ -146,7 +146,7 @@ class Printer:
     def _headline(self, answer: Recognition) -> None:
         ms = sum(answer.timings_ms.values())
         name = "standard input" if answer.source == "-" else answer.source
-        detail = f"{ms:.0f} ms" if answer.matches else f"nothing within {answer.threshold:.3f}; {ms:.0f} ms"
+        detail = "; ".join(filter(None, (printable(answer.reason), f"{ms:.0f} ms")))
         if render.on_terminal():
             from rich.console import Console
             from rich.text import Text

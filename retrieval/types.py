@@ -161,6 +161,27 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedBy:
+    """The picture nearest to a photo of those that are none of the catalog's.
+
+    Attributes:
+        refusal_id: its id.
+        image: the name of the file that it came from.
+        note: what was said of it; may be empty.
+        distance: squared L2 to the photo, in [0, 4].
+    """
+
+    refusal_id: str
+    image: str
+    note: str
+    distance: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``refused_by`` of an entry of ``results`` in ``itemrec.query/1``."""
+        return {"refusal_id": self.refusal_id, "image": self.image, "note": self.note, "distance": self.distance}
+
+
+@dataclass(frozen=True, slots=True)
 class Recognition:
     """The answer to one photo: verdict, ranked matches, and what it took.
 
@@ -174,6 +195,7 @@ class Recognition:
         nearest: products that are not near enough, best first; with the matches at most as many as were asked for.
         in_catalog: the probability that the photo shows any product of the catalog, which the verdict followed; None
             where it followed the threshold.
+        refused_by: of a photo that would not be ``unknown`` without it, the picture that refuses it.
     """
 
     source: str
@@ -184,10 +206,22 @@ class Recognition:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     nearest: tuple[Match, ...] = ()
     in_catalog: float | None = None
+    refused_by: RefusedBy | None = None
 
     def __post_init__(self) -> None:
         if (self.verdict == "unknown") != (not self.matches):
             raise ValueError("a photo is unknown exactly when no product is within the threshold")
+
+    @property
+    def reason(self) -> str:
+        """Why the photo is unknown, for people; empty where it is not."""
+        if self.matches:
+            return ""
+        by = self.refused_by
+        if by is None:
+            sure = self.in_catalog
+            return f"nothing within {self.threshold:.3f}" if sure is None else f"{sure:.0%} sure that it is ours"
+        return f"refused by {by.image}{f' ({by.note})' if by.note else ''}, {by.distance:.3f} away"
 
     def to_json(self) -> dict[str, Any]:
         """One entry of ``results`` in ``itemrec.query/1``."""
@@ -197,7 +231,11 @@ class Recognition:
             "matches": [_match_json(m) for m in self.matches],
             "nearest": [_match_json(m) for m in self.nearest],
             "timings_ms": dict(self.timings_ms),
-        } | ({} if self.in_catalog is None else {"in_catalog": self.in_catalog})
+        } | self._where_said()
+
+    def _where_said(self) -> dict[str, Any]:
+        found: dict[str, Any] = {} if self.in_catalog is None else {"in_catalog": self.in_catalog}
+        return found if self.refused_by is None else found | {"refused_by": self.refused_by.to_json()}
 
 
 def _match_json(match: Match) -> dict[str, Any]:

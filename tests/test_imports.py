@@ -97,6 +97,7 @@ SAME_THING = {
     "index": "a command, and the index in a directory and on a server",
     "layout": "a collection's layout: what is chosen, and the options that choose it",
     "open": "opens what its room holds, of whatever kind it is",
+    "refusals": "pictures of what is not ours: kept in a directory, on a server, seen by a model, measured",
     "pairs": "VAL and FAR over all pairs: the measure, and the section that tells it",
     "plan": "what a run has to do, decided before anything is written",
     "progress": "how far a job is: the protocol, what trainings add, the view in a terminal",

@@ -143,6 +143,22 @@ class Sureness:
         others = (left * match.score / rest if rest > 0.0 else 0.0 for match in ranked[1:])
         return Sure(best.in_catalog, (first, *(min(p, first) for p in others)))
 
+    def even(self, ranked: Sequence[Match], products: int) -> float | None:
+        """The distance at which an answer with this lead is in the catalog with a probability of one half.
+
+        Args:
+            ranked: as `of`, at least one.
+            products: as `of`.
+
+        Returns:
+            Squared L2; None where a larger distance does not lower the probability.
+        """
+        _, lead = numbers(ranked)
+        intercept, distance, of_lead, log_products = self.in_catalog
+        if distance >= 0.0:
+            return None
+        return -(intercept + of_lead * lead + log_products * math.log(max(products, 1))) / distance
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
         return {

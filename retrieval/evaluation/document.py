@@ -362,6 +362,23 @@ class ProbeDoc(TypedDict):
     as_stranger: dict[str, Any] | None
 
 
+class RefusalsDoc(TypedDict):
+    """What the index's pictures of what is not ours change at the threshold in use; other sections leave them out.
+
+    ``known``: photos of products in the gallery whose product is named first; ``unknown``: leave-one-out unknowns that
+    get a name; ``outsiders``: photos of products that the gallery lacks and that get one; null without any. Each has
+    the rate ``before``, without refusals, and ``after``, with them. ``same_photos``: photos of the split that are
+    refused themselves, and not counted. ``each``: for every refusal, the photos that it turned into *unknown*.
+    """
+
+    pictures: int
+    same_photos: int
+    known: dict[str, RateDoc]
+    unknown: dict[str, RateDoc]
+    outsiders: dict[str, RateDoc] | None
+    each: list[dict[str, Any]]
+
+
 class EvaluationDoc(TypedDict):
     """The whole document. ``verdict`` is the sentence on top, ``tone`` is good, warn or bad."""
 
@@ -383,5 +400,6 @@ class EvaluationDoc(TypedDict):
     identification: IdentificationDoc
     open_set: OpenSetDoc
     confidence: ConfidenceDoc | None
+    refusals: RefusalsDoc | None
     excluded: ExcludedDoc
     probes: list[ProbeDoc]

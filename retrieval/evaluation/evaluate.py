@@ -33,11 +33,13 @@ from retrieval.evaluation.open_set import first_is_right, fpir_thresholds, open_
 from retrieval.evaluation.pairs import pairs_section
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rate_docs import number
+from retrieval.evaluation.refusals import refusals_section
 from retrieval.evaluation.summary import headline, warnings_of
 from retrieval.evaluation.thresholds import Thresholds, thresholds_for, with_chosen
 from retrieval.images.perceptual_hash import NEAR_BITS
 from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS, Identification
 from retrieval.models.bundle import Calibration
+from retrieval.refusals import KnownRefusals
 from retrieval.system.version import release
 from retrieval.types import ModelIdentity
 
@@ -77,7 +79,14 @@ class Setting:
     max_bits: int = NEAR_BITS
 
 
-def evaluate(found: Photos, gallery: Photos, setting: Setting, *, notes: Sequence[str] = ()) -> EvaluationDoc:
+def evaluate(
+    found: Photos,
+    gallery: Photos,
+    setting: Setting,
+    *,
+    notes: Sequence[str] = (),
+    refusals: KnownRefusals | None = None,
+) -> EvaluationDoc:
     """Measure everything about one split against one gallery.
 
     Args:
@@ -85,6 +94,7 @@ def evaluate(found: Photos, gallery: Photos, setting: Setting, *, notes: Sequenc
         gallery: what a query would search.
         setting: the rest.
         notes: warnings of the gathering, put first.
+        refusals: pictures that the index holds of what is not ours.
 
     Raises:
         UsageError: there is no threshold, no probe is left after exclusions, or no probe's product is
@@ -167,6 +177,7 @@ def evaluate(found: Photos, gallery: Photos, setting: Setting, *, notes: Sequenc
             photos, answers, thresholds, pairs["at_far"], at_fpir, gallery_products=len(gallery.products)
         ),
         confidence=confidence_section(answers, thresholds.confidence, same_photos=thresholds.same_photos),
+        refusals=None if refusals is None else refusals_section(photos, answers, refusals, use),
         excluded=_excluded(found, exclusion, setting.max_bits),
         probes=_probes(photos, gallery, answers, nearest, thresholds, setting.category_column),
     )

@@ -36,6 +36,7 @@ from retrieval.metrics import FAR_TARGETS
 from retrieval.models import installed
 from retrieval.models.bundle import DESCRIPTION, Bundle, check_place, peek, set_calibration, write_bundle
 from retrieval.recognition.recognizer import calibration_in_force
+from retrieval.refusals import KnownRefusals
 from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
 
@@ -133,6 +134,9 @@ def evaluate_dataset(
             category_column=category or "category",
         ),
         notes=notes,
+        refusals=KnownRefusals.load(opened.index.refusals, bundle)
+        if against.source == "index" and opened.index is not None
+        else None,
     )
     progress.advance(len(photos))
     return EvaluationReport(

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.index.manifest import Generation, Manifest
+from retrieval.index.refusals import RefusalStore
 from retrieval.index.sharding import Shard
 from retrieval.types import IndexedImage, JsonScalar, Metadata, ModelIdentity, Neighbor, Point, Where
 
@@ -177,6 +178,11 @@ class Index(Protocol):
     @property
     def location(self) -> str:
         """The path or URL as given."""
+        ...
+
+    @property
+    def refusals(self) -> RefusalStore:
+        """The pictures that are none of the catalog's; they belong to the place, whatever generation is live."""
         ...
 
     def nodes(self) -> int:

@@ -1,12 +1,13 @@
 """The file that holds an index, readable by any engine; read as what a stranger sent.
 
 It is a ZIP file: for every thousand pictures ``records-000001.jsonl`` and ``vectors-000001.npy`` (float32, shape
-(n, d)), then ``manifest.json``, and at the end ``checksum.json`` with the checksum of all pictures and the SHA-256 of
-the manifest.
+(n, d)), then for every picture that is none of the catalog's ``refusal-000001.json``, then ``manifest.json``, and at
+the end ``checksum.json`` with the checksum of all pictures and the SHA-256 of the refusals and of the manifest.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -28,6 +29,7 @@ from retrieval.errors import IndexDamagedError, ItemrecError, UsageError
 from retrieval.index.checksum import Checksum, record_json
 from retrieval.index.manifest import Manifest
 from retrieval.index.payload import check_points
+from retrieval.index.refusals import RefusalPicture
 from retrieval.types import IndexedImage, Point
 
 SNAPSHOT_SCHEMA = "itemrec.snapshot/1"
@@ -35,6 +37,8 @@ MAX_MEMBER_BYTES = 256 * 2**20
 """Longest member, unpacked. What we write stays far below: see `CUT_BYTES`."""
 MAX_TEXT_BYTES = 4 * 2**20
 """Longest ``manifest.json`` and ``checksum.json``, unpacked."""
+MAX_REFUSAL_BYTES = 8 * 2**20
+"""Longest ``refusal-….json``, unpacked: a small JPEG in base64, and a few vectors."""
 CUT_BYTES = 16 * 2**20
 """A batch is written as several members from this size on."""
 _NPY_HEADER_BYTES = 256
@@ -49,6 +53,7 @@ class SnapshotWriter:
         self._archive = archive
         self._written = Checksum()
         self._batches = 0
+        self.refusals = RefusalDigest()
 
     def write(self, points: Sequence[Point]) -> None:
         """Write some points; memory stays flat, however long their metadata are."""
@@ -69,6 +74,13 @@ class SnapshotWriter:
         self._member(f"records-{self._batches:06d}.jsonl", "".join(lines).encode())
         self._member(f"vectors-{self._batches:06d}.npy", packed.getvalue())
 
+    def write_refusal(self, refusal: RefusalPicture, picture: bytes) -> None:
+        """Write a picture that is none of the catalog's."""
+        data = refusal.to_json() | {"picture": base64.b64encode(picture).decode()}
+        text = json.dumps(data, ensure_ascii=True, sort_keys=True).encode()
+        self.refusals.add(text)
+        self._member(_refusal_name(self.refusals.count), text)
+
     def finish(self, manifest: Manifest) -> Checksum:
         """Write what describes the points.
 
@@ -81,6 +93,8 @@ class SnapshotWriter:
             "images": self._written.count,
             "batches": self._batches,
             "checksum": self._written.hex(),
+            "refusals": self.refusals.count,
+            "refusals_sha256": self.refusals.hex(),
             "manifest_sha256": hashlib.sha256(text).hexdigest(),
         }
         self._member("manifest.json", text)
@@ -92,6 +106,23 @@ class SnapshotWriter:
         info = zipfile.ZipInfo(name, _DATE)
         info.compress_type = zipfile.ZIP_DEFLATED
         self._archive.writestr(info, data)
+
+
+class RefusalDigest:
+    """How many refusals were written or read, and the SHA-256 of their members, one after the other."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._hash = hashlib.sha256()
+
+    def add(self, member: bytes) -> None:
+        """Count one."""
+        self.count += 1
+        self._hash.update(member)
+
+    def hex(self) -> str:
+        """64 hexadecimal digits."""
+        return self._hash.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +153,30 @@ class FromSnapshot:
             with self._reading():
                 manifest, described = _describe(archive)
             yield manifest, self._points(archive, manifest, described)
+
+    def refusals(self) -> Iterator[tuple[RefusalPicture, bytes]]:
+        """See `retrieval.index.transfer.Source.refusals`.
+
+        Raises:
+            IndexDamagedError: it is no snapshot, or not a whole one.
+        """
+        seen = RefusalDigest()
+        with self._reading():
+            archive = zipfile.ZipFile(self.path)
+        with archive:
+            with self._reading():
+                _, described = _describe(archive)
+            for number in range(1, described.refusals + 1):
+                with self._reading():
+                    text = _read(archive, _refusal_name(number), MAX_REFUSAL_BYTES)
+                    data = json.loads(text)
+                    refusal = RefusalPicture.from_json(data)
+                    picture = base64.b64decode(data["picture"], validate=True)
+                seen.add(text)
+                yield refusal, picture
+        with self._reading():
+            if described.refusals and seen.hex() != described.refusals_sha256:
+                raise ValueError("the refused pictures are not what was written")
 
     def _points(self, archive: zipfile.ZipFile, manifest: Manifest, described: _Description) -> Iterator[list[Point]]:
         seen = Checksum()
@@ -176,16 +231,21 @@ class _Description:
     images: int
     batches: int
     checksum: str
+    refusals: int
+    refusals_sha256: str
 
 
 def _describe(archive: zipfile.ZipFile) -> tuple[Manifest, _Description]:
     data = json.loads(_read(archive, "checksum.json", MAX_TEXT_BYTES))
     if not isinstance(data, dict) or data.get("schema") != SNAPSHOT_SCHEMA:
         raise ValueError(f"expected the schema {SNAPSHOT_SCHEMA}")
-    for key in ("images", "batches"):
+    # Snapshots of older releases have no refusals.
+    data.setdefault("refusals", 0)
+    data.setdefault("refusals_sha256", hashlib.sha256().hexdigest())
+    for key in ("images", "batches", "refusals"):
         if type(data[key]) is not int or not 0 <= data[key] < 2**40:
             raise ValueError(f"expected a count as {key}, received {data[key]!r:.80}")
-    for key in ("checksum", "manifest_sha256"):
+    for key in ("checksum", "refusals_sha256", "manifest_sha256"):
         if key in data and not (isinstance(data[key], str) and re.fullmatch("[0-9a-f]{64}", data[key])):
             raise ValueError(f"expected 64 hexadecimal digits as {key}, received {data[key]!r:.80}")
     text = _read(archive, "manifest.json", MAX_TEXT_BYTES)
@@ -195,7 +255,9 @@ def _describe(archive: zipfile.ZipFile) -> tuple[Manifest, _Description]:
     manifest = Manifest.from_json(json.loads(text))
     if manifest.images != data["images"]:
         raise ValueError(f"expected {manifest.images:,} pictures, received {data['images']:,}")
-    return manifest, _Description(data["images"], data["batches"], data["checksum"])
+    return manifest, _Description(
+        data["images"], data["batches"], data["checksum"], data["refusals"], data["refusals_sha256"]
+    )
 
 
 def _read_batch(archive: zipfile.ZipFile, number: int, dimension: int, most: int) -> list[Point]:
@@ -241,7 +303,11 @@ def _member(archive: zipfile.ZipFile, name: str, limit: int) -> IO[bytes]:
     return archive.open(info)
 
 
-def verify(path: Path, manifest: Manifest, wanted: Checksum) -> None:
+def _refusal_name(number: int) -> str:
+    return f"refusal-{number:06d}.json"
+
+
+def verify(path: Path, manifest: Manifest, wanted: Checksum, refusals: RefusalDigest) -> None:
     """Read a snapshot back and compare it with what was sent.
 
     Raises:
@@ -252,7 +318,8 @@ def verify(path: Path, manifest: Manifest, wanted: Checksum) -> None:
         for batch in batches:
             for point in batch:
                 found.add(point)
-    if (described, found.count, found.hex()) != (manifest, wanted.count, wanted.hex()):
+    refused = sum(1 for _ in FromSnapshot(path).refusals())
+    if (described, found.count, found.hex(), refused) != (manifest, wanted.count, wanted.hex(), refusals.count):
         raise IndexDamagedError(
             f"expected {wanted.count:,} pictures of checksum {wanted.hex()[:12]} in the snapshot, "
             f"received {found.count:,} of {found.hex()[:12]}",

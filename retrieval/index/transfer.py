@@ -17,6 +17,7 @@ from retrieval.index.checks import require_sound
 from retrieval.index.checksum import Checksum, digest
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Index, VectorStore
+from retrieval.index.refusals import RefusalPicture
 from retrieval.index.snapshot import SnapshotWriter, verify
 from retrieval.system.files import beside, os_errors, replacing
 from retrieval.system.locks import Holder, Lock
@@ -26,6 +27,8 @@ from retrieval.types import Point
 BATCH = 1000
 PAGES = 4
 _TEMPORARY = ".tmp"
+Refused = tuple[RefusalPicture, bytes]
+"""A picture that is none of the catalog's, and its JPEG."""
 
 
 class Source(Protocol):
@@ -33,6 +36,10 @@ class Source(Protocol):
 
     def open(self) -> AbstractContextManager[tuple[Manifest, Iterator[list[Point]]]]:
         """Its manifest, and all its points in batches."""
+        ...
+
+    def refusals(self) -> Iterator[Refused]:
+        """The pictures that are none of its catalog's, oldest first, each with its JPEG."""
         ...
 
 
@@ -52,6 +59,11 @@ class FromIndex:
         with self.index.reader() as (_, manifest):
             pass
         yield manifest, self._points(manifest)
+
+    def refusals(self) -> Iterator[Refused]:
+        """See `Source.refusals`."""
+        for refusal in self.index.refusals.read():
+            yield refusal, self.index.refusals.picture(refusal.refusal_id)
 
     def _points(self, manifest: Manifest) -> Iterator[list[Point]]:
         last: str | None = None
@@ -80,6 +92,7 @@ class Transferred:
         checksum: of all pictures, read back from the target.
         model: the model's name.
         generation: of the target; 0 for a file.
+        refusals: pictures that are none of the catalog's, and that came along.
     """
 
     images: int
@@ -87,6 +100,7 @@ class Transferred:
     checksum: str
     model: str
     generation: int
+    refusals: int = 0
 
     def to_json(self, schema: str, source: str, target: str) -> dict[str, Any]:
         """The document of `itemrec copy`, `snapshot` or `restore`."""
@@ -122,6 +136,11 @@ def copy(source: Source, target: Index, *, progress: Progress = Silent()) -> Tra
             progress.advance(len(batch))
         build.store.delete(list(before))
         _require_committed(manifest, wanted)
+        # Before the switch: what the source refuses, the copy must never name. What the target refuses stays refused.
+        refused = 0
+        for refusal in source.refusals():
+            target.refusals.add([refusal])
+            refused += 1
 
         def check(store: VectorStore, described: Manifest) -> None:
             require_sound(store, described)
@@ -143,7 +162,7 @@ def copy(source: Source, target: Index, *, progress: Progress = Silent()) -> Tra
             studio=manifest.studio,
             calibration=manifest.calibration,
         )
-    return Transferred(committed.images, written, wanted.hex(), manifest.model.name, committed.generation)
+    return Transferred(committed.images, written, wanted.hex(), manifest.model.name, committed.generation, refused)
 
 
 def snapshot(source: Source, path: Path, *, progress: Progress = Silent()) -> Transferred:
@@ -171,10 +190,12 @@ def snapshot(source: Source, path: Path, *, progress: Progress = Silent()) -> Tr
             for batch in batches:
                 writer.write(batch)
                 progress.advance(len(batch))
+            for refusal, picture in source.refusals():
+                writer.write_refusal(refusal, picture)
             wanted = writer.finish(manifest)
         _require_committed(manifest, wanted)
-        verify(new, manifest, wanted)
-    return Transferred(wanted.count, wanted.count, wanted.hex(), manifest.model.name, 0)
+        verify(new, manifest, wanted, writer.refusals)
+    return Transferred(wanted.count, wanted.count, wanted.hex(), manifest.model.name, 0, writer.refusals.count)
 
 
 @contextmanager

@@ -125,6 +125,11 @@ def index_catalog(
                 for chunk in _chunks(gone, WRITE_CHUNK):
                     build.store.delete(chunk)
                 report.removed, report.departed = len(gone), len(departed) - len(gone)
+                if index.refusals.version():
+                    from retrieval.refusals import embed_missing
+
+                    # Of another model, before the first query would have to.
+                    embed_missing(index.refusals, bundle)
                 shown.advance(0, note="committing")
                 expected = len(known) + report.added - report.removed
                 before = None if rebuild else live

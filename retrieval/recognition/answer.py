@@ -86,7 +86,7 @@ class Answer(Recognition):
         """What a notebook shows: the photo beside the nearest pictures of the products it may show."""
         from retrieval.system import html
 
-        detail = "" if self.matches else f" (nothing within {self.threshold:.3f})"
+        detail = f" ({self.reason})" if self.reason else ""
         pictures = [*self._photo(), *(_figure(m, m.evidence[0].image, m.product_id) for m in self.matches[:_SHOWN])]
         rows = [_numbers(match) for match in self.matches]
         return html.fragment(

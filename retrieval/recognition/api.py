@@ -25,6 +25,7 @@ from retrieval.images import pictures
 from retrieval.index.manifest import Manifest
 from retrieval.index.open import open_index
 from retrieval.index.protocols import Index, VectorStore
+from retrieval.index.refusals import RefusalPicture, named
 from retrieval.models.bundle import Bundle
 from retrieval.models.embedding import Embedded, EncoderPool, Look, Refused, embed_pictures
 from retrieval.models.installed import resolve_model
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from retrieval.calibration.confidence import Confidence
     from retrieval.calibration.in_force import InForce
     from retrieval.recognition.recognizer import ByProbability
+    from retrieval.refusals import KnownRefusals
 
     Photo = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
@@ -136,6 +138,7 @@ class Recognizer:
         self._opening = Opening(self._index, linger=linger)
         self._alone = threading.Lock()
         self._closed = False
+        self._refusals: tuple[tuple[str, str], KnownRefusals] | None = None
         self._state = self._open(self._live(), None)
 
     @property
@@ -237,6 +240,53 @@ class Recognizer:
             results, state = self._answers(chunk, state, top, where, alone=alone)
             yield from results
 
+    def refuse(self, photo: Photo | PhotoSource, *, note: str = "", name: str | None = None) -> RefusalPicture:
+        """Keep a photo of something that is none of the catalog's: what looks like it is *unknown* from now on.
+
+        It is kept beside the index and survives new generations and other models. The same photo again is the same
+        refusal and gets the new note.
+
+        Args:
+            photo: as in `recognize`.
+            note: what it shows, or why it is refused; an answer that it refuses says so.
+            name: what the refusal is called; by default the file's name.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            EncoderError, IndexNotFoundError, IndexBusyError, IndexDamagedError, ServerError: as `recognize`.
+        """
+        from retrieval.refusals import refuse
+
+        source = _named(photo, name, keep=True)
+        state = self._current()
+        assert source.again is not None
+        return refuse(self._index.refusals, state.bundle, source.name, source.again(), note=note, encoders=state.single)
+
+    def refusals(self) -> list[RefusalPicture]:
+        """The pictures that are none of the catalog's, oldest first; `refuse` adds to them.
+
+        Raises:
+            IndexBusyError, IndexDamagedError, ServerError: they cannot be read.
+        """
+        return self._index.refusals.read()
+
+    def remove_refusals(self, *words: str) -> list[RefusalPicture]:
+        """Forget refused pictures; photos are answered as if they had never been added.
+
+        Args:
+            words: each the id of one, the beginning of its id, or its name.
+
+        Returns:
+            What was removed.
+
+        Raises:
+            UsageError: a word names none or several; then nothing is removed.
+            IndexBusyError, IndexDamagedError, ServerError: they cannot be changed.
+        """
+        gone = named(self.refusals(), words)
+        self._index.refusals.remove([refusal.refusal_id for refusal in gone])
+        return gone
+
     def close(self) -> None:
         """Let go of the model and of the connection. Asking again is an error."""
         with self._lock:
@@ -328,14 +378,21 @@ class Recognizer:
                     encoders=state.single if alone else state.many,
                 )
             )
+            refused = self._known_refusals(state)
             with self._opening.reader(state.manifest) as (store, found):
                 if found.model.fingerprint == state.bundle.fingerprint:
-                    return [self._answer(result, store, state, top, filters) for result in seen], state
+                    return [self._answer(result, store, state, refused, top, filters) for result in seen], state
             # This generation is gone, and the live one is another model's: embed these photos again, with that one.
             state = self._current()
 
     def _answer(
-        self, result: _Result, store: VectorStore, state: _State, top: int, where: Where | None
+        self,
+        result: _Result,
+        store: VectorStore,
+        state: _State,
+        refused: KnownRefusals | None,
+        top: int,
+        where: Where | None,
     ) -> Answer | RefusedPhoto:
         source = result.item
         if isinstance(result, Refused):
@@ -352,8 +409,25 @@ class Recognizer:
             fingerprint=state.bundle.fingerprint,
             confidence=state.confidence,
             probability=state.probability,
+            refusal=refused.nearest(result.vector) if refused is not None else None,
         )
         return Answer.of(found, state.manifest.catalog, source.again)
+
+    def _known_refusals(self, state: _State) -> KnownRefusals | None:
+        """The refusals as this model sees them; None where there are none, which costs next to nothing."""
+        version = self._index.refusals.version()
+        if not version:
+            return None
+        key = (version, state.bundle.fingerprint)
+        with self._lock:
+            held = self._refusals
+        if held is None or held[0] != key:
+            from retrieval.refusals import KnownRefusals
+
+            held = (key, KnownRefusals.load(self._index.refusals, state.bundle, encoders=state.many))
+            with self._lock:
+                self._refusals = held
+        return held[1]
 
     def _current(self) -> _State:
         """The state for the generation that is live now."""

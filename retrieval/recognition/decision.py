@@ -10,6 +10,12 @@ of `Limits.sure` on; *ambiguous* below that, while the photo shows some product 
 
 **The verdict by threshold**, where none fits or somebody gave one: *unknown* when no picture is within the threshold;
 *ambiguous* when the runner-up within it reaches at least `AMBIGUOUS` times the winner's score; *match* otherwise.
+
+**Refusals.** Pictures that are none of the catalog's vote against every product: a product counts as near enough
+only where its nearest picture is clearly nearer than the nearest refusal, ``d <= min(threshold, NEARER * r)``; by
+probability, the distance is stretched so that P(in catalog) passes one half at the same place. A photo that is far
+from every refusal is answered as if there were none. Chosen by measurement:
+docs/decisions/0020-refusals.md, printed by ``python benchmarks/refusals.py``.
 """
 
 from __future__ import annotations
@@ -17,11 +23,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from retrieval.calibration.sureness import Limits, Sure
+from retrieval.calibration.sureness import Limits, Sure, Sureness
+from retrieval.distance import MAX_DISTANCE
 from retrieval.types import Match, Verdict
 
 AMBIGUOUS = 0.9
 """Chosen by measurement: docs/decisions/0006-votes.md."""
+NEARER = 0.8
+"""How near a product must be, as a part of the distance (squared L2) to the nearest refusal."""
+
+
+def near_enough(threshold: float, refusal: float | None) -> float:
+    """The threshold that holds for one photo.
+
+    Args:
+        threshold: the one that holds for all, squared L2, in [0, 4].
+        refusal: squared L2 to the nearest picture that is none of the catalog's; None where there are none.
+    """
+    return threshold if refusal is None else min(threshold, NEARER * refusal)
+
+
+def beside(sureness: Sureness, ranked: Sequence[Match], products: int, refusal: float | None) -> Sure:
+    """The probabilities of an answer whose photo also lies near a refusal.
+
+    Args:
+        sureness: gives them.
+        ranked: as `by_probability`.
+        products: in the whole catalog.
+        refusal: as `near_enough`.
+    """
+    even = sureness.even(ranked, products) if ranked else None
+    if refusal is None or even is None or even <= NEARER * refusal:
+        return sureness.of(ranked, products)
+    first = ranked[0]
+    stretched = first.best_distance * even / max(NEARER * refusal, 1e-9)
+    return sureness.of([replace(first, best_distance=min(stretched, MAX_DISTANCE)), *ranked[1:]], products)
 
 
 CANDIDATE = 0.01

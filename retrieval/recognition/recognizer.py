@@ -22,9 +22,9 @@ from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Searchable
 from retrieval.models.bundle import Bundle
 from retrieval.recognition import votes
-from retrieval.recognition.decision import by_probability, decide, split
+from retrieval.recognition.decision import beside, by_probability, decide, near_enough, split
 from retrieval.system.text import one_form
-from retrieval.types import Compare, JsonScalar, Match, Neighbor, Recognition, Where
+from retrieval.types import Compare, JsonScalar, Match, Neighbor, Recognition, RefusedBy, Where
 
 if TYPE_CHECKING:
     from retrieval.calibration.confidence import Confidence
@@ -131,6 +131,7 @@ def recognize(
     fingerprint: str,
     confidence: Confidence | None = None,
     probability: ByProbability | None = None,
+    refusal: RefusedBy | None = None,
 ) -> Recognition:
     """Answer one photo.
 
@@ -143,24 +144,31 @@ def recognize(
         fingerprint: the model's, for the record.
         confidence: how sure answers at this threshold are; see `query_confidence`.
         probability: what the verdict follows instead of the threshold, which only says what counts as a vote then.
+        refusal: the picture nearest to the photo that is none of the catalog's.
     """
     start = time.perf_counter()
+    far = None if refusal is None else refusal.distance
+    limit = near_enough(threshold, far)
     # Probabilities were fitted to products in the order of their scores, whatever the threshold.
-    reach = threshold if probability is None else MAX_DISTANCE
+    reach = limit if probability is None else MAX_DISTANCE
     ranked = find(store, photo.vector, threshold=reach, products=max(top, votes.RIVALS), where=where)
     search_ms = (time.perf_counter() - start) * 1e3
     in_catalog = None
     if probability is not None:
-        sure = probability.sureness.of(ranked[: votes.RIVALS], probability.products)
+        rivals, products = ranked[: votes.RIVALS], probability.products
+        sure = beside(probability.sureness, rivals, products, far)
         in_catalog = sure.in_catalog
         verdict, shown, nearest = by_probability(ranked, sure, probability.limits, threshold=threshold)
         shown, nearest = shown[:top], nearest[: max(0, top - len(shown))]
+        alone = probability.sureness.of(rivals, products).verdict(probability.limits)
+        refused = verdict == "unknown" and alone != "unknown"
     else:
-        matches, _ = split(ranked, threshold)
-        shown, nearest = split(ranked[:top], threshold)
+        matches, behind = split(ranked, limit)
+        shown, nearest = split(ranked[:top], limit)
         if confidence is not None and shown:
             shown = (replace(shown[0], confidence=confidence.of(matches)), *shown[1:])
-        verdict = decide(ranked, threshold=threshold)
+        verdict = decide(ranked, threshold=limit)
+        refused = not matches and any(product.best_distance <= threshold for product in behind)
     return Recognition(
         source=photo.source,
         verdict=verdict,
@@ -169,6 +177,7 @@ def recognize(
         fingerprint=fingerprint,
         nearest=nearest,
         in_catalog=in_catalog,
+        refused_by=refusal if refused else None,
         timings_ms={
             "decode": round(photo.decode_ms, 3),
             "embed": round(photo.embed_ms, 3),

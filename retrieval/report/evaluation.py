@@ -79,6 +79,7 @@ def evaluation_page(document: EvaluationDoc, *, photo: Read, gallery: Read) -> s
         _identification(document),
         open_set_section(document, probes, store),
         _confidence(document),
+        _refusals(document),
         confusions(document, probes, store),
         failures(document, probes, store),
         _method(document),
@@ -270,6 +271,43 @@ def _confidence(document: EvaluationDoc) -> Section | None:
         ),
     )
     return Section("confidence", "Confidence: does 80 % mean 80 %?", body)
+
+
+def _refusals(document: EvaluationDoc) -> Section | None:
+    refusals = document["refusals"]
+    if refusals is None:
+        return None
+    rates = [
+        ("right product first", refusals["known"]),
+        ("leave-one-out unknowns that get a name", refusals["unknown"]),
+        ("photos outside the gallery that get a name", refusals["outsiders"]),
+    ]
+    rows = [
+        [name, *(f"{in_percent(r[when]['rate'])} ({counts(r[when])})" for when in ("before", "after"))]
+        for name, r in rates
+        if r is not None
+    ]
+    acting = [[e["image"], e["note"], f"{e['unknown']:,}", f"{e['known']:,}"] for e in refusals["each"]]
+    about = (
+        f"The index refuses {plural(refusals['pictures'], 'picture')}. All other figures on this page are without them"
+        + (
+            f"; {plural(refusals['same_photos'], 'photo')} refused themselves are not counted here."
+            if refusals["same_photos"]
+            else "."
+        )
+    )
+    body = table(["", "without", "with them"], rows, numeric=(1, 2), caption=about)
+    body += details(
+        f"Each picture ({len(acting):,})",
+        table(
+            ["picture", "note", "unknown photos refused", "known photos refused"],
+            acting,
+            numeric=(2, 3),
+            label="What each refused picture changed",
+        ),
+        unfolded=len(acting) <= _FEW_GROUPS,
+    )
+    return Section("refusals", "Not ours: what the refused pictures cost and save", body)
 
 
 def _method(document: EvaluationDoc) -> Section:

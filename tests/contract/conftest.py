@@ -77,6 +77,7 @@ def index_of(kind: str, place: Path, request: pytest.FixtureRequest) -> Iterator
             yield index
             for generation in index.generations():
                 index.collections.drop(generation.number)
+            index.collections.link.client.delete_collection(f"{index.collections.address.name}-refusals")
             index.close()
 
 

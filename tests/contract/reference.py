@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import IndexBusyError, IndexNotFoundError, StoreError, UsageError
+from retrieval.errors import IndexBusyError, IndexDamagedError, IndexNotFoundError, StoreError, UsageError
 from retrieval.index import payload as codec
 from retrieval.index.manifest import Generation, Manifest, worth_keeping
 from retrieval.index.protocols import Check
+from retrieval.index.refusals import RefusalPicture, ordered
 from retrieval.index.sharding import Shard
 from retrieval.types import (
     Compare,
@@ -291,6 +292,43 @@ class MemoryBuild:
         self._index._discarded = True
 
 
+class MemoryRefusals:
+    """A `RefusalStore` in this process only."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[RefusalPicture, bytes]] = {}
+        self._changes = 0
+
+    def version(self) -> str:
+        return str(self._changes or "")
+
+    def read(self) -> list[RefusalPicture]:
+        return ordered(refusal for refusal, _ in self._kept.values())
+
+    def picture(self, refusal_id: str) -> bytes:
+        if refusal_id not in self._kept:
+            raise IndexDamagedError("There is no such picture")
+        return self._kept[refusal_id][1]
+
+    def add(self, refusals: Sequence[tuple[RefusalPicture, bytes]]) -> None:
+        self._changes += 1
+        for refusal, picture in refusals:
+            known = self._kept.get(refusal.refusal_id)
+            self._kept[refusal.refusal_id] = (known[0].merged(refusal) if known else refusal, picture)
+
+    def remove(self, refusal_ids: Sequence[str]) -> None:
+        self._changes += 1
+        for refusal_id in refusal_ids:
+            self._kept.pop(refusal_id, None)
+
+    def set_vectors(self, fingerprint: str, vectors: Mapping[str, NDArray[np.float32]]) -> None:
+        self._changes += 1
+        for refusal_id, vector in vectors.items():
+            if refusal_id in self._kept:
+                refusal, picture = self._kept[refusal_id]
+                self._kept[refusal_id] = (refusal.with_vector(fingerprint, vector), picture)
+
+
 class MemoryIndex:
     """An `Index` in this process only."""
 
@@ -298,6 +336,7 @@ class MemoryIndex:
 
     def __init__(self, location: str = "memory") -> None:
         self._location = location
+        self.refusals = MemoryRefusals()
         self._manifest: Manifest | None = None
         self._store: MemoryStore | None = None
         self._kept: dict[int, tuple[Manifest, MemoryStore]] = {}

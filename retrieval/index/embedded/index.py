@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import IndexDamagedError, UsageError
 from retrieval.index.embedded.place import READ_PATIENCE, Place
+from retrieval.index.embedded.refusals import EmbeddedRefusals
 from retrieval.index.embedded.store import HNSW_FROM, EmbeddedStore
 from retrieval.index.manifest import Generation, Manifest
 from retrieval.index.sharding import Shard
@@ -45,11 +46,17 @@ class EmbeddedIndex:
             hnsw_from: build a graph from this many vector components on (images x dimension).
         """
         self._place = Place(path, notify=notify, patience=patience, hnsw_from=hnsw_from)
+        self._refusals = EmbeddedRefusals(self._place)
 
     @property
     def location(self) -> str:
         """The directory as given."""
         return str(self._place.path)
+
+    @property
+    def refusals(self) -> EmbeddedRefusals:
+        """See `retrieval.index.protocols.Index.refusals`."""
+        return self._refusals
 
     def nodes(self) -> int:
         """One: this machine."""

@@ -27,6 +27,7 @@ from retrieval.index.server.collections import KEY, BuildRecord, Collections, cr
 from retrieval.index.server.layout import Layout
 from retrieval.index.server.lease import Note, held
 from retrieval.index.server.link import Link
+from retrieval.index.server.refusals import ServerRefusals
 from retrieval.index.server.store import ServerStore
 from retrieval.index.sharding import Shard
 from retrieval.system.locks import Holder
@@ -65,6 +66,12 @@ class ServerIndex:
         self.overrides = overrides or {}
         self.expected = expected
         self._nodes = nodes
+        self._refusals = ServerRefusals(self.collections)
+
+    @property
+    def refusals(self) -> ServerRefusals:
+        """See `retrieval.index.protocols.Index.refusals`."""
+        return self._refusals
 
     def nodes(self) -> int:
         """Nodes of the cluster; 1 for a single server."""

@@ -17,9 +17,12 @@ from retrieval.distance import normalize
 from retrieval.errors import UsageError
 from retrieval.evaluation import EvaluationDoc, Photos, Setting, Target, calibrate, evaluate
 from retrieval.evaluation.answers import answer_all, nearest_distances
+from retrieval.evaluation.document import RateDoc
 from retrieval.evaluation.leakage import find_twins
+from retrieval.index.refusals import RefusalPicture, refusal_id_of, refusal_id_of_hash
 from retrieval.recognition.decision import decide, split
 from retrieval.recognition.recognizer import find
+from retrieval.refusals import KnownRefusals
 from retrieval.types import IndexedImage, Point
 from tests.contract.reference import MemoryStore
 from tests.evaluate_example import DIMENSION, MODEL, clusters, example_document, labeled
@@ -83,6 +86,46 @@ def test_the_document_is_complete_where_little_can_be_measured() -> None:
     assert "Not enough data for FPIR 10 %: 0 photos" in strangers["at_fpir"]["0.1"]["refusal"]
     assert document["probes"][0]["as_stranger"] is None
     assert "FPIR cannot be measured in a gallery of one product" in document["verdict"]
+
+
+def test_refusals_cost_known_products_and_save_unknown_ones() -> None:
+    """Three products in a plane; a refusal beside the second, another beside photos of what the gallery lacks."""
+    eye = normalize(np.eye(DIMENSION)[:4])
+    gallery = labeled(eye[:3], ["p0", "p1", "p2"], seed=1)
+    strange, near = normalize(np.stack([eye[3] + 0.8 * eye[0], eye[1] + eye[3]]))
+    photos = labeled(np.stack([*eye[:3], strange, strange]), ["p0", "p1", "p2", "other", "other"], seed=2)
+    pictures = [RefusalPicture(refusal_id_of(i.encode()), i, "", "2026", {}) for i in ("other.jpg", "near-p1.jpg")]
+    known = KnownRefusals(pictures, np.stack([strange, near]))
+    document = evaluate(photos, gallery, setting(threshold=0.9), refusals=known)
+    conforms(document, EvaluationDoc)
+    section = document["refusals"]
+    assert section is not None
+    assert counted(section["known"]) == {"before": (3, 3), "after": (3, 3)}
+    assert section["outsiders"] is not None
+    assert counted(section["outsiders"]) == {"before": (2, 2), "after": (0, 2)}
+    assert [(e["image"], e["unknown"], e["known"]) for e in section["each"]] == [
+        ("other.jpg", 2, 0),
+        ("near-p1.jpg", 0, 0),
+    ]
+    without = evaluate(photos, gallery, setting(threshold=0.9))
+    assert without["refusals"] is None
+    assert (without["pairs"], without["open_set"]) == (document["pairs"], document["open_set"])
+
+
+def test_a_photo_that_is_itself_refused_measures_nothing() -> None:
+    eye = normalize(np.eye(DIMENSION)[:2])
+    photos = labeled(eye, ["p0", "p1"], seed=2)
+    itself = RefusalPicture(refusal_id_of_hash(photos.content_hashes[0]), "p0.jpg", "", "2026", {})
+    refused = evaluate(
+        photos, labeled(eye, ["p0", "p1"], seed=1), setting(), refusals=KnownRefusals([itself], eye[:1])
+    )["refusals"]
+    assert refused is not None
+    assert refused["same_photos"] == 1
+    assert counted(refused["known"]) == {"before": (1, 1), "after": (1, 1)}
+
+
+def counted(rates: dict[str, RateDoc]) -> dict[str, tuple[int, int]]:
+    return {when: (rate["part"], rate["whole"]) for when, rate in rates.items()}
 
 
 @settings(max_examples=40, deadline=None)

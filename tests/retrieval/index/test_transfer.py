@@ -14,6 +14,7 @@ from retrieval.index.checksum import Checksum
 from retrieval.index.embedded.index import EmbeddedIndex
 from retrieval.index.open import open_index
 from retrieval.index.protocols import Index
+from retrieval.index.refusals import RefusalPicture, refusal_id_of
 from retrieval.index.server import ServerIndex
 from retrieval.index.snapshot import FromSnapshot
 from retrieval.index.transfer import FromIndex, copy, snapshot
@@ -205,3 +206,45 @@ def test_the_checksum_sees_every_bit_and_no_order() -> None:
         [Point(record("x.jpg"), POINTS[0].vector), *POINTS[1:]],
     ):
         assert of(changed) != whole
+
+
+def test_what_is_not_ours_travels_with_copies_and_snapshots(filled: Index, tmp_path: Path) -> None:
+    vector = unit_vectors(1)[0]
+    mine, theirs = (
+        RefusalPicture(refusal_id_of(name.encode()), name, f"note of {name}", f"2026-0{n}-01", {"a" * 64: vector})
+        for n, name in enumerate(("mine.jpg", "theirs.jpg"), 1)
+    )
+    filled.refusals.add([(mine, b"jpeg of mine")])
+    file = tmp_path / "shop.itemrec"
+    assert snapshot(FromIndex(filled), file).refusals == 1
+    again = file.read_bytes()
+    snapshot(FromIndex(filled), file)
+    assert file.read_bytes() == again, "the same index gives the same file"
+    with double.serving() as server:
+        remote = ServerIndex(server.url("/shop"))
+        copy(FromIndex(filled), remote)
+        remote.refusals.add([(theirs, b"jpeg of theirs")])
+        for source in (FromSnapshot(file), FromIndex(remote)):
+            done = copy(source, back := open_index(str(tmp_path / "back")))
+        remote.close()
+    assert done.refusals == 2
+    found = back.refusals.read()
+    assert [(r.image, r.note) for r in found] == [(r.image, r.note) for r in (mine, theirs)]
+    assert [back.refusals.picture(r.refusal_id) for r in found] == [b"jpeg of mine", b"jpeg of theirs"]
+    np.testing.assert_array_equal(found[0].vectors["a" * 64], vector)
+
+
+def test_a_snapshot_whose_refusals_were_changed_is_damaged(filled: Index, tmp_path: Path) -> None:
+    refusal = RefusalPicture(refusal_id_of(b"x"), "x.jpg", "", "2026-01-01", {})
+    filled.refusals.add([(refusal, b"jpeg")])
+    file = tmp_path / "shop.itemrec"
+    snapshot(FromIndex(filled), file)
+    changed = tmp_path / "changed.itemrec"
+    with zipfile.ZipFile(file) as read, zipfile.ZipFile(changed, "w") as write:
+        for name in read.namelist():
+            data = read.read(name)
+            write.writestr(name, data.replace(b"x.jpg", b"y.jpg") if name.startswith("refusal-") else data)
+    target = open_index(str(tmp_path / "back"))
+    with pytest.raises(IndexDamagedError, match="refused pictures are not what was written"):
+        copy(FromSnapshot(changed), target)
+    assert target.manifest() is None
