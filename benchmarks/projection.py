@@ -2,9 +2,24 @@
 
     python benchmarks/projection.py GROCERY --preset fast --folds 0,1
 
-GROCERY is as in `recipes.py`, and so are the columns. Every training holds out a fifth of the products, so the first
-columns are of the photos of ``photos/val`` whose products it learned. ``discriminant 0.15`` is what is served; the
-number is the part of the spread of all pictures in what directions are divided by, beside that within products.
+    python benchmarks/projection.py GROCERY --model starter --folds 0,1,2,3,4
+    python benchmarks/projection.py GROCERY --model lite0 --folds 0,1,2,3,4
+
+With ``--model`` nothing is trained: the table is of what `itemrec train --model` tries on top of that frozen model
+(``frozen.py`` writes one), fitted to the photos of four fifths of the products; rows with ``catalog`` to their studio
+pictures too. ``new`` are the products of the other fifth. All probes are of ``photos/val``:
+
+    R@1           probes of the learned products, with all their photos of photos/train as the gallery
+    studio        likewise, with the catalog as the gallery
+    DIR 10 %      likewise found within the threshold where 10 % of the photos of new products get an answer
+    new studio    R@1 of the new products' probes, in the catalog of all products; ``five`` is their R@5 of products
+    new@5         R@1 with five photos of each new product among all photos of the others; new@5:5 with five of each
+    new DIR 10 %  in a gallery of five photos of each new product alone, probes found where 10 % of the others' are
+
+Without ``--model``, GROCERY is as in `recipes.py`, and so are the columns. Every training holds out a fifth of the
+products, so the first columns are of the photos of ``photos/val`` whose products it learned. ``discriminant 0.15`` is
+what is served; the number is the part of the spread of all pictures in what directions are divided by, beside that
+within products.
 """
 
 from __future__ import annotations
@@ -18,12 +33,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from recipes import PARTS, Photos, fifth, held_out_rates, known, means, print_table, without
+from recipes import PARTS, Photos, fifth, held_out_rates, known, means, nearest_is_right, print_table, without
 
+from retrieval.evaluation import gather_folder
+from retrieval.metrics import identification, open_set
+from retrieval.models.installed import find_model
 from trainer.data.dataset import Pictures, read_pictures
-from trainer.learn import RunPaths, learn
 from trainer.networks.projections import Projection, discriminant, unit_rows, whitening
-from trainer.presets import preset
+from trainer.on_top import fit, judge, projected, ways_of
+from trainer.places import RunPaths
 from trainer.progress import Silent
 from trainer.quiet import import_keras
 
@@ -67,14 +85,64 @@ def outputs(served: Any, preprocessing: Any, pictures: Pictures) -> tuple[NDArra
     return np.concatenate(features), np.concatenate(embeddings)
 
 
+def on_top(data: Path, model: str, folds: list[int]) -> None:
+    """Print what each projection on top of a frozen model is worth, as the mean of folds of products."""
+    bundle = find_model(model)
+    train, val, studio = (gather_folder(data / part, bundle) for part in PARTS)
+    tried = ways_of(train.vectors.shape[1])
+    rows = []
+    for learned in ([train], [train, studio]):
+        found: list[list[dict[str, float]]] = [[] for _ in tried]
+        for fold in folds:
+            held_out = np.array(fifth(data, fold))
+            for results, projection in zip(found, fit(learned, held_out, tried), strict=True):
+                parts = [Photos(projected(projection, part.vectors), part.labels) for part in (train, val, studio)]
+                results.append(frozen_rates(*parts, held_out))
+        for way, results in zip(tried, found, strict=True):
+            if way.ridge is not None or len(learned) == 1:
+                label = "none" if way.ridge is None else f"{way.dimension} values, ridge {way.ridge:g}"
+                rows.append({"projection": f"{label}, catalog" if len(learned) > 1 else label} | means(results))
+    print_table(rows)
+
+
+def frozen_rates(train: Photos, val: Photos, studio: Photos, held_out: NDArray[np.str_]) -> dict[str, float]:
+    new, new_in_train = np.isin(val.labels, held_out), np.isin(train.labels, held_out)
+    probes, gallery = val.only(~new), train.only(~new_in_train)
+    found = identification(probes.vectors, probes.labels, gallery.vectors, gallery.labels)
+    unknown = np.concatenate([train.only(new_in_train).vectors, val.only(new).vectors])
+    answered = 2.0 - 2.0 * (unknown @ gallery.vectors.T).max(axis=1)
+    reached = np.where(found.outcomes.ranks == 1, found.genuine, np.inf)
+    of_new = val.only(new)
+    in_studio = identification(of_new.vectors, of_new.labels, studio.vectors, studio.labels)
+    crowded = held_out_rates(train, val, held_out.tolist())
+    both = Photos(np.concatenate([train.vectors, val.vectors]), np.concatenate([train.labels, val.labels]))
+    return {
+        "R@1": found.top1,
+        "studio": nearest_is_right(probes, studio),
+        "DIR 10 %": open_set(reached, answered, (0.1,))[0].dir,
+        "new studio": in_studio.top1,
+        "five": in_studio.top5,
+        "new@5": crowded["held-out@5"],
+        "new@5:5": crowded["held-out@5:5"],
+        "new DIR 10 %": judge(both.vectors, both.labels, held_out, 0)[1],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--folds", default="0")
+    parser.add_argument("--model", help="an installed model or a bundle: what is learned on top of it, frozen")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "itemrec-recipes-cache")
     given = parser.parse_args()
+    if given.model:
+        on_top(given.data, given.model, [int(fold) for fold in given.folds.split(",")])
+        return
     import_keras()
+    from trainer.learn import learn
+    from trainer.presets import preset
+
     plan = preset(given.preset)
     rows: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory(prefix="itemrec-projection-") as name:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,6 +27,9 @@ from retrieval.errors import UsageError
 
 if TYPE_CHECKING:
     from retrieval.models.bundle import Bundle
+
+_TERMINATED = 143
+"""What shells show of a command that SIGTERM ended."""
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -206,7 +210,9 @@ def import_command(
     render.configure(json=as_json, quiet=quiet)
     from retrieval.models.importer import import_model
 
-    _installed(import_model(file, name=name, source=source, **wanted), as_json=as_json)
+    with _cleaned_up():
+        bundle = import_model(file, name=name, source=source, **wanted)
+    _installed(bundle, as_json=as_json)
     return 0
 
 
@@ -303,7 +309,7 @@ def pull_command(
             "expected --sha256 and --name with a URL, received one without",
             hint="See itemrec models pull --help, or itemrec models available for models that need neither.",
         )
-    with progress.shown() as view:
+    with _cleaned_up(), progress.shown() as view:
         if listed_model is not None:
             bundle = pull_available(listed_model, name=name, progress=view, **how)
         else:
@@ -360,6 +366,19 @@ def measure_command(
     else:
         render.emit(measured_text(found))
     return 0
+
+
+@contextmanager
+def _cleaned_up() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: the child is stopped, what was begun is removed."""
+    from retrieval.system.child import Terminated, terminable
+
+    try:
+        with terminable():
+            yield
+    except Terminated:
+        render.say("Terminated.")
+        raise typer.Exit(_TERMINATED) from None
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

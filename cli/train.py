@@ -22,7 +22,17 @@ def train_command(
         typer.Argument(metavar="DATASET", help="Folder with train/ and val/, as itemrec prepare makes it."),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Where to write the model bundle.")],
-    preset: Annotated[str, typer.Option("--preset", help="head (seconds), fast, best, or experiment.")] = "fast",
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="head (seconds), fast, best, or experiment. Default: fast")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME_OR_PATH",
+            help="Learn on top of this installed model, which stays as it is: a minute on a CPU, without TensorFlow.",
+        ),
+    ] = None,
     catalog: Annotated[
         Path | None,
         typer.Option("--catalog", metavar="DIR", help="Catalog pictures to train on as well."),
@@ -139,6 +149,7 @@ def train_command(
       itemrec train ./data --out ./model
       itemrec train ./data --out ./model --preset best --catalog ./catalog
       itemrec train ./data --out ./model --weights mobilenetv2.weights.h5
+      itemrec train ./data --out ./model --model dinov2-small
       itemrec index ./catalog --model ./model
     """
     render.configure(json=as_json, quiet=quiet)
@@ -150,6 +161,7 @@ def train_command(
             dataset,
             out,
             preset=preset,
+            model=model,
             catalog=catalog,
             backbone=backbone,
             weights=weights,

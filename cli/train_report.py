@@ -42,7 +42,8 @@ def print_report(report: TrainReport) -> None:
 
         print_verdicts(model.calibration)
     render.emit(f"Next: itemrec index CATALOG --model {printable(bundle.path)}")
-    render.say(f"Logs: tensorboard --logdir {printable(report.run)}")
+    if report.run is not None:
+        render.say(f"Logs: tensorboard --logdir {printable(report.run)}")
 
 
 def warn_of(report: TrainReport) -> None:

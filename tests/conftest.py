@@ -52,6 +52,7 @@ TIERS = {
         "faults/test_train_killed.py",
         "faults/test_unwritable.py",
         "retrieval/images/test_isolation.py",
+        "retrieval/models/test_trial.py",
     ],
     "browser": ["browser"],
     "server": ["docs/test_dask.py", "faults/test_server_errors.py"],

@@ -44,9 +44,50 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
             f"{export['pictures']} pictures."
         ),
         "",
-        "## Thresholds",
-        "",
     ]
+    return _with_thresholds(lines, record["strangers"], calibration, warnings)
+
+
+def card_on_top(name: str, record: dict[str, Any], calibration: Calibration | None, warnings: Sequence[str]) -> str:
+    """The card of what was learned on top of a frozen model, as Markdown.
+
+    Args:
+        name: of the bundle.
+        record: of the training, see `trainer.on_top.train_on_top`.
+        calibration: its thresholds, if any.
+        warnings: what could not be measured.
+    """
+    recipe, frozen = record["recipe"], record["on_top_of"]
+    what = (
+        f"The network of {frozen['name']}, as it was, and a projection to {recipe['dimension']} values behind it."
+        if recipe["ridge"] is not None
+        else f"The network of {frozen['name']}, as it was: no projection was better."
+    )
+    lines = [
+        f"# {name}",
+        "",
+        what,
+        "",
+        f"**How it was made.** `itemrec train --model {frozen['name']}` on {record['pictures']:,} pictures of "
+        f"{record['products']:,} products, {record['seconds']:.0f} s on {record['cores']} cores.",
+        "",
+        "**What it is worth on products that it did not see**, the mean of folds of the products that it learned from: "
+        "R@1 in a gallery of all of them, the photos found where 10 of 100 photos of other products get an answer "
+        "(DIR), and R@1 with the catalog's pictures as the gallery.",
+        "",
+        "| projection | R@1 | DIR | catalog |",
+        "|---|---|---|---|",
+    ]
+    for way in record["folds"]:
+        label = "none" if way["ridge"] is None else f"{way['dimension']} values, ridge {way['ridge']:g}"
+        studio = "" if way["studio"] is None else f"{way['studio']:.3f}"
+        lines.append(f"| {label} | {way['r_at_1']:.3f} | {way['dir_at_fpir']:.3f} | {studio} |")
+    return _with_thresholds([*lines, ""], record["strangers"], calibration, warnings)
+
+
+def _with_thresholds(lines: list[str], held_out: int, calibration: Calibration | None, warnings: Sequence[str]) -> str:
+    """A card's lines, and behind them what its thresholds are and do."""
+    lines = [*lines, "## Thresholds", ""]
     if calibration is None:
         lines.append("None: nothing was there to choose one on.")
     else:
@@ -54,7 +95,7 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
             f"Chosen on {calibration.measured_on}. Queries use that of {spoken(calibration.chosen)} unless told "
             "otherwise. In brackets: 95 % intervals, resampled by product.",
             "",
-            _of_unknowns(record["strangers"]),
+            _of_unknowns(held_out),
             "",
             "| operating point | threshold (squared L2) | measured |",
             "|---|---|---|",

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,14 @@ from retrieval.models.bundle import Bundle, write_bundle
 from retrieval.models.measurement import seconds_each
 from trainer.card import card
 from trainer.held_out import HeldOutEmbeddings
-from trainer.learn import RunPaths, Trained, forget_checkpoints
 from trainer.networks.export import quantize_int8
+from trainer.places import RunPaths
 from trainer.progress import Silent, TrainingProgress
 from trainer.projector.write import project_bundle
 from trainer.report import TrainedModel, TrainReport
+
+if TYPE_CHECKING:  # it imports Keras, which what is learned on top of a frozen model does without
+    from trainer.learn import Trained
 
 FAR_TARGETS = (0.05, 0.01, 0.001)
 FPIR_TARGETS = (0.2, 0.1, 0.05, 0.01)
@@ -76,6 +79,8 @@ def finish(
         EncoderError: the network does not convert to 8 bits.
         DiskFullError: there is no room.
     """
+    from trainer.learn import forget_checkpoints
+
     started = time.perf_counter()
     versions: list[tuple[Path, bytes]] = [(out, trained.export.model)]
     if int8:
@@ -90,7 +95,7 @@ def finish(
         with tempfile.TemporaryDirectory(prefix="itemrec-train-") as folder:
             # A draft first: what is calibrated and measured is the bundle itself, read back from disk.
             draft = _write(Path(folder) / "draft", place.name, encoder, trained, record, None, "", replace=False)
-            measured = _measure(draft, paths, target, known, trained.held_out, progress)
+            measured = measure(draft, paths, target, known, trained.held_out, progress)
         seconds = round(record["seconds"] + time.perf_counter() - started, 1)
         record["seconds_with_calibration"] = seconds
         text = card(place.name, record, measured.calibration, measured.warnings)
@@ -138,7 +143,7 @@ def _write(
     )
 
 
-def _measure(
+def measure(
     bundle: Bundle,
     paths: RunPaths,
     target: Target | None,
@@ -146,11 +151,21 @@ def _measure(
     held_out: Sequence[HeldOutEmbeddings],
     progress: TrainingProgress,
 ) -> TrainedModel:
+    """Calibrate a bundle on val, and say what it does there.
+
+    Args:
+        bundle: without a calibration yet.
+        paths: where it was trained.
+        target: what its threshold keeps; None for `calibrate_on_val`'s choice.
+        known: embeddings (d,) of pictures by their SHA-256; the rest is embedded.
+        held_out: what trainings without some of the products make of pictures.
+        progress: told how far it is.
+    """
     val = paths.dataset / "val"
     if not val.is_dir():
         reason = "There is no val/ to choose a threshold on: calibrate later, with itemrec calibrate --data DIR."
         return TrainedModel(bundle, None, None, None, None, (reason,), seconds_each(bundle))
-    photos = gather_folder(val, bundle, progress=progress, stage="Embedding val")
+    photos = gather_folder(val, bundle, known=known, progress=progress, stage="Embedding val")
     gallery = gather_folder(paths.dataset / "train", bundle, known=known, progress=progress, stage="Embedding train")
     genuine, impostor = nearest_distances(photos, gallery)
     rates = pair_rates(photos.vectors, photos.labels, thresholds=(), far_targets=(0.01, 0.001))

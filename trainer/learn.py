@@ -32,6 +32,7 @@ from trainer.material import TrainingData, read_training_data
 from trainer.networks.assemble import Network, assemble, embedding_above, encoder, in_batches, start_head
 from trainer.networks.export import Export, Weights, export_litert
 from trainer.networks.projections import class_means, joint, unit_rows
+from trainer.places import RunPaths
 from trainer.presets import Plan, stored
 from trainer.progress import EpochLog, TrainingProgress
 from trainer.sources import Source, open_source
@@ -45,23 +46,6 @@ _BATCH = 1024
 
 _START_PICTURES, _START_EACH = 1_000, 5
 """Pictures that decide where a head begins, at least; and how many for each product, and for each of its units."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunPaths:
-    """Where a training reads and writes.
-
-    Attributes:
-        dataset: a folder with train/ and, better, val/; or of product folders, which is all training then.
-        catalog: catalog pictures that join the training, or None.
-        run: the run directory: logs and checkpoint.
-        cache: keeps features by content hash.
-    """
-
-    dataset: Path
-    catalog: Path | None
-    run: Path
-    cache: Path
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -81,7 +81,7 @@ class TrainReport:
         epochs: that were trained, of all networks of the ensemble.
         refused: files that could not be read.
         seconds: all of it took, calibration included.
-        run: the run directory, for ``tensorboard --logdir``.
+        run: the run directory, for ``tensorboard --logdir``; None where nothing was logged.
     """
 
     model: TrainedModel
@@ -92,7 +92,7 @@ class TrainReport:
     epochs: int
     refused: tuple[Refusal, ...]
     seconds: float
-    run: Path
+    run: Path | None
 
     def to_json(self) -> dict[str, Any]:
         """The ``itemrec.train/1`` document."""
@@ -104,7 +104,7 @@ class TrainReport:
             "refused": [{"path": refusal.path, "reason": refusal.reason} for refusal in self.refused],
             "epochs": self.epochs,
             "seconds": self.seconds,
-            "run": str(self.run),
+            "run": str(self.run) if self.run is not None else None,
         }
         if self.int8 is not None:
             document["int8"] = self.int8.to_json()

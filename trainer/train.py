@@ -18,7 +18,8 @@ def train(
     dataset: str | Path,
     out: str | Path,
     *,
-    preset: str = "fast",
+    preset: str | None = None,
+    model: str | Path | None = None,
     catalog: str | Path | None = None,
     backbone: str | None = None,
     weights: str | Path | None = None,
@@ -51,7 +52,9 @@ def train(
         dataset: a folder with train/ and, better, val/, as `trainer.prepare.prepare` makes it; or of product folders,
             which is all training then.
         out: where the bundle goes.
-        preset: ``head`` (seconds), ``fast``, ``best``, or ``experiment``.
+        preset: ``head`` (seconds), ``fast``, ``best``, or ``experiment``; ``fast`` by default.
+        model: an installed model's name, or a bundle, that stays as it is and on top of which is learned
+            (`trainer.on_top`), without TensorFlow. Of the other options those of a network do not apply then.
         catalog: a folder of catalog pictures that join the training.
         backbone: EfficientNetLite0 to 2, any of keras.applications, or small-cnn.
         weights: what the backbone begins with: ``imagenet``, ``none`` or a file.
@@ -104,13 +107,43 @@ def train(
     unseen = hold_out if hold_out is not None else 0.2
     _require_photos(dataset, catalog, far=far, fpir=fpir if not unseen else None, needs_val=target is not None)
 
+    if model is not None:
+        network = {
+            "--preset": preset, "--backbone": backbone, "--weights": weights, "--size": size, "--freeze": freeze,
+            "--feature-crop": feature_crop, "--ensemble": ensemble, "--epochs": epochs, "--patience": patience,
+            "--learning-rate": learning_rate, "--loss": loss, "--loss-option": loss_options or None,
+            "--int8": int8 or None, "--project": project or None, "--resume": resume or None, "--cache": cache,
+        }  # fmt: skip
+        if wrong := [name for name, value in network.items() if value is not None]:
+            raise UsageError(
+                f"expected --model without the options of a network in training, received {', '.join(wrong)}",
+                hint="The model stays as it is; what is learned on top of it takes --dimension, --catalog, --hold-out.",
+            )
+        from retrieval.models.installed import find_model
+        from trainer.on_top import train_on_top
+        from trainer.progress import told
+
+        return train_on_top(
+            dataset.absolute(),
+            out,
+            find_model(str(model)),
+            catalog=catalog.absolute() if catalog else None,
+            dimension=dimension,
+            hold_out=unseen,
+            seed=seed or 0,
+            target=target,
+            replace=replace,
+            progress=told(progress),
+        )
+    preset = preset or "fast"
     from trainer.quiet import import_keras
 
     import_keras()
     from trainer.cache import cache_home
     from trainer.finish import finish
-    from trainer.learn import RunPaths, learn
+    from trainer.learn import learn
     from trainer.networks.pretrained import made_for
+    from trainer.places import RunPaths
     from trainer.presets import MEASURED_ON, customized
     from trainer.presets import preset as named
     from trainer.progress import told

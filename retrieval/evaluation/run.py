@@ -333,4 +333,5 @@ def _store(bundle: Bundle, place: Path, calibration: Calibration) -> Bundle:
         license=bundle.license,
         created=bundle.created or None,
         replace=place.exists(),
+        projection=bundle.projection(),
     )

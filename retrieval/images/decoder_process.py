@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
 from io import FileIO
 from typing import Any
 
@@ -12,6 +11,7 @@ from retrieval.errors import ImageError, ItemrecError
 from retrieval.images.formats.base import Header
 from retrieval.images.isolation import receive, send, view_from_json
 from retrieval.images.views import render
+from retrieval.system.child import end_after, limit_memory
 
 _GRACE = 5
 """Seconds after which a child ends itself, should its parent have died before it could."""
@@ -29,7 +29,7 @@ def main(memory: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
-    _limit(memory)
+    limit_memory(memory)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the parent, which ends us when it wants to
     send(answers, {"ready": True})
     while True:
@@ -37,7 +37,7 @@ def main(memory: int) -> None:
             request, data = receive(requests)
         except EOFError:
             return
-        _alarm(int(request["seconds"]) + _GRACE)
+        end_after(int(request["seconds"]) + _GRACE)
         try:
             head = request["header"]
             header = Header(
@@ -55,27 +55,8 @@ def main(memory: int) -> None:
             bodies = []
             reason = error.reason if isinstance(error, ImageError) else ""
             reply = {"error": {"message": error.message, "hint": error.hint, "reason": reason}}
-        _alarm(0)
+        end_after(0)
         try:
             send(answers, reply, *bodies)
         except OSError:
             return
-
-
-def _limit(memory: int) -> None:
-    """No more address space than that, no core files; and first in line where memory runs out for all."""
-    with suppress(ImportError, OSError, ValueError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("500")
-
-
-def _alarm(seconds: int) -> None:
-    """End this process after so many seconds, even inside a decoder; 0 for never."""
-    if hasattr(signal, "alarm"):
-        signal.alarm(seconds)

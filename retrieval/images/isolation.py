@@ -11,7 +11,6 @@ import atexit
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from retrieval.errors import ImageError, ItemrecError
 from retrieval.images.formats.base import Header
 from retrieval.images.views import Prepared, Squashed, Thumbnail, View, Whole, render
+from retrieval.system.child import ALARM, can_start, command
 from retrieval.system.threads import default_threads
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Pool:
         self._idle: list[_Child] = []
         self._lock = threading.Lock()
         self._seconds = seconds
-        self._arguments = json.dumps({"path": [p or os.getcwd() for p in sys.path], "memory": memory}), program
+        self._command = command(program, memory=memory)
 
     def render(self, header: Header, views: Sequence[View]) -> list[Image.Image]:
         """As `retrieval.images.views.render`, in a child.
@@ -81,7 +81,7 @@ class Pool:
                     # What killed it may be what earlier pictures left behind: a fresh child tells.
                     if error.reason not in ("decoder-crashed", "out-of-memory"):
                         raise
-            return self._render(_Child(*self._arguments), header, views)
+            return self._render(_Child(self._command), header, views)
 
     def close(self) -> None:
         """End the children that wait for work."""
@@ -122,15 +122,10 @@ class Pool:
 class _Child:
     """One child process, used by one thread at a time."""
 
-    def __init__(self, settings: str, program: str) -> None:
-        # As this process finds its modules; -I alone would miss those of a notebook that extended its path.
-        code = (
-            "import json, sys; settings = json.loads(sys.argv[1]); sys.path[:] = settings['path']; "
-            f"from {program} import main; main(settings['memory'])"
-        )
+    def __init__(self, arguments: list[str]) -> None:
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", code, settings],
+                arguments,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -170,7 +165,7 @@ class _Child:
                 reply, body = receive(self._from)
         except (EOFError, OSError) as error:
             self.end()
-            if deadline.passed or self._process.returncode == _ALARM:
+            if deadline.passed or self._process.returncode == ALARM:
                 raise _hung(seconds) from error
             raise _crashed(self._process.returncode) from error
         if (refused := reply.get("error")) is not None:
@@ -199,10 +194,6 @@ class _Child:
 
     def _deadline(self, seconds: float) -> _Deadline:
         return _Deadline(seconds, self._process)
-
-
-_ALARM = -14
-"""What a process that its own alarm ended exits with."""
 
 
 class _Deadline:
@@ -331,7 +322,7 @@ def pool() -> Pool | _Here:
     global _pool
     with _pool_lock:
         if _pool is None:
-            if not sys.executable or getattr(sys, "frozen", False) or sys.platform in ("emscripten", "wasi"):
+            if not can_start():
                 _pool = _Here()
             else:
                 _pool = Pool(default_threads())

@@ -6,6 +6,10 @@ blanks) of whatever changes embeddings: the encoder's hash, runtime, preprocessi
 and which output is read and how it is pooled. Name, card, training record and calibration
 are not in it, so a bundle can be renamed or recalibrated without rebuilding an index.
 
+A bundle with a projection (`retrieval.models.projection`) has the schema ``itemrec.bundle/2``, so that a release that
+does not know projections says that the bundle is newer instead of serving the network without it. The projection's hash
+is in the fingerprint, too.
+
 Nothing in a bundle is executed as code: the description is JSON, the encoder is data for
 the runtime.
 """
@@ -20,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from retrieval.calibration.points import Calibration, OperatingPoint
 from retrieval.errors import BundleError, UsageError
@@ -29,6 +33,7 @@ from retrieval.models.bundle_json import (
     DAMAGED_HINT,
     DESCRIPTION,
     SCHEMA,
+    SCHEMA_PROJECTED,
     dump,
     peek,
     refuse_unnamed_files,
@@ -46,6 +51,9 @@ from retrieval.system.files import (
 )
 from retrieval.types import ModelIdentity
 
+if TYPE_CHECKING:
+    from retrieval.models.projection import Projection
+
 __all__ = [
     "DESCRIPTION",
     "SCHEMA",
@@ -53,6 +61,7 @@ __all__ = [
     "Calibration",
     "OperatingPoint",
     "Pool",
+    "Projected",
     "Readout",
     "Runtime",
     "check_place",
@@ -65,6 +74,7 @@ __all__ = [
 ]
 
 CARD = "CARD.md"
+PROJECTION = "projection.f32"
 
 Pool = Literal["none", "cls", "mean", "flatten"]
 
@@ -96,6 +106,21 @@ class Readout:
 
 
 @dataclass(frozen=True, slots=True)
+class Projected:
+    """The projection that a bundle has behind its network.
+
+    Attributes:
+        file: where it is, inside the bundle.
+        features: length c of the network's own vectors.
+        sha256: hash of the file.
+    """
+
+    file: Path
+    features: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """A verified bundle on disk.
 
@@ -115,6 +140,7 @@ class Bundle:
         license: its license, as far as known.
         encoder_bytes: size of the encoder file.
         encoder_sha256: hash of the encoder file.
+        projected: what was learned on top of the network; None where its own vectors are served.
     """
 
     path: Path
@@ -132,6 +158,29 @@ class Bundle:
     license: str = ""
     encoder_bytes: int = 0
     encoder_sha256: str = ""
+    projected: Projected | None = None
+
+    @property
+    def features(self) -> int:
+        """Length of the network's own vectors, before any projection."""
+        return self.projected.features if self.projected is not None else self.dimension
+
+    def projection(self) -> Projection | None:
+        """The projection, read from its file; None where there is none.
+
+        Raises:
+            BundleError: the file holds something else.
+        """
+        if self.projected is None:
+            return None
+        from retrieval.models.projection import Projection  # few bundles have one, and every query opens a bundle
+
+        try:
+            return Projection.read(self.projected.file, self.projected.features, self.dimension)
+        except (OSError, ValueError) as error:
+            raise BundleError(
+                f"expected a projection in {self.projected.file}, received: {error}", hint=DAMAGED_HINT
+            ) from error
 
     @property
     def identity(self) -> ModelIdentity:
@@ -174,6 +223,7 @@ def fingerprint(
     preprocessing: Preprocessing,
     dimension: int,
     readout: Readout = Readout(),
+    projection_sha256: str = "",
 ) -> str:
     """Hex SHA-256 over the canonical JSON of everything that changes embeddings."""
     values = preprocessing.to_json()
@@ -188,6 +238,8 @@ def fingerprint(
         "output": readout.output,
         "pool": readout.pool,
     }
+    if projection_sha256:
+        content["projection"] = projection_sha256
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -222,6 +274,7 @@ def read_bundle(path: Path) -> Bundle:
             raise ValueError(f"expected the encoder {encoder!r} among the files, received {sorted(listed)}")
         raw = data.get("calibration")
         sizes = {name: (entry["bytes"], entry["sha256"]) for name, entry in listed.items()}
+        projected = _projected(root, data, sizes, dimension) if data["schema"] == SCHEMA_PROJECTED else None
         bundle = Bundle(
             path=root,
             name=_text(data, "name"),
@@ -238,6 +291,7 @@ def read_bundle(path: Path) -> Bundle:
             license=_text(data, "license", ""),
             encoder_bytes=sizes[encoder][0],
             encoder_sha256=sizes[encoder][1],
+            projected=projected,
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         detail = f"without the field {error}" if isinstance(error, KeyError) else f"that is wrong: {error}"
@@ -275,6 +329,7 @@ def write_bundle(
     license: str = "",  # noqa: A002 (the field's name)
     created: str | None = None,
     replace: bool = False,
+    projection: Projection | None = None,
 ) -> Bundle:
     """Write a bundle: beside its place first, then renamed into it, so that it is never half there.
 
@@ -284,7 +339,7 @@ def write_bundle(
         encoder: the network's bytes, or the file to copy them from.
         runtime: which runtime runs it.
         preprocessing: what it expects of a picture.
-        dimension: length d of its vectors.
+        dimension: length d of its vectors, behind the projection if there is one.
         calibration: thresholds, if measured.
         training: how it was trained; JSON values only.
         card: the model card, Markdown.
@@ -293,6 +348,7 @@ def write_bundle(
         license: its license.
         created: ISO 8601 in UTC; now by default. Give it for a reproducible file.
         replace: replace a bundle that is already there (never anything else).
+        projection: what was learned on top of the network.
 
     Raises:
         UsageError: the name is unfit, or something is already at that place.
@@ -302,6 +358,8 @@ def write_bundle(
     valid_name(name)
     if not 1 <= dimension <= _MAX_DIMENSION:
         raise BundleError(f"expected a dimension from 1 to {_MAX_DIMENSION}, received {dimension}")
+    if projection is not None and projection.matrix.shape[1] != dimension:
+        raise BundleError(f"expected a projection to {dimension} values, received {projection.matrix.shape}")
     staging = beside(path, "new")
     try:
         check_place(path, replace=replace)
@@ -316,12 +374,15 @@ def write_bundle(
         if card:
             write_synced(staging / CARD, card.encode())
             names.append(CARD)
+        if projection is not None:
+            write_synced(staging / PROJECTION, projection.to_bytes())
+            names.append(PROJECTION)
         listed = {
             entry: {"bytes": (staging / entry).stat().st_size, "sha256": file_sha256(staging / entry)}
             for entry in names
         }
         description = {
-            "schema": SCHEMA,
+            "schema": SCHEMA if projection is None else SCHEMA_PROJECTED,
             "name": name,
             "fingerprint": fingerprint(
                 encoder_sha256=str(listed[encoder_name]["sha256"]),
@@ -329,6 +390,7 @@ def write_bundle(
                 preprocessing=preprocessing,
                 dimension=dimension,
                 readout=readout,
+                projection_sha256="" if projection is None else str(listed[PROJECTION]["sha256"]),
             ),
             "created": created or datetime.now(UTC).isoformat(timespec="seconds"),
             "runtime": runtime,
@@ -342,6 +404,8 @@ def write_bundle(
             "license": license,
             "files": listed,
         }
+        if projection is not None:
+            description["projection"] = {"file": PROJECTION, "features": len(projection.mean)}
         write_synced(staging / DESCRIPTION, dump(description))
         read_bundle(staging)
         check_place(path, replace=replace)
@@ -385,7 +449,23 @@ def _fingerprint_of(bundle: Bundle) -> str:
         preprocessing=bundle.preprocessing,
         dimension=bundle.dimension,
         readout=bundle.readout,
+        projection_sha256=bundle.projected.sha256 if bundle.projected is not None else "",
     )
+
+
+def _projected(root: Path, data: Mapping[str, Any], sizes: Mapping[str, tuple[int, str]], dimension: int) -> Projected:
+    from retrieval.models.projection import MAX_BYTES, size_of
+
+    described = data["projection"]
+    name, features = _text(described, "file"), described["features"]
+    if type(features) is not int or not 1 <= features <= _MAX_DIMENSION:
+        raise ValueError(f"expected a projection of 1 to {_MAX_DIMENSION} features, received {features!r}")
+    if name not in sizes:
+        raise ValueError(f"expected the projection {name!r} among the files, received {sorted(sizes)}")
+    size, sha256 = sizes[name]
+    if size != size_of(features, dimension) or size > MAX_BYTES:
+        raise ValueError(f"expected a projection of {features} x {dimension} values, received {size!r} bytes")
+    return Projected(root / name, features, sha256)
 
 
 def _text(data: Mapping[str, Any], key: str, default: str | None = None) -> str:

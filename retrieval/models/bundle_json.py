@@ -13,6 +13,7 @@ from retrieval.errors import BundleError, ModelNotFoundError
 from retrieval.system.files import file_sha256, unfit_in
 
 SCHEMA = "itemrec.bundle/1"
+SCHEMA_PROJECTED = "itemrec.bundle/2"
 DESCRIPTION = "bundle.json"
 DAMAGED_HINT = "Fetch, import or train the model again; a bundle is never edited by hand."
 _MAX_DESCRIPTION_BYTES = 4 << 20
@@ -54,9 +55,9 @@ def peek(path: Path) -> dict[str, Any]:
             raise ValueError("the document is not an object")
     except (ValueError, RecursionError) as error:
         raise BundleError(f"expected {file} to be a JSON object, received: {error}", hint=DAMAGED_HINT) from error
-    if data.get("schema") != SCHEMA:
+    if data.get("schema") not in (SCHEMA, SCHEMA_PROJECTED):
         raise BundleError(
-            f"expected a bundle of schema {SCHEMA} in {root}, received {data.get('schema')!r}",
+            f"expected a bundle of schema {SCHEMA} or {SCHEMA_PROJECTED} in {root}, received {data.get('schema')!r}",
             hint="It was written by another release of itemrec: update itemrec, or make the bundle again.",
         )
     return data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from retrieval.images.preprocessing import Preprocessing
 from retrieval.models.bundle import Bundle, Pool, Readout
 from retrieval.models.runtimes.base import Network
 from retrieval.models.runtimes.open import open_network
+
+if TYPE_CHECKING:
+    from retrieval.models.projection import Projection
 
 
 class Encoder(Protocol):
@@ -54,20 +57,32 @@ def load_encoder(bundle: Bundle, *, threads: int = 1) -> Encoder:
 
     Raises:
         EncoderError: the runtime is not installed or refuses the network.
+        BundleError: the projection behind it cannot be read.
     """
     return NetworkEncoder(
         open_network(bundle.encoder_file, bundle.runtime, threads=threads),
         preprocessing=bundle.preprocessing,
         dimension=bundle.dimension,
         readout=bundle.readout,
+        projection=bundle.projection(),
     )
 
 
 class NetworkEncoder:
-    """A network with its preprocessing before it, and pooling and normalization behind it."""
+    """A network with its preprocessing before it; pooling, a projection if any, and normalization behind it."""
 
-    def __init__(self, network: Network, *, preprocessing: Preprocessing, dimension: int, readout: Readout) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        preprocessing: Preprocessing,
+        dimension: int,
+        readout: Readout,
+        projection: Projection | None = None,
+    ) -> None:
         self._network = network
+        self._projection = projection
+        self._features = dimension if projection is None else len(projection.mean)
         self._preprocessing = preprocessing
         self._dimension = dimension
         self._readout = readout
@@ -101,19 +116,20 @@ class NetworkEncoder:
                 f"expected uint8 pixels of shape (n, {', '.join(map(str, expected))}) with n >= 1, "
                 f"received {pixels.dtype.name} of shape {pixels.shape}"
             )
-        raw = np.empty((len(pixels), self._dimension), dtype=np.float32)
+        raw = np.empty((len(pixels), self._features), dtype=np.float32)
         for start in range(0, len(pixels), self._chunk):
             stop = min(start + self._chunk, len(pixels))
             x = self._preprocessing.tensor(pixels[start:stop])
             y = pooled(self._network.run(x, self._readout.output), self._readout.pool, self._preprocessing)
-            if y.shape != (stop - start, self._dimension):
+            if y.shape != (stop - start, self._features):
                 raise EncoderError(
-                    f"expected {stop - start} vectors of {self._dimension} values from the network, "
+                    f"expected {stop - start} vectors of {self._features} values from the network, "
                     f"received an array of shape {y.shape}",
                     hint="Import the model again.",
                 )
             raw[start:stop] = y
-        return _unit_rows(raw)
+        vectors = _unit_rows(raw)
+        return vectors if self._projection is None else _unit_rows(self._projection(vectors))
 
 
 def pooled(y: NDArray[np.float32], pool: Pool, preprocessing: Preprocessing) -> NDArray[np.float32]:

@@ -17,9 +17,10 @@ from retrieval.errors import EncoderError, UsageError
 from retrieval.models.available import AvailableModel
 from retrieval.models.bundle import Bundle, Pool, check_place, valid_name, write_bundle
 from retrieval.models.input_presets import Choices
-from retrieval.models.inspection import MAX_MODEL_BYTES, Inspection, inspect_model, sniff_runtime
+from retrieval.models.inspection import MAX_MODEL_BYTES, Inspection, sniff_runtime
 from retrieval.models.installed import home, place_for
 from retrieval.models.runtimes.base import Runtime
+from retrieval.models.trial import try_model
 from retrieval.system.files import file_sha256
 from retrieval.system.installation import install_hint, missing
 from retrieval.system.progress import Progress, Silent
@@ -66,7 +67,7 @@ def import_model(
     original = original or file.name
     runtime = sniff_runtime(file)
     with _private_copy(file, runtime, shown) as copy:
-        found = inspect_model(copy, runtime, choices=choices, output=output, pool=pool)
+        found = try_model(copy, runtime, choices=choices, output=output, pool=pool)
         return write_bundle(
             place,
             name=name,

@@ -14,6 +14,7 @@ from cli.main import invoke
 from retrieval.models import installed
 from retrieval.models.available import available_models
 from retrieval.models.bundle import Calibration, OperatingPoint, read_bundle, set_calibration
+from retrieval.models.inspection import inspect_model
 from retrieval.models.runtimes.base import Tensor
 from tests.retrieval.networks import bundle_of, needs_onnxruntime, onnx_model, pictures, tflite
 from tests.retrieval.servers import Request, serving
@@ -28,6 +29,8 @@ def itemrec_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     options._config.cache_clear()
     monkeypatch.setenv("ITEMREC_HOME", str(tmp_path / "home"))
+    # Not in a child process: tests/retrieval/models/test_trial.py is about that.
+    monkeypatch.setattr("retrieval.models.importer.try_model", inspect_model)
     monkeypatch.setattr(installed, "starter_path", lambda: tmp_path / "starter")
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)

@@ -12,12 +12,15 @@ Array = NDArray[Any]
 Projection = tuple[NDArray[np.float32], NDArray[np.float32]]
 """A mean, shape (c,), and a matrix, shape (c, k): features less the mean, times the matrix."""
 
+Spread = tuple[NDArray[np.float32], Array, Array]
+"""Of features their mean, shape (c,), the largest variances (m,) and the directions of these, shape (c, m)."""
+
 OF_ALL = 0.15
 """The part of the spread of all pictures in what directions are divided by; the rest is that within products. The
 network has seen its own pictures so often that they hardly differ within a product: less would trust that too much
 (`benchmarks/projection.py`)."""
 
-_PRINCIPAL = 2
+PRINCIPAL = 2
 """Principal directions to choose from, for each that is kept: what lies beyond them is mostly noise."""
 
 
@@ -36,7 +39,13 @@ def projection(features: NDArray[np.float32], labels: NDArray[np.int64], dimensi
 
 
 def discriminant(
-    features: NDArray[np.float32], labels: NDArray[np.int64], dimension: int, *, of_all: float = OF_ALL
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    dimension: int,
+    *,
+    of_all: float = OF_ALL,
+    ridge: float = 0.0,
+    spread: Spread | None = None,
 ) -> Projection:
     """Linear discriminants (Fisher 1936), regularized: directions in which products differ most, relative to how much
     the photos of one product do, each divided by the latter.
@@ -46,15 +55,19 @@ def discriminant(
         labels: the product of each, 0..p-1, shape (n,).
         dimension: most directions to keep.
         of_all: the part of the spread of all pictures in what directions are divided by, in (0, 1].
+        ridge: added to every direction of what is divided by, in mean variances: without, directions in which pictures
+            hardly differ, mostly noise, weigh as much as any.
+        spread: the `principal` directions of these features, where they are known; as many as are wanted or more.
     """
-    mean, values, directions = _principal(features, _PRINCIPAL * dimension)
-    principal = (features - mean).astype(np.float64) @ directions  # (n, m)
-    within = principal - class_means(principal, labels)[labels]
+    mean, values, directions = spread or principal(features, PRINCIPAL * dimension)
+    values, directions = values[: PRINCIPAL * dimension], directions[:, : PRINCIPAL * dimension]
+    seen = (features - mean).astype(np.float64) @ directions  # (n, m)
+    within = seen - class_means(seen, labels)[labels]
     products = len(np.unique(labels))
-    spread = within.T @ within * ((1.0 - of_all) / max(1, len(labels) - products))
-    spread[np.diag_indices_from(spread)] += of_all * values
+    mixed = within.T @ within * ((1.0 - of_all) / max(1, len(labels) - products))
+    mixed[np.diag_indices_from(mixed)] += of_all * values + ridge * values.mean()
     # Of A v = s B v, with A the spread of all pictures and B the mixed one, by B's Cholesky factor.
-    inverse = np.linalg.inv(np.linalg.cholesky(spread))  # (m, m)
+    inverse = np.linalg.inv(np.linalg.cholesky(mixed))  # (m, m)
     ratios, vectors = np.linalg.eigh((inverse * values) @ inverse.T)
     kept = np.argsort(ratios)[::-1][:dimension]
     return mean, _signed(directions @ (inverse.T @ vectors[:, kept]))
@@ -70,7 +83,7 @@ def whitening(features: NDArray[np.float32], dimension: int) -> Projection:
         features: shape (n, c).
         dimension: most directions to keep.
     """
-    mean, values, directions = _principal(features, dimension)
+    mean, values, directions = principal(features, dimension)
     return mean, _signed(directions / values**0.25)
 
 
@@ -95,7 +108,7 @@ def class_means(vectors: NDArray[np.floating], labels: NDArray[np.int64]) -> NDA
     return means
 
 
-def _principal(features: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], Array, Array]:
+def principal(features: NDArray[np.float32], count: int) -> Spread:
     """The mean (c,), and of what is left the largest variances (k,) and their directions (c, k), k <= count.
 
     Directions that hold nothing are left out instead of divided by nothing.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from retrieval.errors import BundleError, ModelNotFoundError, UsageError
@@ -21,6 +22,7 @@ from retrieval.models.bundle import (
     set_calibration,
     write_bundle,
 )
+from retrieval.models.projection import Projection
 from tests.retrieval.networks import PREPROCESSING, bundle_of, onnx_model, tflite
 
 ENCODER = b"not run in these tests"
@@ -398,3 +400,55 @@ def test_an_impossible_calibration_is_refused() -> None:
 def test_a_bundle_takes_its_encoder_from_a_file(tmp_path: Path) -> None:
     bundle = bundle_of(tflite("embed"), tmp_path / "b")
     assert bundle.encoder_file.read_bytes() == tflite("embed").read_bytes()
+
+
+def a_projection(features: int = 8, dimension: int = 3) -> Projection:
+    generator = np.random.default_rng(3)
+    mean = generator.normal(size=features).astype(np.float32)
+    return Projection(mean, generator.normal(size=(features, dimension)).astype(np.float32))
+
+
+def test_a_projection_is_kept_hashed_and_part_of_the_fingerprint(tmp_path: Path) -> None:
+    plain, projection = write(tmp_path / "plain"), a_projection()
+    made = write(tmp_path / "b", dimension=3, projection=projection)
+    assert json.loads((tmp_path / "b" / "bundle.json").read_text())["schema"] == "itemrec.bundle/2"
+    assert json.loads((tmp_path / "plain" / "bundle.json").read_text())["schema"] == "itemrec.bundle/1"
+    assert (made.dimension, made.features, plain.features, plain.projection()) == (3, 8, 8, None)
+    read = made.projection()
+    assert read is not None
+    np.testing.assert_array_equal(read.matrix, projection.matrix)
+    np.testing.assert_array_equal(read.mean, projection.mean)
+    other = write(tmp_path / "other", dimension=3, projection=Projection(read.mean * 2, read.matrix))
+    assert len({plain.fingerprint, made.fingerprint, other.fingerprint}) == 3
+    assert set_calibration(made.path, CALIBRATION).fingerprint == made.fingerprint
+    file = tmp_path / "b" / "projection.f32"
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(BundleError, match="damaged"):
+        read_bundle(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("described", "said"),
+    [
+        (None, "projection"),
+        ({"file": "projection.f32"}, "features"),
+        ({"file": "projection.f32", "features": 7}, "7 x 3 values"),
+        ({"file": "projection.f32", "features": 0}, "1 to"),
+        ({"file": "CARD.md", "features": 8}, "8 x 3 values"),
+        ({"file": "../x", "features": 8}, "among the files"),
+    ],
+)
+def test_a_projection_that_does_not_fit_is_refused(tmp_path: Path, described: Any, said: str) -> None:
+    write(tmp_path / "b", dimension=3, projection=a_projection())
+    edit(tmp_path / "b", projection=described)
+    with pytest.raises(BundleError, match=said):
+        read_bundle(tmp_path / "b")
+
+
+def test_a_projection_of_another_shape_or_without_numbers_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="projection to 8 values"):
+        write(tmp_path / "b", dimension=8, projection=a_projection())
+    with pytest.raises(ValueError, match="finite"):
+        Projection(np.full(2, np.nan, np.float32), np.ones((2, 2), np.float32))
+    with pytest.raises(ValueError, match="shapes"):
+        Projection(np.ones(3, np.float32), np.ones((2, 2), np.float32))

@@ -15,6 +15,7 @@ from retrieval.errors import EncoderError
 from retrieval.images.preprocessing import Preprocessing
 from retrieval.models.bundle import Readout
 from retrieval.models.encoder import NetworkEncoder, load_encoder, pooled
+from retrieval.models.projection import Projection
 from retrieval.models.runtimes.base import Tensor
 from retrieval.models.runtimes.open import open_network
 from tests.places import ROOT
@@ -376,3 +377,32 @@ print(load_encoder(resolve_model(sys.argv[1])).encode(np.full((1, 16, 16, 3), 9,
 """
     done = run(code, str(tmp_path / "b"))
     assert (done.returncode, done.stdout) == (0, "(1, 8)\n")
+
+
+def test_a_projection_is_applied_behind_the_network_to_the_last_bit_whatever_the_batch(tmp_path: Path) -> None:
+    generator = np.random.default_rng(4)
+    projection = Projection(
+        generator.normal(0, 0.1, DIMENSION).astype(np.float32), generator.normal(size=(DIMENSION, 5)).astype(np.float32)
+    )
+    plain = bundle_of(tflite("embed"), tmp_path / "plain")
+    made = bundle_of(tflite("embed"), tmp_path / "made", dimension=5, projection=projection)
+    photos = pictures(9)
+    before, after = load_encoder(plain).encode(photos), load_encoder(made).encode(photos)
+    expected = (before - projection.mean) @ projection.matrix
+    np.testing.assert_allclose(after, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
+    assert after.dtype == np.float32
+    np.testing.assert_array_equal(after, np.concatenate([load_encoder(made).encode(photo[None]) for photo in photos]))
+
+
+def test_a_projection_onto_nothing_is_refused_in_one_line(tmp_path: Path) -> None:
+    projection = Projection(np.zeros(DIMENSION, np.float32), np.zeros((DIMENSION, 2), np.float32))
+    made = bundle_of(tflite("embed"), tmp_path / "made", dimension=2, projection=projection)
+    with pytest.raises(EncoderError, match="norm 0"):
+        load_encoder(made).encode(pictures(1))
+
+
+def test_a_projection_for_another_network_is_refused(tmp_path: Path) -> None:
+    projection = Projection(np.zeros(7, np.float32), np.ones((7, 2), np.float32))
+    made = bundle_of(tflite("embed"), tmp_path / "made", dimension=2, projection=projection)
+    with pytest.raises(EncoderError, match="vectors of 7 values"):
+        load_encoder(made).encode(pictures(1))

@@ -26,6 +26,8 @@ from tests.retrieval.networks import DIMENSION, SIDE, needs_onnxruntime, onnx_mo
 @pytest.fixture(autouse=True)
 def itemrec_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ITEMREC_HOME", str(tmp_path / "home"))
+    # Not in a child process: tests/retrieval/models/test_trial.py is about that.
+    monkeypatch.setattr("retrieval.models.importer.try_model", inspect_model)
     return tmp_path / "home"
 
 
