@@ -22,7 +22,7 @@ from retrieval.errors import DownloadError, ItemrecError, UsageError
 from retrieval.images.pictures import DEFAULT_LIMITS
 from retrieval.system.files import replace_file
 from retrieval.system.progress import Progress, Silent
-from retrieval.system.text import plural, printable
+from retrieval.system.text import plural, printable, text_as_name
 from retrieval.system.threads import ordered_map
 
 if TYPE_CHECKING:
@@ -109,7 +109,12 @@ def place(image: str) -> tuple[Path, Path]:
 
 def locate(root: Path, image: str) -> tuple[Path, Path]:
     """The file of any indexed picture, and the folder that it must not leave: the catalog's, or that of the cache."""
-    return place(image) if is_address(image) else (root / image, root)
+    if is_address(image):
+        return place(image)
+    file = root / image
+    if "%" in image and not file.exists() and (other := root / text_as_name(image)).exists():
+        return other, root
+    return file, root
 
 
 def fetch_pictures(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from retrieval.errors import CatalogError
-from retrieval.system.text import printable
+from retrieval.system.text import name_as_text, printable
 
 IGNORE_FILE = ".itemrecignore"
 """At a catalog's root, in the syntax of ``.gitignore``."""
@@ -31,10 +31,10 @@ def is_ignored(name: str) -> bool:
     return name.startswith(".") or name.lower() in _IGNORED
 
 
-def is_utf8(name: str) -> bool:
-    """False for a file name whose bytes are not valid UTF-8."""
+def is_text(name: str) -> bool:
+    """False for a file name that cannot be written as text: half a character, as Windows lets a name have."""
     try:
-        name.encode()
+        name_as_text(name).encode()
     except UnicodeEncodeError:
         return False
     return True

@@ -21,7 +21,7 @@ from typing import Literal
 from retrieval.catalog.columns import ADDRESS, AS_FOUND, Meaning, Reading, clears, pictures_in
 from retrieval.catalog.fetched import Fetched, fetch_pictures, is_address
 from retrieval.catalog.flat import Names, names_rows, understand_names
-from retrieval.catalog.ignored import Ignores, is_ignored, is_utf8, read_ignore_file
+from retrieval.catalog.ignored import Ignores, is_ignored, is_text, read_ignore_file
 from retrieval.catalog.objects import local_copy
 from retrieval.catalog.shape import Shape, find_level, flat_home, has_pictures_below, stems
 from retrieval.catalog.tables import SUFFIXES, BadRow, Row, read_table
@@ -30,7 +30,7 @@ from retrieval.errors import CatalogError, UsageError
 from retrieval.images.pictures import read_file
 from retrieval.system.files import unfit_in
 from retrieval.system.progress import Progress, Silent
-from retrieval.system.text import one_form, plural, printable
+from retrieval.system.text import name_as_text, one_form, plural, printable
 from retrieval.types import MAX_COLUMNS, SPLITS, CatalogImage, JsonValue, Metadata, Product
 
 __all__ = ["Catalog", "Refusal", "read_catalog"]
@@ -328,7 +328,7 @@ def _only_table(root: Path) -> tuple[Path, ...]:
                 for entry in entries
                 if os.path.splitext(entry.name)[1].lower() in SUFFIXES
                 and not is_ignored(entry.name)
-                and is_utf8(entry.name)
+                and is_text(entry.name)
                 and not ignores(entry.name, False)
                 and not unfit_in(root, root / entry.name)
             )
@@ -533,7 +533,7 @@ def _with_folders(
     """
     folders: dict[str, list[str]] = {}
     for path in walk.product_folders(level):
-        folders.setdefault(one_form(posixpath.basename(path)), []).append(path)
+        folders.setdefault(one_form(name_as_text(posixpath.basename(path))), []).append(path)
     folders.pop("", None)
     if not folders:
         raise CatalogError(f"expected product folders in {printable(walk.root)}, received none", hint=_LAYOUT_HINT)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.catalog.flat import VIEWS, names_rows
-from retrieval.catalog.ignored import Ignores, is_dir, is_ignored, is_utf8
+from retrieval.catalog.ignored import Ignores, is_dir, is_ignored, is_text
 from retrieval.errors import CatalogError
 from retrieval.images.pictures import SUFFIXES
-from retrieval.system.text import one_form, plural, printable
+from retrieval.system.text import name_as_text, one_form, plural, printable
 from retrieval.types import SPLITS
 
 MAX_LEVEL = 16
@@ -42,7 +42,7 @@ class _Home:
     nested: bool
 
     def at(self, level: int) -> str:
-        return one_form(self.parts[min(level, len(self.parts)) - 1])
+        return one_form(name_as_text(self.parts[min(level, len(self.parts)) - 1]))
 
     def path(self, level: int) -> tuple[str, ...]:
         return self.parts[:level]
@@ -88,7 +88,12 @@ def flat_home(root: Path, ignores: Ignores, rows: Collection[str] = ()) -> str |
     if pictures := stems(root, "", ignores):
         # Product folders may wait for their first picture; a picture or two beside many of them are strays.
         return None if len(folders) >= len(pictures) or has_pictures_below(root, ignores) else ""
-    if len(folders) != 1 or not rows or one_form(folders[0]) in rows or not _has_pictures(root, folders[0], ignores):
+    if (
+        len(folders) != 1
+        or not rows
+        or one_form(name_as_text(folders[0])) in rows
+        or not _has_pictures(root, folders[0], ignores)
+    ):
         return None
     below = (entry.name for entry in _folders(root, folders[0], ignores))
     if any(True for name in below for _ in _homes(root, (folders[0], name), ignores)):
@@ -105,7 +110,7 @@ def has_pictures_below(root: Path, ignores: Ignores) -> bool:
 def stems(root: Path, relative: str, ignores: Ignores) -> list[str]:
     """The names of a folder's pictures, without their endings."""
     found = (os.path.splitext(entry.name) for entry in _entries(root, relative, ignores) if not is_dir(entry))
-    return [stem for stem, ending in found if ending.lower() in SUFFIXES]
+    return [name_as_text(stem) for stem, ending in found if ending.lower() in SUFFIXES]
 
 
 def _by_names(root: Path, homes: Sequence[_Home], deepest: int) -> Shape:
@@ -199,7 +204,7 @@ def _entries(root: Path, relative: str, ignores: Ignores) -> Iterator[os.DirEntr
     try:
         with os.scandir(root / relative) as found:
             for entry in found:
-                if is_ignored(entry.name) or not is_utf8(entry.name):
+                if is_ignored(entry.name) or not is_text(entry.name):
                     continue
                 if not ignores(f"{relative}/{entry.name}" if relative else entry.name, is_dir(entry)):
                     yield entry

@@ -12,11 +12,11 @@ from pathlib import Path
 from retrieval.catalog.columns import ADDRESS
 from retrieval.catalog.fetched import is_address, place
 from retrieval.catalog.flat import Names
-from retrieval.catalog.ignored import Ignores, is_dir, is_ignored, is_utf8
+from retrieval.catalog.ignored import Ignores, is_dir, is_ignored, is_text
 from retrieval.catalog.tables import MAX_PRODUCT_ID
 from retrieval.errors import ImageError
 from retrieval.images.pictures import SUFFIXES
-from retrieval.system.text import one_form, printable
+from retrieval.system.text import name_as_text, one_form, printable, text_as_name
 from retrieval.types import CatalogImage
 
 _MAX_DEPTH = 64
@@ -111,7 +111,7 @@ class Walk:
                 yield entry
                 continue
             path = f"{home}/{entry.name}" if home else entry.name
-            stem, ending = os.path.splitext(entry.name)
+            stem, ending = os.path.splitext(name_as_text(entry.name))
             if is_dir(entry):
                 for found in self._tree(path):
                     where = "a picture beside the others"
@@ -139,7 +139,7 @@ class Walk:
                     yield self._no_picture(entry.name)
 
     def _product(self, entry: os.DirEntry[str], path: str) -> Iterator[CatalogImage | Refusal]:
-        product_id = one_form(entry.name)
+        product_id = one_form(name_as_text(entry.name))
         if not 1 <= len(product_id) <= MAX_PRODUCT_ID:
             yield self._refuse(path, "bad-name", f"a product id of {len(product_id)} characters")
             return
@@ -166,7 +166,7 @@ class Walk:
             for found in self._tree(""):
                 if isinstance(found, Refusal):
                     yield found
-                elif found not in seen:
+                elif name_as_text(found) not in seen:
                     yield self._refuse(found, "not-in-table", "another", expected="a picture that the table names")
 
     def _fetched(self, row: Listed, unreachable: Mapping[str, str]) -> CatalogImage | Refusal:
@@ -181,6 +181,7 @@ class Walk:
         if os.path.isabs(row.image) or row.image.split("/", 1)[0] == "..":
             return self._refuse(row.image, "outside-catalog", "a path that leaves the catalog")
         spellings = [row.image, *(unicodedata.normalize(form, row.image) for form in ("NFC", "NFD"))]
+        spellings.append(text_as_name(row.image))
         image = next((s for s in spellings if os.path.lexists(self.root / s)), row.image)
         return self._picture(row.product_id, image)
 
@@ -238,7 +239,7 @@ class Walk:
             elif _suffix(child.name) not in SUFFIXES:
                 yield self._no_picture(path)
             elif child.is_file(follow_symlinks=False):
-                yield CatalogImage(product_id, path, self.root / path, folder)
+                yield self._image(product_id, path, folder)
             else:
                 yield self._picture(product_id, path, folder)
 
@@ -268,13 +269,16 @@ class Walk:
             return self._refuse(image, "unreadable", f"a file that cannot be read ({why})")
         if not stat.S_ISREG(mode):
             return self._refuse(image, "not-a-file", "something that is not a regular file")
-        return CatalogImage(product_id, image, file, folder)
+        return self._image(product_id, image, folder)
+
+    def _image(self, product_id: str, path: str, folder: str) -> CatalogImage:
+        return CatalogImage(product_id, name_as_text(path), self.root / path, name_as_text(folder))
 
     def _inside(self, real: str) -> bool:
         return _contains(self._real_root, real)
 
     def _scan(self, relative: str, *, count: bool = True) -> Iterator[os.DirEntry[str] | Refusal]:
-        """One directory in order of names, without what `is_ignored`; undecodable names are refused."""
+        """One directory in order of names, without what `is_ignored`; names that are no text are refused."""
         try:
             with os.scandir(self.root / relative) as found:
                 entries = sorted(found, key=lambda e: e.name, reverse=True)
@@ -287,8 +291,8 @@ class Walk:
             path = f"{relative}/{entry.name}" if relative else entry.name
             if is_ignored(entry.name) or self._ignores(path, is_dir(entry)):
                 self.ignored += count
-            elif not is_utf8(entry.name):
-                yield self._refuse(path, "bad-name", "a name that is not valid UTF-8")
+            elif not is_text(entry.name):
+                yield self._refuse(path, "bad-name", "a name that is no text")
             else:
                 yield entry
 
@@ -302,7 +306,7 @@ class Walk:
         return self._refuse(path, "too-deep", f"a folder more than {_MAX_DEPTH} folders deep")
 
     def _refuse(self, relative: str, code: str, received: str, *, expected: str = "a picture") -> Refusal:
-        return Refusal(printable(relative), f"expected {expected}, received {received}", code)
+        return Refusal(printable(name_as_text(relative)), f"expected {expected}, received {received}", code)
 
 
 def _contains(folder: str, path: str) -> bool:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+
+_UNDECODED = re.compile("[\udc80-\udcff]")
+_ESCAPED = re.compile("%([89A-F][0-9A-F])")
 
 
 def plural(count: int, word: str) -> str:
@@ -31,6 +35,19 @@ def one_form(text: str) -> str:
     import unicodedata
 
     return unicodedata.normalize("NFC", text).strip()
+
+
+def name_as_text(name: str) -> str:
+    """A file name or path in Unicode, whatever its bytes: one that is no UTF-8 is written as ``%E9``.
+
+    What is Unicode stays as it is, a percent sign included; `text_as_name` takes it back where no file has that name.
+    """
+    return name if name.isascii() else _UNDECODED.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", name)
+
+
+def text_as_name(text: str) -> str:
+    """The file name whose `name_as_text` this may be."""
+    return _ESCAPED.sub(lambda found: chr(0xDC00 + int(found[1], 16)), text)
 
 
 def json_bytes(text: str) -> bytes:

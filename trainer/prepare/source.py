@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.catalog.columns import AS_FOUND, Reading
-from retrieval.catalog.ignored import is_dir, is_ignored, is_utf8
+from retrieval.catalog.ignored import is_dir, is_ignored, is_text
 from retrieval.catalog.read import Catalog, Refusal, read_catalog
 from retrieval.errors import UsageError
 from retrieval.system.progress import Progress
@@ -163,7 +163,7 @@ def open_source(
 def _folders(path: Path) -> list[str]:
     try:
         with os.scandir(path) as found:
-            return sorted(e.name for e in found if is_utf8(e.name) and not is_ignored(e.name) and is_dir(e))
+            return sorted(e.name for e in found if is_text(e.name) and not is_ignored(e.name) and is_dir(e))
     except OSError:
         return []  # reading the catalog says why
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from retrieval.catalog.fetched import locate
 from retrieval.catalog.read import Refusal, read_catalog
 from retrieval.errors import ImageError
 from retrieval.images.pictures import read_file
@@ -102,17 +103,38 @@ def test_names_with_spaces_emoji_and_newlines(tmp_path: Path) -> None:
     assert refusals(catalog) == {"new\\nline/bad\\n.txt": "not-a-picture"}
 
 
-def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
-    put(tmp_path, "milk/a.jpg")
+def test_names_that_are_not_utf8_are_text_that_leads_back(tmp_path: Path) -> None:
+    put(tmp_path, "milk/a.jpg", "milk/50%E9.jpg")
     try:
-        os.close(os.open(os.fsencode(tmp_path) + b"/milk/\xff\xfe.jpg", os.O_CREAT | os.O_WRONLY))
         os.mkdir(os.fsencode(tmp_path) + b"/bad-\xe9")
     except OSError:
         pytest.skip("this file system takes only UTF-8")
+    for name in (b"/milk/\xff\xfe.jpg", b"/bad-\xe9/\xc3\xa9\xe9.jpg", b"/bad-\xe9/\xe9.txt"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + name)).write_bytes(PIXELS + name)
+    (tmp_path / "products.csv").write_text("product_id,name\nbad-%E9,Bad\n")
     catalog = read_catalog(tmp_path)
-    assert pictures(catalog) == [("milk", "milk/a.jpg")]
-    assert refusals(catalog) == {"bad-\\udce9": "bad-name", "milk/\\udcff\\udcfe.jpg": "bad-name"}
-    assert list(catalog.products) == ["milk"]
+    assert sorted(pictures(catalog)) == [
+        ("bad-%E9", "bad-%E9/\u00e9%E9.jpg"),
+        ("milk", "milk/%FF%FE.jpg"),
+        ("milk", "milk/50%E9.jpg"),
+        ("milk", "milk/a.jpg"),
+    ]
+    assert refusals(catalog) == {"bad-%E9/%E9.txt": "not-a-picture"}
+    assert list(catalog.products) == ["bad-%E9", "milk"]
+    assert catalog.metadata("bad-%E9") == {"name": "Bad"}
+    for entry in catalog.entries():
+        if isinstance(entry, CatalogImage):
+            entry.image.encode()
+            assert locate(tmp_path, entry.image) == (entry.file, tmp_path)
+
+
+def test_flat_names_that_are_not_utf8(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg")
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")).write_bytes(PIXELS)
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    assert pictures(read_catalog(tmp_path)) == [("a", "a.jpg"), ("caf%E9", "caf%E9.jpg")]
 
 
 def test_links(tmp_path: Path) -> None:
