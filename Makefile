@@ -46,7 +46,7 @@ test-fast: $(VENV)/.dev ## the tests without trainings, kills, browser and serve
 
 # MINUTES=10 is how long.
 MINUTES ?= 10
-fuzz: $(VENV)/.dev ## damage pictures, indexes and snapshots for a while: make fuzz MINUTES=10
+fuzz: $(VENV)/.dev ## damage pictures, tables, indexes and snapshots for a while: make fuzz MINUTES=10
 	$(BIN)/python -m tests.faults.fuzz --minutes $(MINUTES)
 
 check: $(VENV)/.dev ## style, types, import contracts, docs: side by side

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,20 @@ def test_one_document_of_the_documented_shape(capsys: pytest.CaptureFixture[str]
         assert (Path(document["data"]["folder"]) / probe["source"]).is_file()
         for match in probe["matches"]:
             assert (Path(document["gallery"]["folder"]) / match["evidence"][0]["image"]).is_file()
+
+
+def test_a_product_whose_name_two_systems_write_differently_is_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = evaluated(capsys, "--split", "test", "--gallery", "train")
+    for split, form in (("train", "NFC"), ("val", "NFC"), ("test", "NFD")):
+        (tmp_path / "data" / split / "p000").rename(
+            tmp_path / "data" / split / unicodedata.normalize(form, "cr\u00e8me")
+        )
+    document = evaluated(capsys, "--split", "test", "--gallery", "train")
+    assert document["products"] == PRODUCTS
+    assert document["identification"]["top1"] == before["identification"]["top1"]
+    assert document["pairs"]["same"] == before["pairs"]["same"]
 
 
 def test_a_category_that_is_no_column_is_refused_and_the_columns_are_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Damage pictures, indexes and snapshots for as long as you like: ``make fuzz MINUTES=10``.
+"""Damage pictures, tables, indexes and snapshots for as long as you like: ``make fuzz MINUTES=10``.
 
 Prints every round that failed with its seed, and exits 1 when there was one:
 ``python -m tests.faults.fuzz --only index --seed 4711 --minutes 0`` does that round again.
@@ -20,11 +20,13 @@ from random import SystemRandom
 from tests.faults.index_rounds import index_round
 from tests.faults.picture_rounds import picture_round
 from tests.faults.snapshot_rounds import snapshot_round
+from tests.faults.table_rounds import table_round
 
 ROUNDS: dict[str, Callable[[Path, int], None]] = {
     "picture": picture_round,
     "index": index_round,
     "snapshot": snapshot_round,
+    "table": table_round,
 }
 
 

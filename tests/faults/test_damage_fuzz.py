@@ -12,6 +12,7 @@ from tests.contract.samples import MODEL, sample_points
 from tests.faults.index_rounds import index_round
 from tests.faults.picture_rounds import picture_round
 from tests.faults.snapshot_rounds import snapshot_round
+from tests.faults.table_rounds import table_round
 
 
 def test_a_damaged_snapshot_is_refused_or_restores_what_was_saved(workplace: Path) -> None:
@@ -28,6 +29,11 @@ def test_a_damaged_index_is_refused_or_answers_as_before_or_the_doctor_sees_it(w
 def test_a_damaged_picture_is_pixels_or_refused(tmp_path: Path) -> None:
     for seed in range(8):
         picture_round(tmp_path, seed)
+
+
+def test_a_damaged_table_is_read_or_refused(tmp_path: Path) -> None:
+    for seed in range(30):
+        table_round(tmp_path, seed)
 
 
 @pytest.mark.parametrize("deleted", [False, True])
