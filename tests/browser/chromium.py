@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-_FOUND = next(
+CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None
 )
 
-needs_chromium = pytest.mark.skipif(_FOUND is None, reason="needs Chromium; on Debian: apt-get install chromium")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium; on Debian: apt-get install chromium")
 
 _PATIENCE = (60, 120, 240)
 """Seconds. Now and then the clock of a page stands still for good; a new process shows it then."""
@@ -66,10 +66,10 @@ def measured(html: str, script: str, *, size: tuple[int, int]) -> Any:
 def _chromium(
     folder: str, url: str, size: tuple[int, int], seconds: int, options: list[str]
 ) -> subprocess.CompletedProcess[str]:
-    assert _FOUND is not None
+    assert CHROMIUM is not None
     for turn, patience in enumerate(_PATIENCE):
         command = [
-            _FOUND,
+            CHROMIUM,
             "--headless=new",
             f"--user-data-dir={folder}/profile-{turn}",
             "--disable-dev-shm-usage",

@@ -48,7 +48,7 @@ def test_the_image_is_not_root_and_has_no_tensorflow() -> None:
     last = text[text.rindex("\nFROM ") :]
     assert re.search(r"^USER 10001:10001$", last, flags=re.MULTILINE)
     (extras,) = re.findall(r"'\.\[([a-z,]+)\]'", text)
-    assert set(extras.split(",")) <= {"server", "onnx", "report"}
+    assert set(extras.split(",")) <= {"serve", "server", "onnx", "report"}
 
 
 def test_the_image_gets_all_that_a_build_reads_and_nothing_else() -> None:
