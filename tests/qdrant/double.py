@@ -7,6 +7,7 @@ server's speed. `Double.before` sees every request first and may misbehave. Run 
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import socket
@@ -21,8 +22,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from qdrant_client import QdrantClient, models
+from qdrant_client.embed import type_inspector
 
 VERSION = "1.16.0"
+
+# Each client copies a description of all messages, which takes longer than most tests: they share one.
+type_inspector.ModelSchemaParser = functools.cache(type_inspector.ModelSchemaParser)  # type: ignore[misc, assignment]
 
 
 @dataclass

@@ -18,6 +18,12 @@ def document() -> Any:
     return example_document()
 
 
+@pytest.fixture(scope="module")
+def page(document: Any) -> str:
+    """The page with all its plots, which takes a second to draw."""
+    return evaluation_page(document, photo=jpeg, gallery=jpeg)
+
+
 def jpeg(name: str) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (40, 30), (len(name) % 255, 90, 160)).save(out, "JPEG")
@@ -28,8 +34,8 @@ def gone(name: str) -> bytes:
     raise ImageError(f"expected a picture, received nothing at {name}", reason="missing")
 
 
-def test_verdict_counts_and_pictures_are_on_the_page(document: Any) -> None:
-    html = evaluation_page(document, photo=jpeg, gallery=jpeg)
+def test_verdict_counts_and_pictures_are_on_the_page(document: Any, page: str) -> None:
+    html = page
     assert f">{document['verdict']}</p>" in html.replace("\xa0", " ")
     text = re.sub(r"<[^>]+>", " ", html)
     assert f"{document['photos']:,} photos of {document['products']:,} products" in text
@@ -40,8 +46,8 @@ def test_verdict_counts_and_pictures_are_on_the_page(document: Any) -> None:
         assert warning[:40] in text
 
 
-def test_nothing_is_fetched_and_plots_follow_the_colors_of_the_page(document: Any) -> None:
-    html = evaluation_page(document, photo=jpeg, gallery=jpeg)
+def test_nothing_is_fetched_and_plots_follow_the_colors_of_the_page(page: str) -> None:
+    html = page
     assert html.count("<svg") >= 5
     assert "var(--accent)" in html
     assert "#040404" not in html
@@ -88,8 +94,12 @@ def test_a_document_without_confidence_or_errors_has_no_such_sections(document: 
     assert 'id="open-set"' in html
 
 
-def test_a_place_that_cannot_be_written_is_wrong_usage(document: Any, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="report"):
-        write_report(tmp_path / "nowhere" / "report.html", document)
+def test_a_place_that_cannot_be_written_is_wrong_usage(
+    document: Any, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("retrieval.report.evaluation.evaluation_page", lambda *_, **__: page)
+        with pytest.raises(UsageError, match="report"):
+            write_report(tmp_path / "nowhere" / "report.html", document)
     write_report(tmp_path / "report.html", document)
     assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")

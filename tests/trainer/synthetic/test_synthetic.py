@@ -68,10 +68,10 @@ import hashlib, sys
 from trainer.synthetic import draw_products, photograph, studio_picture
 products = draw_products(10, seed=2)
 found = {}
-for k in reversed(range(8)):
+for k in reversed(range(4)):
     photo = photograph(products[k], seed=9, size=64, neighbors=products[:10])
     found[k] = hashlib.sha256(photo.tobytes() + studio_picture(products[k], size=64).tobytes()).hexdigest()
-print(" ".join(found[k] for k in range(8)))
+print(" ".join(found[k] for k in range(4)))
 assert not [m for m in sys.modules if m.split(".")[0] in ("tensorflow", "keras")]
 """
 
@@ -79,7 +79,7 @@ assert not [m for m in sys.modules if m.split(".")[0] in ("tensorflow", "keras")
 def test_pictures_depend_on_their_keys_only_not_on_the_process_or_the_order():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     here = []
-    for product in PRODUCTS[:8]:
+    for product in PRODUCTS[:4]:
         photo = photograph(product, seed=9, size=64, neighbors=PRODUCTS[:10])
         here.append(hashlib.sha256(photo.tobytes() + studio_picture(product, size=64).tobytes()).hexdigest())
     assert done.stdout.split() == here
@@ -175,14 +175,14 @@ def test_photos_on_disk_lie_in_product_folders(tmp_path):
 
 
 def test_the_demo_has_a_catalog_known_photos_and_strangers(tmp_path):
-    layout = write_demo(tmp_path, products=14, known=6, unknown=3, size=64)
+    layout = write_demo(tmp_path, products=8, known=4, unknown=3, size=64)
     sold = {f.name for f in layout.catalog.iterdir() if f.is_dir()}
-    assert len(sold) == 14
+    assert len(sold) == 8
     assert all(len(list((layout.catalog / s).iterdir())) == 6 for s in sold)
     assert (layout.catalog / "products.csv").is_file()
     known = [f for f, product in layout.truth.items() if product is not None]
     strangers = [f for f, product in layout.truth.items() if product is None]
-    assert (len(known), len(strangers)) == (6, 3)
+    assert (len(known), len(strangers)) == (4, 3)
     assert all(f.parent == layout.known and layout.truth[f] in sold for f in known)
     assert all(f.name.startswith(layout.truth[f]) for f in known)
     assert all(f.parent == layout.unknown and f.stem.rsplit("-", 1)[0] not in sold for f in strangers)
