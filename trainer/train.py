@@ -105,7 +105,7 @@ def train(
         if folder is not None and not folder.is_dir():
             raise UsageError(f"expected {name} to be a folder, received nothing at {printable(folder)}")
     unseen = hold_out if hold_out is not None else 0.2
-    _require_photos(dataset, catalog, far=far, fpir=fpir if not unseen else None, needs_val=target is not None)
+    _require_photos(dataset, catalog, far=far, fpir=fpir, hold_out=unseen, needs_val=target is not None)
 
     if model is not None:
         network = {
@@ -191,7 +191,7 @@ def train(
 
 
 def _require_photos(
-    dataset: Path, catalog: Path | None, *, far: float | None, fpir: float | None, needs_val: bool
+    dataset: Path, catalog: Path | None, *, far: float | None, fpir: float | None, hold_out: float, needs_val: bool
 ) -> None:
     """Refuse, before TensorFlow is imported and anything trained, what cannot end well; looks at names alone.
 
@@ -199,7 +199,8 @@ def _require_photos(
         dataset: as in `train`.
         catalog: likewise.
         far: that val has to bear, or None.
-        fpir: likewise, where its unknown products are val's own.
+        fpir: likewise, where its unknown products are val's own: nothing is held out, or there are too few products.
+        hold_out: share of products held out, 0 for none.
         needs_val: a threshold was asked for.
 
     Raises:
@@ -208,6 +209,7 @@ def _require_photos(
     from retrieval.calibration.support import support
     from retrieval.types import SPLITS
     from trainer.data.dataset import count_pictures
+    from trainer.held_out import FEWEST_PRODUCTS
 
     train, val = dataset / "train", dataset / "val"
     has_splits = train.is_dir()
@@ -237,7 +239,7 @@ def _require_photos(
     different = (whole * whole - sum(count * count for count in photos.values())) // 2
     known = {product: count for product, count in photos.items() if product in learned}
     refusal = support("FAR", far, different, "impostor pairs", len(photos)) if far is not None else ""
-    if fpir is not None:
+    if fpir is not None and not (hold_out and len(learned) >= FEWEST_PRODUCTS):
         refusal = support("FPIR", fpir, sum(known.values()), "photos of unknown products", len(known))
     if refusal:
         raise UsageError(refusal, hint="Use more photos in val/, ask for a higher rate, or leave --far and --fpir out.")
