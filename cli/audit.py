@@ -122,15 +122,18 @@ def audit_command(
     return 0 if report.clean else 1
 
 
+_SAID = {"error": "error", "warning": "warning", "info": "note"}
+
+
 def _print(report: AuditReport, shown: int) -> None:
-    from retrieval.audit import KINDS
+    from retrieval.audit import KINDS, advice
 
     for kind, found in report.by_kind().items():
         render.emit(f"{KINDS[kind].title}: {len(found):,}")
-        render.table(["", "finding"], [[f.severity, f.message] for f in found[:shown]])
+        render.table(["", "finding"], [[_SAID[f.severity], f.message] for f in found[:shown]])
         if len(found) > shown:
             render.emit(f"… and {len(found) - shown:,} more; --top N shows more, --json all")
-        render.emit(f"-> {KINDS[kind].advice}")
+        render.emit(f"-> {advice(kind, found)}")
         render.emit()
     for note in report.notes:
         render.say(printable(note))

@@ -61,6 +61,12 @@ def evaluate_command(
             "--category", metavar="COLUMN", help="Metadata column to report accuracy by. Default: category, if any"
         ),
     ] = None,
+    views: Annotated[
+        int,
+        typer.Option(
+            "--views", metavar="N", min=1, max=10, help="Also measure up to N photos of one item together. Default: 1"
+        ),
+    ] = 1,
     require: Annotated[
         list[str] | None,
         typer.Option(
@@ -98,6 +104,7 @@ def evaluate_command(
       itemrec evaluate --data ./data                       the test split against the index
       itemrec evaluate --data ./data --gallery train --calibrate-on val
       itemrec evaluate --data ./data --html report.html
+      itemrec evaluate --data ./data --views 3
       itemrec evaluate --data ./data --require "top5>=0.95" --require "fpir<=0.05"
       itemrec evaluate --data ./data --out new.json --compare old.json
     """
@@ -124,6 +131,7 @@ def evaluate_command(
             calibrate_on=calibrate_on,
             far=[rate("--far", text) for text in far or []],
             category=category,
+            views=views,
             require=require or [],
             compare=compare,
             progress=view,

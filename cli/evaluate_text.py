@@ -36,6 +36,7 @@ def print_document(document: EvaluationDoc) -> None:
     _identification(document)
     _open_set(document)
     _confidence(document)
+    _views(document)
     _refusals(document)
     for warning in document["warnings"]:
         render.warn(printable(warning))
@@ -116,6 +117,29 @@ def _pair_row(doc: AtFarDoc) -> tuple[str, ...]:
         f"{doc['accepted_different']:,}",
         _where(doc["chosen_on"], same_photos=doc["same_photos"]),
     )
+
+
+def _views(document: EvaluationDoc) -> None:
+    section = document.get("views")
+    if section is None:
+        return
+    render.emit(f"Several photos of one item, of {plural(section['products'], 'product')}; unknown: leave one out.")
+    render.table(
+        ("photos", "items", "right product first", "near enough (DIR)", "unknown named (FPIR)", "said apart"),
+        [
+            (
+                str(row["photos"]),
+                f"{row['items']:,}",
+                percent(row["top1"]["rate"]),
+                percent(row["dir"]["rate"]),
+                percent(row["fpir"]["rate"]),
+                percent(row["apart"]["rate"]) if row["apart"] else "",
+            )
+            for row in section["rows"]
+        ],
+        right=(0, 1, 2, 3, 4, 5),
+    )
+    render.emit()
 
 
 def _refusals(document: EvaluationDoc) -> None:

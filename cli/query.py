@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +38,9 @@ def query_command(
     sure: SureOption = None,
     in_catalog: InCatalogOption = None,
     threshold: ThresholdOption = None,
+    same: Annotated[
+        bool, typer.Option("--same", help="All photos show the same item: give one answer, from all of them together.")
+    ] = False,
     where: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,6 +70,7 @@ def query_command(
       itemrec query photo.jpg
       itemrec query shelf/*.jpg --top 3
       itemrec query photo.jpg --sure 0.9
+      itemrec query --same front.jpg back.jpg
       itemrec query photo.jpg --where category=Milk --where brand=Arla
       camera | itemrec query - --json
     """
@@ -90,7 +94,12 @@ def query_command(
         answers: list[Answer] = []
         refused: list[RefusedPhoto] = []
         with _view(len(sources)) as view:
-            for result in shop.recognize_all(sources, top=wanted, where=where):
+            asked: Iterable[Answer | RefusedPhoto] = (
+                [shop.recognize_same(sources, top=wanted, where=where)]
+                if same
+                else shop.recognize_all(sources, top=wanted, where=where)
+            )
+            for result in asked:
                 if isinstance(result, RefusedPhoto):
                     refused.append(result)
                 else:
@@ -113,13 +122,23 @@ def query_command(
         render.emit_json(document | {"calibration": shop.in_use()})
     for photo in refused:
         render.warn(f"{printable(photo.source)}: {printable(photo.error.message)}")
-    if len(sources) > 1 and not as_json:
+    _say_apart(answers)
+    if len(sources) > 1 and not as_json and not same:
         render.say(tally(answers, refused))
     if where and any(answer.verdict == "unknown" for answer in answers):
         explain_filters(shop, where)
     if refused:
         return ImageError.exit_code
     return 1 if any(answer.verdict == "unknown" for answer in answers) else 0
+
+
+def _say_apart(answers: Iterable[Answer]) -> None:
+    for pair in (pair for answer in answers for pair in answer.apart):
+        one, other = map(printable, pair.photos)
+        render.warn(
+            f"{one} and {other} can hardly show one item: {pair.distance:.2f} apart, where nearly all photos of one "
+            f"product lie within {pair.limit:.2f} of each other"
+        )
 
 
 @contextmanager

@@ -135,7 +135,7 @@ class Printer:
         if self._pictures:
             from cli.thumbnails import show
 
-            show(self._reads[answer.source], [match.picture for match in answer.matches])
+            show(self._reads[(answer.photos or (answer.source,))[0]], [match.picture for match in answer.matches])
         cells = [_cells(match) for match in answer.matches]
         # A catalog without a table has no names, a model without a fit no confidence.
         columns = [name for name in cells[0] if any(row[name] for row in cells)]

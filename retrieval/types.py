@@ -182,6 +182,25 @@ class RefusedBy:
 
 
 @dataclass(frozen=True, slots=True)
+class Apart:
+    """Two photos that were said to show one item and are farther apart than photos of one product are.
+
+    Attributes:
+        photos: what they are called.
+        distance: squared L2 between them, in [0, 4].
+        limit: within it lie nearly all pairs of photos of one product.
+    """
+
+    photos: tuple[str, str]
+    distance: float
+    limit: float
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``apart`` in an entry of ``results`` in ``itemrec.query/1``."""
+        return {"photos": list(self.photos), "distance": self.distance, "limit": self.limit}
+
+
+@dataclass(frozen=True, slots=True)
 class Recognition:
     """The answer to one photo: verdict, ranked matches, and what it took.
 
@@ -196,6 +215,8 @@ class Recognition:
         in_catalog: the probability that the photo shows any product of the catalog, which the verdict followed; None
             where it followed the threshold.
         refused_by: of a photo that would not be ``unknown`` without it, the picture that refuses it.
+        photos: what the photos of one item are called, where several gave this answer.
+        apart: those of them that can hardly show one item.
     """
 
     source: str
@@ -207,6 +228,8 @@ class Recognition:
     nearest: tuple[Match, ...] = ()
     in_catalog: float | None = None
     refused_by: RefusedBy | None = None
+    photos: tuple[str, ...] = ()
+    apart: tuple[Apart, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.verdict == "unknown") != (not self.matches):
@@ -235,7 +258,15 @@ class Recognition:
 
     def _where_said(self) -> dict[str, Any]:
         found: dict[str, Any] = {} if self.in_catalog is None else {"in_catalog": self.in_catalog}
-        return found if self.refused_by is None else found | {"refused_by": self.refused_by.to_json()}
+        if self.refused_by is not None:
+            found["refused_by"] = self.refused_by.to_json()
+        if self.photos:
+            found |= {
+                "photos": list(self.photos),
+                "threshold": self.threshold,
+                "apart": [pair.to_json() for pair in self.apart],
+            }
+        return found
 
 
 def _match_json(match: Match) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.audit import rules
+from retrieval.audit.common import summarized
 from retrieval.audit.findings import (
     KINDS,
     AuditReport,
@@ -21,6 +22,7 @@ from retrieval.audit.findings import (
     Severity,
     Shown,
     ThresholdSource,
+    advice,
     ranked,
 )
 from retrieval.audit.neighbors import surroundings
@@ -47,6 +49,7 @@ __all__ = [
     "Shown",
     "Survey",
     "Surveyed",
+    "advice",
     "audit_catalog",
     "find_problems",
     "survey",
@@ -103,6 +106,7 @@ def audit_catalog(
         threshold_source=source,
         min_views=min_views,
         min_side=min(bundle.preprocessing.height, bundle.preprocessing.width),
+        model=bundle.name,
     )
     return AuditReport(
         catalog=str(catalog.root),
@@ -153,7 +157,7 @@ def find_problems(seen: Survey, settings: Settings) -> tuple[Finding, ...]:
         findings += [finding for _, finding in twins]
         findings += rules.mislabeled(seen, rows, codes, around, settings, {pair for pair, _ in twins})
         findings += rules.lone_neighbors(seen, rows, codes, settings)
-    return ranked(findings)
+    return ranked(summarized(findings, len(seen.products), len(seen.pictures), settings))
 
 
 def _threshold(given: float | None, bundle: Bundle, seen: Survey) -> tuple[float, ThresholdSource]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -41,10 +41,11 @@ _DRAWN = 6
 
 @dataclass(frozen=True, slots=True)
 class KindText:
-    """The heading of a kind of finding, and what to do about it."""
+    """The heading of a kind of finding, and what to do about it; ``note`` where it is a note, if that differs."""
 
     title: str
     advice: str
+    note: str = ""
 
 
 KINDS: Mapping[Kind, KindText] = {
@@ -69,8 +70,9 @@ KINDS: Mapping[Kind, KindText] = {
         "Compare the marked picture with both rows; move it to the product it shows, or remove it.",
     ),
     "indistinguishable": KindText(
-        "Products that cannot be told apart",
+        "Products that the model cannot tell apart",
         "If it is one item entered twice, merge the two; if they are variants, add views of what differs.",
+        "Nothing is wrong with them: another model may tell them apart (itemrec train, itemrec models).",
     ),
     "few-views": KindText(
         "Products with too few pictures",
@@ -118,6 +120,9 @@ class Settings:
         confusion: how mixed two products must be to count as indistinguishable, in (0, 1]; see
             `retrieval.audit.neighbors.mixing`.
         resemblance: from here on they are worth a note.
+        most: what holds for a larger part of the products is said in one line: it is how the catalog is, or
+            what the model cannot do, and nothing about one of them.
+        model: the model's name, for what it cannot tell apart.
     """
 
     threshold: float
@@ -131,6 +136,8 @@ class Settings:
     mislabel_outlier: float = 2.5
     confusion: float = 0.25
     resemblance: float = 0.15
+    most: float = 0.5
+    model: str = "the model"
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= MAX_DISTANCE:
@@ -182,6 +189,11 @@ class Finding:
     numbers: Mapping[str, float | int] = field(default_factory=dict)
     pictures: tuple[Shown, ...] = ()
 
+    @property
+    def common(self) -> bool:
+        """True for one finding about most products; see `retrieval.audit.common`."""
+        return "of" in self.numbers
+
     def to_json(self) -> dict[str, Any]:
         """One entry of ``findings`` in ``itemrec.audit/1``."""
         return {
@@ -189,7 +201,7 @@ class Finding:
             "severity": self.severity,
             "products": list(self.products),
             "message": self.message,
-            "advice": KINDS[self.kind].advice,
+            "advice": advice(self.kind, [self]),
             "strength": self.strength,
             "numbers": dict(self.numbers),
             "pictures": [picture.to_json() for picture in self.pictures],
@@ -272,6 +284,12 @@ class AuditReport:
             "The clearest finding of each kind:",
             *parts,
         )
+
+
+def advice(kind: Kind, found: Sequence[Finding]) -> str:
+    """What to do about some findings of a kind."""
+    text = KINDS[kind]
+    return text.note if text.note and all(finding.severity == "info" for finding in found) else text.advice
 
 
 def ranked(findings: list[Finding]) -> tuple[Finding, ...]:

@@ -208,8 +208,8 @@ def mislabeled(
             kind="mislabeled",
             severity="warning",
             products=(subject.product_id, likely),
-            message=f"{subject.image} looks like {likely}: distance {around.other[i]:.2f} to its nearest pictures"
-            f" there, {around.own[i]:.2f} to those of {subject.product_id}",
+            message=f"{subject.image} looks like {likely} to {settings.model}: distance {around.other[i]:.2f} to its"
+            f" nearest pictures there, {around.own[i]:.2f} to those of {subject.product_id}",
             strength=float(ratios[i]),
             numbers={
                 "own_distance": round(float(around.own[i]), 4),
@@ -261,8 +261,9 @@ def indistinguishable(
                 kind="indistinguishable",
                 severity="warning" if mixed >= settings.confusion else "info",
                 products=(one, two),
-                message=f"{one} and {two}: {crossed} of their {sizes[a] + sizes[b]} pictures are nearer to the other"
-                " product than to their own" + ("; their metadata are equal" if twins else ""),
+                message=f"{settings.model} cannot tell {one} from {two}: {crossed} of their {sizes[a] + sizes[b]}"
+                " pictures are nearer to the other product than to their own"
+                + ("; their metadata are equal" if twins else ""),
                 strength=mixed,
                 numbers={
                     "crossed": crossed,
@@ -297,8 +298,8 @@ def lone_neighbors(
             kind="indistinguishable",
             severity="info",
             products=(one.product_id, two.product_id),
-            message=f"The only picture of {one.product_id} is within the threshold of {two.product_id}"
-            f" ({distance:.2f})",
+            message=f"{settings.model} cannot tell {one.product_id} from {two.product_id}: the only picture of the"
+            f" first is {distance:.2f} from one of the second, within the threshold of {settings.threshold:.2f}",
             strength=-distance,
             numbers={"distance": round(distance, 4)},
             pictures=(_shown(one, "own", distance), _shown(two, "other", distance)),

@@ -379,6 +379,29 @@ class RefusalsDoc(TypedDict):
     each: list[dict[str, Any]]
 
 
+class ViewsRowDoc(TypedDict):
+    """So many ``photos`` of an item together, over ``items``.
+
+    ``top1``: the right product first, by votes; ``dir``: first and near enough; ``fpir``: leave-one-out unknowns that
+    get a name; ``apart``: items whose photos are said to be too far apart to show one; null for one photo.
+    """
+
+    photos: int
+    items: int
+    top1: RateDoc
+    dir: RateDoc
+    fpir: RateDoc
+    apart: RateDoc | None
+
+
+class ViewsDoc(TypedDict):
+    """What several photos of one item bring; ``limit``: how far apart photos of one product are, null if unknown."""
+
+    products: int
+    limit: float | None
+    rows: list[ViewsRowDoc]
+
+
 class EvaluationDoc(TypedDict):
     """The whole document. ``verdict`` is the sentence on top, ``tone`` is good, warn or bad."""
 
@@ -401,5 +424,6 @@ class EvaluationDoc(TypedDict):
     open_set: OpenSetDoc
     confidence: ConfidenceDoc | None
     refusals: RefusalsDoc | None
+    views: ViewsDoc | None
     excluded: ExcludedDoc
     probes: list[ProbeDoc]

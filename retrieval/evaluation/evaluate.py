@@ -34,6 +34,7 @@ from retrieval.evaluation.pairs import pairs_section
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rate_docs import number
 from retrieval.evaluation.refusals import refusals_section
+from retrieval.evaluation.same_item import views_section
 from retrieval.evaluation.summary import headline, warnings_of
 from retrieval.evaluation.thresholds import Thresholds, thresholds_for, with_chosen
 from retrieval.images.perceptual_hash import NEAR_BITS
@@ -63,6 +64,7 @@ class Setting:
         fpir_targets: FPIRs to report at.
         category_column: the metadata column that groups products.
         max_bits: see `retrieval.images.perceptual_hash.NEAR_BITS`.
+        views: measure up to so many photos of one item together; 1 does not.
     """
 
     split: str
@@ -77,6 +79,7 @@ class Setting:
     fpir_targets: tuple[float, ...] = FPIR_TARGETS
     category_column: str = "category"
     max_bits: int = NEAR_BITS
+    views: int = 1
 
 
 def evaluate(
@@ -178,6 +181,7 @@ def evaluate(
         ),
         confidence=confidence_section(answers, thresholds.confidence, same_photos=thresholds.same_photos),
         refusals=None if refusals is None else refusals_section(photos, answers, refusals, use),
+        views=None if setting.views < 2 else views_section(photos, gallery, use, setting.views, setting.calibration),
         excluded=_excluded(found, exclusion, setting.max_bits),
         probes=_probes(photos, gallery, answers, nearest, thresholds, setting.category_column),
     )

@@ -27,6 +27,7 @@ from retrieval.evaluation.gather import gather_folder, split_folder
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.requirements import check, parse_requirement
 from retrieval.evaluation.results import CalibrationReport, EvaluationReport
+from retrieval.evaluation.same_item import MOST
 from retrieval.evaluation.sureness_fit import cross_checked, fit_sureness, try_all, try_left_out
 from retrieval.evaluation.thresholds import require_threshold
 from retrieval.index.manifest import Manifest
@@ -54,6 +55,7 @@ def evaluate_dataset(
     calibrate_on: str | None = None,
     far: Sequence[float] = (),
     category: str | None = None,
+    views: int = 1,
     require: Sequence[str] = (),
     compare: Location | None = None,
     progress: Progress = Silent(),
@@ -71,6 +73,7 @@ def evaluate_dataset(
         calibrate_on: choose the thresholds on this split instead.
         far: further FARs to report at, each in (0, 1); with ``calibrate_on`` the first is the threshold in use.
         category: the metadata column that groups products; by default ``category``, where there is such a column.
+        views: also measure up to so many photos of one item together, at most 10.
         require: what must hold, as `retrieval.evaluation.requirements` reads it: ``"top5>=0.95"``.
         compare: a document that an earlier evaluation of the same photos wrote.
         progress: told how far it is.
@@ -88,6 +91,8 @@ def evaluate_dataset(
             f"expected another split to choose the threshold on, received {split!r} for both",
             hint="A threshold measured on the photos it was chosen on looks too good: --split test --calibrate-on val",
         )
+    if not 1 <= views <= MOST:
+        raise UsageError(f"expected 1 to {MOST} photos of an item, received {views}", hint="For example: --views 3")
     calibration_folder = None if calibrate_on is None else split_folder(dataset, calibrate_on)
     for rate in far:
         _check_rate("far", rate)
@@ -132,6 +137,7 @@ def evaluate_dataset(
             threshold=threshold,
             far_targets=tuple(sorted({*FAR_TARGETS, *far}, reverse=True)),
             category_column=category or "category",
+            views=views,
         ),
         notes=notes,
         refusals=KnownRefusals.load(opened.index.refusals, bundle)

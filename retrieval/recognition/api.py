@@ -12,12 +12,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
 
 from retrieval.calibration.sureness import DEFAULT, Limits
 from retrieval.errors import ImageError, UsageError
@@ -46,7 +48,6 @@ from retrieval.system.threads import default_threads
 from retrieval.types import IndexedImage, JsonScalar, Where
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -214,6 +215,33 @@ class Recognizer:
             raise result.error
         return result
 
+    def recognize_same(
+        self, photos: Iterable[Photo | PhotoSource], *, top: int = 5, where: Filters | None = None
+    ) -> Answer:
+        """Which product is in several photos of one item: one answer, from the mean of their vectors.
+
+        Two photos of an item are right more often than one, three again; see `retrieval.recognition.same`.
+
+        Args:
+            photos: as in `recognize`, at least one; of the same item, from other sides or in other light.
+            top: see `recognize`.
+            where: see `recognize`.
+
+        Returns:
+            The answer. Its ``photos`` names them; ``apart`` has those that can hardly show one item.
+
+        Raises:
+            ImageError: one of them cannot be read.
+            UsageError: there are none; or as `recognize`, as the other errors.
+        """
+        sources = [_named(photo) for photo in photos]
+        if not sources:
+            raise UsageError("expected photos of one item, received none", hint="recognize_same(['a.jpg', 'b.jpg'])")
+        (result,), _ = self._answers(sources, self._current(), top, where, alone=len(sources) == 1, same=True)
+        if isinstance(result, RefusedPhoto):
+            raise result.error
+        return result
+
     def recognize_all(
         self, photos: Iterable[Photo | PhotoSource], *, top: int = 5, where: Filters | None = None
     ) -> Iterator[Answer | RefusedPhoto]:
@@ -362,9 +390,16 @@ class Recognizer:
             return not sample or bool(store.search(sample[0].vector, limit=1, max_distance=near))
 
     def _answers(
-        self, sources: Sequence[_Source], state: _State, top: int, where: Filters | None, *, alone: bool
+        self,
+        sources: Sequence[_Source],
+        state: _State,
+        top: int,
+        where: Filters | None,
+        *,
+        alone: bool,
+        same: bool = False,
     ) -> tuple[list[Answer | RefusedPhoto], _State]:
-        """Answer some photos, and the state that they were answered from."""
+        """Answer some photos, or all of one item together, and the state that they were answered from."""
         if top < 1:
             raise UsageError(f"expected at least 1 product to show, received {top}", hint="Leave it out for 5.")
         while True:
@@ -381,6 +416,8 @@ class Recognizer:
             refused = self._known_refusals(state)
             with self._opening.reader(state.manifest) as (store, found):
                 if found.model.fingerprint == state.bundle.fingerprint:
+                    if same:
+                        return [self._answer_same(seen, store, state, refused, top, filters)], state
                     return [self._answer(result, store, state, refused, top, filters) for result in seen], state
             # This generation is gone, and the live one is another model's: embed these photos again, with that one.
             state = self._current()
@@ -412,6 +449,45 @@ class Recognizer:
             refusal=refused.nearest(result.vector) if refused is not None else None,
         )
         return Answer.of(found, state.manifest.catalog, source.again)
+
+    def _answer_same(
+        self,
+        results: Sequence[_Result],
+        store: VectorStore,
+        state: _State,
+        refused: KnownRefusals | None,
+        top: int,
+        where: Where | None,
+    ) -> Answer | RefusedPhoto:
+        from retrieval.recognition import same
+
+        photos: list[Embedded[_Source, float]] = []
+        for result in results:
+            if isinstance(result, Refused):
+                if isinstance(result.error, ImageError):
+                    return RefusedPhoto(result.item.name, result.error)
+                raise result.error
+            photos.append(result)
+        vectors = np.stack([photo.vector for photo in photos if photo.vector is not None])
+        names = tuple(photo.item.name for photo in photos)
+        vector, length = same.one_vector(vectors)
+        found = recognize(
+            EmbeddedPhoto(
+                ", ".join(names), vector, sum(p.facts for p in photos), sum(photo.embed_ms for photo in photos)
+            ),
+            store,
+            threshold=state.threshold,
+            length=length,
+            top=top,
+            where=where,
+            fingerprint=state.bundle.fingerprint,
+            confidence=state.confidence if length >= 1.0 else None,
+            probability=state.probability,
+            refusal=refused.nearest(vector) if refused is not None else None,
+        )
+        limit = same.farthest(state.bundle.calibration)
+        found = replace(found, photos=names, apart=same.apart(vectors, names, limit))
+        return Answer.of(found, state.manifest.catalog, photos[0].item.again)
 
     def _known_refusals(self, state: _State) -> KnownRefusals | None:
         """The refusals as this model sees them; None where there are none, which costs next to nothing."""

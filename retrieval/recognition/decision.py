@@ -25,6 +25,7 @@ from dataclasses import replace
 
 from retrieval.calibration.sureness import Limits, Sure, Sureness
 from retrieval.distance import MAX_DISTANCE
+from retrieval.recognition.same import as_single
 from retrieval.types import Match, Verdict
 
 AMBIGUOUS = 0.9
@@ -43,21 +44,26 @@ def near_enough(threshold: float, refusal: float | None) -> float:
     return threshold if refusal is None else min(threshold, NEARER * refusal)
 
 
-def beside(sureness: Sureness, ranked: Sequence[Match], products: int, refusal: float | None) -> Sure:
-    """The probabilities of an answer whose photo also lies near a refusal.
+def beside(
+    sureness: Sureness, ranked: Sequence[Match], products: int, refusal: float | None, length: float = 1.0
+) -> Sure:
+    """The probabilities of an answer to several photos, or to one that also lies near a refusal.
 
     Args:
-        sureness: gives them.
+        sureness: gives them, for single photos that are far from every refusal.
         ranked: as `by_probability`.
         products: in the whole catalog.
         refusal: as `near_enough`.
+        length: of the mean of several photos, see `retrieval.recognition.same`.
     """
     even = sureness.even(ranked, products) if ranked else None
-    if refusal is None or even is None or even <= NEARER * refusal:
+    if even is None:
         return sureness.of(ranked, products)
-    first = ranked[0]
-    stretched = first.best_distance * even / max(NEARER * refusal, 1e-9)
-    return sureness.of([replace(first, best_distance=min(stretched, MAX_DISTANCE)), *ranked[1:]], products)
+    stretched = as_single(ranked[0].best_distance, length)
+    if refusal is not None and even > (limit := as_single(NEARER * refusal, length)):
+        stretched *= even / max(limit, 1e-9)
+    first = replace(ranked[0], best_distance=min(max(stretched, 0.0), MAX_DISTANCE))
+    return sureness.of([first, *ranked[1:]], products)
 
 
 CANDIDATE = 0.01

@@ -23,6 +23,7 @@ from retrieval.index.protocols import Searchable
 from retrieval.models.bundle import Bundle
 from retrieval.recognition import votes
 from retrieval.recognition.decision import beside, by_probability, decide, near_enough, split
+from retrieval.recognition.same import lowered
 from retrieval.system.text import one_form
 from retrieval.types import Compare, JsonScalar, Match, Neighbor, Recognition, RefusedBy, Where
 
@@ -132,6 +133,7 @@ def recognize(
     confidence: Confidence | None = None,
     probability: ByProbability | None = None,
     refusal: RefusedBy | None = None,
+    length: float = 1.0,
 ) -> Recognition:
     """Answer one photo.
 
@@ -145,8 +147,10 @@ def recognize(
         confidence: how sure answers at this threshold are; see `query_confidence`.
         probability: what the verdict follows instead of the threshold, which only says what counts as a vote then.
         refusal: the picture nearest to the photo that is none of the catalog's.
+        length: of the mean that the vector is, of several photos; see `retrieval.recognition.same`.
     """
     start = time.perf_counter()
+    threshold = lowered(threshold, length)
     far = None if refusal is None else refusal.distance
     limit = near_enough(threshold, far)
     # Probabilities were fitted to products in the order of their scores, whatever the threshold.
@@ -156,11 +160,11 @@ def recognize(
     in_catalog = None
     if probability is not None:
         rivals, products = ranked[: votes.RIVALS], probability.products
-        sure = beside(probability.sureness, rivals, products, far)
+        sure = beside(probability.sureness, rivals, products, far, length)
         in_catalog = sure.in_catalog
         verdict, shown, nearest = by_probability(ranked, sure, probability.limits, threshold=threshold)
         shown, nearest = shown[:top], nearest[: max(0, top - len(shown))]
-        alone = probability.sureness.of(rivals, products).verdict(probability.limits)
+        alone = beside(probability.sureness, rivals, products, None, length).verdict(probability.limits)
         refused = verdict == "unknown" and alone != "unknown"
     else:
         matches, behind = split(ranked, limit)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from retrieval.audit.findings import KINDS, AuditReport, Finding, Kind, Severity, Shown, ThresholdSource
+from retrieval.audit.findings import KINDS, AuditReport, Finding, Kind, Severity, Shown, ThresholdSource, advice
 from retrieval.catalog.fetched import locate
 from retrieval.errors import ImageError
 from retrieval.images import pictures
@@ -132,7 +132,13 @@ def _lead(report: AuditReport) -> list[str]:
 
 
 def _body(kind: Kind, found: Sequence[Finding], album: _Album, shown: int) -> Markup:
-    advice = Markup("<p>{}</p>").format(KINDS[kind].advice)
+    above = Markup("<p>{}</p>").format(advice(kind, found))
+    common, found = [f for f in found if f.common], [f for f in found if not f.common]
+    for finding in common:
+        pictures_of = strip(album.draw(p, p.product_id or _name(p)) for p in finding.pictures)
+        above += cards([card(finding.message, pictures_of, tone=_TONES[finding.severity])])
+    if not found:
+        return above
     drawn = found[:shown]
     if kind in _LISTED:
         body = table(
@@ -150,7 +156,7 @@ def _body(kind: Kind, found: Sequence[Finding], album: _Album, shown: int) -> Ma
         if rest
         else Markup("")
     )
-    return advice + body + more
+    return above + body + more
 
 
 def _card(finding: Finding, album: _Album) -> Markup:

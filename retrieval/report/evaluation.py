@@ -79,6 +79,7 @@ def evaluation_page(document: EvaluationDoc, *, photo: Read, gallery: Read) -> s
         _identification(document),
         open_set_section(document, probes, store),
         _confidence(document),
+        _views(document),
         _refusals(document),
         confusions(document, probes, store),
         failures(document, probes, store),
@@ -271,6 +272,28 @@ def _confidence(document: EvaluationDoc) -> Section | None:
         ),
     )
     return Section("confidence", "Confidence: does 80 % mean 80 %?", body)
+
+
+def _views(document: EvaluationDoc) -> Section | None:
+    views = document["views"]
+    if views is None:
+        return None
+    rows = [
+        [
+            str(row["photos"]),
+            f"{row['items']:,}",
+            *(f"{in_percent(r['rate'])} {interval(r['ci'])}" for r in (row["top1"], row["dir"], row["fpir"])),
+            in_percent(row["apart"]["rate"]) if row["apart"] else "",
+        ]
+        for row in views["rows"]
+    ]
+    about = (
+        f"Photos of one product, drawn from {plural(views['products'], 'product')}, stand for photos of one item; "
+        "their vectors are averaged. Unknown: the product's own pictures are left out."
+    )
+    headings = ["photos", "items", "right product first", "and near enough (DIR)", "unknown named (FPIR)", "said apart"]
+    body = table(headings, rows, numeric=(1, 2, 3, 4, 5), caption=about)
+    return Section("views", "Several photos of one item", body)
 
 
 def _refusals(document: EvaluationDoc) -> Section | None:

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from retrieval.audit import KINDS, AuditReport, Finding, Kind, Settings, audit_catalog, find_problems, survey
+from retrieval.audit import KINDS, AuditReport, Finding, Kind, Settings, Shown, audit_catalog, find_problems, survey
+from retrieval.audit.common import summarized
 from retrieval.audit.neighbors import VOTERS, mixing, nearest_others, outlier_ratio, surroundings
 from retrieval.audit.survey import Survey, Surveyed
 from retrieval.catalog.read import read_catalog
@@ -367,3 +368,68 @@ def test_a_catalog_of_one_product(views: int, tmp_path: Path, model: Bundle) -> 
     seen = survey(read_catalog(tmp_path / "catalog"), model)
     kinds = {f.kind for f in find_problems(seen, Settings(THRESHOLD)) if f.severity != "info"}
     assert kinds == {0: {"no-pictures"}, 1: {"few-views"}, 3: set()}[views]
+
+
+def finding(kind: Kind, *products: str, severity: str = "warning", **numbers: int) -> Finding:
+    shown = tuple(Shown(product, f"{product}/1.jpg") for product in products)
+    return Finding(kind, severity, products, f"{kind} of {products}", numbers=numbers, pictures=shown)  # type: ignore[arg-type]
+
+
+def test_what_holds_for_most_products_is_one_note() -> None:
+    names = [f"p{n:02}" for n in range(20)]
+    single = [finding("few-views", name, pictures=1) for name in names[:19]]
+    blank = [finding("blank", name, severity="error") for name in names]
+    settings = Settings(0.5, model="starter")
+    *kept, one = summarized([*blank, *single], 20, 19, settings)
+    assert kept == blank, "an error is about that file"
+    assert (one.kind, one.severity, one.common) == ("few-views", "info", True)
+    assert one.message == "19 of 20 products have a single picture"
+    assert one.products == tuple(names[:19])
+    assert one.numbers == {"products": 19, "of": 20, "findings": 19}
+    assert len(one.pictures) == 8
+
+    few = single[:10]
+    assert summarized(few, 20, 19, settings) == few, "half is not most"
+    mixed = [*single, finding("few-views", "p19", pictures=2)]
+    assert (
+        summarized(mixed, 20, 19, Settings(0.5, min_views=3))[0].message
+        == "20 of 20 products have fewer than 3 pictures"
+    )
+
+
+def test_a_model_that_tells_hardly_any_product_apart_is_named_and_no_reason_to_fail() -> None:
+    names = [f"p{n:02}" for n in range(12)]
+    pairs = [finding("indistinguishable", *names[n : n + 2]) for n in range(0, 12, 2)]
+    (one,) = summarized(pairs, 12, 48, Settings(0.5, model="starter"))
+    assert one.severity == "info"
+    assert one.message == (
+        "starter cannot tell 12 of 12 products from another (6 pairs): it is the model, not the catalog"
+    )
+    assert summarized(pairs[:2], 12, 48, Settings(0.5, model="starter")) == pairs[:2]
+
+
+def test_what_is_missing_for_most_products_stays_a_warning() -> None:
+    names = [f"p{n:02}" for n in range(12)]
+    rows = [finding("no-metadata", name, pictures=1) for name in names]
+    stray = Finding("no-metadata", "warning", (), "x.jpg: no row", pictures=(Shown("", "x.jpg"),))
+    assert summarized([*rows, stray], 12, 12, Settings(0.5))[0] == stray
+    assert summarized([*rows, stray], 12, 12, Settings(0.5))[1].message == "12 of 12 products have no row in the table"
+    assert summarized(rows, 12, 12, Settings(0.5))[0].severity == "warning"
+
+
+def test_a_shop_with_one_picture_of_each_product_passes(tmp_path: Path, model: Bundle) -> None:
+    seen = survey(read_catalog(write_views(tmp_path / "catalog", products=12, views=1)), model)
+    found = find_problems(seen, Settings(THRESHOLD, model=model.name))
+    assert [(f.severity, f.message) for f in found if f.kind == "few-views"] == [
+        ("info", "12 of 12 products have a single picture")
+    ]
+
+
+def test_a_pair_that_cannot_be_told_apart_names_the_model(audit: Audit, root: Path) -> None:
+    twin = root / "p003-again"
+    twin.mkdir()
+    for number in range(6, 12):
+        view(3, number).save(twin / f"{number}.png")
+    (one,) = of_kind(audit(), "indistinguishable")
+    assert one.severity == "warning"
+    assert one.message.startswith("pixels cannot tell p003 from p003-again: ")

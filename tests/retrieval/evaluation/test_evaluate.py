@@ -124,6 +124,28 @@ def test_a_photo_that_is_itself_refused_measures_nothing() -> None:
     assert counted(refused["known"]) == {"before": (1, 1), "after": (1, 1)}
 
 
+def test_several_photos_of_an_item_are_one_probe_whose_noise_averages_out() -> None:
+    gallery, photos = clusters(8, 6, noise=0.12, seed=1), clusters(8, 6, noise=0.25, seed=2)
+    points = (OperatingPoint("far=0.01", 0.5, val=0.9), OperatingPoint("experiment", 1e-3, val=1.0))
+    use = setting(threshold=None, calibration=Calibration(0.5, "far=0.01", points), views=3)
+    document = evaluate(photos, gallery, use)
+    conforms(document, EvaluationDoc)
+    section = document["views"]
+    assert section is not None
+    assert (section["products"], section["limit"]) == (8, 1e-3)
+    assert [(row["photos"], row["items"]) for row in section["rows"]] == [(1, 48), (2, 24), (3, 16)]
+    one, _, three = section["rows"]
+    # A single photo of an item is what all other sections measure.
+    assert one["top1"]["rate"] == document["identification"]["top1"]
+    assert one["fpir"]["rate"] == document["open_set"]["fpir"]
+    assert one["apart"] is None
+    assert three["apart"] is not None
+    assert three["apart"]["rate"] == 1.0
+    assert three["top1"]["rate"] >= one["top1"]["rate"]
+    with pytest.raises(UsageError, match="--views 7, received at most 6"):
+        evaluate(photos, gallery, replace(use, views=7))
+
+
 def counted(rates: dict[str, RateDoc]) -> dict[str, tuple[int, int]]:
     return {when: (rate["part"], rate["whole"]) for when, rate in rates.items()}
 
