@@ -16,7 +16,7 @@ import numpy as np
 
 from retrieval.catalog.fetched import locate
 from retrieval.distance import squared_l2
-from retrieval.errors import ImageError, IndexNotFoundError, ItemrecError
+from retrieval.errors import ImageError, IndexDamagedError, IndexNotFoundError, ItemrecError
 from retrieval.images import pictures
 from retrieval.index.checks import keywords, lost_pictures, misfiled
 from retrieval.index.checksum import Checksum
@@ -29,6 +29,7 @@ from retrieval.models.installed import resolve_model
 from retrieval.recognition.expectations import operating_point
 from retrieval.recognition.recognizer import calibration_in_force
 from retrieval.system.installation import install_hint
+from retrieval.system.text import plural
 from retrieval.types import Point
 
 PACKAGES = (
@@ -182,10 +183,34 @@ def _index(index: Index, bundle: Bundle | None, sample: int | None) -> Iterator[
         yield _self_retrieval(index, points, manifest)
         if sample is None:
             yield _filters(index, points, manifest)
+        if index.refusals.version():
+            yield _refusals(index, manifest)
     except IndexNotFoundError as error:
         yield Check("index", True, error.message, error.hint)
     except ItemrecError as error:
         yield Check("index", False, error.message, error.hint)
+
+
+def _refusals(index: Index, manifest: Manifest) -> Check:
+    """A refused picture that cannot be read is lost with the next model, and nobody would notice."""
+    damaged: list[str] = []
+    embedded = 0
+    found = index.refusals.read()
+    for refusal in found:
+        embedded += manifest.model.fingerprint in refusal.vectors
+        try:
+            pictures.check(index.refusals.picture(refusal.refusal_id))
+        except (ImageError, IndexDamagedError):
+            damaged.append(refusal.short)
+    rest = "" if embedded == len(found) else f", {len(found) - embedded:,} of them not yet with this model's vector"
+    return Check(
+        "refusals",
+        not damaged,
+        f"{plural(len(found), 'picture')} of what is not ours{rest}"
+        + (f"; {len(damaged):,} cannot be read: {', '.join(damaged[:8])}" if damaged else ""),
+        f"Remove them, and add their photos again: itemrec refuse remove {damaged[0]}" if damaged else "",
+        {"pictures": len(found), "embedded": embedded, "damaged": damaged},
+    )
 
 
 def _contents(store: VectorStore, manifest: Manifest, index: Index) -> Check:

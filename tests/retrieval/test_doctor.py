@@ -13,12 +13,15 @@ from retrieval import doctor
 from retrieval.catalog.read import read_catalog
 from retrieval.distance import normalize
 from retrieval.doctor import Check, examine
+from retrieval.images.pictures import to_png
 from retrieval.index.commands import index_command
+from retrieval.index.refusals import RefusalPicture, refusal_id_of
 from retrieval.indexing.indexer import index_catalog
 from retrieval.models.bundle import Bundle
+from retrieval.refusals import refuse
 from retrieval.types import Point
 from tests.contract.reference import MemoryIndex
-from tests.fakes import fake_bundle, use_pixel_encoder, write_catalog
+from tests.fakes import fake_bundle, picture, use_pixel_encoder, write_catalog
 
 
 @pytest.fixture
@@ -51,6 +54,20 @@ def test_a_healthy_index(index: MemoryIndex, bundle: Bundle) -> None:
     assert all(check.healthy for check in found.values())
     assert found["pictures"].facts == {"tried": 20, "off": []}
     assert found["self-retrieval"].facts == {"tried": 20, "lost": 0}
+
+
+def test_refused_pictures_are_examined_where_there_are_any(index: MemoryIndex, bundle: Bundle) -> None:
+    assert "refusals" not in checks(index, bundle)
+    refuse(index.refusals, bundle, "a.png", to_png(picture(40)))
+    assert checks(index, bundle)["refusals"].detail == "1 picture of what is not ours"
+    broken = RefusalPicture(refusal_id_of(b"b"), "b.png", "", "2026-01-01")
+    index.refusals.add([(broken, b"no picture")])
+    found = checks(index, bundle)["refusals"]
+    assert not found.healthy
+    assert found.detail == (
+        f"2 pictures of what is not ours, 1 of them not yet with this model's vector; 1 cannot be read: {broken.short}"
+    )
+    assert broken.short in found.hint
 
 
 def test_vectors_of_something_else_are_found(index: MemoryIndex, bundle: Bundle) -> None:
