@@ -23,7 +23,7 @@ from retrieval.catalog.fetched import Fetched, fetch_pictures, is_address
 from retrieval.catalog.flat import Names, names_rows, understand_names
 from retrieval.catalog.ignored import Ignores, is_ignored, is_text, read_ignore_file
 from retrieval.catalog.objects import local_copy
-from retrieval.catalog.shape import Shape, find_level, flat_home, has_pictures_below, stems
+from retrieval.catalog.shape import Shape, find_level, flat_home, has_pictures_below, only_folder, stems
 from retrieval.catalog.tables import SUFFIXES, BadRow, Row, read_table
 from retrieval.catalog.walk import Listed, Refusal, Walk
 from retrieval.errors import CatalogError, UsageError
@@ -231,7 +231,7 @@ def read_catalog(
         raise UsageError(f"expected a level of folders from 1 on, received --product-level {product_level}")
     stored, fetched_note = local_copy(path, progress=progress)
     path = Path(os.path.abspath(stored))
-    root, tables, alone = _tables_of(path)
+    root, tables, alone = _tables_of(path, reading)
     ignores = read_ignore_file(root)
     content = _Content(root, ignores, reading, alone=alone)
     content.notes += fetched_note
@@ -295,7 +295,7 @@ def read_catalog(
     )
 
 
-def _tables_of(path: Path) -> tuple[Path, tuple[Path, ...], bool]:
+def _tables_of(path: Path, reading: Reading) -> tuple[Path, tuple[Path, ...], bool]:
     """The folder of a catalog, its tables, and whether the table was named itself."""
     try:
         mode = path.stat().st_mode
@@ -315,11 +315,11 @@ def _tables_of(path: Path) -> tuple[Path, tuple[Path, ...], bool]:
         )
     images, products = _one_table(path, "images"), _one_table(path, "products")
     tables = tuple(table for table in (products, images) if table is not None)
-    return path, tables or _only_table(path), False
+    return path, tables or _only_table(path, reading), False
 
 
-def _only_table(root: Path) -> tuple[Path, ...]:
-    """The one table of a folder without product folders, whatever it is called: ``wc-export-3.csv``, say."""
+def _only_table(root: Path, reading: Reading) -> tuple[Path, ...]:
+    """The one table of a folder, whatever it is called (``wc-3.csv``, say); beside pictures one that speaks of them."""
     ignores = read_ignore_file(root)
     try:
         with os.scandir(root) as entries:
@@ -334,16 +334,41 @@ def _only_table(root: Path) -> tuple[Path, ...]:
             )
     except OSError:
         return ()  # whoever lists the folders says why
-    if not found or has_pictures_below(root, ignores):
-        return ()
+    names = stems(root, "", ignores) if found else []
+    if found and (names or has_pictures_below(root, ignores)):
+        if not names and (home := only_folder(root, ignores)) is not None:
+            names = stems(root, home, ignores)
+        tables = [root / name for name in found]
+        speak = tuple(table for table in tables if _speaks_of(table, names, reading))
+        return speak if len(speak) == 1 else ()
     if len(found) > 1:
-        if stems(root, "", ignores):
-            return ()
         raise CatalogError(
             f"expected one table in {printable(root)}, received {' and '.join(map(printable, found[:3]))}",
             hint=f"Name the one that is meant: {printable(root / found[0])}",
         )
-    return (root / found[0],)
+    return (root / found[0],) if found else ()
+
+
+def _speaks_of(table: Path, names: Collection[str], reading: Reading) -> bool:
+    """Whether a table's rows speak of the pictures beside it: by their paths, by folders, or by the files' names.
+
+    Args:
+        table: of any name.
+        names: of the pictures in its folder, without endings.
+        reading: what the user says of its columns.
+    """
+    try:
+        read = read_table(table, reading=reading)
+    except CatalogError:
+        return False
+    rows = [row for row in read.rows if isinstance(row, Row)][:_LOOKED_AT]
+    images = [
+        image for row in rows for one in read.meaning.images for image in pictures_in(row.values.get(one), ours=False)
+    ]
+    there = sum(os.path.lexists(table.parent / image) for image in images if not ADDRESS.match(image))
+    folders = sum((table.parent / row.product_id).is_dir() for row in rows)
+    known = names_rows(names, {row.product_id for row in read.rows if isinstance(row, Row)}) if names else 0
+    return bool(rows) and (2 * there > len(images) or 2 * folders > len(rows) or 2 * known > len(names) > 0)
 
 
 def _level_unused(table: str, product_level: int | None) -> tuple[str, ...]:

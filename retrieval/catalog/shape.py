@@ -23,6 +23,22 @@ MAX_LEVEL = 16
 _GLANCE = 256
 """So many folders at the top are looked into first: a catalog of 100,000 must not be listed twice."""
 _MOSTLY = 0.8
+_WRAPPERS = frozenset(
+    {
+        "images",
+        "image",
+        "img",
+        "imgs",
+        "pictures",
+        "pics",
+        "photos",
+        "fotos",
+        "bilder",
+        "product images",
+        "product_images",
+    }
+)
+"""What a folder is called that holds the pictures of all products."""
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
 
@@ -82,24 +98,29 @@ def find_level(root: Path, ignores: Ignores, rows: Collection[str] = ()) -> Shap
 def flat_home(root: Path, ignores: Ignores, rows: Collection[str] = ()) -> str | None:
     """Where the pictures of a flat catalog lie: ``""`` for its root, a folder in it, or None for a catalog of folders.
 
-    Pictures beside product folders are no flat catalog. A single folder is one where a table names its files.
+    Pictures beside product folders are no flat catalog. A single folder is one where a table names its files, or where
+    it is called ``images``.
     """
     folders = [entry.name for entry in _folders(root, "", ignores)]
     if pictures := stems(root, "", ignores):
         # Product folders may wait for their first picture; a picture or two beside many of them are strays.
         return None if len(folders) >= len(pictures) or has_pictures_below(root, ignores) else ""
-    if (
-        len(folders) != 1
-        or not rows
-        or one_form(name_as_text(folders[0])) in rows
-        or not _has_pictures(root, folders[0], ignores)
-    ):
+    home = only_folder(root, ignores)
+    if home is None or one_form(name_as_text(home)) in rows:
+        return None
+    if home.casefold() in _WRAPPERS:
+        return home
+    known = stems(root, home, ignores)
+    return home if rows and names_rows(known, rows) * 2 >= len(known) else None
+
+
+def only_folder(root: Path, ignores: Ignores) -> str | None:
+    """The one folder of a catalog, where it holds pictures and no folders with any."""
+    folders = [entry.name for entry in _folders(root, "", ignores)]
+    if len(folders) != 1 or not _has_pictures(root, folders[0], ignores):
         return None
     below = (entry.name for entry in _folders(root, folders[0], ignores))
-    if any(True for name in below for _ in _homes(root, (folders[0], name), ignores)):
-        return None
-    known = stems(root, folders[0], ignores)
-    return folders[0] if names_rows(known, rows) * 2 >= len(known) else None
+    return None if any(True for name in below for _ in _homes(root, (folders[0], name), ignores)) else folders[0]
 
 
 def has_pictures_below(root: Path, ignores: Ignores) -> bool:

@@ -254,7 +254,7 @@ def _by_column(header: Sequence[str], fields: Sequence[JsonValue]) -> dict[str, 
 
 
 def _delimiter(first: str, reading: Reading) -> str:
-    """The separator whose reading of the header finds the products' column; comma when none does."""
+    """The separator whose reading of the header finds the products' column, else the one that it has most of."""
     for delimiter in _DELIMITERS:
         names = [_column(name.strip().strip('"')) for name in first.split(delimiter)]
         if "product_id" in names:
@@ -265,7 +265,7 @@ def _delimiter(first: str, reading: Reading) -> str:
         except CatalogError:
             continue
         return delimiter
-    return ","
+    return max(_DELIMITERS, key=first.count)
 
 
 def _checked_header(path: Path, header: list[str]) -> list[str]:

@@ -192,6 +192,26 @@ def test_a_table_that_was_named_lies_beside_anything(tmp_path: Path) -> None:
     assert read_catalog(tmp_path).kind == "folders"
 
 
+def test_a_table_of_any_name_that_speaks_of_the_pictures_beside_it(tmp_path: Path) -> None:
+    put(tmp_path, "img/1.jpg", "img/1_2.jpg", "img/2.jpg")
+    write(tmp_path, "export.csv", "sku;title;photo\n1;Pear;img/1.jpg\n2;Apple;img/2.jpg\n")
+    write(tmp_path, "notes.csv", "a;b\nsku;c\n")
+    assert pictures(read_catalog(tmp_path)) == [("1", "img/1.jpg"), ("2", "img/2.jpg")]
+    (tmp_path / "img").rename(tmp_path / "1")
+    catalog = read_catalog(tmp_path)
+    assert catalog.kind == "folders"
+    assert {product for product, _ in pictures(catalog)} == {"1"}
+    # One of other things is none of the catalog's.
+    write(tmp_path, "export.csv", "sku;warehouse\n77;north\n78;south\n")
+    assert read_catalog(tmp_path).metadata("1") == {}
+
+
+def test_a_wrong_column_is_answered_with_those_that_are_there(tmp_path: Path) -> None:
+    table = write(tmp_path, "t.csv", "sku;title\n1;Pear\n")
+    with pytest.raises(CatalogError, match="received sku, title"):
+        read_catalog(table, reading=Reading("nope"))
+
+
 def test_two_tables_of_any_name_are_asked_about(tmp_path: Path) -> None:
     write(tmp_path, "a.csv", "sku,image\n1,a.jpg\n")
     write(tmp_path, "b.csv", "sku,image\n1,a.jpg\n")

@@ -133,10 +133,6 @@ def test_a_folder_of_pictures_beside_its_table(tmp_path: Path) -> None:
     put(tmp_path, "images/4711.jpg", "images/4711_2.jpg", "images/4712.jpg", "readme.txt")
     (tmp_path / "export.csv").write_text("SKU;Title\n4711;Pear\n4712;Apple\n")
     catalog = read_catalog(tmp_path)
-    # Without a row for it, a folder is a product as ever.
-    assert catalog.kind == "folders"
-    (tmp_path / "export.csv").rename(tmp_path / "products.csv")
-    catalog = read_catalog(tmp_path)
     assert pictures(catalog) == [
         ("4711", "images/4711.jpg"),
         ("4711", "images/4711_2.jpg"),
@@ -144,6 +140,18 @@ def test_a_folder_of_pictures_beside_its_table(tmp_path: Path) -> None:
     ]
     assert refusals(catalog) == {"readme.txt": "not-a-picture"}
     assert catalog.metadata("4711") == {"name": "Pear"}
+
+
+def test_a_folder_called_images_is_no_product(tmp_path: Path) -> None:
+    put(tmp_path, "Images/4711.jpg", "Images/4711_2.jpg", "Images/4712.jpg")
+    assert pictures(read_catalog(tmp_path)) == [
+        ("4711", "Images/4711.jpg"),
+        ("4711", "Images/4711_2.jpg"),
+        ("4712", "Images/4712.jpg"),
+    ]
+    assert read_catalog(tmp_path, product_level=1).products.keys() == {"Images"}
+    put(tmp_path, "4713/a.jpg")
+    assert read_catalog(tmp_path).products.keys() == {"4713", "Images"}
 
 
 def test_pictures_beside_product_folders_are_no_flat_catalog(tmp_path: Path) -> None:
