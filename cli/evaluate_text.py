@@ -38,6 +38,13 @@ def print_document(document: EvaluationDoc) -> None:
     _confidence(document)
     _views(document)
     _refusals(document)
+    found = document.get("probabilities")
+    if found and found["verdicts"]:
+        from cli.verdict_text import print_table
+        from retrieval.calibration.verdict_table import VerdictTable
+
+        print_table(VerdictTable.from_json(found["verdicts"]), "By probability, known products measured here")
+        render.emit()
     for warning in document["warnings"]:
         render.warn(printable(warning))
 

@@ -189,7 +189,7 @@ def train_command(
     if as_json:
         render.emit_json(report.to_json())
     else:
-        print_report(report)
+        print_report(report, dataset, catalog)
     warn_of(report)
     return 0
 

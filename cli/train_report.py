@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli import render
@@ -11,8 +13,14 @@ if TYPE_CHECKING:
     from trainer.report import TrainReport
 
 
-def print_report(report: TrainReport) -> None:
-    """Write the summary to stdout."""
+def print_report(report: TrainReport, dataset: Path, catalog: Path | None) -> None:
+    """Write the summary to stdout.
+
+    Args:
+        report: of the training.
+        dataset: that was trained on.
+        catalog: whose pictures joined it, if any.
+    """
     model = report.model
     bundle = model.bundle
     render.emit(
@@ -39,9 +47,16 @@ def print_report(report: TrainReport) -> None:
         render.emit(line)
     if model.calibration is not None:
         from cli.verdict_text import print_verdicts
+        from retrieval.calibration.galleries import spoken_kind
+        from retrieval.recognition.expectations import shares
 
+        for one in model.calibration.galleries:
+            if one.expect:
+                render.emit(f"A catalog of {spoken_kind(one.kind)}: of 100 photos expect {shares(one.expect)}.")
         print_verdicts(model.calibration)
-    render.emit(f"Next: itemrec index CATALOG --model {printable(bundle.path)}")
+    pictures = catalog or (dataset / "train" if (dataset / "train").is_dir() else dataset)
+    command = shlex.join(["itemrec", "index", str(pictures), "--model", str(bundle.path)])
+    render.emit(f"Next: {printable(command)}")
     if report.run is not None:
         render.say(f"Logs: tensorboard --logdir {printable(report.run)}")
 
@@ -72,7 +87,8 @@ def _threshold(report: TrainReport) -> list[str]:
             else "leave-one-out unknowns, which training saw,"
         )
         lines.append(
-            f"It identifies {_counted(1 - point.fnir, point.probes)} photos of products in the gallery, and matches "
+            f"Against the pictures of train it identifies {_counted(1 - point.fnir, point.probes)} photos of products "
+            "in the gallery, and matches "
             f"{_counted(point.fpir, point.strangers)} photos of {kind} with a product."
         )
     if not report.held_out:

@@ -19,13 +19,14 @@ def print_verdicts(calibration: Calibration) -> None:
     from retrieval.calibration.galleries import spoken_kind
 
     if calibration.verdicts is not None:
-        _print(calibration.verdicts, "In this catalog")
+        print_table(calibration.verdicts, "In this catalog")
     for one in calibration.galleries:
         if one.calibration.verdicts is not None:
-            _print(one.calibration.verdicts, f"In a catalog of {spoken_kind(one.kind)}")
+            print_table(one.calibration.verdicts, f"In a catalog of {spoken_kind(one.kind)}")
 
 
-def _print(table: VerdictTable, where: str) -> None:
+def print_table(table: VerdictTable, where: str) -> None:
+    """One table."""
     from retrieval.evaluation.numbers import in_percent
 
     who = {"known": "known products", "look_alikes": "look-alikes of one", "others": "other unknown products"}

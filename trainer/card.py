@@ -123,8 +123,8 @@ def _of_unknowns(products: int) -> str:
             "product that no training saw is matched more often: `itemrec train --hold-out 0.2` measures how often."
         )
     return (
-        f"FPIR is of held-out products: {products:,} were held out of one more training by the same recipe, and its "
-        "distances stand for those of this model."
+        f"FPIR is of held-out products: {products:,} were held out of further trainings by the same recipe, whose "
+        "distances, in scale, stand for those of this model."
     )
 
 

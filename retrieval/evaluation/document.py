@@ -7,7 +7,7 @@ are relative to ``data.folder``, paths of gallery pictures to ``gallery.folder``
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from retrieval.evaluation.document_pairs import AtFarDoc, ByProductDoc, Ends, HistogramDoc, PairsDoc, SweepDoc
 
@@ -402,6 +402,17 @@ class ViewsDoc(TypedDict):
     rows: list[ViewsRowDoc]
 
 
+class ProbabilitiesDoc(TypedDict):
+    """What verdicts by probability do. ``verdicts`` is a `retrieval.calibration.verdict_table.VerdictTable`: known
+    photos are those measured here, the others those of the calibration, of products that no training saw."""
+
+    gallery: str | None
+    fits: bool | None
+    why_not: str
+    fitted_on: str
+    verdicts: dict[str, Any] | None
+
+
 class EvaluationDoc(TypedDict):
     """The whole document. ``verdict`` is the sentence on top, ``tone`` is good, warn or bad."""
 
@@ -425,5 +436,7 @@ class EvaluationDoc(TypedDict):
     confidence: ConfidenceDoc | None
     refusals: RefusalsDoc | None
     views: ViewsDoc | None
+
+    probabilities: NotRequired[ProbabilitiesDoc | None]
     excluded: ExcludedDoc
     probes: list[ProbeDoc]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from retrieval.calibration.confidence import Confidence
+from retrieval.calibration.in_force import InForce
 from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import UsageError
 from retrieval.evaluation.answers import Answers, ProbeAnswer, answer_all, nearest_distances
@@ -32,6 +33,7 @@ from retrieval.evaluation.leakage import Exclusion, Twin, find_twins
 from retrieval.evaluation.open_set import first_is_right, fpir_thresholds, open_set_section
 from retrieval.evaluation.pairs import pairs_section
 from retrieval.evaluation.photos import Photos
+from retrieval.evaluation.probabilities import probabilities_section
 from retrieval.evaluation.rate_docs import number
 from retrieval.evaluation.refusals import refusals_section
 from retrieval.evaluation.same_item import views_section
@@ -62,6 +64,7 @@ class Setting:
         threshold: given by hand; None takes the calibration's.
         far_targets: FARs to report at.
         fpir_targets: FPIRs to report at.
+        in_force: what the calibration says of a gallery like this one; None where nobody looked.
         category_column: the metadata column that groups products.
         max_bits: see `retrieval.images.perceptual_hash.NEAR_BITS`.
         views: measure up to so many photos of one item together; 1 does not.
@@ -77,6 +80,7 @@ class Setting:
     threshold: float | None = None
     far_targets: tuple[float, ...] = FAR_TARGETS
     fpir_targets: tuple[float, ...] = FPIR_TARGETS
+    in_force: InForce | None = None
     category_column: str = "category"
     max_bits: int = NEAR_BITS
     views: int = 1
@@ -182,6 +186,7 @@ def evaluate(
         confidence=confidence_section(answers, thresholds.confidence, same_photos=thresholds.same_photos),
         refusals=None if refusals is None else refusals_section(photos, answers, refusals, use),
         views=None if setting.views < 2 else views_section(photos, gallery, use, setting.views, setting.calibration),
+        probabilities=probabilities_section(photos, gallery, setting.in_force),
         excluded=_excluded(found, exclusion, setting.max_bits),
         probes=_probes(photos, gallery, answers, nearest, thresholds, setting.category_column),
     )

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.calibration.galleries import GalleryShape
-from retrieval.calibration.in_force import in_force
+from retrieval.calibration.in_force import InForce, in_force
 from retrieval.calibration.points import Calibration
 from retrieval.errors import IndexBusyError, StoreError, UsageError
 from retrieval.evaluation.calibrate import DEFAULT_FAR, Target, calibrate
 from retrieval.evaluation.compare import compare_documents, read_document
 from retrieval.evaluation.evaluate import Setting, evaluate
-from retrieval.evaluation.gallery import gather_gallery, products_in_training, require_column, without_shared
+from retrieval.evaluation.gallery import Gallery, gather_gallery, products_in_training, require_column, without_shared
 from retrieval.evaluation.gather import gather_folder, split_folder
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.requirements import check, parse_requirement
@@ -30,6 +30,7 @@ from retrieval.evaluation.results import CalibrationReport, EvaluationReport
 from retrieval.evaluation.same_item import MOST
 from retrieval.evaluation.sureness_fit import cross_checked, fit_sureness, try_all, try_left_out
 from retrieval.evaluation.thresholds import require_threshold
+from retrieval.images.studio import SAMPLE, studio_share
 from retrieval.index.manifest import Manifest
 from retrieval.index.open import open_index
 from retrieval.index.protocols import Index
@@ -122,6 +123,10 @@ def evaluate_dataset(
         )
         progress.advance(len(others))
         calibration, origin = chosen.calibration, "split"
+    standing = _in_force(calibration, against, opened) if origin == "model" else None
+    if standing is not None:
+        calibration = standing.calibration
+        notes += [standing.why_not] if standing.why_not else []
     progress.stage("Measuring", len(photos), "photos")
     document = evaluate(
         photos,
@@ -135,6 +140,7 @@ def evaluate_dataset(
             calibration=calibration,
             calibration_source=origin,
             threshold=threshold,
+            in_force=standing,
             far_targets=tuple(sorted({*FAR_TARGETS, *far}, reverse=True)),
             category_column=category or "category",
             views=views,
@@ -261,6 +267,19 @@ def _with_probabilities(chosen: Calibration, photos: Photos, gallery: Photos, op
         return chosen
     table = cross_checked(known, unknown)
     return replace(chosen, sureness=fitted_sureness, verdicts=table)
+
+
+def _in_force(calibration: Calibration | None, against: Gallery, opened: _Opened) -> InForce | None:
+    """What the model's calibration, or the index's own, says of a gallery like the one measured against."""
+    if against.source == "index" and opened.serves(opened.bundle):
+        return calibration_in_force(opened.bundle, opened.manifest)
+    if calibration is None or not calibration.galleries:
+        return None
+    photos = against.photos
+    first = np.unique(photos.labels, return_index=True)[1].tolist()
+    sample = first[:: max(1, len(first) // SAMPLE)]
+    studio = studio_share((photos.root / photos.sources[i], photos.root) for i in sample)
+    return in_force(calibration, GalleryShape(len(first), len(photos), studio))
 
 
 @dataclass(frozen=True, slots=True)

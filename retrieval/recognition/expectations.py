@@ -30,11 +30,11 @@ def expectations(bundle: Bundle, manifest: Manifest, found: InForce | None) -> l
     measured = found.expect or next((one.expect for one in galleries if one.kind == shape.kind), ())
     if measured and shape.kind is not None:
         held = f"A catalog of {spoken_kind(shape.kind)}: of 100 phone photos expect"
-        lines.append(f"{held} {_shares(measured)}.")
+        lines.append(f"{held} {shares(measured)}.")
         more: list[tuple[Kind, Sequence[Expectation]]] = [
             (one.kind, one.expect) for one in galleries if _adds(shape.kind, one.kind) and one.expect
         ]
-        lines += [f"With {spoken_kind(kind)}: {_shares(expect)}." for kind, expect in more[:1]]
+        lines += [f"With {spoken_kind(kind)}: {shares(expect)}." for kind, expect in more[:1]]
     else:
         lines.append(f"What to expect of photos of this catalog was not measured with {bundle.name}.")
     if found.why_not:
@@ -55,7 +55,8 @@ def _adds(here: Kind, other: Kind) -> bool:
     return (here, other) in (("studio", "few"), ("mixed", "few"), ("few", "many"))
 
 
-def _shares(measured: Sequence[Expectation]) -> str:
+def shares(measured: Sequence[Expectation]) -> str:
+    """Of 100 photos, how many are found first and among five, for each group of products that was measured."""
     said = []
     for one in measured:
         first, five = (round(100.0 * count / one.photos) for count in (one.first, one.five))

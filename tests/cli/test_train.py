@@ -142,28 +142,26 @@ def test_strangers_that_no_training_saw_decide_the_threshold(tmp_path, capsys):
     assert "fewest errors with 20 % unknown products, chosen on val" in out
     assert "photos of held-out products, which no training saw," in out
     bundle = read_bundle(tmp_path / "model")
-    assert bundle.training["strangers"] == 11
+    assert bundle.training["strangers"] == 22
     assert bundle.calibration.chosen == "strangers=0.2"
-    assert (
-        "unknown products: 176 photos of 11 products held out of a training like it" in bundle.calibration.measured_on
-    )
+    assert "unknown products: 352 photos of 22 products held out of trainings like it" in bundle.calibration.measured_on
     point = bundle.calibration.point("strangers=0.2")
-    assert (point.strangers, point.gallery, point.probes) == (176, 24, 168)
+    assert (point.strangers, point.gallery, point.probes) == (352, 24, 168)
     assert point.note == ""
-    assert "11 were held out of one more training" in bundle.card()
+    assert "22 were held out of further trainings" in bundle.card()
 
 
 @pytest.mark.usefixtures("tiny")
 def test_lines_tell_how_far_it_is_and_that_training_saw_the_strangers_also_with_nothing_to_resume(tmp_path, capsys):
     folder = write_dataset(tmp_path / "data", products=24, splits={"train": 4, "val": 7, "test": 2})
-    assert train(folder, *HEAD, "--resume") == 0
+    assert train(folder, *HEAD, "--hold-out", "0", "--resume") == 0
     out, err = capsys.readouterr()
     assert "There is no checkpoint" in err
     assert "This will take" in err
     assert "epoch 3/3" in err
     assert "Trained " in out
     assert "VAL at FAR 1 %" in out
-    assert "itemrec index CATALOG --model" in out
+    assert "Next: itemrec index " in out
     assert "photos of leave-one-out unknowns, which training saw," in out
     assert "--hold-out 0.2 measures how often" in out
     bundle = read_bundle(tmp_path / "model")
