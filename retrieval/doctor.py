@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -145,7 +145,7 @@ def _runtime(bundle: Bundle) -> Check:
         "model",
         steady and first.shape == (2, bundle.dimension),
         f"{bundle.name} ({bundle.fingerprint[:12]}), {bundle.dimension}-d, {bundle.runtime}, {ms:.1f} ms a picture, "
-        f"files match their hashes",
+        f"files match their hashes{_trained_on(bundle)}",
         "" if steady else "The same picture gave two different vectors: do not trust this runtime.",
         {
             "path": str(bundle.path),
@@ -155,6 +155,15 @@ def _runtime(bundle: Bundle) -> Check:
             "calibrated": bundle.calibration is not None,
         },
     )
+
+
+def _trained_on(bundle: Bundle) -> str:
+    """What the model learned from, as its bundle says; empty where it does not."""
+    seen = bundle.training.get("trained_on")
+    if not isinstance(seen, Mapping):
+        return ""
+    counts = [f"{seen[key]:,} {key.replace('_', ' ')}" for key in ("photos", "catalog_pictures") if seen.get(key)]
+    return f"; trained on {' and '.join(counts)} of {seen.get('products', 0):,} products" if counts else ""
 
 
 def _index(index: Index, bundle: Bundle | None, sample: int | None) -> Iterator[Check]:

@@ -165,6 +165,7 @@ def learn_from(
         "products": len(pictures.products),
         "validation": len(data.validation) if data.validation is not None else 0,
         "strangers": sum(map(len, data.held_out)),
+        "trained_on": _trained_on(pictures, paths),
         "parameters": int(served.count_params()),
         "backend": keras.backend.backend(),
         "cores": os.cpu_count(),
@@ -179,6 +180,12 @@ def learn_from(
         "versions": {name: version(name) for name in ("itemrec", "keras", "numpy", "pillow")},
     }
     return Trained(served, export, preprocessing, dimension, record, pictures, embeddings, held_out, data.refused)
+
+
+def _trained_on(pictures: Pictures, paths: RunPaths) -> dict[str, int]:
+    """Photos and catalog pictures that were learned from, for who asks the bundle what its model has seen."""
+    catalog = 0 if paths.catalog is None else sum(root == paths.catalog for root in pictures.roots)
+    return {"photos": len(pictures) - catalog, "catalog_pictures": catalog, "products": len(pictures.products)}
 
 
 def _runs(folder: Path, plan: Plan, data: TrainingData) -> list[_Run]:

@@ -14,6 +14,7 @@ from retrieval.images import pictures
 from retrieval.images.formats import read_header
 from retrieval.images.formats.color_profile import noticing
 from retrieval.images.perceptual_hash import miniature, perceptual_hash, same_picture
+from retrieval.images.taken import taken
 from retrieval.system.files import os_errors
 from retrieval.system.text import printable
 from retrieval.system.threads import ordered_map
@@ -63,7 +64,8 @@ class Reader:
                 self.flawed.append(found.source)
         except ImageError as error:
             return Refusal(printable(found.source), error.message, error.reason)
-        return Picture(found.product_id, found.source, found.name, found.split, source_sha256, len(data), made)
+        when = taken(data)
+        return Picture(found.product_id, found.source, found.name, found.split, source_sha256, len(data), made, when)
 
     def _convert(self, data: bytes, source_sha256: str) -> Converted:
         waiting = self.staging.get(source_sha256) if self.staging else None

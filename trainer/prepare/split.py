@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fractions import Fraction
 
 from retrieval.system.union_find import Sets
@@ -18,6 +18,9 @@ from retrieval.types import SPLITS
 from trainer.prepare.types import Options, Picture
 
 Group = Sequence[Picture]
+
+VISIT = 30 * 60
+"""Seconds without a photo of a product that part two visits."""
 
 
 def assign(groups: Sequence[Group], options: Options) -> list[str]:
@@ -29,16 +32,52 @@ def assign(groups: Sequence[Group], options: Options) -> list[str]:
     """
     if options.keep_splits:
         return [group[0].split or SPLITS[0] for group in groups]
-    return _by_product(groups, options) if options.by == "product" else _by_image(groups, options)
+    if options.by == "product":
+        return _by_product(groups, options)
+    visit = visits(groups)
+    together: dict[int, list[int]] = {}
+    for i, root in enumerate(visit):
+        together.setdefault(root, []).append(i)
+    joined = [tuple(picture for i in members for picture in groups[i]) for members in together.values()]
+    whole = {groups[members[0]][0].product_id for members in together.values() if len(members) > 1}
+    chosen = dict(zip(together, _by_image(joined, options, whole), strict=True))
+    return [chosen[root] for root in visit]
 
 
-def _by_image(groups: Sequence[Group], options: Options) -> list[str]:
+def visits(groups: Sequence[Group]) -> list[int]:
+    """For each group the first group of its visit: photos of one product, taken within `VISIT` seconds of the last.
+
+    They show one item in one light: in two splits the one would be measured by the other. A product whose photos are
+    all of one visit is divided all the same: it would be in train alone else.
+    """
+    found = list(range(len(groups)))
+    dated: dict[str, list[tuple[int, int]]] = {}
+    for i, group in enumerate(groups):
+        products = {picture.product_id for picture in group}
+        times = [picture.taken for picture in group if picture.taken is not None]
+        if len(products) == 1 and times:
+            dated.setdefault(group[0].product_id, []).append((min(times), i))
+    alone = Counter(group[0].product_id for group in groups)
+    for product, members in dated.items():
+        members.sort()
+        starts = [at == 0 or members[at][0] - members[at - 1][0] > VISIT for at in range(len(members))]
+        if sum(starts) < 2 and len(members) == alone[product]:
+            continue
+        first = 0
+        for (_, i), begins in zip(members, starts, strict=True):
+            first = i if begins else first
+            found[i] = first
+    return found
+
+
+def _by_image(groups: Sequence[Group], options: Options, whole: Collection[str] = ()) -> list[str]:
     """Every product's groups are divided.
 
     Of n pictures, ``floor(n * test + u)`` are for test and ``floor(n * (test + val) + u)`` for test and val
     together, where u in [0, 1) is the hash of the product (systematic sampling, Madow and Madow 1944): each
     product is within one picture of the ratios, and the whole comes near them however few pictures the
-    products have. A product keeps at least one picture in train.
+    products have. A product keeps at least one picture in train. Of products in ``whole`` groups are counted, not
+    pictures: visits of many photos would fit no share.
     """
     shares = options.ratios.shares
     chosen = [""] * len(groups)
@@ -56,12 +95,13 @@ def _by_image(groups: Sequence[Group], options: Options) -> list[str]:
             chosen[i] = _first_with_room(shares) if lone else _draw(_group_key(group, options.seed), shares)
             placed.update((p.product_id, chosen[i]) for p in group)
     for product, members in alone.items():
-        n, u = pictures[product], _hash(options.seed, "product", product)
+        by_group = product in whole
+        n, u = len(members) if by_group else pictures[product], _hash(options.seed, "product", product)
         test = math.floor(n * shares["test"] + u)
         held_out = math.floor(n * (shares["test"] + shares["val"]) + u)
         wanted = {"test": test - placed[product, "test"], "val": held_out - test - placed[product, "val"]}
         ranked = sorted(members, key=lambda i: _group_key(groups[i], options.seed))
-        _fill(ranked, [len(groups[i]) for i in ranked], wanted, chosen)
+        _fill(ranked, [1 if by_group else len(groups[i]) for i in ranked], wanted, chosen)
         if shares["train"] and not placed[product, "train"] and not any(chosen[i] == "train" for i in ranked):
             chosen[ranked[-1]] = "train"
     return chosen

@@ -127,6 +127,7 @@ class Picture:
         source_sha256: of the file.
         source_bytes: of the file.
         made: what becomes of it.
+        taken: when it was taken, in seconds, by the camera's clock; None where the file does not say.
     """
 
     product_id: str
@@ -136,6 +137,7 @@ class Picture:
     source_sha256: str
     source_bytes: int
     made: Converted
+    taken: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ def record(
     size: tuple[int, int] = (100, 100),
     split: str | None = None,
     folder: str = "",
+    taken: int | None = None,
 ) -> Picture:
     """A picture that was never a file; its content is its name, unless given."""
     content = content or f"{product}/{name}"
@@ -44,6 +45,7 @@ def record(
         sha(content),
         1000,
         Converted(sha("made " + made), size, 900, hashed, size),
+        taken,
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from retrieval.errors import UsageError
 from tests.trainer.prepare.samples import record
-from trainer.prepare.split import assign
+from trainer.prepare.split import VISIT, assign, visits
 from trainer.prepare.types import EIGHT_ONE_ONE, Options, Picture, Ratios
 
 sizes = st.lists(st.integers(1, 60), min_size=1, max_size=30)
@@ -166,3 +166,46 @@ def test_bad_ratios_are_refused(text: str) -> None:
 def test_bad_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="expected"):
         Options(**options)  # type: ignore[arg-type]
+
+
+def visited(product: str, starts: list[int], each: int) -> list[tuple[Picture, ...]]:
+    return [(record(product, f"{start}-{n}.jpg", taken=start + 60 * n),) for start in starts for n in range(each)]
+
+
+def test_photos_of_one_visit_are_in_one_split() -> None:
+    groups = [g for p in range(40) for g in visited(f"p{p}", [0, 10_000, 20_000, 30_000], 6)]
+    splits = by_source(groups, Options())
+    counts: Counter[str] = Counter()
+    for group in groups:
+        start = group[0].source.split("-")[0]
+        assert len({split for source, split in splits.items() if source.startswith(start + "-")}) == 1
+        counts[splits[group[0].source]] += 1
+    assert 0.05 * len(groups) < counts["val"] < 0.2 * len(groups)
+    assert 0.05 * len(groups) < counts["test"] < 0.2 * len(groups)
+    assert {p.source.split("/")[0] for g in groups for p in g if splits[p.source] == "train"} == {
+        f"p{p}" for p in range(40)
+    }
+
+
+def test_a_visit_ends_where_nothing_was_taken_for_long() -> None:
+    times = [0, VISIT, 2 * VISIT, 3 * VISIT + 1, 3 * VISIT + 2]
+    groups = [(record("p", f"{n}.jpg", taken=time),) for n, time in enumerate(times)]
+    assert visits(groups) == [0, 0, 0, 3, 3]
+    assert visits(groups[::-1]) == [1, 1, 4, 4, 4]
+
+
+def test_a_product_of_one_visit_and_undated_photos_are_divided_as_before() -> None:
+    one = visited("p", [0], 12)
+    assert visits(one) == list(range(12))
+    undated = singles([12])
+    assert visits(undated) == list(range(12))
+    split = by_source(one, Options())
+    assert set(split.values()) == set(by_source(undated, Options()).values())
+    both = [*visited("p", [0], 2), (record("p", "x.jpg"),)]
+    assert visits(both) == [0, 0, 2]
+
+
+def test_photos_of_two_products_are_no_visit() -> None:
+    together = (record("a", "1.jpg", taken=0), record("b", "1.jpg", taken=0))
+    groups = [together, (record("a", "2.jpg", taken=10),), (record("a", "3.jpg", taken=99_999),)]
+    assert visits(groups) == [0, 1, 2]
