@@ -6,7 +6,6 @@ small JPEG, from which another model makes its vector, and one vector for each o
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import json
@@ -75,7 +74,7 @@ class RefusalPicture:
             "image": self.image,
             "note": self.note,
             "created": self.created,
-            "vectors": {f: base64.b64encode(v.astype("<f4").tobytes()).decode() for f, v in self.vectors.items()},
+            "vectors": {f: _base64(v) for f, v in self.vectors.items()},
         }
 
     @classmethod
@@ -108,9 +107,14 @@ def _fingerprint(text: Any) -> str:
     return str(text)
 
 
+# The module base64 would do the same; a cold query would feel its import.
+def _base64(vector: NDArray[np.float32]) -> str:
+    return binascii.b2a_base64(vector.astype("<f4").tobytes(), newline=False).decode()
+
+
 def _vector(text: str) -> NDArray[np.float32]:
     try:
-        vector = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
+        vector = np.frombuffer(binascii.a2b_base64(text, strict_mode=True), "<f4").astype(np.float32)
     except binascii.Error as error:
         raise ValueError(str(error)) from error
     if not is_unit(vector):
