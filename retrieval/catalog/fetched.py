@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -140,37 +141,43 @@ def fetch_pictures(
     new = kept = stale = 0
     progress.stage("Fetching pictures", len(images))
 
+    # Whoever stops, for one failure too many or by Ctrl-C, waits for no slow server.
+    over = threading.Event()
+
     def work(image: str) -> str:
-        return _bring(image, access, attempts)
+        return _bring(image, access, attempts, over)
 
     failed = 0
-    for image, outcome in zip(images, ordered_map(work, images, AT_ONCE, ahead=2), strict=True):
-        new += outcome == "new"
-        kept += outcome == "kept"
-        if outcome.startswith("stale "):
-            stale += 1
-        elif outcome not in ("new", "kept"):
-            found.unreachable[image] = outcome
-        failed = stale + len(found.unreachable)
-        progress.advance(note=f"{failed:,} not reachable" if failed else "")
-        if failed > MOST_UNREACHABLE * len(images):
-            examples = [f"{printable(i)}: {why}" for i, why in list(found.unreachable.items())[:_SHOWN]]
-            if outcome.startswith("stale ") and len(examples) < _SHOWN:
-                examples.append(f"{printable(image)}: {outcome.removeprefix('stale ')}")
-            raise DownloadError(
-                f"expected at least {1 - MOST_UNREACHABLE:.0%} of {plural(len(images), 'picture')} to be reachable,"
-                f" received {failed:,} that are not; {'; '.join(examples)}",
-                hint="Nothing was changed. "
-                + (
-                    "If that is a server of yours, say --allow-private."
-                    if any(_NOT_PUBLIC in why for why in found.unreachable.values())
-                    else "Correct these rows, or run it again when the server answers."
-                ),
-            )
+    try:
+        for image, outcome in zip(images, ordered_map(work, images, AT_ONCE, ahead=2, over=over), strict=True):
+            new += outcome == "new"
+            kept += outcome == "kept"
+            if outcome.startswith("stale "):
+                stale += 1
+            elif outcome not in ("new", "kept"):
+                found.unreachable[image] = outcome
+            failed = stale + len(found.unreachable)
+            progress.advance(note=f"{failed:,} not reachable" if failed else "")
+            if failed > MOST_UNREACHABLE * len(images):
+                examples = [f"{printable(i)}: {why}" for i, why in list(found.unreachable.items())[:_SHOWN]]
+                if outcome.startswith("stale ") and len(examples) < _SHOWN:
+                    examples.append(f"{printable(image)}: {outcome.removeprefix('stale ')}")
+                raise DownloadError(
+                    f"expected at least {1 - MOST_UNREACHABLE:.0%} of {plural(len(images), 'picture')} to be reachable,"
+                    f" received {failed:,} that are not; {'; '.join(examples)}",
+                    hint="Nothing was changed. "
+                    + (
+                        "If that is a server of yours, say --allow-private."
+                        if any(_NOT_PUBLIC in why for why in found.unreachable.values())
+                        else "Correct these rows, or run it again when the server answers."
+                    ),
+                )
+    finally:
+        over.set()
     return Fetched(found.unreachable, new, kept, stale)
 
 
-def _bring(image: str, access: Access, attempts: int) -> str:
+def _bring(image: str, access: Access, attempts: int, over: threading.Event) -> str:
     """``new``, ``kept``, ``stale`` and why, or why the picture cannot be had."""
     from retrieval.download.addresses import NameNotResolvedError
     from retrieval.download.http import TransientError
@@ -178,9 +185,11 @@ def _bring(image: str, access: Access, attempts: int) -> str:
     file, _ = place(image)
     problem = ""
     for attempt in range(attempts):
+        if over.is_set():
+            break
         wait: float | None = None
         try:
-            return _ask(image, file, access)
+            return _ask(image, file, access, over)
         except TransientError as error:
             problem, wait = str(error), error.wait
         except NameNotResolvedError as error:
@@ -192,11 +201,11 @@ def _bring(image: str, access: Access, attempts: int) -> str:
         except OSError as error:
             return f"cannot be written to {printable(file.parent)}: {error.strerror or error}"
         if attempt + 1 < attempts:
-            time.sleep(min(_PAUSE * 2**attempt if wait is None else wait, _LONGEST_PAUSE))
+            over.wait(min(_PAUSE * 2**attempt if wait is None else wait, _LONGEST_PAUSE))
     return f"stale {problem}" if file.is_file() else problem
 
 
-def _ask(image: str, file: Path, access: Access) -> str:
+def _ask(image: str, file: Path, access: Access, over: threading.Event) -> str:
     from retrieval.download.http import TransientError, get, parse_url, shown
 
     url = parse_url(image)
@@ -226,7 +235,7 @@ def _ask(image: str, file: Path, access: Access) -> str:
             content += chunk
             if len(content) > MAX_BYTES:
                 raise DownloadError(f"expected at most {MAX_BYTES:,} bytes, received more")
-            if time.monotonic() - start > SECONDS:
+            if over.is_set() or time.monotonic() - start > SECONDS:
                 raise DownloadError(f"did not arrive within {SECONDS:.0f} s")
         length = response.headers.get("content-length", "")
         if length.isdigit() and int(length) != len(content):

@@ -36,7 +36,9 @@ def per_thread(make: Callable[[], T]) -> Callable[[], T]:
     return get
 
 
-def ordered_map(work: Callable[[S], T], items: Iterable[S], threads: int, *, ahead: int = 8) -> Iterator[T]:
+def ordered_map(
+    work: Callable[[S], T], items: Iterable[S], threads: int, *, ahead: int = 8, over: threading.Event | None = None
+) -> Iterator[T]:
     """``map`` in threads: results in the order of the items, at most ``ahead`` items a thread under way.
 
     When the caller stops, so do the threads.
@@ -46,6 +48,7 @@ def ordered_map(work: Callable[[S], T], items: Iterable[S], threads: int, *, ahe
         items: taken as they are needed.
         threads: how many.
         ahead: bounds the memory that waiting results take.
+        over: set when the caller stops, for work that waits for something else and need not end what it began.
     """
     # A cold query imports this module and maps nothing.
     from concurrent.futures import ThreadPoolExecutor
@@ -60,5 +63,7 @@ def ordered_map(work: Callable[[S], T], items: Iterable[S], threads: int, *, ahe
             while waiting:
                 yield waiting.popleft().result()
         finally:
+            if over is not None:
+                over.set()
             for future in waiting:
                 future.cancel()

@@ -148,6 +148,29 @@ def test_pictures_whose_server_is_away_are_used_as_they_were(tmp_path: Path) -> 
         )
 
 
+def test_whoever_stops_waits_for_no_slow_server(tmp_path: Path) -> None:
+    began: list[threading.Event] = []
+
+    def drip(request: Request) -> None:
+        if request.path.startswith("/gone"):
+            request.answer(status="404 Not Found")
+            return
+        left = threading.Event()
+        began.append(left)
+        try:
+            request.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            while not request.closed.wait(0.02):
+                request.send(b"x")
+        except OSError:
+            left.set()
+
+    with serving(drip) as server:
+        file = table(tmp_path, server, "/gone.jpg", "/0.jpg", "/1.jpg", "/2.jpg")
+        with pytest.raises(DownloadError, match="HTTP 404"):
+            read_catalog(file, reading=MINE).fetch()
+        assert all(left.wait(20) for left in began)
+
+
 def test_private_addresses_are_refused(tmp_path: Path) -> None:
     with serving(shop) as server:
         with pytest.raises(DownloadError, match="no public address"):
