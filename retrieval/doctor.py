@@ -272,7 +272,8 @@ def _checksum(points: Sequence[Point], manifest: Manifest, index: Index) -> Chec
         + (
             "an older release committed it, and its next change will say what was committed"
             if index.staged
-            else "a server is written in place, and nothing says what was committed"
+            else "it was written by an older release, by several workers, or by a run that was interrupted, and only a "
+            "rebuild says again what was committed"
         )
         if not manifest.checksum
         else f"vectors and records are what was committed ({found.hex()[:12]})"

@@ -18,13 +18,15 @@ from retrieval.index.embedded.index import EmbeddedIndex
 from retrieval.index.embedded.store import EmbeddedStore
 from retrieval.index.open import open_index
 from retrieval.index.protocols import Index
+from retrieval.index.server import ServerIndex
+from retrieval.index.sharding import Shard
 from retrieval.index.transfer import FromIndex, snapshot
 from retrieval.types import Point
-from tests.contract.conftest import index
+from tests.contract.conftest import index, server
 from tests.contract.reference import MemoryStore
 from tests.contract.samples import DIMENSION, MODEL, fill, record, sample_points, unit_vectors
 
-__all__ = ["index"]
+__all__ = ["index", "server"]
 
 POINTS = sample_points(40)
 
@@ -147,3 +149,61 @@ def test_a_checksum_that_changed_nothing_stays(place: Path) -> None:
         after = build.commit(catalog="/elsewhere", metadata_keys=())
     assert before is not None
     assert after.checksum == before.checksum == checksum(index)
+
+
+SERVERS = pytest.mark.parametrize("index", ["local", "socket"], indirect=True)
+
+
+def committed_checksum(index: Index) -> str:
+    manifest = index.manifest()
+    assert manifest is not None
+    return manifest.checksum
+
+
+@SERVERS
+def test_a_server_says_what_was_committed_and_what_changed_behind_its_back(index: ServerIndex) -> None:
+    fill(index, POINTS)
+    assert committed_checksum(index) == checksum(index)
+    assert "what was committed" in checks(index)["checksum"].detail
+    with index.reader() as (store, _):
+        store.upsert([replace(POINTS[3], vector=-POINTS[3].vector)])
+    found = checks(index)
+    assert [name for name, c in found.items() if not c.healthy] == ["checksum"]
+    assert "--rebuild" in found["checksum"].hint
+    fill(index, [Point(record("new.jpg"), unit_vectors(1, seed=3)[0])])
+    assert not checks(index)["checksum"].healthy, "an index run does not bless what changed before it"
+    fill(index, POINTS, rebuild=True)
+    assert all(c.healthy for c in checks(index).values())
+
+
+@SERVERS
+@pytest.mark.parametrize("kind", CHANGES)
+def test_a_run_in_place_says_what_it_wrote(index: ServerIndex, kind: str) -> None:
+    fill(index, POINTS)
+    with index.writer(MODEL) as build:
+        CHANGES[kind](build.store)  # type: ignore[arg-type]
+        assert committed_checksum(index) in ("", checksum(index)), "while it writes nobody is told of damage"
+        committed = build.commit(catalog="/catalog", metadata_keys=("category", "price", "organic"))
+    assert committed.checksum == committed_checksum(index) == checksum(index)
+
+
+@SERVERS
+def test_after_an_interruption_a_server_does_not_say_until_it_is_rebuilt(index: ServerIndex) -> None:
+    fill(index, POINTS)
+    with index.writer(MODEL) as build:  # ends without a commit
+        build.store.upsert(sample_points(50))
+    found = checks(index)["checksum"]
+    assert (found.healthy, "not checked" in found.detail) == (True, True)
+    fill(index, [Point(record("new.jpg"), unit_vectors(1, seed=3)[0])])
+    assert committed_checksum(index) == ""
+    fill(index, POINTS, rebuild=True)
+    assert committed_checksum(index) == checksum(index)
+
+
+@SERVERS
+def test_several_workers_do_not_say(index: ServerIndex) -> None:
+    fill(index, POINTS)
+    with index.writer(MODEL, shard=Shard(1, 2)) as build:
+        build.store.upsert(sample_points(50))
+        assert build.commit(catalog="/catalog", metadata_keys=()).checksum == ""
+    assert committed_checksum(index) == ""

@@ -207,7 +207,11 @@ def _points(client: QdrantClient, method: str, name: str, rest: str, body: Any) 
         client.upsert(name, batch)
         return UPDATED
     if rest == "" and method == "POST":
-        return plain(client.retrieve(name, body["ids"], with_payload=body["with_payload"]))
+        return plain(
+            client.retrieve(
+                name, body["ids"], with_payload=body["with_payload"], with_vectors=bool(body["with_vector"])
+            )
+        )
     if rest == "delete":
         client.delete(name, models.PointIdsList(points=body["points"]))
         return UPDATED

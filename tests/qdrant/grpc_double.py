@@ -87,8 +87,14 @@ class Points(g.PointsServicer):
     def Get(self, request: g.GetPoints, context: Any) -> Any:
         def work() -> g.GetResponse:
             ids = [GrpcToRest.convert_point_id(i) for i in request.ids]
-            found = self.double.client.retrieve(request.collection_name, ids, with_payload=False)
-            return g.GetResponse(result=[g.RetrievedPoint(id=_id(r.id)) for r in found])
+            found = self.double.client.retrieve(
+                request.collection_name,
+                ids,
+                with_payload=request.with_payload.enable,
+                with_vectors=request.with_vectors.enable,
+            )
+            records = [record.model_copy(update={"payload": record.payload or {}}) for record in found]
+            return g.GetResponse(result=[RestToGrpc.convert_record(record) for record in records])
 
         return self._ask("Get", context, work)
 

@@ -16,10 +16,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from retrieval.errors import ServerError, StoreError
+from retrieval.index.checksum import Checksum
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Check
 from retrieval.index.server.collections import INDEXING_KB, Collections, shard_key, shards_out
-from retrieval.index.server.store import ServerStore
+from retrieval.index.server.counted import CountedStore
 from retrieval.index.sharding import Shard
 from retrieval.types import ModelIdentity
 
@@ -57,9 +58,30 @@ class ServerBuild:
         self._finished = False
         self.waiting = 0
         images = live.images if live is not None and in_place else 0
-        self._store = ServerStore(collections.link, collections.name(generation), model.dimension, images=images)
+        self._store = CountedStore(
+            collections.link,
+            collections.name(generation),
+            model.dimension,
+            images=images,
+            tally=self._known(),
+            fresh=not in_place and not resumed,
+            first=self._forget,
+        )
         if shard is not None and not in_place:
             self._mark("working")
+
+    def _known(self) -> Checksum | None:
+        """The checksum of what is there; None where nobody knows it, or where others write as well."""
+        if self._shard is not None or self._resumed:
+            return None
+        if not self._in_place:
+            return Checksum()
+        return Checksum(self._live.images, self._live.checksum) if self._live and self._live.checksum else None
+
+    def _forget(self) -> None:
+        """What is live is about to change: until the commit, and after an interruption, nobody knows its checksum."""
+        if self._in_place and self._live is not None and self._live.checksum:
+            self._collections.describe_as(replace(self._collections.manifest() or self._live, checksum=""))
 
     def _mark(self, state: str) -> None:
         """Say how far this worker's part of a build is: whoever finishes last makes it live."""
@@ -68,7 +90,7 @@ class ServerBuild:
             link.write("note what is done", link.client.update_collection, self._store.collection, metadata=metadata)
 
     @property
-    def store(self) -> ServerStore:
+    def store(self) -> CountedStore:
         """The collection, open for writing."""
         return self._store
 
@@ -139,10 +161,12 @@ class ServerBuild:
             now, studio=studio, calibration=calibration
         )
         if self.changed or images != live.images:
-            manifest = replace(manifest, images=images, products=self._store.products())
+            manifest = replace(
+                manifest, images=images, products=self._store.products(), checksum=self._store.checksum(images)
+            )
             if check is not None:
                 check(self._store, manifest)
-        if manifest != live:
+        if manifest != live or manifest.checksum != now.checksum:
             self._collections.describe_as(manifest)
         self._finished = True
         return manifest
@@ -161,6 +185,7 @@ class ServerBuild:
             engine=self._collections.engine,
             created=datetime.now(UTC).isoformat(timespec="microseconds"),
             hnsw=graph,
+            checksum=self._store.checksum(images),
         )
 
     def _finish_loading(self) -> bool:

@@ -288,6 +288,27 @@ class ServerStore:
             found.update(str(r.id) for r in page)
         return found
 
+    def fetch(self, image_ids: Sequence[str]) -> list[Point]:
+        """The points of some image ids; those that are not there are left out.
+
+        Raises:
+            IndexDamagedError: one is no point that was written.
+            StoreError: an id is not a UUID, or the server failed.
+        """
+        ids: list[Any] = [codec.check_id(image_id) for image_id in image_ids]
+        found: list[Point] = []
+        for start in range(0, len(ids), CHUNK):
+            page = self._link.read(
+                "read",
+                self._link.data.retrieve,
+                self.collection,
+                ids=ids[start : start + CHUNK],
+                with_payload=True,
+                with_vectors=True,
+            )
+            found.extend(map(self._point, page))
+        return found
+
     def delete(self, image_ids: Sequence[str]) -> None:
         """Remove points; ids that are not there are no error.
 
