@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from recipes import PARTS, Photos, fifth, held_out_rates, known, means, nearest_is_right, print_table, without
+from recipes import PARTS, Photos, fifth, first_is_right, held_out_rates, known, means, print_table, without
 
 from retrieval.evaluation import gather_folder
 from retrieval.metrics import identification, open_set
@@ -118,7 +118,7 @@ def frozen_rates(train: Photos, val: Photos, studio: Photos, held_out: NDArray[n
     both = Photos(np.concatenate([train.vectors, val.vectors]), np.concatenate([train.labels, val.labels]))
     return {
         "R@1": found.top1,
-        "studio": nearest_is_right(probes, studio),
+        "studio": first_is_right(probes, studio),
         "DIR 10 %": open_set(reached, answered, (0.1,))[0].dir,
         "new studio": in_studio.top1,
         "five": in_studio.top5,

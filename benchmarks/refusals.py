@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.votes import embed
 from retrieval.distance import squared_l2
+from retrieval.evaluation import gather_folder
 from retrieval.models.installed import resolve_model
 from retrieval.recognition.decision import NEARER, near_enough
 
@@ -90,7 +90,8 @@ def main() -> None:
     assert options.threshold or bundle.calibration, "give --threshold: the model has none"
     threshold = options.threshold or bundle.calibration.threshold
     held = set(options.held_out.read_text().split())
-    parts = [embed(options.grocery / "photos" / split, bundle) for split in ("train", "val")]
+    found = [gather_folder(options.grocery / "photos" / split, bundle) for split in ("train", "val")]
+    parts = [(photos.vectors, photos.labels) for photos in found]
     (train, train_labels), (val, val_labels) = ((v, np.array(labels)) for v, labels in parts)
     ours, mine = ~np.isin(train_labels, list(held)), ~np.isin(val_labels, list(held))
     gallery, gallery_labels = train[ours], train_labels[ours]

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.votes import embed
 from retrieval.distance import squared_l2
+from retrieval.evaluation import gather_folder
 from retrieval.models.installed import resolve_model
 from retrieval.recognition.same import LOWERING, one_vector
 
@@ -71,7 +71,8 @@ def main() -> None:
     options = parser.parse_args()
     bundle = resolve_model(options.model, index_model=None)
     held = options.held_out.read_text().split()
-    parts = [embed(options.grocery / "photos" / split, bundle) for split in ("train", "val")]
+    found = [gather_folder(options.grocery / "photos" / split, bundle) for split in ("train", "val")]
+    parts = [(photos.vectors, photos.labels) for photos in found]
     (train, train_labels), (val, val_labels) = ((v, np.array(labels)) for v, labels in parts)
     ours, mine = ~np.isin(train_labels, held), ~np.isin(val_labels, held)
     gallery, products = train[ours], train_labels[ours]

@@ -141,7 +141,7 @@ class Match:
         product_id: which product.
         score: its vote in (0, 1]; the formula is in `retrieval.recognition.votes`.
         votes: how many of its pictures lie within the threshold; 0 for one that is merely nearest.
-        share: its score over the sum of the five best scores, in (0, 1].
+        share: its score over the sum of the five best scores, in (0, 1]; 0 for one that is merely nearest.
         best_distance: squared L2 to its nearest picture.
         evidence: its nearest pictures within the threshold, or whatever their distance where none is; nearest
             first.

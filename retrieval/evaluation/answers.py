@@ -7,13 +7,13 @@ unknown once, in a gallery of nearly its full size, instead of holding a few pro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.distance import squared_l2
+from retrieval.distance import MAX_DISTANCE, squared_l2
 from retrieval.evaluation.photos import Photos
 from retrieval.metrics import Outcomes
 from retrieval.recognition import votes
@@ -87,7 +87,7 @@ def answer_all(probes: Photos, gallery: Photos, threshold: float, thresholds: Se
         ValueError: the gallery is empty, or its vectors have another dimension.
     """
     _check(probes, gallery)
-    ordered = _OrderedGallery(gallery)
+    ordered = _OrderedGallery.of(gallery)
     wanted = sorted({float(t) for t in (threshold, *thresholds)})
     ranks = {t: np.zeros(len(probes), np.int64) for t in wanted}
     first = {t: np.full(len(probes), -1, np.int64) for t in wanted}
@@ -95,7 +95,7 @@ def answer_all(probes: Photos, gallery: Photos, threshold: float, thresholds: Se
     genuine, impostor = (np.full(len(probes), np.inf, np.float32) for _ in range(2))
     answers: list[ProbeAnswer] = []
     left_one_out: list[ProbeAnswer] = []
-    for part, distances in _blocks(probes, ordered):
+    for part, distances in _blocks(probes.vectors, ordered):
         nearest = ordered.nearest(distances)
         best, columns = nearest[:, :, 0], own_column[part]
         genuine[part], impostor[part] = _genuine_and_impostor(best, columns)
@@ -134,13 +134,34 @@ def within(distances: NDArray[np.float32], threshold: float) -> NDArray[np.bool_
 def nearest_distances(probes: Photos, gallery: Photos) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """`Answers.genuine` and `Answers.impostor` alone, without any ranking. Raises as `answer_all`."""
     _check(probes, gallery)
-    ordered = _OrderedGallery(gallery)
+    ordered = _OrderedGallery.of(gallery)
     own_column = ordered.columns(probes.labels)
     genuine, impostor = (np.full(len(probes), np.inf, np.float32) for _ in range(2))
-    for part, distances in _blocks(probes, ordered):
+    for part, distances in _blocks(probes.vectors, ordered):
         best = np.minimum.reduceat(distances, ordered.starts, axis=1)
         genuine[part], impostor[part] = _genuine_and_impostor(best, own_column[part])
     return genuine, impostor
+
+
+def first_by_votes(
+    probes: NDArray[np.float32], gallery: NDArray[np.float32], labels: NDArray[np.str_]
+) -> NDArray[np.str_]:
+    """The product that a query ranks first for each photo, whatever the threshold, shape (n,).
+
+    What benchmarks measure new and known products by: the rule that is served.
+
+    Args:
+        probes: unit vectors of the photos, shape (n, d).
+        gallery: unit vectors of the pictures they are compared with, shape (m, d), m at least 1.
+        labels: the product of each picture, shape (m,).
+    """
+    ordered = _OrderedGallery(gallery, labels)
+    first = np.zeros(len(probes), np.int64)
+    own = np.full(len(probes), -1)
+    for part, distances in _blocks(probes, ordered):
+        nearest = ordered.nearest(distances)
+        _, first[part] = _ranked(ordered.scores(nearest), nearest[:, :, 0], own[part], MAX_DISTANCE)
+    return ordered.products[first]
 
 
 def _check(probes: Photos, gallery: Photos) -> None:
@@ -151,12 +172,12 @@ def _check(probes: Photos, gallery: Photos) -> None:
         )
 
 
-def _blocks(probes: Photos, ordered: _OrderedGallery) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+def _blocks(probes: NDArray[np.float32], ordered: _OrderedGallery) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Some probes at a time, with their distances to every picture of the gallery, shape (b, m)."""
     rows = max(1, min(1024, _BLOCK_DISTANCES // max(len(ordered.vectors), votes.VOTERS * len(ordered.products))))
     for top in range(0, len(probes), rows):
         part = slice(top, min(top + rows, len(probes)))
-        yield part, squared_l2(probes.vectors[part], ordered.vectors)
+        yield part, squared_l2(probes[part], ordered.vectors)
 
 
 def _genuine_and_impostor(
@@ -201,13 +222,27 @@ def _ranked(
 class _OrderedGallery:
     """A gallery in the order of its products."""
 
-    def __init__(self, gallery: Photos) -> None:
-        order = np.lexsort((np.array(gallery.sources), gallery.labels))
-        self.vectors = np.ascontiguousarray(gallery.vectors[order])
-        self.images = [gallery.sources[i] for i in order.tolist()]
-        self.labels = gallery.labels[order].tolist()
-        self.metadata: list[Metadata] = [gallery.metadata.get(label, {}) for label in self.labels]
-        self.products, self.starts, self.sizes = np.unique(gallery.labels[order], return_index=True, return_counts=True)
+    @classmethod
+    def of(cls, gallery: Photos) -> _OrderedGallery:
+        """All of a gallery."""
+        return cls(gallery.vectors, gallery.labels, gallery.sources, gallery.metadata)
+
+    def __init__(
+        self,
+        vectors: NDArray[np.float32],
+        labels: NDArray[np.str_],
+        sources: Sequence[str] | None = None,
+        metadata: Mapping[str, Metadata] | None = None,
+    ) -> None:
+        sources = sources if sources is not None else [""] * len(labels)
+        order = np.lexsort((np.array(sources), labels))
+        self.vectors = np.ascontiguousarray(vectors[order])
+        self.images = [sources[i] for i in order.tolist()]
+        self.labels = labels[order].tolist()
+        self.metadata: list[Metadata] = [(metadata or {}).get(label, {}) for label in self.labels]
+        self.products, self.starts, self.sizes = np.unique(labels[order], return_index=True, return_counts=True)
+        self.voters = np.array([votes.voters(n) for n in self.sizes.tolist()])
+        self.crowds = np.array([votes.crowd(n) for n in self.sizes.tolist()])
 
     def columns(self, labels: NDArray[np.str_]) -> NDArray[np.int64]:
         """The number of each product, -1 for those it does not hold, shape (n,)."""
@@ -237,8 +272,9 @@ class _OrderedGallery:
             nearest: distances of its nearest pictures, as the method of this name gives them, shape (b, p, VOTERS).
         """
         given = np.exp(-nearest.astype(np.float64) / votes.TEMPERATURE)
-        mean: NDArray[np.float64] = given.sum(axis=2) / np.minimum(self.sizes, votes.VOTERS)
-        return mean
+        voting = np.arange(votes.VOTERS) < self.voters[:, None]
+        scores: NDArray[np.float64] = (given * voting).sum(axis=2) / (self.voters * self.crowds)
+        return scores
 
     def answer(self, distances: NDArray[np.float32], scores: NDArray[np.float64], threshold: float) -> ProbeAnswer:
         """The best `TOP` products of one probe, as `retrieval.recognition.recognizer.find` returns them.

@@ -45,9 +45,11 @@ def oracle(store: MemoryStore, vector: NDArray[np.float32], threshold: float) ->
         own.setdefault(point.record.product_id, []).append(d)
     scored = []
     for product, ds in own.items():
-        nearest = sorted(ds)[: votes.VOTERS]
+        nearest = sorted(ds)[: math.ceil(min(len(ds), 10) / 2)]
         if nearest[0] <= threshold:
-            score = math.fsum(math.exp(-d / votes.TEMPERATURE) for d in nearest) / len(nearest)
+            score = (
+                math.fsum(math.exp(-d / votes.TEMPERATURE) for d in nearest) / len(nearest) / min(len(ds), 10) ** 0.4
+            )
             scored.append((score, product))
     return sorted(scored, key=lambda pair: (-pair[0], pair[1]))
 

@@ -19,11 +19,13 @@ def oracle(neighbors: list[Neighbor]) -> dict[str, float]:
     """The formula of the docstring, spelled out without sharing a line with the module."""
     out: dict[str, float] = {}
     for product in {n.product_id for n in neighbors}:
-        ds = sorted(n.distance for n in neighbors if n.product_id == product)[:5]
+        pictures = sum(n.product_id == product for n in neighbors)
+        counted = min(pictures, 10)
+        ds = sorted(n.distance for n in neighbors if n.product_id == product)[: math.ceil(counted / 2)]
         total = 0.0
         for d in ds:
             total += math.exp(-d / 0.2)
-        out[product] = total / len(ds)
+        out[product] = total / len(ds) / counted**0.4
     return out
 
 
@@ -60,7 +62,8 @@ def test_a_product_is_judged_by_its_own_pictures(neighbors: list[Neighbor], thre
 
 @given(neighbor_lists, st.floats(0, 4, width=32))
 def test_shares_are_of_the_five_best(neighbors: list[Neighbor], threshold: float) -> None:
-    matches = votes.rank(neighbors, threshold=threshold)
+    matches, nearest = split(votes.rank(neighbors, threshold=threshold), threshold)
+    assert {m.share for m in nearest} <= {0.0}
     if matches:
         assert math.fsum(m.share for m in matches[:5]) == pytest.approx(1.0)
         total = math.fsum(m.score for m in matches[:5])
@@ -90,6 +93,22 @@ def test_many_far_pictures_do_not_beat_a_few_near_ones() -> None:
     assert matches[1].votes == votes.EVIDENCE
 
 
+@given(st.lists(st.floats(0, 4, width=32), min_size=1, max_size=30).map(sorted))
+def test_with_fewer_of_its_pictures_known_a_product_only_looks_better(distances: list[float]) -> None:
+    scores = [votes.score(distances[:known]) for known in range(1, len(distances) + 1)]
+    assert all(scores[i] >= scores[i + 1] for i in range(len(scores) - 1))
+    assert votes.score(distances[: votes.EVIDENCE]) == votes.score(distances)
+    assert scores[0] == votes.vote(distances[0])
+
+
+def test_five_pictures_hold_their_own_against_the_nearest_five_of_many() -> None:
+    old = [neighbor("old", 0.30 + n / 100, n) for n in range(40)]
+    new = [neighbor("new", 0.36 + n / 100, n) for n in range(5)]
+    assert votes.rank([*old, *new], threshold=1.0)[0].product_id == "new"
+    many = [neighbor("new", 0.36 + n / 100, n) for n in range(40)]
+    assert votes.rank([*old, *many], threshold=1.0)[0].product_id == "old"
+
+
 def test_a_newcomer_with_one_near_picture_is_not_marked_down() -> None:
     old = [neighbor("old", d, n) for n, d in enumerate((0.3, 0.32, 0.34))]
     matches = votes.rank([neighbor("new", 0.2), *old], threshold=1.0)
@@ -98,8 +117,8 @@ def test_a_newcomer_with_one_near_picture_is_not_marked_down() -> None:
 
 def test_pictures_beyond_the_threshold_vote_and_are_no_evidence() -> None:
     alone = votes.rank([neighbor("a", 0.2)], threshold=0.5)[0]
-    dragged = votes.rank([neighbor("a", 0.2), neighbor("a", 0.9, 1)], threshold=0.5)[0]
-    assert dragged.score == pytest.approx((alone.score + math.exp(-0.9 / 0.2)) / 2)
+    dragged = votes.rank([neighbor("a", d, n) for n, d in enumerate((0.2, 0.9, 0.9))], threshold=0.5)[0]
+    assert dragged.score == pytest.approx((alone.score + math.exp(-0.9 / 0.2)) / 2 / 3**0.4)
     assert dragged.votes == len(dragged.evidence) == 1
 
 
