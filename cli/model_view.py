@@ -70,8 +70,9 @@ def available_document(
     """
     models: list[dict[str, Any]] = []
     for model in available:
-        own = next((m for m in measured if m.encoder_sha256 == model.sha256), None)
+        own = next((m for m in measured if m.encoder_sha256 == model.sha256 and not m.projected), None)
         known = own or model.measured
+        as_listed = [i for i in installed if i.bundle is not None and _is(model, i.bundle)]
         models.append(
             {
                 "name": model.name,
@@ -84,15 +85,14 @@ def available_document(
                 "preset": model.choices.preset,
                 "output": model.output,
                 "pool": model.pool,
-                "installed": [i.name for i in installed if i.bundle and i.bundle.encoder_sha256 == model.sha256],
+                "installed": [i.name for i in as_listed],
                 "measured_by": "you" if own else "us" if known else None,
                 "measured": known.to_json() if known else None,
             }
         )
-    listed_files = {model.sha256 for model in available}
     for entry in installed:
         bundle = entry.bundle
-        if bundle is None or bundle.encoder_sha256 in listed_files:
+        if bundle is None or any(_is(model, bundle) for model in available):
             continue
         own = next((m for m in measured if m.fingerprint == bundle.fingerprint), None)
         if own is None and not entry.builtin:
@@ -115,6 +115,11 @@ def available_document(
             }
         )
     return {"schema": "itemrec.available/1", "models": models}
+
+
+def _is(model: AvailableModel, bundle: Bundle) -> bool:
+    """Whether a bundle is a model of the table as it comes, with nothing learned on top."""
+    return bundle.encoder_sha256 == model.sha256 and bundle.projected is None
 
 
 def available_row(entry: dict[str, Any]) -> list[str]:
@@ -175,6 +180,7 @@ def describe(bundle: Bundle, *, as_json: bool, with_card: bool) -> None:
         ("input", f"{p.height}x{p.width} {p.layout}, fit {p.fit} ({p.crop_fraction:g}), {p.resample}"),
         ("values", f"(0..255 x {p.scale:.6g} - {list(p.mean)}) / {list(p.std)}"),
         ("output", f"{bundle.readout.output}, pool {bundle.readout.pool}"),
+        *([("projection", f"from {bundle.features} values, learned on top")] if bundle.projected is not None else []),
         ("threshold", _threshold(bundle)),
         ("created", bundle.created),
     ]
@@ -238,6 +244,8 @@ def document(bundle: Bundle) -> dict[str, Any]:
         "output": bundle.readout.output,
         "pool": bundle.readout.pool,
         "one_by_one": bundle.readout.one_by_one,
+        "features": bundle.features,
+        "projected": bundle.projected is not None,
         "calibration": bundle.calibration.to_json() if bundle.calibration else None,
         "training": dict(bundle.training),
         "source": bundle.source,

@@ -148,12 +148,18 @@ def train_on_top(
     embeddings: dict[str, Vectors] = {}
     for part in seen:
         embeddings |= zip(part.content_hashes, projected(projection, part.vectors), strict=True)
+    products = len(np.unique(np.concatenate([part.labels for part in learned])))
     record: dict[str, Any] = {
         "on_top_of": {"name": model.name, "fingerprint": model.fingerprint, "encoder_sha256": model.encoder_sha256},
         "recipe": {"ridge": best.ridge, "dimension": served, "catalog": catalog is not None, "seed": seed},
         "folds": [asdict(way) for way in ways],
         "pictures": sum(len(part) for part in learned),
-        "products": len(np.unique(np.concatenate([part.labels for part in learned]))),
+        "products": products,
+        "trained_on": {
+            "photos": len(photos),
+            "catalog_pictures": sum(len(part) for part in learned[1:]),
+            "products": products,
+        },
         "strangers": sum(len(one.products) for one in held_out),
         "cores": os.cpu_count(),
         "versions": {name: version(name) for name in ("itemrec", "numpy", "pillow")},

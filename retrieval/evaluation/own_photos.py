@@ -82,6 +82,7 @@ def measure_model(
         dir_at_fpir=open_set(known, unknown, (FPIR,))[0].found if enough else None,
         fpir=FPIR,
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
+        projected=bundle.projected is not None,
     )
     keep(measurement)
     progress.advance(len(photos))

@@ -41,6 +41,7 @@ class Measurement:
             where the photos are too few.
         fpir: that rate. Unknown products are leave-one-out unknowns: the photo's own product is taken out.
         measured: when, ISO 8601 in UTC.
+        projected: something was learned on top of the network, which `encoder_sha256` alone does not tell.
     """
 
     model: str
@@ -56,6 +57,7 @@ class Measurement:
     dir_at_fpir: Rate | None
     fpir: float = 0.1
     measured: str = ""
+    projected: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The document ``itemrec.measured/1``."""

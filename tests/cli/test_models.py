@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -15,6 +16,7 @@ from retrieval.models import installed
 from retrieval.models.available import available_models
 from retrieval.models.bundle import Calibration, OperatingPoint, read_bundle, set_calibration
 from retrieval.models.inspection import inspect_model
+from retrieval.models.projection import Projection
 from retrieval.models.runtimes.base import Tensor
 from tests.retrieval.networks import bundle_of, needs_onnxruntime, onnx_model, pictures, tflite
 from tests.retrieval.servers import Request, serving
@@ -397,3 +399,25 @@ def test_measuring_needs_two_pictures_of_a_product(said: Any, tmp_path: Path) ->
     _, err = said("measure", "mine", "--data", "shop", code=2)
     assert "two pictures or more" in err
     assert "received nothing" in said("measure", "mine", "--data", "nowhere", code=2)[1]
+
+
+def test_what_was_learned_on_top_of_a_listed_model_is_another_model(
+    document: Any, said: Any, listed: Any, tmp_path: Path
+) -> None:
+    with serving(redirecting) as server:
+        listed(server)
+        document("pull", "tiny", "--allow-private")
+    projection = Projection(np.zeros(8, np.float32), np.eye(8, 3, dtype=np.float32))
+    mine = bundle_of(tflite("embed"), installed.models_directory() / "mine", dimension=3, projection=projection)
+    shown = document("show", "mine")
+    assert (shown["dimension"], shown["features"], shown["projected"]) == (3, 8, True)
+    assert "from 8 values" in said("show", "mine")[0]
+    for product in range(3):
+        for number in range(4):
+            file = tmp_path / "shop" / f"p{product}" / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pictures(1, 32, seed=10 * product + number)[0] // 8 + 70 * product).save(file)
+    document("measure", "mine", "--data", "shop")
+    entry, other = document("available")["models"]
+    assert (entry["name"], entry["installed"], entry["measured"]) == ("tiny", ["tiny"], None)
+    assert (other["name"], other["measured_by"], other["sha256"]) == ("mine", "you", mine.encoder_sha256)

@@ -96,6 +96,7 @@ def test_a_model_learns_on_top_and_serves_what_it_learned(
     assert (report.pictures, report.products, report.held_out, report.run) == (144, 24, 20, None)
     assert report.model.calibration is not None
     assert "held out" in report.model.calibration.measured_on
+    assert bundle.training["trained_on"] == {"photos": 144, "catalog_pictures": 0, "products": 24}
     ways = bundle.training["folds"]
     assert [(way["ridge"], way["dimension"]) for way in ways] == [(None, 64), (0.0, 5), (0.1, 5), (1.0, 5)]
     assert "| none |" in bundle.card()
