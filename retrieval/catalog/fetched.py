@@ -78,6 +78,12 @@ def is_address(image: str) -> bool:
     return _WEB.match(image) is not None
 
 
+def address_name(image: str) -> str:
+    """What a picture's address calls it: ``a.jpg`` of ``https://shop.example/a.jpg?w=300``."""
+    name = re.split("[?#]", image)[0].rpartition("/")[2]
+    return re.sub(r'[\\:*?"<>|\x00-\x1f]', "_", name) or "picture"
+
+
 def cache_folder() -> Path:
     """Where fetched pictures lie: ``$ITEMREC_CACHE``, else the platform's place for what can be had again.
 

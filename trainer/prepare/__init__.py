@@ -154,8 +154,11 @@ def prepare(
     options = options or Options()
     stored, fetched = local_copy(raw, progress=progress)
     raw, out = Path(stored), Path(out)
-    _require_apart(raw, out)
+    # What a table lists is all that is taken: a dataset may lie beside it, but not around it.
+    named = raw.is_file()
+    _require_apart(raw, out, beside=named)
     source = open_source(raw, keep_splits=options.keep_splits, product_level=product_level, reading=reading)
+    _require_apart(raw, out, beside=named and source.layout == "table")
     _require_ours(out)
     source.fetch(progress)
     with ExitStack() as stack:
@@ -244,11 +247,17 @@ def _findings(reader: Reader, pictures: list[Picture], found: list[Found], optio
     return likeness.findings(confirmed, keep_conflicts=options.keep_conflicts)
 
 
-def _require_apart(raw: Path, out: Path) -> None:
-    """Refuse a dataset inside its source, which would find itself at the next run, and the other way round."""
+def _require_apart(raw: Path, out: Path, *, beside: bool) -> None:
+    """Refuse a dataset inside its source, which would find itself at the next run, and the other way round.
+
+    Args:
+        raw: the source.
+        out: the dataset.
+        beside: the source is a table that was named itself: its folder may hold the dataset.
+    """
     source = raw.parent if raw.is_file() else raw
     a, b = Path(os.path.realpath(source)), Path(os.path.realpath(out))
-    if a == b or a in b.parents or b in a.parents:
+    if a == b or (a in b.parents and not beside) or b in a.parents:
         where = "the same folder" if a == b else f"{printable(out)} {'inside' if a in b.parents else 'around'} it"
         raise UsageError(
             f"expected a dataset apart from its source {printable(source)}, received {where}",

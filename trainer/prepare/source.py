@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.catalog.columns import AS_FOUND, Reading
+from retrieval.catalog.fetched import address_name, is_address
 from retrieval.catalog.ignored import is_dir, is_ignored, is_text
 from retrieval.catalog.read import Catalog, Refusal, read_catalog
 from retrieval.errors import UsageError
@@ -65,7 +66,8 @@ class Source:
                 elif (refusal := _bad_folder_name(entry, part.prefix)) is not None:
                     yield refusal
                 else:
-                    name = entry.image
+                    # Of an address only what a browser would save it as: the rest can stand in no file's name.
+                    name = address_name(entry.image) if is_address(entry.image) else entry.image
                     if entry.folder and entry.product_id not in part.catalog.spread:
                         name = name.removeprefix(entry.folder + "/")
                     root = entry.home or part.catalog.root

@@ -10,7 +10,7 @@ import pytest
 
 from retrieval.catalog import fetched
 from retrieval.catalog.columns import Reading
-from retrieval.catalog.fetched import cache_folder, locate, place
+from retrieval.catalog.fetched import address_name, cache_folder, locate, place
 from retrieval.catalog.read import Catalog, Refusal, read_catalog
 from retrieval.errors import DownloadError
 from retrieval.types import CatalogImage
@@ -200,6 +200,18 @@ def test_other_addresses_and_files_beside(tmp_path: Path) -> None:
     catalog = read_catalog(tmp_path)
     assert [entry.image for entry in pictures(catalog)] == ["a.jpg"]
     assert [entry.code for entry in catalog.entries() if isinstance(entry, Refusal)] == ["not-fetchable"]
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("https://x.example/p/a.jpg?w=3", "a.jpg"),
+        ("https://x.example/", "picture"),
+        ("https://x.example:80/a:b.jpg#c", "a_b.jpg"),
+    ],
+)
+def test_the_name_of_an_address(image: str, name: str) -> None:
+    assert address_name(image) == name
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

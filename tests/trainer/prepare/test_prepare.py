@@ -273,6 +273,22 @@ def test_a_flat_table(tmp_path: Path) -> None:
     assert [d["code"] for d in document["dropped"]] == ["bad-product-id"]
 
 
+def test_a_dataset_beside_the_table_that_it_is_made_from(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    for number in range(6):
+        write(shop, f"p{number % 2}/{number}.jpg", encoded(photo(number)))
+    table = shop / "list.csv"
+    table.write_text("sku,image\n" + "".join(f"p{n % 2},p{n % 2}/{n}.jpg\n" for n in range(6)))
+    run(table, shop / "out")
+    assert manifest(shop / "out")["source"]["layout"] == "table"
+    made = pictures(shop / "out")
+    assert len(made) == 6
+    run(table, shop / "out")
+    assert pictures(shop / "out") == made
+    with pytest.raises(UsageError, match="apart from its source"):
+        run(table, shop)
+
+
 def test_folders_that_must_not_be_mixed(raw: Path, tmp_path: Path) -> None:
     for out in (raw, raw / "p0" / "out", raw.parent):
         with pytest.raises(UsageError, match="apart from its source"):
