@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from retrieval.errors import IndexDamagedError
+from retrieval.index.open import open_index
 from retrieval.index.protocols import Index
 from retrieval.index.refusals import MODELS_KEPT, RefusalPicture, refusal_id_of
 from tests.contract.samples import MODEL, fill, sample_points
@@ -88,6 +92,32 @@ def test_they_can_change_while_an_index_run_writes_and_outlive_every_generation(
     index.rollback()
     index.collect()
     assert words(index.refusals.read()) == words([b])
+
+
+def test_several_may_add_at_the_same_time(index: Index) -> None:
+    if index.location == "memory" or index.location.endswith("/local"):
+        pytest.skip("one thread only")
+    fill(index, sample_points(3))
+    names = [f"{number}.jpg" for number in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: index.refusals.add([(refusal(name, one=1), name.encode())]), names))
+    found = index.refusals.read()
+    assert sorted(r.image for r in found) == sorted(names)
+    assert all(index.refusals.picture(r.refusal_id) == r.image.encode() for r in found)
+
+
+def test_what_a_killed_process_left_is_no_refusal_and_goes_with_the_next_change(workplace: Path) -> None:
+    index = open_index(str(workplace / "index"))
+    fill(index, sample_points(3))
+    index.refusals.add([(refusal("a.jpg", one=1), JPEG)])
+    pictures = workplace / "index" / "refusals"
+    orphan = refusal("b.jpg").refusal_id
+    (pictures / f"{orphan}.jpg").write_bytes(JPEG)
+    (pictures / f".{orphan}.jpg.0123456789ab.new").write_bytes(JPEG[:3])
+    assert [r.image for r in index.refusals.read()] == ["a.jpg"]
+    index.refusals.add([(refusal("c.jpg", one=2), JPEG)])
+    kept = {f"{refusal(name).refusal_id}.jpg" for name in ("a.jpg", "c.jpg")}
+    assert {path.name for path in pictures.iterdir()} == kept
 
 
 def test_they_are_no_pictures_of_the_catalog(index: Index) -> None:
