@@ -80,9 +80,7 @@ def _message(kind: Kind, found: Sequence[Finding], named: int, products: int, pi
             f"{settings.min_side} pixels"
         )
     if kind == "indistinguishable":
-        return (
-            f"{settings.model} cannot tell {whom} from another ({len(found):,} pairs): it is the model, not the catalog"
-        )
+        return f"{settings.model} cannot tell {whom} from another, in {len(found):,} pairs"
     if kind == "repeated-picture":
         return f"{whom} hold a picture several times"
     return f"{whom} have no row in the table" if kind == "no-metadata" else f"{whom} have no picture"
