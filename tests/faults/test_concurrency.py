@@ -95,8 +95,8 @@ def test_queries_during_commits_see_whole_generations_only(tmp_path: Path, start
     index = open_index(str(place))
     points = sample_points(300)
     fill(index, points[:100])
-    readers = [start("query_often", place, 3) for _ in range(2)]
-    time.sleep(0.8)
+    readers = [start("query_often", place, 1.5) for _ in range(2)]
+    time.sleep(0.4)
     fill(index, points[100:200])
     fill(index, points[200:])
     for reader in readers:
@@ -113,7 +113,7 @@ def test_queries_never_fail_nor_mix_models_while_models_are_switched(workplace: 
     index = open_index(str(place))
     models = {MODEL: sample_points(100, seed=0), OTHER_MODEL: sample_points(100, seed=1)}
     fill(index, models[MODEL])
-    readers = [start("query_models", place, 4) for _ in range(2)]
+    readers = [start("query_models", place, 2) for _ in range(2)]
     while any(reader.poll() is None for reader in readers):
         fill(index, models[OTHER_MODEL], model=OTHER_MODEL, rebuild=True)
         index.rollback()

@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from retrieval.index.open import open_index
+from retrieval.models.bundle import Bundle
 from retrieval.types import Point
 from tests.fakes import picture
 from tests.forking import ITEMREC, Forked, ForkServer
@@ -28,17 +28,18 @@ def contents(index: Path) -> dict[str, Point]:
     return {p.record.image: p for p in points}
 
 
-def started(forks: ForkServer, catalog: Path, index: Path, environment: dict[str, str]) -> Forked:
+def started(forks: ForkServer, words: list[str], index: Path, environment: dict[str, str]) -> Forked:
     """A run that has its build under way: what it still has to do is reading, embedding and writing."""
-    words = ("index", catalog, "--index", index, "--json")
-    process = forks.start(ITEMREC, *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    process = forks.start(
+        ITEMREC, *words, "--index", index, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    )
     while process.poll() is None and not list(index.glob("generations/*/build.json")):
         time.sleep(0.005)
     return process
 
 
 @pytest.mark.timeout(600)
-def test_killed_runs_lose_nothing_and_double_nothing(tmp_path: Path, forks: ForkServer) -> None:
+def test_killed_runs_lose_nothing_and_double_nothing(tmp_path: Path, forks: ForkServer, tiny_bundle: Bundle) -> None:
     catalog = tmp_path / "catalog"
     for n in range(PICTURES):
         folder = catalog / f"p{n // 5:03}"
@@ -46,7 +47,8 @@ def test_killed_runs_lose_nothing_and_double_nothing(tmp_path: Path, forks: Fork
         picture(n // 5, view=n % 5, side=24).save(folder / f"{n % 5}.png", compress_level=1)
     environment = {**os.environ, "HOME": str(tmp_path), "ITEMREC_HOME": str(tmp_path / "home")}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    process = started(forks, catalog, whole, environment)
+    words = ["index", str(catalog), "--model", str(tiny_bundle.path), "--json"]
+    process = started(forks, words, whole, environment)
     begun = time.monotonic()
     assert process.wait() == 0
     # In shares of this machine's own time: fixed waits outlast the run on a fast one.
@@ -55,15 +57,14 @@ def test_killed_runs_lose_nothing_and_double_nothing(tmp_path: Path, forks: Fork
     rng = random.Random(0)
     kills = 0
     for _ in range(KILLS):
-        process = started(forks, catalog, broken, environment)
+        process = started(forks, words, broken, environment)
         time.sleep(duration * rng.uniform(0.02, 0.2))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.wait()
     assert kills >= 2, "the runs ended before they could be killed"
-    command = [sys.executable, "-m", "cli.main", "index", str(catalog), "--index", str(broken), "--json"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    done = forks.run(ITEMREC, *words, "--index", broken, check=True, env=environment)
     report = json.loads(done.stdout)
     assert report["images"] == PICTURES
     assert report["added"] + report["unchanged"] == PICTURES

@@ -19,6 +19,7 @@ from retrieval.errors import IndexBusyError, UsageError
 from retrieval.index.embedded.index import EmbeddedIndex
 from retrieval.index.server import ServerIndex
 from retrieval.index.sharding import Shard
+from retrieval.models.bundle import Bundle
 from tests.contract.samples import MODEL, contents, fill, sample_points
 from tests.fakes import write_catalog
 from tests.faults.conftest import ROOT, Start
@@ -26,6 +27,24 @@ from tests.forking import ITEMREC, Forked, ForkServer
 from tests.qdrant import double
 
 POINTS = sample_points(90)
+
+SLOWLY = f"""
+import time
+from retrieval.models import embedding
+load = embedding.load_encoder
+def load_slow(*arguments, **options):
+    encoder = load(*arguments, **options)
+    class Slow:
+        def __getattr__(self, name):
+            return getattr(encoder, name)
+        def encode(self, pixels):
+            time.sleep(0.01 * len(pixels))
+            return encoder.encode(pixels)
+    return Slow()
+embedding.load_encoder = load_slow
+{ITEMREC}
+"""
+"""The command line with a model that takes its time, so that a run can be ended in the middle."""
 
 
 def write(index: ServerIndex, shard: Shard, *, rebuild: bool = False, commit: bool = True) -> int:
@@ -79,13 +98,14 @@ def shop(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(shop: Path, forks: ForkServer) -> Iterator[Start]:
-    """Start `itemrec` with the starter model in a process of its own; what still runs at the end is killed."""
+def start(shop: Path, forks: ForkServer, tiny_bundle: Bundle) -> Iterator[Start]:
+    """Start `itemrec` with a tiny model in a process of its own; what still runs at the end is killed."""
     started: list[Forked] = []
 
-    def run(*words: str) -> Forked:
+    def run(*words: str, code: str = ITEMREC) -> Forked:
         environment = os.environ | {"ITEMREC_GRPC_PORT": "0", "ITEMREC_HOME": str(shop / "home")}
-        started.append(forks.start(ITEMREC, *words, "--json", "--quiet", cwd=shop, env=environment))
+        environment["ITEMREC_MODEL"] = str(tiny_bundle.path)
+        started.append(forks.start(code, *words, "--json", "--quiet", cwd=shop, env=environment))
         return started[-1]
 
     yield run
@@ -105,7 +125,8 @@ def test_a_worker_of_three_is_killed_and_its_second_run_completes_the_index(star
         url = server.url("/killed")
         report(start("index", "catalog", "--index", server.url("/whole")))
         workers = {
-            n: start("index", "catalog", "--index", url, "--shard", f"{n}/3", "--threads", "1") for n in (1, 2, 3)
+            n: start("index", "catalog", "--index", url, "--shard", f"{n}/3", "--threads", "1", code=SLOWLY)
+            for n in (1, 2, 3)
         }
         upserts = ("PUT", "/collections/killed-gen-000001/points")
         until = time.monotonic() + 120
@@ -137,7 +158,7 @@ def test_a_server_that_is_killed_and_comes_back_has_the_same_points(shop: Path, 
     url = f"http://127.0.0.1:{port}/shop"
     server = serve()
     try:
-        worker = start("index", "catalog", "--index", url, "--threads", "1")
+        worker = start("index", "catalog", "--index", url, "--threads", "1", code=SLOWLY)
         seen = ServerIndex(url)
         until = time.monotonic() + 120
         while time.monotonic() < until and worker.poll() is None:
