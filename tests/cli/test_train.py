@@ -8,7 +8,8 @@ from cli.main import invoke
 from retrieval.errors import UsageError
 from retrieval.models.bundle import read_bundle
 from tests.lazily import lazily
-from tests.trainer.datasets import tiny_backbone, write_dataset, write_weights
+from tests.trainer.conftest import tiny_networks
+from tests.trainer.datasets import short_cnn, tiny_backbone, write_dataset, write_weights
 
 Export = lazily("trainer.networks.export", "Export")
 
@@ -31,8 +32,9 @@ def _place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tiny(monkeypatch):
-    monkeypatch.setattr("trainer.networks.assemble.backbone", tiny_backbone)
+def tiny():
+    with tiny_networks():
+        yield
 
 
 def train(dataset, *options):
@@ -42,10 +44,11 @@ def train(dataset, *options):
 def export_again(bundle, monkeypatch):
     """What is trained next becomes the encoder that is there: converting takes longer than training it."""
     export = Export((bundle / "encoder.tflite").read_bytes(), "float32", 0.0, 1.0, 32)
-    monkeypatch.setattr("trainer.learn.export_litert", lambda *_: export)
+    monkeypatch.setattr("trainer.learn.export_litert", lambda *_, **__: export)
 
 
-def test_a_bundle_is_trained_calibrated_and_used(dataset, tmp_path, capsys):
+def test_a_bundle_is_trained_calibrated_and_used(dataset, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("trainer.networks.assemble.small_cnn", short_cnn)
     assert train(dataset, *SMALL, "--json", "--int8", "--project") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "itemrec.train/1"
@@ -103,6 +106,7 @@ def test_wrong_options_are_refused_in_one_line(dataset, tmp_path, monkeypatch, c
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.usefixtures("tiny")
 def test_a_weights_file_decides_the_backbone_and_without_val_nothing_is_calibrated(tmp_path, monkeypatch, capsys):
     folder = write_dataset(tmp_path / "data", splits={"train": 4})
     built = []

@@ -11,9 +11,19 @@ import numpy as np
 from cli.main import invoke
 from retrieval.models.bundle import read_bundle
 from retrieval.models.encoder import load_encoder
-from tests.trainer.datasets import write_dataset
+from tests.places import ROOT
+from tests.trainer.datasets import short_cnn, write_dataset
 
 EPOCHS = 6
+
+SHORT = """
+import sys
+import trainer.networks.assemble as assemble
+from cli.main import invoke
+from tests.trainer.datasets import short_cnn
+assemble.small_cnn = short_cnn
+sys.exit(invoke(sys.argv[1:]))
+"""
 
 
 def arguments(dataset, out, *options):
@@ -24,15 +34,16 @@ def arguments(dataset, out, *options):
 
 
 def test_killed_and_resumed_is_the_same_as_whole(tmp_path, monkeypatch, capsys):
-    dataset = write_dataset(tmp_path / "data", products=24, splits={"train": 12, "val": 3})
+    monkeypatch.setattr("trainer.networks.assemble.small_cnn", short_cnn)
+    dataset = write_dataset(tmp_path / "data", products=24, splits={"train": 8, "val": 3})
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "ITEMREC_HOME": str(tmp_path / "home")}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert invoke(arguments(dataset, tmp_path / "whole")) == 0
 
     log = tmp_path / "cut.run" / "log.jsonl"
-    command = [sys.executable, "-m", "cli.main", *arguments(dataset, tmp_path / "cut")]
-    process = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-c", SHORT, *arguments(dataset, tmp_path / "cut")]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 200
     while not (log.exists() and log.read_text().count("\n") >= 2):
         assert process.poll() is None, "it ended before it could be killed"

@@ -5,9 +5,9 @@ import json
 import keras
 import numpy as np
 
+from tests.trainer.datasets import short_cnn
 from trainer.loop.loop import Schedule, compiled
 from trainer.losses import DEFAULT_LOSS, LOSSES, build_losses, pair_metrics
-from trainer.networks.small_cnn import small_cnn
 
 PRODUCTS, VIEWS, STEPS = 6, 4, 3
 LABELS = np.repeat(np.arange(PRODUCTS), VIEWS)
@@ -81,7 +81,7 @@ def document():
         "rows": {name: rows(name) for name in LOSSES},
         "statistics": statistics(),
         "steps": {name: steps(name, dense()) for name in LOSSES}
-        | {"small_cnn": steps(DEFAULT_LOSS, small_cnn(size=16, dimension=8, width=2, dropout=0.0))},
+        | {"short_cnn": steps(DEFAULT_LOSS, short_cnn(size=16, dimension=8, width=2, dropout=0.0))},
     }
 
 

@@ -15,8 +15,21 @@ _CONVERTED: dict[tuple[str, str], bytes] = {}
 
 
 @contextmanager
+def step_by_step() -> Iterator[None]:
+    """TensorFlow runs functions as they stand meanwhile: making a graph of one takes longer than a few steps."""
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+@contextmanager
 def tiny_networks() -> Iterator[None]:
-    """Backbones are tiny meanwhile, and each of their stems is converted once a process."""
+    """Backbones are tiny meanwhile, each of their stems is converted once a process, and nothing is traced."""
     from trainer.networks import export, stem
 
     convert = export.convert_litert
@@ -29,7 +42,7 @@ def tiny_networks() -> Iterator[None]:
             _CONVERTED[key] = convert(encoder, kind)
         return _CONVERTED[key]
 
-    with pytest.MonkeyPatch.context() as patch:
+    with step_by_step(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("trainer.networks.assemble.backbone", tiny_backbone)
         patch.setattr("trainer.networks.export.convert_litert", once)
         yield
@@ -47,7 +60,7 @@ def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
     """The learning without its export: for tests of what is learned, logged, said and refused."""
     from trainer.networks.export import Export
 
-    def nothing(encoder: Any, preprocessing: Any, probes: Any) -> Export:
-        return Export(b"", "float32", 0.0, 1.0, len(probes))
+    def nothing(encoder: Any, preprocessing: Any, probes: Any, *, weights: Any = "float32") -> Export:
+        return Export(b"", weights, 0.0, 1.0, len(probes))
 
     monkeypatch.setattr("trainer.learn.export_litert", nothing)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import tempfile
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +70,23 @@ def tiny_backbone(name, *, size, weights):
     return Backbone(name, keras.Model(pictures, x), preprocessing, weights != "none")
 
 
+def short_cnn(*, size, dimension=128, width=32, dropout=0.1):
+    """`small_cnn` with one of each of its parts: a third of the layers to trace, to compile and to convert."""
+    from keras import Input, Model, layers
+
+    from trainer.networks.small_cnn import _color_words, _conv, _residual, _statistics
+
+    pictures = Input((size, size, 3), name="pictures")
+    x = _residual(_conv(pictures, width, stride=4), width)
+    statistics = layers.Concatenate()([_color_words(pictures, width), _statistics(x)])
+    statistics = layers.BatchNormalization()(statistics)
+    statistics = layers.Dropout(dropout, name="statistics")(statistics)
+    embeddings = layers.Dense(dimension, use_bias=False)(statistics)
+    return Model(pictures, layers.UnitNormalization(name="embeddings")(embeddings), name="short_cnn")
+
+
 def forward(model, tensor):
     """What a Keras model makes of a batch, layer by layer: for once, tracing takes longer than computing."""
     import keras
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The structure of `inputs`")  # a list of one is as good
-        return keras.ops.convert_to_numpy(model(tensor, training=False))
+    return keras.ops.convert_to_numpy(model(tensor, training=False))

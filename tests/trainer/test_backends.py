@@ -60,7 +60,7 @@ def test_more_than_one_backend_is_tried():
 
 
 def test_every_loss_trains(steps):
-    assert set(steps["steps"]) == {*losses.LOSSES, "small_cnn"}
+    assert set(steps["steps"]) == {*losses.LOSSES, "short_cnn"}
     for name, step in steps["steps"].items():
         assert np.isfinite(step["losses"]).all(), name
         assert len(step["moved"]) >= 4

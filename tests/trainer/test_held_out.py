@@ -5,13 +5,20 @@ import pytest
 
 from tests.lazily import lazily
 from tests.trainer.datasets import write_dataset
-from tests.trainer.test_learn import Watcher, begin, places, plan_of
+from tests.trainer.test_learn import Watcher, begin, places
+from tests.trainer.test_learn import plan_of as plan_of_few
 from trainer.data.dataset import read_pictures
 from trainer.held_out import choose_held_out
 
 forget_checkpoints, learn = lazily("trainer.learn", "forget_checkpoints", "learn")
 
 pytestmark = pytest.mark.usefixtures("unexported")
+
+
+def plan_of(weights, **changes):
+    """Two steps an epoch."""
+    return plan_of_few(weights, products=12, **changes)
+
 
 NAMES = [f"p{i:02}" for i in range(24)]
 

@@ -11,7 +11,7 @@ import pytest
 from retrieval.errors import CatalogError, UsageError
 from tests.lazily import lazily
 from tests.trainer.conftest import tiny_networks
-from tests.trainer.datasets import write_dataset
+from tests.trainer.datasets import short_cnn, write_dataset
 from trainer.card import card
 from trainer.progress import Silent
 from trainer.quiet import import_keras
@@ -207,7 +207,8 @@ def test_heads_alone_and_whole_networks_are_trained(dataset, weights, tmp_path, 
 
 
 @pytest.mark.usefixtures("unexported")
-def test_the_small_network_learns_from_nothing(dataset, tmp_path):
+def test_the_small_network_learns_from_nothing(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("trainer.networks.assemble.small_cnn", short_cnn)
     small = replace(
         plan_of("none", backbone="small-cnn", freeze="none", features=0.0),
         schedule=Schedule(6, learning_rate=3e-3),

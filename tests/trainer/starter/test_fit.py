@@ -7,6 +7,7 @@ from retrieval.distance import is_unit
 from retrieval.errors import EncoderError
 from retrieval.images.preprocessing import Preprocessing
 from tests.lazily import lazily
+from tests.trainer.datasets import short_cnn
 from trainer.data.augment import Views, make_views
 from trainer.starter.photo_set import PhotoSet
 
@@ -39,7 +40,7 @@ class Enough(Exception):
 def trained(until=30, seed=0):
     """What it made of pictures after 15 of its 30 epochs, and its logs until it was stopped."""
     keras.utils.set_random_seed(seed)
-    encoder = small_cnn(size=32, dimension=16, width=4)
+    encoder = short_cnn(size=32, dimension=16, width=16)
     recipe = Recipe(epochs=30, products=6, views=3, learning_rate=5e-3, seed=seed)
     probes, halfway, logs = striped_photos().pixels[:8, :32, :32], [], []
 
