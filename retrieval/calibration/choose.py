@@ -53,8 +53,9 @@ class OpenSetDistances:
         unknown_labels: product of each unknown photo, shape (m,).
         gallery: products in the gallery that rates are stated for; an FPIR means nothing without it.
         growth: how many times as many products that has as the one that unknown photos were compared with; see `grown`.
-        others: whether rates are claimed of other unknown products than these: of those that a shop will meet. Their
-            rate scatters as much as that of these does, and the interval says so.
+        others: where rates are claimed of other unknown products than these, of those that a shop will meet: in how
+            many lots these were held out. The rate of one further lot scatters more than the mean of these does, and
+            the interval says so. 0 where the rates are of these.
 
     Raises:
         ValueError: there is not one label a photo.
@@ -66,7 +67,7 @@ class OpenSetDistances:
     unknown_labels: Labels
     gallery: int
     growth: float = 1.0
-    others: bool = False
+    others: int = 0
 
     def __post_init__(self) -> None:
         distances = np.shape(self.known), np.shape(self.unknown)
@@ -312,7 +313,7 @@ def measure_open_set(
     fpir = rate_interval(*by_product(np.asarray(distances.unknown) <= threshold, unknown))
     return OpenSetMeasurement(
         rate,
-        _of_others(fpir, rate.fpir) if distances.others else fpir,
+        _of_others(fpir, rate.fpir, distances.others) if distances.others else fpir,
         rate_interval(*by_product(np.asarray(distances.known) <= threshold, known)),
         len(np.unique(known)),
         len(np.unique(unknown)),
@@ -321,10 +322,11 @@ def measure_open_set(
     )
 
 
-def _of_others(interval: Interval, rate: float) -> Interval:
-    """Where the rate of as many other products lies: the variance of the difference of two samples is twice one's."""
-    low, high = rate - math.sqrt(2.0) * (rate - interval.low), rate + math.sqrt(2.0) * (interval.high - rate)
-    return replace(interval, low=max(0.0, low), high=min(1.0, high), method=f"{interval.method}, of as many others")
+def _of_others(interval: Interval, rate: float, lots: int) -> Interval:
+    """Where the rate of one further lot lies: of the variance of a lot, that of the mean of so many is their part."""
+    wider = math.sqrt(1.0 + lots)
+    low, high = rate - wider * (rate - interval.low), rate + wider * (interval.high - rate)
+    return replace(interval, low=max(0.0, low), high=min(1.0, high), method=f"{interval.method}, of one more lot")
 
 
 def _choice(name: str, at: AtFar, rates: PairRates, measured: PairMeasurement | None, products: int) -> FarChoice:

@@ -204,4 +204,4 @@ def open_set_of(photos: Photos, gallery: Photos, held_out: Sequence[HeldOut]) ->
     growth = float(np.mean([products / len(one.gallery.products) for one in held_out]))
     labels = np.concatenate([one.photos.labels for one in held_out])
     unknown = np.concatenate(nearest)
-    return OpenSetDistances(found, photos.labels[known], unknown, labels, products, growth, others=True)
+    return OpenSetDistances(found, photos.labels[known], unknown, labels, products, growth, others=len(held_out))

@@ -202,14 +202,15 @@ def test_an_interval_of_other_products_is_wider() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(20), 10)
     distances = rng.uniform(0.2, 1.0, 200) + np.repeat(rng.uniform(0.0, 1.0, 20), 10)
-    of_these, of_others = (
+    of_these, of_one_lot, of_two = (
         measure_open_set(OpenSetDistances(distances, labels, distances, labels, 20, others=others), 0.8)
-        for others in (False, True)
+        for others in (0, 1, 2)
     )
-    assert of_these.rate == of_others.rate
+    assert of_these.rate == of_one_lot.rate == of_two.rate
     rate = of_these.rate.fpir
-    assert of_others.fpir_ci.high - rate == pytest.approx(2**0.5 * (of_these.fpir_ci.high - rate))
-    assert of_others.dir_ci == of_these.dir_ci
+    assert of_one_lot.fpir_ci.high - rate == pytest.approx(2**0.5 * (of_these.fpir_ci.high - rate))
+    assert of_two.fpir_ci.high - rate == pytest.approx(3**0.5 * (of_these.fpir_ci.high - rate))
+    assert of_two.dir_ci == of_these.dir_ci
 
 
 def test_the_fewest_wrong_answers_can_be_the_target() -> None:
