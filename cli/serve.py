@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import render
-from cli.options import IndexOption, ModelOption, QuietOption, ThresholdOption, index_location, setting
+from cli.options import (
+    InCatalogOption,
+    IndexOption,
+    ModelOption,
+    QuietOption,
+    SureOption,
+    ThresholdOption,
+    index_location,
+    setting,
+)
 from retrieval.errors import ItemrecError, UsageError
 from retrieval.system.text import plural, printable
 
@@ -46,6 +55,8 @@ def serve_command(
         float, typer.Option("--deadline", min=0.1, max=3600, help="Seconds after which a request is given up.")
     ] = 30.0,
     model: ModelOption = None,
+    sure: SureOption = None,
+    in_catalog: InCatalogOption = None,
     threshold: ThresholdOption = None,
     quiet: QuietOption = False,
 ) -> int:
@@ -81,6 +92,8 @@ def serve_command(
             index=index_location(index),
             model=setting("model", model),
             threshold=setting("threshold", threshold),
+            sure=setting("sure", sure),
+            in_catalog=setting("in_catalog", in_catalog),
             keys=keys,
             page=page,
             waiting=waiting,

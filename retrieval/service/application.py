@@ -82,7 +82,9 @@ class Settings:
     Attributes:
         index: a directory or the URL of a server, as in `Recognizer`.
         model: see `Recognizer`.
-        threshold: see `Recognizer`.
+        threshold: see `Recognizer`, as the two that follow.
+        sure: a match from this probability of being right on.
+        in_catalog: else ambiguous from this probability of being in the catalog on.
         keys: a file of keys; None asks for none.
         page: also serve the page.
         threads: photos answered at once.
@@ -95,6 +97,8 @@ class Settings:
     index: str = ".itemrec"
     model: str | None = None
     threshold: float | None = None
+    sure: float | None = None
+    in_catalog: float | None = None
     keys: Path | None = None
     page: bool = True
     threads: int = 0
@@ -275,6 +279,8 @@ class _Service:
             settings.index,
             model=settings.model,
             threshold=settings.threshold,
+            sure=settings.sure,
+            in_catalog=settings.in_catalog,
             threads=default_threads(),
             linger=_LINGER,
         )

@@ -13,7 +13,7 @@ import pytest
 from cli import options
 from cli.main import invoke
 from retrieval.evaluation import EvaluationDoc
-from retrieval.models.bundle import read_bundle
+from retrieval.models.bundle import Calibration, read_bundle, set_calibration
 from tests.audit_catalog import view
 from tests.fakes import fake_bundle, use_pixel_encoder
 from tests.retrieval.evaluation.test_evaluate import conforms
@@ -239,6 +239,31 @@ def test_calibrate_in_place_leaves_the_index_valid(tmp_path: Path, capsys: pytes
     same = evaluated(capsys, "--split", "val")
     assert same["threshold"]["same_photos"]
     assert "very photos" in same["warnings"][0]
+
+
+def test_a_calibration_sticks_to_its_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index_again = ["index", "data/train", "--model", "bundle"]
+    assert invoke(index_again) == 0
+    assert "In force: verdicts by threshold 0.0500 (given" in capsys.readouterr().err
+    assert run("calibrate", "--data", "data", "--far", "5%", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["index"] == ".itemrec"
+    assert document["replaced"]["chosen"] == "given"
+    shutil.copytree(tmp_path / ".itemrec", tmp_path / "elsewhere")
+    given = Calibration.given(0.05)
+    set_calibration(tmp_path / "bundle", given)  # another machine has the model, and not what was calibrated here
+    for index in (".itemrec", "elsewhere"):
+        capsys.readouterr()
+        assert run("query", "data/test/p000/9.png", "--json", "--index", index) in (0, 1)
+        answered = json.loads(capsys.readouterr().out)
+        assert answered["threshold"] == document["calibration"]["threshold"]
+        assert answered["calibration"]["operating_point"] == "far=0.05"
+    assert run("calibrate", "--data", "data", "--far", "10%") == 0
+    assert "Replaces threshold" in capsys.readouterr().out
+    assert run("doctor") == 0
+    assert "the index's own calibration" in capsys.readouterr().out
+    assert invoke(index_again) == 0
+    assert "FAR 10 %; the index's own calibration" in capsys.readouterr().err
 
 
 def capsys_reset(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:

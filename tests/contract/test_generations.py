@@ -173,3 +173,44 @@ def test_samples_are_spread_over_all_points(index: Index) -> None:
     places = [firsts.index(p.record.image_id) / 100 for p in sample]
     assert min(places) < 0.1
     assert max(places) > 0.9
+
+
+OWN = {"threshold": 0.4, "chosen": "given", "points": [{"name": "given", "threshold": 0.4}], "measured_on": "val"}
+
+
+def test_a_calibration_of_its_own_stays_until_another_comes(index: Index) -> None:
+    with pytest.raises(IndexNotFoundError):
+        index.set_calibration(OWN)
+    fill(index, OLD)
+    before = index.manifest()
+    assert before is not None
+    assert before.calibration is None
+    assert index.set_calibration(OWN).calibration == OWN
+    found = index.manifest()
+    assert found is not None
+    assert (found.calibration, found.generation, found.created) == (OWN, before.generation, before.created)
+    with index.reader(before) as (store, manifest):  # who asked before is answered on
+        assert store.count() == 10
+        assert manifest.created == before.created
+    assert index.set_calibration(OWN | {"measured_on": "test"}).calibration == OWN | {"measured_on": "test"}
+    assert index.set_calibration(None).calibration is None
+
+
+def test_a_calibration_lives_through_index_runs_of_its_model_alone(index: Index) -> None:
+    fill(index, OLD)
+    index.set_calibration(OWN)
+    with index.writer(MODEL) as build:
+        build.store.upsert(NEW)
+        assert build.commit(catalog="/c", metadata_keys=(), studio=0.25).calibration == OWN
+    found = index.manifest()
+    assert found is not None
+    assert (found.calibration, found.studio, found.images) == (OWN, 0.25, 14)
+    fill(index, NEW, model=MODEL, rebuild=True)
+    again = index.manifest()
+    assert again is not None
+    assert (again.calibration, again.studio) == (OWN, 0.25)
+    fill(index, NEW, model=OTHER_MODEL, rebuild=True)
+    other = index.manifest()
+    assert other is not None
+    assert (other.calibration, other.studio) == (None, None)
+    assert index.rollback().calibration == OWN
