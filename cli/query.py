@@ -118,8 +118,14 @@ def query_command(
     if found is not None and found.why_not and setting("threshold", threshold) is None:
         render.say(f"Not calibrated: {printable(model_now.name)}: {found.why_not}")
     if as_json:
-        document = query_document(answers, refused, model_now.fingerprint, shop.threshold)
-        render.emit_json(document | {"calibration": shop.in_use()})
+        document = query_document(
+            answers,
+            refused,
+            fingerprint=model_now.fingerprint,
+            threshold=shop.threshold,
+            calibration=shop.in_use(),
+        )
+        render.emit_json(document)
     for photo in refused:
         render.warn(f"{printable(photo.source)}: {printable(photo.error.message)}")
     _say_apart(answers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +107,12 @@ class Answer(Recognition):
 
 
 def query_document(
-    answers: Sequence[Recognition], refused: Sequence[RefusedPhoto], fingerprint: str, threshold: float
+    answers: Sequence[Recognition],
+    refused: Sequence[RefusedPhoto],
+    *,
+    fingerprint: str,
+    threshold: float,
+    calibration: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The ``itemrec.query/1`` document, which `itemrec query --json` prints and the service answers.
 
@@ -116,6 +121,7 @@ def query_document(
         refused: those that could not.
         fingerprint: the model's.
         threshold: squared L2, the largest distance that counted.
+        calibration: what is in use, as `Recognizer.in_use` says it.
     """
     return {
         "schema": "itemrec.query/1",
@@ -123,6 +129,7 @@ def query_document(
         "threshold": threshold,
         "results": [answer.to_json() for answer in answers],
         "refused": [{"path": r.source, "reason": r.error.message, "code": r.error.reason} for r in refused],
+        "calibration": calibration,
     }
 
 

@@ -25,6 +25,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from retrieval.errors import ItemrecError
 from retrieval.index.manifest import Manifest
+from retrieval.index.refusals import RefusalPicture
 from retrieval.recognition.answer import Answer, query_document
 from retrieval.recognition.api import PhotoSource, Recognizer
 from retrieval.recognition.recognizer import RefusedPhoto, parse_where
@@ -157,7 +158,12 @@ def create_app(settings: Settings) -> FastAPI:
         return await service.around(request, call_next)
 
     @app.post("/v1/recognize", **examples.RECOGNIZE)
-    async def recognize(request: Request, top: Top = 5, where: Where = None) -> JSONResponse:
+    async def recognize(
+        request: Request,
+        top: Top = 5,
+        where: Where = None,
+        same: Annotated[bool, Query(description="The photos show one item: one answer for all.")] = False,
+    ) -> JSONResponse:
         """Which product is in each photo, how sure, or none of the catalog's.
 
         The body is an image, or a form with 1 to 16 photos in fields named `photo`. The answer is the document of
@@ -165,7 +171,9 @@ def create_app(settings: Settings) -> FastAPI:
         """
         key = await service.allowed(request, "recognize")
         uploads = await service.turns.receive(read_photos(request))
-        return JSONResponse(await service.turns.run(partial(service.recognize, uploads, top, where or [], key)))
+        return JSONResponse(
+            await service.turns.run(partial(service.recognize, uploads, top, where or [], key, same=same))
+        )
 
     @app.get("/v1/products", **examples.PRODUCTS)
     async def products(
@@ -208,6 +216,30 @@ def create_app(settings: Settings) -> FastAPI:
         await service.allowed(request, "teach")
         work = partial(service.teaching.forget, product_id, image)
         return JSONResponse((await service.turns.run(work)).to_json(), 202)
+
+    @app.post("/v1/refusals", status_code=201, **examples.REFUSE)
+    async def refuse(
+        request: Request,
+        note: Annotated[str, Query(max_length=200, description="What it shows; answers that it refuses say so.")] = "",
+    ) -> JSONResponse:
+        """Keep a photo of what is none of the catalog's: what looks like it is unknown from now on."""
+        await service.allowed(request, "teach")
+        uploads = await service.turns.receive(read_photos(request))
+        if len(uploads) > 1:
+            raise Problem(413, "too-many-photos", "expected one photo, received several")
+        return JSONResponse(await service.turns.run(partial(service.refuse, uploads[0], note)), 201)
+
+    @app.get("/v1/refusals", **examples.REFUSALS)
+    async def refusals(request: Request) -> JSONResponse:
+        """The photos of what is none of the catalog's, oldest first."""
+        await service.allowed(request, "teach")
+        return JSONResponse(await service.turns.run(service.refusals))
+
+    @app.delete("/v1/refusals/{refusal_id}", **examples.REFUSALS)
+    async def unrefuse(request: Request, refusal_id: str) -> JSONResponse:
+        """Take a refusal back."""
+        await service.allowed(request, "teach")
+        return JSONResponse(await service.turns.run(partial(service.unrefuse, refusal_id)))
 
     @app.get("/v1/jobs/{job}", **examples.JOB)
     async def job(request: Request, job: str) -> JSONResponse:
@@ -334,15 +366,19 @@ class _Service:
         if key is not None and key.where:
             raise Problem(403, "not-allowed", "expected a key that sees the whole catalog, received one with a filter")
 
-    def recognize(self, uploads: Sequence[Upload], top: int, where: Sequence[str], key: Key | None) -> dict[str, Any]:
+    def recognize(
+        self, uploads: Sequence[Upload], top: int, where: Sequence[str], key: Key | None, *, same: bool
+    ) -> dict[str, Any]:
         """The document for some photos."""
         filters = narrowed(where, key.where if key is not None else (), self.shop.live())
         photos = [
             PhotoSource(printable(upload.name)[:_LONGEST_NAME], partial(_bytes, upload.data)) for upload in uploads
         ]
-        if len(photos) == 1:
+        if same:
+            results: Iterable[Answer | RefusedPhoto] = [self.shop.recognize_same(photos, top=top, where=filters)]
+        elif len(photos) == 1:
             # Asked alone, a photo gets every core when no other is under way.
-            results: Iterable[Answer | RefusedPhoto] = [self.shop.recognize(photos[0], top=top, where=filters)]
+            results = [self.shop.recognize(photos[0], top=top, where=filters)]
         else:
             results = self.shop.recognize_all(photos, top=top, where=filters)
         answers, refused = [], []
@@ -354,12 +390,34 @@ class _Service:
                 answers.append(result)
                 self.observed.answered(result.verdict, result.timings_ms)
         self._note_index()
-        document = query_document(answers, refused, self.shop.model.fingerprint, self.shop.threshold)
+        document = query_document(
+            answers,
+            refused,
+            fingerprint=self.shop.model.fingerprint,
+            threshold=self.shop.threshold,
+            calibration=self.shop.in_use(),
+        )
         for entry in document["results"]:
             for match in [*entry["matches"], *entry.get("nearest", [])]:
                 for evidence in match["evidence"]:
                     evidence["link"] = self.pictures.link(evidence["image"])
         return document
+
+    def refuse(self, upload: Upload, note: str) -> dict[str, Any]:
+        """Keep a refusal; its document."""
+        name = printable(upload.name)[:_LONGEST_NAME]
+        return {"schema": "itemrec.refusal/1", **_refusal(self.shop.refuse(upload.data, note=note, name=name))}
+
+    def refusals(self) -> dict[str, Any]:
+        """The document of all refusals."""
+        return {"schema": "itemrec.refusals/1", "refusals": [_refusal(r) for r in self.shop.refusals()]}
+
+    def unrefuse(self, refusal_id: str) -> dict[str, Any]:
+        """Take a refusal back; the document of those that are left."""
+        if refusal_id not in {r.refusal_id for r in self.shop.refusals()}:
+            raise Problem(404, "no-refusal", "expected the id of a refusal, received one that is not known")
+        self.shop.remove_refusals(refusal_id)
+        return self.refusals()
 
     def products_found(self, text: str, limit: int, after: int) -> dict[str, Any]:
         """The document of a search."""
@@ -483,6 +541,15 @@ def _errors(app: FastAPI, service: _Service) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _refusal(refusal: RefusalPicture) -> dict[str, str]:
+    return {
+        "refusal_id": refusal.refusal_id,
+        "image": refusal.image,
+        "note": refusal.note,
+        "created": refusal.created,
+    }
 
 
 def _bytes(data: bytes) -> bytes:

@@ -96,6 +96,19 @@ TEACH: dict[str, Any] = {
     "responses": {202: _json(_JOB), 400: _error("No photo."), 413: _error("Too much."), **_ERRORS},
     "openapi_extra": RECOGNIZE["openapi_extra"],
 }
+_REFUSAL = {
+    "refusal_id": "5f0c6f0a-3a52-5a3f-9f06-6f2f4b6f0f0e",
+    "image": "rival.jpg",
+    "note": "the rival's oat milk",
+    "created": "2026-11-28T09:30:00.000+00:00",
+}
+REFUSE: dict[str, Any] = {
+    "responses": {201: _json({"schema": "itemrec.refusal/1", **_REFUSAL}), 400: _error("No photo."), **_ERRORS},
+    "openapi_extra": RECOGNIZE["openapi_extra"],
+}
+REFUSALS: dict[str, Any] = {
+    "responses": {200: _json({"schema": "itemrec.refusals/1", "refusals": [_REFUSAL]}), **_ERRORS}
+}
 FORGET: dict[str, Any] = {"responses": {202: _json(_JOB), **_ERRORS}}
 JOB: dict[str, Any] = {"responses": {200: _json(_JOB), 404: _error("No such job."), **_ERRORS}}
 PRODUCTS: dict[str, Any] = {

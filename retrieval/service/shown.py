@@ -10,7 +10,7 @@ from collections import OrderedDict
 from pathlib import Path
 from urllib.parse import quote
 
-from retrieval.catalog.fetched import locate
+from retrieval.catalog.fetched import is_address, locate
 from retrieval.errors import ImageError
 from retrieval.images import pictures
 
@@ -63,10 +63,9 @@ class ShownPictures:
             ImageError: it is gone, outside the catalog, or no picture.
         """
         side = next((s for s in SIZES if s >= size), SIZES[-1])
-        root = Path(catalog)
-        if image.startswith("/") or "\\" in image or ".." in image.split("/") or "\0" in image:
+        if not is_address(image) and (image.startswith("/") or "\\" in image or ".." in image.split("/")):
             raise ImageError("expected a picture of the catalog, received a path out of it", reason="outside-catalog")
-        file, home = locate(root, image)
+        file, home = locate(Path(catalog), image)
         data = pictures.read_file(file, root=home)
         digest = hashlib.sha256(data).hexdigest()
         key = (digest, "jpeg", side)

@@ -115,7 +115,9 @@ function answer(photo, result) {
   const body = [];
   let verdict = "Unknown";
   if (result.verdict === "unknown") {
-    body.push(said(nearest.length ? "None of ours is near enough. Nearest:" : "None of ours is near enough.", "sure"));
+    const by = result.refused_by;
+    const why = by ? `It looks like a photo that was said not to be ours${by.note ? `: ${by.note}` : ""}.` : "None of ours is near enough.";
+    body.push(said(nearest.length ? `${why} Nearest:` : why, "sure"));
     if (nearest.length) body.push(tiles(nearest, "dim", false, choose));
   } else if (result.verdict === "ambiguous") {
     verdict = "One of these";
@@ -191,6 +193,30 @@ function teaching(photo, first) {
   add("A new product…", async () => {
     const made = await newProduct();
     if (made) teach(made.id, made.name || made.id, `?new=true&name=${encodeURIComponent(made.name)}`);
+  });
+  add("Not ours", async () => {
+    const form = new FormData();
+    form.append("photo", photo, photo.name || "photo");
+    const all = () => box.parentElement.querySelectorAll("button");
+    for (const button of all()) button.disabled = true;
+    try {
+      const refusal = await ask("v1/refusals", { method: "POST", body: form });
+      const undo = element("button", { type: "button", textContent: "Undo" });
+      undo.addEventListener("click", async () => {
+        undo.remove();
+        try {
+          await ask(`v1/refusals/${encodeURIComponent(refusal.refusal_id)}`, { method: "DELETE" });
+          told.textContent = "Taken back.";
+          for (const button of all()) button.disabled = false;
+        } catch (error) {
+          told.textContent = error.message;
+        }
+      });
+      told.replaceChildren("Learned: not ours. What looks like it stays unknown. ", undo);
+    } catch (error) {
+      told.textContent = error.message;
+      for (const button of all()) button.disabled = false;
+    }
   });
   return { box, choose };
 }

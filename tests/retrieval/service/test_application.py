@@ -69,7 +69,7 @@ def test_a_photo_gets_the_document_of_the_command_line(client: TestClient, place
     with Recognizer(place) as shop:
         answer = shop.recognize(photo(2)).to_json()
     (result,) = body["results"]
-    for match in result["matches"]:
+    for match in [*result["matches"], *result["nearest"]]:
         for evidence in match["evidence"]:
             evidence.pop("link")
     assert {**result, "timings_ms": 0, "source": ""} == {
@@ -289,7 +289,7 @@ def test_a_key_that_asks_too_often_waits(place: Path, keys: Path) -> None:
 def test_who_comes_when_all_wait_is_sent_away_and_who_waits_too_long(place: Path, monkeypatch: Any) -> None:
     free, entered = threading.Event(), threading.Event()
 
-    def slow(*_: object) -> dict[str, Any]:
+    def slow(*_: object, **__: object) -> dict[str, Any]:
         entered.set()
         free.wait(30)
         return {}

@@ -173,6 +173,24 @@ def test_teaching_waits_for_an_index_run(shop: Path, client: TestClient) -> None
     assert asked(client, photo(7))[1] == ["p001"]
 
 
+def test_what_is_not_ours_stays_unknown_until_it_is_taken_back(client: TestClient) -> None:
+    assert asked(client, photo(1, view=5))[0] == "match"
+    kept = client.post("/v1/refusals?note=rival", files={"photo": ("r.png", photo(1, view=5))})
+    assert kept.status_code == 201
+    (result,) = client.post("/v1/recognize", files={"photo": photo(1, view=5)}).json()["results"]
+    assert (result["verdict"], result["refused_by"]["note"]) == ("unknown", "rival")
+    assert [r["image"] for r in client.get("/v1/refusals").json()["refusals"]] == ["r.png"]
+    assert client.delete("/v1/refusals/nothing").status_code == 404
+    assert client.delete(f"/v1/refusals/{kept.json()['refusal_id']}").json()["refusals"] == []
+    assert asked(client, photo(1, view=5))[0] == "match"
+
+
+def test_several_photos_of_one_item_give_one_answer(client: TestClient) -> None:
+    files = [("photo", (f"{view}.png", photo(1, view))) for view in (0, 1)]
+    (result,) = client.post("/v1/recognize?same=true", files=files).json()["results"]
+    assert (result["matches"][0]["product_id"], result["photos"]) == ("p001", ["0.png", "1.png"])
+
+
 def test_a_key_that_only_recognizes_does_not_teach(shop: Path) -> None:
     keys = shop / "keys.json"
     _, may_not = add_key(keys, "till", "recognize")
