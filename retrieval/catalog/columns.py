@@ -95,11 +95,17 @@ class Meaning:
         """Whether several rows are one product, and what differs in them a list."""
         return self.source in ("Shopify", "WooCommerce", "Google Merchant")
 
-    def note(self, table: str) -> str:
-        """What was understood, a line; empty for a table of ours."""
+    def note(self, table: str, *, pictures: bool) -> str:
+        """What was understood, a line; empty for a table of ours.
+
+        Args:
+            table: its name.
+            pictures: whether its pictures are taken.
+        """
         if self.source == "itemrec" and not self.chosen:
             return ""
-        named = {"products": self.id, "pictures": " and ".join(self.images), "name": self.name}
+        images = " and ".join(self.images) if pictures else ""
+        named = {"products": self.id, "pictures": images, "name": self.name}
         parts = ", ".join(f"{what} in {printable(column)}" for what, column in named.items() if column)
         return f"{printable(table)}{f' is an export of {self.source}' if self.merges else ''}: {parts}"
 

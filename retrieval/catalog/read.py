@@ -23,7 +23,15 @@ from retrieval.catalog.fetched import Fetched, fetch_pictures, is_address
 from retrieval.catalog.flat import Names, names_rows, understand_names
 from retrieval.catalog.ignored import Ignores, is_ignored, is_text, read_ignore_file
 from retrieval.catalog.objects import local_copy
-from retrieval.catalog.shape import Shape, find_level, flat_home, has_pictures_below, only_folder, stems
+from retrieval.catalog.shape import (
+    Shape,
+    files_name_rows,
+    find_level,
+    flat_home,
+    has_pictures_below,
+    only_folder,
+    stems,
+)
 from retrieval.catalog.tables import SUFFIXES, BadRow, Row, read_table
 from retrieval.catalog.walk import Listed, Refusal, Walk
 from retrieval.errors import CatalogError, UsageError
@@ -109,7 +117,7 @@ class Catalog:
         refused: tuple[Refusal, ...] = (),
         join: Join = Join(),
         ignores: Ignores = lambda path, folder: False,
-        home: str = "",
+        home: str | None = "",
         names: Names | None = None,
         allow_private: bool = False,
     ) -> None:
@@ -260,9 +268,16 @@ def read_catalog(
         )
     _require_folders(root)
     rows = content.products.keys()
-    if product_level is None and (home := flat_home(root, ignores, rows)) is not None:
-        where = printable(root / home)
-        understood = understand_names(stems(root, home, ignores), rows, split=reading.split_names, where=where)
+    home = flat_home(root, ignores, rows) if product_level is None else None
+    if home is not None:
+        flat = stems(root, home, ignores)
+    elif product_level is None and (named_by_rows := files_name_rows(root, ignores, rows)) is not None:
+        flat = named_by_rows
+    else:
+        flat = []
+    if flat:
+        where = printable(root / (home or ""))
+        understood = understand_names(flat, rows, split=reading.split_names, where=where)
         named = set(understood.products.values())
         return Catalog(
             root,
@@ -306,7 +321,7 @@ def _tables_of(path: Path, reading: Reading) -> tuple[Path, tuple[Path, ...], bo
             else f"expected a readable catalog, received {error}",
             hint=_LAYOUT_HINT,
         ) from error
-    if stat.S_ISREG(mode) and path.suffix.lower() in SUFFIXES:
+    if stat.S_ISREG(mode) and path.suffix.lower() in (*SUFFIXES, ".txt"):
         return path.parent, (path,), True
     if not stat.S_ISDIR(mode):
         raise CatalogError(
@@ -449,6 +464,8 @@ class _Content:
             else:
                 rows.append(row)
         lists = must_list or self._names_pictures(table, rows, read.meaning)
+        if note := read.meaning.note(table.name, pictures=lists):
+            self.notes.append(note)
         for row in rows:
             try:
                 self._take(f"{table.name}, {read.unit}", row, read.meaning, lists=lists, must_list=must_list)
@@ -471,7 +488,8 @@ class _Content:
             return ours and any(column in row.values for row in rows) and not self._at_hand(rows)
         values = [value for row in named for value in pictures_in(row.values[column], ours=ours)[:1]]
         addresses = sum(map(bool, map(ADDRESS.match, values))) * 2 > len(values)
-        there = any(os.path.lexists(self._root / value) for value in values if not ADDRESS.match(value))
+        paths = [value for value in values if not ADDRESS.match(value)]
+        there = any(os.path.lexists(self._root / path) for value in paths for path in (value, value.replace("\\", "/")))
         if there or not self._at_hand(rows):
             return ours or addresses or there or meaning.merges
         what = "addresses" if addresses else "files that are not there"

@@ -114,6 +114,21 @@ def flat_home(root: Path, ignores: Ignores, rows: Collection[str] = ()) -> str |
     return home if rows and names_rows(known, rows) * 2 >= len(known) else None
 
 
+def files_name_rows(root: Path, ignores: Ignores, rows: Collection[str]) -> list[str] | None:
+    """The names of all pictures, without endings, where a table's ids name them and no folder; else None.
+
+    ``Fruit/4711.jpg`` and ``Milk/4712.jpg`` are in folders of categories, not of products.
+    """
+    tops = [entry.name for entry in _folders(root, "", ignores)]
+    if not rows or any(one_form(name_as_text(name)) in rows for name in tops):
+        return None
+    homes = [home for name in tops for home in _homes(root, (name,), ignores)]
+    if any(one_form(name_as_text(part)) in rows for home in homes for part in home.parts):
+        return None
+    found = [stem for home in homes for stem in stems(root, "/".join(home.parts), ignores)]
+    return found if found and names_rows(found, rows) * 2 >= len(found) else None
+
+
 def only_folder(root: Path, ignores: Ignores) -> str | None:
     """The one folder of a catalog, where it holds pictures and no folders with any."""
     folders = [entry.name for entry in _folders(root, "", ignores)]

@@ -21,7 +21,7 @@ from retrieval.types import MAX_COLUMNS, MAX_VALUE_BYTES, JsonValue
 
 MAX_PRODUCT_ID = 256
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".xlsx", ".xml", ".rss")
-"""How the names of tables end, in lower case."""
+"""How the names of tables end, in lower case; one that is named itself may also be a ``.txt``."""
 _MAX_INTEGER = 2**63 - 1
 _DELIMITERS = (",", ";", "\t", "|")
 _SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
@@ -101,8 +101,6 @@ def read_table(path: Path, notify: Callable[[str], None] = lambda line: None, re
         found, meaning, notes = arranged(found, meaning, raw.header)
         for note in notes:
             notify(f"{path.name}: {note}")
-    if note := meaning.note(path.name):
-        notify(note)
     rows: list[Row | BadRow] = []
     for line, values in found:
         if isinstance(values, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import stat
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -104,14 +105,17 @@ class Walk:
         """True for a folder with folders in it that are part of a catalog."""
         return any(not isinstance(entry, Refusal) and is_dir(entry) for entry in self._scan(relative, count=False))
 
-    def flat(self, home: str, names: Names) -> Iterator[CatalogImage | Refusal]:
-        """The flat layout: the pictures of one folder, which tell their products by their names."""
+    def flat(self, home: str | None, names: Names) -> Iterator[CatalogImage | Refusal]:
+        """The flat layout: the pictures of one folder, or of all where it is None; their names tell their products."""
+        if home is None:
+            for found in self._tree(""):
+                yield found if isinstance(found, Refusal) else self._by_name(found, names)
+            return
         for entry in self._scan(home):
             if isinstance(entry, Refusal):
                 yield entry
                 continue
             path = f"{home}/{entry.name}" if home else entry.name
-            stem, ending = os.path.splitext(name_as_text(entry.name))
             if is_dir(entry):
                 for found in self._tree(path):
                     where = "a picture beside the others"
@@ -122,21 +126,26 @@ class Walk:
                     )
             elif not home and entry.name in self.tables:
                 continue
-            elif ending.lower() not in SUFFIXES:
+            elif _suffix(entry.name) not in SUFFIXES:
                 yield self._no_picture(path)
-            elif why := names.refused.get(one_form(stem)):
-                where = "a picture of one product"
-                yield self._refuse(path, "doubtful", f"one of which {why}", expected=where)
-            elif not 1 <= len(product_id := names.product(stem)) <= MAX_PRODUCT_ID:
-                yield self._refuse(path, "bad-name", f"a product id of {len(product_id)} characters")
             else:
-                yield self._picture(product_id, path)
+                yield self._by_name(path, names)
         if home:
             for entry in self._scan(""):
                 if isinstance(entry, Refusal):
                     yield entry
                 elif entry.name != home and entry.name not in self.tables:
                     yield self._no_picture(entry.name)
+
+    def _by_name(self, path: str, names: Names) -> CatalogImage | Refusal:
+        stem = one_form(name_as_text(os.path.splitext(posixpath.basename(path))[0]))
+        if why := names.refused.get(stem):
+            where = "a picture of one product"
+            return self._refuse(path, "doubtful", f"one of which {why}", expected=where)
+        product_id = names.product(stem)
+        if not 1 <= len(product_id) <= MAX_PRODUCT_ID:
+            return self._refuse(path, "bad-name", f"a product id of {len(product_id)} characters")
+        return self._picture(product_id, path)
 
     def _product(self, entry: os.DirEntry[str], path: str) -> Iterator[CatalogImage | Refusal]:
         product_id = one_form(name_as_text(entry.name))
@@ -182,6 +191,9 @@ class Walk:
             return self._refuse(row.image, "outside-catalog", "a path that leaves the catalog")
         spellings = [row.image, *(unicodedata.normalize(form, row.image) for form in ("NFC", "NFD"))]
         spellings.append(text_as_name(row.image))
+        slashed = posixpath.normpath(row.image.replace("\\", "/"))
+        if not slashed.startswith(("/", "../")):
+            spellings.append(slashed)  # as Windows writes it
         image = next((s for s in spellings if os.path.lexists(self.root / s)), row.image)
         return self._picture(row.product_id, image)
 

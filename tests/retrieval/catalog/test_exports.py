@@ -11,7 +11,7 @@ from retrieval.catalog.columns import Reading, pictures_in
 from retrieval.catalog.read import Catalog, read_catalog
 from retrieval.catalog.tables import read_table
 from retrieval.errors import CatalogError
-from tests.retrieval.catalogs import fails, pictures, put
+from tests.retrieval.catalogs import fails, pictures, put, refusals
 
 SHOPIFY = """\
 Handle,Title,Body (HTML),Vendor,Tags,Size,Variant SKU,Price,Image Src,Image Position,Image Alt Text,Variant Image
@@ -113,7 +113,9 @@ def test_an_export_of_woocommerce(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("name", "text"), [("feed.tsv", MERCHANT), ("feed.csv", MERCHANT), ("feed.xml", FEED)])
+@pytest.mark.parametrize(
+    ("name", "text"), [("feed.tsv", MERCHANT), ("feed.txt", MERCHANT), ("feed.csv", MERCHANT), ("feed.xml", FEED)]
+)
 def test_feeds_of_google_merchant(tmp_path: Path, name: str, text: str) -> None:
     catalog = read_catalog(write(tmp_path, name, text))
     assert listed(catalog) == [("4711", f"https://shop.example/{letter}.jpg") for letter in "abc"]
@@ -204,6 +206,15 @@ def test_a_table_of_any_name_that_speaks_of_the_pictures_beside_it(tmp_path: Pat
     # One of other things is none of the catalog's.
     write(tmp_path, "export.csv", "sku;warehouse\n77;north\n78;south\n")
     assert read_catalog(tmp_path).metadata("1") == {}
+
+
+def test_paths_as_windows_writes_them(tmp_path: Path) -> None:
+    put(tmp_path, "img/a.jpg")
+    put(tmp_path.parent, "secret.jpg")
+    write(tmp_path, "products.csv", "sku,image\n1,img\\a.jpg\n2,..\\secret.jpg\n")
+    catalog = read_catalog(tmp_path)
+    assert pictures(catalog) == [("1", "img/a.jpg")]
+    assert list(refusals(catalog).values()) == ["missing"]
 
 
 def test_a_wrong_column_is_answered_with_those_that_are_there(tmp_path: Path) -> None:

@@ -154,6 +154,21 @@ def test_a_folder_called_images_is_no_product(tmp_path: Path) -> None:
     assert read_catalog(tmp_path).products.keys() == {"4713", "Images"}
 
 
+def test_folders_of_categories_whose_files_a_table_names(tmp_path: Path) -> None:
+    put(tmp_path, "Fruit/4711.jpg", "Fruit/4711_2.jpg", "Milk/low fat/4712.jpg", "Milk/readme.txt")
+    (tmp_path / "products.csv").write_text("product_id,name\n4711,Pear\n4712,Milk\n")
+    catalog = read_catalog(tmp_path)
+    assert pictures(catalog) == [
+        ("4711", "Fruit/4711.jpg"),
+        ("4711", "Fruit/4711_2.jpg"),
+        ("4712", "Milk/low fat/4712.jpg"),
+    ]
+    assert refusals(catalog) == {"Milk/readme.txt": "not-a-picture"}
+    assert read_catalog(tmp_path, product_level=1).products.keys() >= {"Fruit", "Milk"}
+    (tmp_path / "products.csv").write_text("product_id,name\nFruit,Pear\nMilk,Milk\n")
+    assert read_catalog(tmp_path).kind == "folders"
+
+
 def test_pictures_beside_product_folders_are_no_flat_catalog(tmp_path: Path) -> None:
     put(tmp_path, "4711/a.jpg", "4712.jpg")
     catalog = read_catalog(tmp_path)
