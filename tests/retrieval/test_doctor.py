@@ -10,6 +10,8 @@ import pytest
 
 from cli.main import invoke
 from retrieval import doctor
+from retrieval.calibration.galleries import GalleryShape
+from retrieval.calibration.points import Calibration, ForGallery, OperatingPoint
 from retrieval.catalog.read import read_catalog
 from retrieval.distance import normalize
 from retrieval.doctor import Check, examine
@@ -17,7 +19,7 @@ from retrieval.images.pictures import to_png
 from retrieval.index.commands import index_command
 from retrieval.index.refusals import RefusalPicture, refusal_id_of
 from retrieval.indexing.indexer import index_catalog
-from retrieval.models.bundle import Bundle
+from retrieval.models.bundle import Bundle, set_calibration
 from retrieval.refusals import refuse
 from retrieval.types import Point
 from tests.contract.reference import MemoryIndex
@@ -54,6 +56,26 @@ def test_a_healthy_index(index: MemoryIndex, bundle: Bundle) -> None:
     assert all(check.healthy for check in found.values())
     assert found["pictures"].facts == {"tried": 20, "off": []}
     assert found["self-retrieval"].facts == {"tried": 20, "lost": 0}
+
+
+def test_what_is_in_force_is_told_and_warns_where_it_does_not_fit(index: MemoryIndex, bundle: Bundle) -> None:
+    found = checks(index, bundle)["calibration"]
+    assert (found.state, found.healthy) == ("warn", True)
+    assert "does not say which kind of catalog" in found.detail
+    point = OperatingPoint("strangers=0.2", 0.4)
+    fitting = ForGallery("few", GalleryShape(9, 40, 0.0), Calibration(0.7, "x", (OperatingPoint("x", 0.7),)))
+    whole = Calibration(0.4, point.name, (point,), galleries=(fitting,))
+    set_calibration(bundle.path, whole)
+    manifest = index.manifest()
+    assert manifest is not None
+    assert manifest.studio is not None  # the run looked at its pictures
+    kind = GalleryShape(manifest.products, manifest.images, manifest.studio).kind
+    found = checks(index, bundle)["calibration"]
+    assert found.state == ("ok" if kind == "few" else "warn")
+    assert found.to_json()["state"] == found.state
+    index.set_calibration(Calibration.given(0.3).to_json())
+    found = checks(index, bundle)["calibration"]
+    assert (found.state, found.facts["threshold"], found.facts["own"]) == ("ok", 0.3, True)
 
 
 def test_refused_pictures_are_examined_where_there_are_any(index: MemoryIndex, bundle: Bundle) -> None:
