@@ -57,13 +57,17 @@ def query_command(
             "--thumbnails/--no-thumbnails", help="Show pictures (extra: thumbnails). Default: where the terminal can."
         ),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also show what decided: scores, shares, votes, distances, pictures.")
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
-    """Recognize photos: match, ambiguous or unknown, with the catalog pictures that voted.
+    """Recognize photos: match, ambiguous or unknown, and how sure that is.
 
     Exit code 0 when every photo found its product, 1 when at least one is unknown,
-    2 when a photo cannot be read. An ambiguous photo shows its candidates and exits 0.
+    2 when a photo cannot be read. An ambiguous photo shows its candidates and exits 0,
+    an unknown one what is nearest all the same.
 
     \b
     Examples:
@@ -71,6 +75,7 @@ def query_command(
       itemrec query shelf/*.jpg --top 3
       itemrec query photo.jpg --sure 0.9
       itemrec query --same front.jpg back.jpg
+      itemrec query photo.jpg --explain
       itemrec query photo.jpg --where category=Milk --where brand=Arla
       camera | itemrec query - --json
     """
@@ -89,7 +94,7 @@ def query_command(
         in_catalog=setting("in_catalog", in_catalog),
     )
     sources = find_photos(photos)
-    show = Printer(sources, thumbnails and not as_json, few=len(sources) <= MANY)
+    show = Printer(sources, thumbnails and not as_json, few=len(sources) <= MANY, explain=explain)
     while True:
         answers: list[Answer] = []
         refused: list[RefusedPhoto] = []

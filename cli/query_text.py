@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cli import render
+from cli.answer_table import percent, print_products
 from retrieval.errors import ImageError, UsageError
 from retrieval.images import pictures
 from retrieval.index.payload import matches
@@ -18,12 +19,10 @@ from retrieval.recognition.answer import Answer
 from retrieval.recognition.api import PhotoSource, Recognizer
 from retrieval.recognition.recognizer import RefusedPhoto, parse_where
 from retrieval.system.text import plural, printable
-from retrieval.types import Compare, JsonScalar, Match, Recognition
+from retrieval.types import Compare, JsonScalar, Recognition
 
 _VERDICT_STYLE = {"match": "bold green", "ambiguous": "bold yellow", "unknown": "bold red"}
-_EVIDENCE_SHOWN = 2
 _EVERY = 2**31
-_TEXTS = ("product", "name", "evidence")
 
 
 def find_photos(photos: Sequence[str]) -> list[PhotoSource]:
@@ -116,7 +115,10 @@ def _spelled(key: str, wanted: Sequence[JsonScalar | Compare]) -> Iterator[str]:
 class Printer:
     """Prints answers: drawn with pictures where the terminal can show them, aligned text elsewhere."""
 
-    def __init__(self, sources: Sequence[PhotoSource], thumbnails: bool | None, *, few: bool) -> None:
+    def __init__(
+        self, sources: Sequence[PhotoSource], thumbnails: bool | None, *, few: bool, explain: bool = False
+    ) -> None:
+        self._explain = explain
         self._reads = {source.name: source.read for source in sources}
         self._pictures = thumbnails if thumbnails is not None else few and render.in_color()
         if self._pictures and find_spec("textual_image") is None:
@@ -129,24 +131,24 @@ class Printer:
     def __call__(self, answer: Answer) -> None:
         """Print one answer, with pictures from the catalog that was indexed."""
         self._headline(answer)
-        if not answer.matches:
-            render.emit()
-            return
-        if self._pictures:
+        if self._pictures and (answer.matches or answer.nearest):
             from cli.thumbnails import show
 
-            show(self._reads[(answer.photos or (answer.source,))[0]], [match.picture for match in answer.matches])
-        cells = [_cells(match) for match in answer.matches]
-        # A catalog without a table has no names, a model without a fit no confidence.
-        columns = [name for name in cells[0] if any(row[name] for row in cells)]
-        numbers = [place for place, name in enumerate(columns) if name not in _TEXTS]
-        render.table(columns, [[row[name] for name in columns] for row in cells], right=numbers)
+            show(
+                self._reads[(answer.photos or (answer.source,))[0]],
+                [m.picture for m in answer.matches or answer.nearest],
+            )
+        if answer.matches:
+            print_products(answer.matches, explain=self._explain)
+        elif answer.nearest:
+            _emit_dim("nearest, not near enough:")
+            print_products(answer.nearest, explain=self._explain, dim=True)
         render.emit()
 
     def _headline(self, answer: Recognition) -> None:
         ms = sum(answer.timings_ms.values())
         name = "standard input" if answer.source == "-" else answer.source
-        detail = "; ".join(filter(None, (printable(answer.reason), f"{ms:.0f} ms")))
+        detail = "; ".join(filter(None, (printable(answer.reason), _how_sure(answer), f"{ms:.0f} ms")))
         if render.on_terminal():
             from rich.console import Console
             from rich.text import Text
@@ -163,22 +165,19 @@ class Printer:
             render.emit(f"{printable(name)}: {answer.verdict} ({detail})")
 
 
-def _cells(match: Match) -> dict[str, str]:
-    return {
-        "product": match.product_id,
-        "name": _describe(match),
-        "confidence": "" if match.confidence is None else f"{match.confidence:.0%}",
-        "score": f"{match.score:.3f}",
-        "share": f"{match.share:.0%}",
-        "votes": str(match.votes),
-        "distance": f"{match.best_distance:.3f}",
-        "evidence": "  ".join(
-            f"{e.image.removeprefix(match.product_id + '/')} {e.distance:.3f}" for e in match.evidence[:_EVIDENCE_SHOWN]
-        ),
-    }
+def _how_sure(answer: Recognition) -> str:
+    """The one number of an answer; of what is unknown, the reason is said instead."""
+    if not answer.matches:
+        return ""
+    confidence = answer.matches[0].confidence
+    return "not calibrated" if confidence is None else f"{percent(confidence)} sure"
 
 
-def _describe(match: Match) -> str:
-    name = next((str(match.metadata[k]) for k in ("title", "name") if match.metadata.get(k)), "")
-    price = match.metadata.get("price")
-    return f"{name} ({price})" if name and price not in (None, "") else name
+def _emit_dim(text: str) -> None:
+    """A line beside the answer."""
+    if not render.on_terminal():
+        render.emit(text)
+        return
+    from rich.console import Console
+
+    Console().print(text, style="dim", highlight=False)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from retrieval.recognition.recognizer import RefusedPhoto
 
 _SHOWN = 5
-_HEADINGS = ("product", "score", "share", "votes", "distance")
+_HEADINGS = ("product", "P(right)", "score", "share", "votes", "distance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +87,15 @@ class Answer(Recognition):
         from retrieval.system import html
 
         detail = f" ({self.reason})" if self.reason else ""
-        pictures = [*self._photo(), *(_figure(m, m.evidence[0].image, m.product_id) for m in self.matches[:_SHOWN])]
-        rows = [_numbers(match) for match in self.matches]
-        return html.fragment(
-            f"{self.source}: {self.verdict}{detail}",
-            html.row(pictures),
-            html.table(_HEADINGS, rows, numeric=range(1, len(_HEADINGS))) if rows else "",
-        )
+        shown = self.matches or self.nearest
+        pictures = [*self._photo(), *(_figure(m, m.evidence[0].image, m.product_id) for m in shown[:_SHOWN])]
+        rows = [_numbers(match) for match in shown]
+        found = [html.row(pictures), html.table(_HEADINGS, rows, numeric=range(1, len(_HEADINGS))) if rows else ""]
+        if self.matches and self.matches[0].confidence is None:
+            detail = " (not calibrated)"
+        if shown and not self.matches:
+            found = [html.dimmed("nearest, not near enough:", *found)]
+        return html.fragment(f"{self.source}: {self.verdict}{detail}", *found)
 
     def _photo(self) -> list[Markup]:
         if self.photo is None:
@@ -145,6 +147,7 @@ def _figure(match: AnswerMatch, image: str, caption: str) -> Markup:
 def _numbers(match: Match) -> Sequence[str]:
     return (
         match.product_id,
+        "" if match.confidence is None else f"{match.confidence:.0%}",
         f"{match.score:.3f}",
         f"{match.share:.0%}",
         str(match.votes),

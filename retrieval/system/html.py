@@ -32,13 +32,23 @@ def fragment(heading: str, *parts: str | Markup) -> str:
         heading: the one line that matters most.
         parts: under it: paragraphs (text) or blocks (Markup); empty ones are left out.
     """
-    body = Markup("").join(part if isinstance(part, Markup) else paragraph(part) for part in parts if part)
+    body = _blocks(parts)
     return visible(str(Markup("<div><p><strong>{}</strong></p>{}</div>").format(heading, body)))
+
+
+def _blocks(parts: Iterable[str | Markup]) -> Markup:
+    return Markup("").join(part if isinstance(part, Markup) else paragraph(part) for part in parts if part)
 
 
 def paragraph(text: str | Markup) -> Markup:
     """A paragraph of its own."""
     return Markup("<p>{}</p>").format(text)
+
+
+def dimmed(*parts: str | Markup) -> Markup:
+    """Paragraphs (text) and blocks (Markup) that are beside the point, paler than the rest."""
+    body = _blocks(parts)
+    return Markup('<div style="opacity:.6">{}</div>').format(body)
 
 
 def items(texts: Iterable[str | Markup]) -> Markup:

@@ -220,10 +220,14 @@ def test_text_output_is_for_people(run: Run, capsys: pytest.CaptureFixture[str])
     streams = capsys.readouterr()
     assert "known.png: match" in streams.out
     assert "p002" in streams.out
-    assert "Product 2 (2.50)" in streams.out
-    assert "name" in streams.out
-    assert "confidence" not in streams.out
-    assert "stranger.png: unknown" in streams.out
+    known, _, unknown = streams.out.partition("stranger.png: unknown")
+    first, heading, answer = known.splitlines()[:3]
+    assert "not calibrated" in first
+    assert heading.split() == ["product", "name", "price"]
+    assert answer.split() == ["p002", "Product", "2", "2.50"]
+    assert "nearest, not near enough:" in unknown
+    assert "p00" in unknown
+    assert "calibrated" not in unknown
     assert "1 match, 0 ambiguous, 1 unknown" in streams.err
 
 
@@ -231,6 +235,9 @@ def test_a_catalog_without_names_has_no_column_for_them(run: Run, capsys: pytest
     Path("catalog/products.csv").unlink()
     run("index", "catalog", "--model", "bundle")
     assert invoke(["query", "known.png"]) == 0
+    (heading,) = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("product")]
+    assert heading == ["product"]
+    assert invoke(["query", "known.png", "--explain"]) == 0
     (heading,) = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("product")]
     assert heading == ["product", "score", "share", "votes", "distance", "evidence"]
 

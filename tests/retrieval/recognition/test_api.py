@@ -282,6 +282,8 @@ def test_unknown_is_shown_as_such(place: Path, tmp_path: Path) -> None:
         answer = shop.recognize(tmp_path / "unknown.png")
     assert answer.verdict == "unknown"
     assert "nothing within 0.050" in answer._repr_html_()
+    assert "nearest, not near enough" in answer._repr_html_()
+    assert answer.nearest[0].product_id in answer._repr_html_()
 
 
 def test_bytes_stay_out_of_what_is_kept_of_many(place: Path, photo: Path) -> None:
