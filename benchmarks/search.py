@@ -8,6 +8,10 @@ Gaussian noise such that two pictures of one product lie at a squared L2 distanc
 with --groups products come in groups of similar ones, which is the hardest case for the
 links of a graph. Queries are new pictures of indexed products. All searches run one query at
 a time on one thread; recall@50 is against the exact neighbors by numpy.
+
+With --answers WIDTHS the search is judged by what it is for: whole answers, as queries get them, at each width of the
+graph's search beside those of exact scans. *same* is the part of the queries with the same first product, verdict and
+neighbors within the threshold.
 """
 
 from __future__ import annotations
@@ -30,6 +34,9 @@ from retrieval.distance import normalize
 from retrieval.index import hnsw
 from retrieval.index.embedded import store as embedded
 from retrieval.index.embedded.index import EmbeddedIndex
+from retrieval.index.protocols import Searchable
+from retrieval.recognition.decision import decide
+from retrieval.recognition.recognizer import CLOSE, find
 from retrieval.system.files import allocated
 from retrieval.types import IndexedImage, ModelIdentity, Point, image_id
 
@@ -38,6 +45,8 @@ PER_PRODUCT = 20
 NOISE = 0.044
 K = 50
 BATCH = 1000
+THRESHOLD = 0.6
+"""Squared L2: two pictures of a product lie at about 0.4."""
 
 Vectors = NDArray[np.float32]
 
@@ -99,7 +108,7 @@ def timed(
 
 
 def ours(
-    gallery: Vectors, queries: Vectors, truth: list[set[int]], place: Path, hnsw_from: int
+    gallery: Vectors, queries: Vectors, truth: list[set[int]], place: Path, hnsw_from: int, widths: list[int]
 ) -> Iterator[tuple[str, str]]:
     model = ModelIdentity("0" * 64, DIMENSION, "benchmark", "-")
     index = EmbeddedIndex(place, hnsw_from=hnsw_from)
@@ -138,10 +147,37 @@ def ours(
             queries,
             truth,
         )
+        if widths:
+            yield from answers(store, queries, widths)
     yield from report("itemrec exact", exact)
     yield from report("itemrec default", default)
     yield "itemrec filtered to 1 category in 40 p50/p99, ms", f"{filtered[0]:.2f} / {filtered[1]:.2f}"
     yield from beside_faiss(gallery, queries, truth, exact[0], default[0])
+
+
+def answers(store: Searchable, queries: Vectors, widths: list[int]) -> Iterator[tuple[str, str]]:
+    """Whole answers at some widths, beside those of exact scans."""
+
+    def ask(query: Vectors, exact: bool) -> tuple[str, str, list[str]]:
+        ranked = find(store, query, threshold=THRESHOLD, products=5, exact=exact, close=CLOSE)
+        near = [e.image for m in ranked for e in m.evidence if e.distance <= THRESHOLD]
+        return ranked[0].product_id, decide(ranked, threshold=THRESHOLD), near
+
+    expected = [ask(query, True) for query in queries]
+    kept = hnsw.EF, hnsw.EF_WIDE
+    for width in widths:
+        hnsw.EF = hnsw.EF_WIDE = width
+        times, found = [], []
+        for query in queries:
+            start = time.perf_counter()
+            found.append(ask(query, False))
+            times.append(time.perf_counter() - start)
+        p50, p99 = np.percentile(times, [50, 99]) * 1e3
+        yield f"answer at width {width} p50/p99, ms", f"{p50:.2f} / {p99:.2f}"
+        parts = ("first product", "verdict", "neighbors within the threshold")
+        same = [sum(f[i] == e[i] for f, e in zip(found, expected, strict=True)) for i in range(3)]
+        yield f"answer at width {width}, same", ", ".join(f"{n} {p}" for n, p in zip(same, parts, strict=True))
+    hnsw.EF, hnsw.EF_WIDE = kept
 
 
 def beside_faiss(
@@ -192,6 +228,7 @@ def main() -> None:
     parser.add_argument("--m", type=int, default=hnsw.M)
     parser.add_argument("--ef-construct", type=int, default=hnsw.EF_CONSTRUCT)
     parser.add_argument("--ef", type=int, help="search width; default: the index's own")
+    parser.add_argument("--answers", metavar="WIDTHS", help="judge whole answers at these widths: 64,128,768")
     parser.add_argument("--probe", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.probe:
@@ -207,8 +244,10 @@ def main() -> None:
         truth = exact_neighbors(gallery, queries)
         with tempfile.TemporaryDirectory(dir=options.dir) as folder:
             place = Path(folder) / "index"
-            for name, value in ours(gallery, queries, truth, place, options.graph_from * DIMENSION):
-                name = name.replace(str(hnsw.EF_WIDE), "same").replace(str(hnsw.EF), "same")
+            widths = [int(width) for width in options.answers.split(",")] if options.answers else []
+            for name, value in ours(gallery, queries, truth, place, options.graph_from * DIMENSION, widths):
+                if name.startswith("faiss"):
+                    name = name.replace(str(hnsw.EF_WIDE), "same").replace(str(hnsw.EF), "same")
                 print(f"{size:,}: {name}: {value}", file=sys.stderr)
                 table.setdefault(name, [""] * len(sizes))[column] = value
     print(

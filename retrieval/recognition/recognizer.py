@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from retrieval.calibration.galleries import GalleryShape
 from retrieval.calibration.in_force import InForce, in_force
 from retrieval.calibration.points import Calibration
-from retrieval.calibration.sureness import Limits, Sureness
+from retrieval.calibration.sureness import MOST_LEAD, Limits, Sureness
 from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import ImageError, IndexDamagedError, UsageError
 from retrieval.index.manifest import Manifest
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FIRST_LIMIT = 64
 WIDEN = 4
 LAST_LIMIT = 4096
+CLOSE = math.exp(-MOST_LEAD)
+"""A product of less than this part of the best score changes no verdict and no probability."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +55,8 @@ def find(
     products: int,
     where: Where | None = None,
     exact: bool = False,
+    close: float = 0.0,
+    far: float | None = None,
 ) -> list[Match]:
     """The best products whatever the threshold, each scored by its own pictures whatever else is near.
 
@@ -60,8 +64,10 @@ def find(
     until the ranking cannot change any more: a product whose further pictures lie outside the
     list has its own nearest ones fetched, in the order of the best score it could have, until
     ``products`` complete scores beat whatever any other product, fetched or not, could reach.
-    What lies beyond the threshold is no reason to widen once a runner-up is known: of it, only
-    what was seen is ranked. Only past `LAST_LIMIT` neighbors is the search ended with what it has.
+    What lies beyond ``far`` is no reason to widen once a runner-up is known: of it, only what was
+    seen is ranked, and products that cannot come close to the best are not looked into. Most photos
+    are clear, and are answered by one search. Only past `LAST_LIMIT` neighbors is the search ended
+    with what it has.
 
     Args:
         store: the gallery.
@@ -70,6 +76,9 @@ def find(
         products: how many products to rank.
         where: keep only products whose metadata match.
         exact: scan every vector even where an HNSW graph exists.
+        close: the part of the best score that a product beyond ``far`` must be able to reach to be looked into;
+            others are ranked by those of their pictures that were seen.
+        far: squared L2; by default the threshold.
 
     Returns:
         At most ``products`` matches, as `retrieval.recognition.votes.rank` orders them.
@@ -78,6 +87,7 @@ def find(
     fetched: dict[str, list[Neighbor]] = {}
     places: list[tuple[bool, float, float]] = []
     limit = FIRST_LIMIT
+    far = threshold if far is None else far
     while True:
         neighbors = store.search(vector, limit=limit, max_distance=MAX_DISTANCE, where=where, exact=exact)
         cut = len(neighbors) == limit
@@ -90,6 +100,8 @@ def find(
             best = votes.place(candidate.best_distance, candidate.score, threshold)
             if len(places) >= products and places[products - 1] < best:
                 break
+            if places and candidate.best_distance > far and candidate.score < close * -places[0][1]:
+                continue
             if len(seen[candidate.product_id]) < votes.EVIDENCE and candidate.product_id not in fetched:
                 # Of those that come next most will be wanted, too: on a server one request for all.
                 wanted = [c.product_id for c in candidates[at : at + products]]
@@ -102,8 +114,9 @@ def find(
             insort(places, votes.place(distances[0], votes.score(distances), threshold))
         last = neighbors[-1].distance if cut else MAX_DISTANCE
         settled = len(places) >= products and places[products - 1] <= votes.place(last, votes.vote(last), threshold)
-        if not cut or settled or (last > threshold and len(places) > 1) or limit >= LAST_LIMIT:
-            return votes.rank((n for ns in complete.values() for n in ns), threshold=threshold)[:products]
+        if not cut or settled or (last > far and len(seen) > 1) or limit >= LAST_LIMIT:
+            known = seen | complete if close else complete
+            return votes.rank((n for ns in known.values() for n in ns), threshold=threshold)[:products]
         limit *= WIDEN
 
 
@@ -155,7 +168,15 @@ def recognize(
     limit = near_enough(threshold, far)
     # Probabilities were fitted to products in the order of their scores, whatever the threshold.
     reach = limit if probability is None else MAX_DISTANCE
-    ranked = find(store, photo.vector, threshold=reach, products=max(top, votes.RIVALS), where=where)
+    ranked = find(
+        store,
+        photo.vector,
+        threshold=reach,
+        products=max(top, votes.RIVALS),
+        where=where,
+        close=CLOSE,
+        far=limit,
+    )
     search_ms = (time.perf_counter() - start) * 1e3
     in_catalog = None
     if probability is not None:

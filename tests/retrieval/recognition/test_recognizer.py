@@ -11,7 +11,7 @@ from retrieval.distance import normalize
 from retrieval.errors import UsageError
 from retrieval.index.manifest import Manifest
 from retrieval.recognition import votes
-from retrieval.recognition.decision import split
+from retrieval.recognition.decision import decide, split
 from retrieval.recognition.recognizer import (
     EmbeddedPhoto,
     find,
@@ -74,6 +74,46 @@ def test_find_is_exact_whatever_crowds_the_neighborhood(
     assert [m.score for m in found] == pytest.approx([score for score, _ in expected], rel=1e-9)
     assert len({m.product_id for m in ranked}) == len(ranked) <= products
     assert found or nearest
+
+
+class Counting(MemoryStore):
+    """A store that counts what it is asked."""
+
+    asked = 0
+
+    def search(self, *args, **options):  # type: ignore[no-untyped-def]
+        self.asked += 1
+        return super().search(*args, **options)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.lists(st.sampled_from([1, 1, 2, 3, 5, 40, 150]), min_size=1, max_size=12),
+    spread=st.sampled_from([0.1, 0.4, 1.0]),
+    threshold=st.sampled_from([0.05, 0.5, 1.5, 4.0]),
+)
+def test_what_cannot_come_close_changes_no_answer(seed: int, sizes: list[int], spread: float, threshold: float) -> None:
+    rng = np.random.default_rng(seed)
+    store = gallery(rng, sizes, spread)
+    own = next(iter(store.rows.values())).vector
+    for vector in (own, normalize(rng.standard_normal((1, DIMENSION)))[0]):
+        full = find(store, vector, threshold=threshold, products=5)
+        quick = find(store, vector, threshold=threshold, products=5, close=0.05)
+        assert decide(quick, threshold=threshold) == decide(full, threshold=threshold)
+        first = full[0]
+        assert (quick[0].product_id, quick[0].score) == (first.product_id, first.score)
+        if first.best_distance <= threshold:
+            near = [m for m in split(full, threshold)[0] if m.score >= 0.05 * first.score]
+            assert [(m.product_id, m.score) for m in quick[: len(near)]] == [(m.product_id, m.score) for m in near]
+
+
+def test_a_clear_answer_takes_one_search() -> None:
+    store = Counting(DIMENSION)
+    store.rows = gallery(np.random.default_rng(3), [20] * 30, 0.02).rows
+    vector = next(iter(store.rows.values())).vector
+    assert find(store, vector, threshold=0.5, products=5, close=0.05)[0].product_id == "p0"
+    assert store.asked == 1
 
 
 def test_many_pictures_of_one_product_do_not_crowd_out_the_others() -> None:
