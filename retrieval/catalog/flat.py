@@ -144,7 +144,7 @@ def _by_rows(names: Sequence[str], rows: Collection[str], split: str | None) -> 
             for name, base in doubtful.items()
         }
     known = len(names) - len(left)
-    return _named(products, f", {known:,} of {plural(len(names), 'file')} by the ids of the table", refused)
+    return _named(products, f", {known:,} of {plural(len(names), 'file')} by ids that are known", refused)
 
 
 def _ends_there(name: str, length: int) -> bool:

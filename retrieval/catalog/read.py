@@ -203,13 +203,19 @@ class Catalog:
         self._pictured = frozenset(pictured)
 
     def count(self) -> int:
-        """How many pictures a walk finds now."""
+        """How many pictures a walk finds now; of those named by address, as many as are named: none is fetched."""
+        if self._fetched is None and (addresses := sum(is_address(row.image) for row in self._listed)):
+            walk = Walk(self.root, self._tables, self._ignores)
+            files = [row for row in self._listed if not is_address(row.image)]
+            found = walk.listed(files, unlisted=False, unreachable={})
+            return addresses + sum(isinstance(entry, CatalogImage) for entry in found)
         return sum(isinstance(entry, CatalogImage) for entry in self.entries())
 
     def products_without_pictures(self) -> tuple[str, ...]:
         """Products with a folder or a row but no picture, as of the last complete walk."""
         if self._pictured is None:
-            self.count()
+            for _ in self.entries():
+                pass
         pictured = self._pictured or frozenset()
         return tuple(product_id for product_id in self.products if product_id not in pictured)
 
@@ -277,7 +283,8 @@ def read_catalog(
         flat = []
     if flat:
         where = printable(root / (home or ""))
-        understood = understand_names(flat, rows, split=reading.split_names, where=where)
+        ids = rows or _ids_of_training(root)
+        understood = understand_names(flat, ids, split=reading.split_names, where=where)
         named = set(understood.products.values())
         return Catalog(
             root,
@@ -400,6 +407,18 @@ def _find_level(root: Path, ignores: Ignores, rows: Collection[str]) -> Shape:
     if root.name in SPLITS[1:] and (train := root.parent / SPLITS[0]).is_dir() and not has_pictures_table(train):
         return find_level(train, read_ignore_file(train))
     return find_level(root, ignores, rows)
+
+
+def _ids_of_training(root: Path) -> Collection[str]:
+    """The products of a dataset's train/, for its other splits: there ``4711_2.jpg`` may lie without ``4711.jpg``."""
+    train = root.parent / SPLITS[0]
+    if root.name not in SPLITS[1:] or not train.is_dir():
+        return ()
+    ignores = read_ignore_file(train)
+    home = flat_home(train, ignores)
+    if home is None:
+        return ()
+    return set(understand_names(stems(train, home, ignores), where=printable(train)).products.values())
 
 
 def _require_folders(root: Path) -> None:

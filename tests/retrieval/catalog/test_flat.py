@@ -115,7 +115,7 @@ def test_the_ids_of_a_table_are_not_cut(tmp_path: Path) -> None:
         "4711b.jpg": "4711",
     }
     assert catalog.notes == (
-        "5 products by the names of the files, 7 of 8 files by the ids of the table (4711b is a picture of 4711)",
+        "5 products by the names of the files, 7 of 8 files by ids that are known (4711b is a picture of 4711)",
     )
     assert (catalog.join.rows, catalog.join.folders) == (("AB_9",), ("47",))
     assert catalog.metadata("AB_1") == {"name": "One"}
@@ -167,6 +167,11 @@ def test_folders_of_categories_whose_files_a_table_names(tmp_path: Path) -> None
     assert read_catalog(tmp_path, product_level=1).products.keys() >= {"Fruit", "Milk"}
     (tmp_path / "products.csv").write_text("product_id,name\nFruit,Pear\nMilk,Milk\n")
     assert read_catalog(tmp_path).kind == "folders"
+
+
+def test_splits_of_a_dataset_read_names_alike(tmp_path: Path) -> None:
+    put(tmp_path, "train/4711.jpg", "train/4711_2.jpg", "train/AB-12.jpg", "test/4711_3.jpg", "test/AB-12_1.jpg")
+    assert pictures(read_catalog(tmp_path / "test")) == [("4711", "4711_3.jpg"), ("AB-12", "AB-12_1.jpg")]
 
 
 def test_pictures_beside_product_folders_are_no_flat_catalog(tmp_path: Path) -> None:
