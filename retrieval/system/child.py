@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -65,6 +66,9 @@ def terminable() -> Iterator[None]:
     def end(*_: object) -> None:
         raise Terminated
 
+    if threading.current_thread() is not threading.main_thread():  # which alone may say so
+        yield
+        return
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
