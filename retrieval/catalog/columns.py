@@ -20,7 +20,7 @@ ADDRESS = re.compile(r"\s*(https?|ftp|s3|gs)://", re.IGNORECASE)
 
 _IDS = (
     *("product_id", "productid", "sku", "variant_sku", "item_id", "itemid", "article_number", "article_no"),
-    *("article_id", "articlenumber", "article", "item_number", "item_no", "product_number", "product_code"),
+    *("article_id", "articlenumber", "art_no", "article", "item_number", "item_no", "product_number", "product_code"),
     *("productcode", "item_code", "artikelnummer", "artikelnr", "artikel_nr", "art_nr", "artnr", "artikel"),
     *("référence", "reference", "ref", "mpn", "gtin", "ean", "ean13", "upc", "barcode", "handle", "url_handle"),
     *("code", "id", "key"),
@@ -112,7 +112,7 @@ class Meaning:
 
 def plain(name: str) -> str:
     """A column's name without what differs from export to export: case, blanks, hyphens, the prefix ``g:``."""
-    return re.sub(r"[\s\-_]+", "_", one_form(name).lower().removeprefix("g:")).strip("_")
+    return re.sub(r"[\s\-_.]+", "_", one_form(name).lower().removeprefix("g:")).strip("_")
 
 
 def is_image_column(name: str) -> bool:

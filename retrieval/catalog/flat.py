@@ -26,7 +26,7 @@ VIEWS = frozenset(
 """What shops call the views of a product."""
 _MORE_VIEWS = frozenset({"rear", "label", "pack", "package", "packshot", "hero", "image", "picture", "photo", "view"})
 
-_COPY = re.compile(r"(.+?) - copy(?: ?\(\d+\))?|(.+?) ?\(\d{1,3}\)", re.IGNORECASE)
+_COPY = re.compile(r"(.+?) - (?:copy|kopie|copie|copia|kopia)(?: ?\(\d+\))?|(.+?) ?\(\d{1,3}\)", re.IGNORECASE)
 _NUMBER = re.compile(r"(.+)([_\-. ])(\d{1,3})")
 _WORDS = "|".join(sorted(VIEWS | _MORE_VIEWS, key=len, reverse=True))
 _WORD = re.compile(rf"(.+?)([_\-. ])({_WORDS})(?:[_\-. ]?\d{{1,2}})?", re.IGNORECASE)
@@ -180,7 +180,7 @@ def _by_names(names: Sequence[str], separators: Collection[str]) -> tuple[dict[s
     for (base, separator), numbers in sorted(groups.items()):
         members = [name for found in numbers.values() for name in found]
         first, last = min(numbers), max(numbers)
-        counted = first <= 2 and last <= len(numbers) + 2
+        counted = last <= len(numbers) + 2
         if base in bases:
             if counted and len(members) <= _MOST_PICTURES:
                 cut |= dict.fromkeys(members, bases[base])
@@ -207,25 +207,30 @@ def _by_names(names: Sequence[str], separators: Collection[str]) -> tuple[dict[s
 
 def _words(names: Sequence[str], spelled: Mapping[str, str]) -> dict[str, str]:
     """What names with a view's word in them are pictures of: ``4711-back`` of 4711, where 4711 has another picture."""
-    found = {name: match for name in names if (match := _WORD.fullmatch(name))}
+
+    def base(match: re.Match[str]) -> str:
+        return match[1].rstrip(" _-.")
+
+    found = {name: match for name in names if (match := _WORD.fullmatch(name)) and match[1].strip(" _-.")}
     several: dict[str, int] = defaultdict(int)
     for match in found.values():
-        several[match[1].casefold()] += 1
+        several[base(match).casefold()] += 1
     numbered = {n.base.casefold() for name in names if (n := _numbered(name))}
     clear = {
-        name: match[1]
+        name: base(match)
         for name, match in found.items()
-        if several[match[1].casefold()] > 1 or match[1].casefold() in spelled or match[1].casefold() in numbered
+        if several[key := base(match).casefold()] > 1 or key in spelled or key in numbered
     }
     if not clear:
         return {}
     ways = {found[name][2] for name in clear}
-    return {name: match[1] for name, match in found.items() if name in clear or match[2] in ways}
+    return {name: base(match) for name, match in found.items() if name in clear or match[2] in ways}
 
 
 def _numbered(name: str) -> _Numbered | None:
     match = _NUMBER.fullmatch(name)
-    return _Numbered(match[1].rstrip(), match[2], int(match[3])) if match else None
+    base = match[1].rstrip(" _-.") if match else ""
+    return _Numbered(base, match[2], int(match[3])) if match and base else None
 
 
 def _cut(name: str, separator: str) -> str:

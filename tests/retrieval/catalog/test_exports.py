@@ -154,11 +154,11 @@ def test_xml_that_is_no_feed(tmp_path: Path, text: str, said: str) -> None:
 
 def test_any_table_by_its_usual_names(tmp_path: Path) -> None:
     put(tmp_path, "pics/a.jpg", "pics/b.jpg")
-    table = write(tmp_path, "artikel.csv", "Artikel-Nr;Bezeichnung;Foto\n4711;Birne;pics/a.jpg|pics/b.jpg\n")
+    table = write(tmp_path, "artikel.csv", "Art. Nr.;Bezeichnung;Foto\n4711;Birne;pics/a.jpg|pics/b.jpg\n")
     catalog = read_catalog(table)
     assert pictures(catalog) == [("4711", "pics/a.jpg"), ("4711", "pics/b.jpg")]
     assert catalog.metadata("4711") == {"name": "Birne"}
-    assert catalog.notes == ("artikel.csv: products in Artikel-Nr, pictures in Foto, name in Bezeichnung",)
+    assert catalog.notes == ("artikel.csv: products in Art. Nr., pictures in Foto, name in Bezeichnung",)
 
 
 def test_the_columns_that_a_user_names(tmp_path: Path) -> None:
