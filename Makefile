@@ -75,8 +75,8 @@ format: $(VENV)/.dev ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-starter-model: $(VENV)/.dev ## make the built-in model again: draw, train, export, calibrate, measure
-	$(BIN)/python -m trainer.starter --out retrieval/starter
+starter-model: $(VENV)/.dev ## make the built-in model again, from the photos in GROCERY=DIR and drawings; resumes
+	$(BIN)/python -m trainer.starter $(GROCERY) --out retrieval/starter
 
 bench: $(VENV)/.bench ## measure indexing, cold start, search and metrics beside their peers
 	$(BIN)/python benchmarks/indexing.py

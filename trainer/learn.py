@@ -127,7 +127,7 @@ def learn_from(
         DiskFullError, StoreError: the cache or the run directory cannot be written.
     """
     started = time.perf_counter()
-    pictures = data.pictures
+    pictures, shown = data.pictures, data.shown()
     runs = _runs(paths.run, plan, data)
     if not resume:  # what is resumed may turn out to be another training, whose checkpoints stay
         _forget_others(paths.run, runs)
@@ -141,7 +141,7 @@ def learn_from(
         networks.append(network)
         logs += its_logs
         if plan.network.features or data.validation is not None:
-            pooled.append(source.outputs(network.pooled))
+            pooled.append(source.outputs(network.pooled, shown))
     count = plan.network.ensemble
     held_out = tuple(
         _held_out(runs[(turn + 1) * count : (turn + 2) * count], lacking, data, paths, progress, resume=resume)
@@ -150,10 +150,10 @@ def learn_from(
 
     progress.stage("Finishing")
     preprocessing = networks[0].preprocessing
-    above = embedding_above(networks, (joint(pooled), pictures.labels) if plan.network.features else None)
+    above = embedding_above(networks, (joint(pooled), shown.labels) if plan.network.features else None)
     embeddings = {}
     if pooled:
-        embeddings = dict(zip(pictures.hashes, above.predict(pooled, batch_size=_BATCH, verbose=0), strict=True))
+        embeddings = dict(zip(shown.hashes, above.predict(pooled, batch_size=_BATCH, verbose=0), strict=True))
     served = encoder(networks, above)
     probes = pictures.pixels(preprocessing, pictures.spread(_PARITY_PICTURES))
     export = export_litert(served, preprocessing, probes, weights=weights)
@@ -235,18 +235,20 @@ def _held_out(
     networks: list[Network] = []
     pooled: list[NDArray[np.float32]] = []
     pooled_val: list[NDArray[np.float32]] = []
-    val = data.validation
+    val, shown = data.validation, data.shown()
     for run in runs:
         network, source, _ = _network(run, paths, progress, resume=resume)
         progress.stage("Embedding held-out products")
         networks.append(network)
-        pooled.append(source.outputs(network.pooled, data.pictures))
+        pooled.append(source.outputs(network.pooled, shown))
         if val is not None:
             inputs = source.inputs(val, progress)
             pooled_val.append(in_batches(network.pooled, (inputs[i : i + 64] for i in range(0, len(inputs), 64))))
-    learned = joint(pooled)[data.seen(lacking)], runs[0].data.pictures.labels
+    names = shown.names()
+    seen = ~np.isin(names, list(lacking))
+    learned = joint(pooled)[seen], np.unique(names[seen], return_inverse=True)[1]
     above = embedding_above(networks, learned if runs[0].plan.network.features else None)
-    embeddings = dict(zip(data.pictures.hashes, above.predict(pooled, batch_size=_BATCH, verbose=0), strict=True))
+    embeddings = dict(zip(shown.hashes, above.predict(pooled, batch_size=_BATCH, verbose=0), strict=True))
     if val is not None:
         embeddings |= dict(zip(val.hashes, above.predict(pooled_val, batch_size=_BATCH, verbose=0), strict=True))
     return HeldOutEmbeddings(frozenset(lacking), embeddings)
@@ -282,9 +284,9 @@ def _network(
         progress.estimate(seconds_to_train(source, network, plan, amounts))
     source.fill(progress)
     validate = validator(source, network, data.validation, progress)
-    proxies = _start(network, source, data, plan)
     identity = _identity(data, plan, number)
     done = _settle(folder, identity, resume, progress)
+    proxies = None if done else _start(network, source, data, plan)
     with ScalarLog(folder, after=done) as log:
         progress.stage(f"Training{run.which}", plan.schedule.epochs, "epochs", done=done)
 

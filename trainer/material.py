@@ -88,6 +88,13 @@ class TrainingData:
         others = ~np.isin(self.pictures.names(), sorted(self.mixture.reserved))
         return self.mixture.views, frozenset(self.pictures.hashes[i] for i in np.flatnonzero(others))
 
+    def shown(self) -> Pictures:
+        """The pictures that say in which directions products differ: those of the reserved ones, where there are."""
+        if self.mixture is None:
+            return self.pictures
+        rows = np.flatnonzero(np.isin(self.pictures.names(), sorted(self.mixture.reserved)))
+        return self.pictures.only(rows.tolist())
+
     def seen(self, held_out: Collection[str]) -> NDArray[np.bool_]:
         """Which pictures the networks that do not see those products learn from, shape (n,)."""
         return ~np.isin(np.array(self.pictures.products)[self.pictures.labels], list(held_out))

@@ -178,6 +178,12 @@ def resolve_model(ref: str | None, *, index_model: ModelIdentity | None = None) 
                 damage = damage or error
     if damage is not None:
         raise damage
+    if index_model.name == STARTER and os.path.exists(starter_path() / DESCRIPTION):
+        raise ModelNotFoundError(
+            f"The index was built by the built-in model of an earlier itemrec ({index_model.fingerprint[:12]}), which "
+            "another has replaced",
+            hint=f"Index again: itemrec index CATALOG --rebuild --model {STARTER}",
+        )
     raise ModelNotFoundError(
         f"expected the model that built the index, {index_model.name!r} (fingerprint "
         f"{index_model.fingerprint[:12]}), at {index_model.path} or among the installed models, received none",

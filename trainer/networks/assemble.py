@@ -15,7 +15,7 @@ from retrieval.errors import UsageError
 from retrieval.images.preprocessing import Preprocessing
 from trainer.networks import stem as stems
 from trainer.networks.pretrained import SMALL_CNN, Backbone, backbone, canonical
-from trainer.networks.projections import projection, unit_rows, whitening
+from trainer.networks.projections import fine_directions, principal_directions, projection, unit_rows, whitening
 from trainer.networks.small_cnn import small_cnn
 
 Tensor = Any
@@ -23,6 +23,8 @@ Array = NDArray[Any]
 
 _COARSE = 16
 """Maps of this stride and more are pooled: finer ones say little about a whole picture."""
+
+_PRINCIPAL_WEIGHT = 2.0
 
 _HIDDEN = 512
 """Units between pooling and embedding in the experiment's head."""
@@ -48,6 +50,9 @@ class NetworkSpec:
         dropout: share of the pooled features that is dropped in training.
         ensemble: how many networks above one stem are trained one after the other and served together: their heads
             err on different photos.
+        principal: length of a further branch, for products that come after training: the trained features along the
+            directions in which they are largest, whatever tells the trained products apart. It weighs twice as much as
+            the others, and beside it the feature branch has the directions behind the largest, whitened. 0 for none.
     """
 
     backbone: str = "EfficientNetLite0"
@@ -61,6 +66,7 @@ class NetworkSpec:
     features: float = 2 / 3
     dropout: float = 0.0
     ensemble: int = 1
+    principal: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +82,8 @@ class Network:
         shape: of the input for one picture in a training step; smaller than the stem's output by the feature crop.
         slow: paths of the pretrained variables.
         pretrained: whether its weights come from elsewhere.
-        dimension: of the embedding that will be served.
+        dimension: of the embedding that will be served, without the principal branch.
+        principal: of that branch.
     """
 
     preprocessing: Preprocessing
@@ -87,6 +94,7 @@ class Network:
     slow: frozenset[str]
     pretrained: bool
     dimension: int
+    principal: int = 0
 
 
 def assemble(wanted: NetworkSpec) -> Network:
@@ -146,12 +154,21 @@ def embedding_above(
     ]
     embeddings = _together(heads)  # (n, d)
     if seen is not None:
-        mean, matrix = projection(*seen, networks[0].dimension - embeddings.shape[-1])
+        principal = networks[0].principal
+        width = networks[0].dimension - embeddings.shape[-1]
+        mean, matrix = fine_directions(seen[0], width, behind=principal // 2) if principal else projection(*seen, width)
         unit = [layers.UnitNormalization()(features) for features in pooled]
         project = layers.Dense(matrix.shape[1], name="projection")
-        projected = project(layers.Concatenate()(unit) if len(unit) > 1 else unit[0])
+        features = layers.Concatenate()(unit) if len(unit) > 1 else unit[0]
+        projected = project(features)
         project.set_weights([matrix, -mean @ matrix])
-        embeddings = _together([embeddings, layers.UnitNormalization()(projected)])
+        branches = [embeddings, layers.UnitNormalization()(projected)]
+        if principal:
+            directions = layers.Dense(principal, use_bias=False, name="principal")
+            largest = directions(features)
+            directions.set_weights([principal_directions(seen[0], principal)])
+            branches.append(layers.Rescaling(_PRINCIPAL_WEIGHT)(layers.UnitNormalization()(largest)))
+        embeddings = _together(branches)
     return keras.Model(pooled, embeddings, name="readout")
 
 
@@ -207,7 +224,9 @@ def _assembled(base: Backbone, wanted: NetworkSpec) -> Network:
     slow = (
         frozenset(v.path for v in trunk.trainable_variables) if trunk is not None and base.pretrained else frozenset()
     )
-    return Network(base.preprocessing, stem, pooled_model, head, shape, slow, base.pretrained, _served(wanted))
+    return Network(
+        base.preprocessing, stem, pooled_model, head, shape, slow, base.pretrained, _served(wanted), wanted.principal
+    )
 
 
 def _seen(shape: tuple[int, ...], crop: float) -> tuple[int, ...]:

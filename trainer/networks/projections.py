@@ -87,6 +87,29 @@ def whitening(features: NDArray[np.float32], dimension: int) -> Projection:
     return mean, _signed(directions / values**0.25)
 
 
+def fine_directions(features: NDArray[np.float32], dimension: int, *, behind: int) -> Projection:
+    """A whole whitening of the directions behind the largest ones: fine differences, all of equal weight.
+
+    Args:
+        features: shape (n, c).
+        dimension: most directions to keep.
+        behind: how many of the largest are left out.
+    """
+    mean, values, directions = principal(features, behind + dimension)
+    return mean, _signed(directions[:, behind:] / np.sqrt(values[behind:]))
+
+
+def principal_directions(features: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """The directions of most spread, orthonormal, shape (c, k); features keep their lengths and mean along them.
+
+    Args:
+        features: shape (n, c).
+        count: how many, k; of fewer there are the rest is zeros.
+    """
+    directions = _signed(principal(features, count)[2])
+    return np.pad(directions, ((0, 0), (0, count - directions.shape[1])))
+
+
 def joint(pooled: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Features of the same pictures by several members, shapes (n, c), each of unit length, side by side."""
     return np.concatenate([unit_rows(features) for features in pooled], axis=1)

@@ -1,5 +1,5 @@
-"""The starter model: a small network trained from scratch on drawings, which ships with itemrec.
+"""The built-in model: it learned from a shop's photos and from drawn products, and ships with itemrec.
 
-python -m trainer.starter --out retrieval/starter     draw, train, export, calibrate, measure
-python -m trainer.starter measure --bundle DIR        the figures of its card, again
+python -m trainer.starter GROCERY                     draw, train, train without each fold, calibrate, write the bundle
+python -m trainer.starter GROCERY fold-3              a part of that, beside others
 """

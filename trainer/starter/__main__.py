@@ -8,49 +8,38 @@ import sys
 from pathlib import Path
 
 from retrieval.errors import ItemrecError
-from retrieval.system.progress import Silent
 from trainer.cache import cache_home
+from trainer.progress import EpochLog, Silent
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m trainer.starter", description=__doc__)
+    parser.add_argument("grocery", type=Path, help="real photos: photos/train, photos/val and catalog in a folder")
     parser.add_argument(
         "action",
         nargs="?",
-        choices=("build", "calibrate", "measure"),
         default="build",
-        help="build the bundle (default); calibrate and measure the one in --out again; or only measure",
+        help="build the bundle (default); or do a part of it first, beside others: model, or fold-0 to fold-4",
     )
     parser.add_argument("--out", type=Path, default=Path("retrieval/starter"), help="where build writes")
-    parser.add_argument("--bundle", type=Path, default=Path("retrieval/starter"), help="what measure reads")
-    parser.add_argument("--cache", type=Path, default=cache_home("starter"), help="keeps the drawings, about 2 GB")
-    parser.add_argument(
-        "--grocery",
-        type=Path,
-        help="a folder of real photos to measure on: photos/train, photos/val and catalog in it",
-    )
+    parser.add_argument("--cache", type=Path, default=cache_home("starter"), help="keeps what was computed, about 3 GB")
+    parser.add_argument("--folds", default="0,1,2,3,4", help="which trainings without a fold measure and calibrate it")
     given = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Imported here: drawing happens in processes of its own, which need neither Keras nor the options.
-    from retrieval.models.bundle import read_bundle
-
-    where = {"cache": given.cache, "grocery": given.grocery, "progress": _Lines()}
     try:
-        if given.action == "measure":
-            bundle = read_bundle(given.bundle)
-            from trainer.starter.card import measure_all, tables
+        from trainer.quiet import import_keras
 
-            print(tables(measure_all(bundle, **where)))
-        elif given.action == "calibrate":
-            bundle = read_bundle(given.out)
-            from trainer.starter.make import finish
+        import_keras()
+        from trainer.starter.make import Maker
 
-            print(finish(bundle, given.out, **where).path)
+        maker = Maker.open(given.grocery, given.cache, _Lines())
+        if given.action == "model":
+            maker.model()
+        elif given.action.startswith("fold-"):
+            maker.fold(int(given.action.removeprefix("fold-")))
         else:
-            from trainer.starter.make import build
-
-            print(build(given.out, **where).path)
+            print(maker.build(given.out, [int(number) for number in given.folds.split(",")]).path)
     except ItemrecError as error:
         _say(f"{error.message}\n{error.hint}".strip())
         return error.exit_code
@@ -71,6 +60,9 @@ class _Lines(Silent):
         before, self._done = self._done, self._done + n
         if self._total and 10 * before // self._total != 10 * self._done // self._total:
             _say(f"{self._name}: {100 * self._done // self._total} %")
+
+    def epoch(self, log: EpochLog) -> None:
+        _say(f"epoch {log.epoch}: loss {log.loss:.3f}, {log.seconds:.0f} s")
 
     def note(self, text: str) -> None:
         _say(text)

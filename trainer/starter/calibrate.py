@@ -1,56 +1,102 @@
-"""The starter's thresholds, chosen on drawings of products that it was not trained on."""
+"""The built-in model's calibration: from photos of products that the trainings of the folds did not see."""
 
 from __future__ import annotations
 
-from retrieval.calibration.choose import FarChoice, FpirChoice, choose_by_far, choose_by_fpir
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from retrieval.calibration.choose import OpenSetDistances
+from retrieval.calibration.galleries import Expectation, GalleryShape, Kind
 from retrieval.calibration.points import Calibration
 from retrieval.errors import EncoderError
-from retrieval.system.progress import Progress
-from trainer.starter.baselines import Embed
-from trainer.starter.measure import distances_of, drawn_trials, identify
-from trainer.starter.photo_set import PhotoSet
+from retrieval.evaluation import UNKNOWN_SHARE, Photos, Target
+from retrieval.evaluation.answers import nearest_distances
+from retrieval.evaluation.by_gallery import Measured, calibrate_kind
+from retrieval.evaluation.calibrate import open_set_distances
+from retrieval.evaluation.sureness_fit import Trial, try_all, try_left_out
+from trainer.starter.first_day import Embedded, few_photos
+from trainer.starter.folds import Fold
 
-FPIR_TARGETS = (0.05, 0.1, 0.2)
-CHOSEN = "fpir=0.2"
-"""What queries use: it answers "is it none of ours?"."""
-
-FAR_TARGETS = (0.001, 0.01, 0.05)
+_TARGET = Target("strangers", UNKNOWN_SHARE)
 
 
-def calibrate(embed: Embed, photos: PhotoSet, *, progress: Progress) -> Calibration:
-    """Operating points for identification and for pairs of photos, with intervals by product.
+def calibrate(folds: Sequence[Fold]) -> Calibration:
+    """Thresholds and probabilities for galleries of studio pictures and of few photos of each product.
+
+    Every photo is of a product that its fold's training did not see. It is looked for in a gallery of all products and
+    of the fold's alone, with its own product and without.
 
     Args:
-        embed: the encoder that will be served.
-        photos: drawings of products that it never saw.
-        progress: told each point.
+        folds: trainings of the recipe; the model that ships learned the same way, from all products.
 
     Raises:
-        EncoderError: the encoder is so poor that no threshold keeps a target.
+        EncoderError: the photos bear no threshold.
     """
-    # The gallery of studio pictures alone: what most shops begin with, and the harder one.
-    _, trial = drawn_trials(photos, "validation drawings")
-    found = identify(trial, embed)
-    by_fpir = choose_by_fpir(distances_of(trial, found), FPIR_TARGETS)
-    shots = ~photos.studio
-    _, by_far = choose_by_far(embed(photos.pixels[shots]), photos.labels[shots], FAR_TARGETS)
-    choices: list[FpirChoice | FarChoice] = [*by_fpir, *by_far]
-    for choice in choices:
-        if choice.threshold is None:
-            raise EncoderError(
-                f"expected an encoder that can be calibrated, received one that cannot: {choice.refusal}",
-                hint="train it longer",
-            )
-        progress.note(f"threshold {choice.threshold:.4f} for {choice.name}. {choice.refusal}".rstrip())
-    points = [choice.operating_point() for choice in choices]
-    (chosen,) = (point for point in points if point.name == CHOSEN)
-    return Calibration(
-        chosen.threshold,
-        chosen.name,
-        tuple(points),
-        measured_on=(
-            f"drawings of {len(photos.products)} products that were not trained on; FPIR with unknown products of "
-            f"families that are not enrolled, against {found.gallery_images} studio pictures of "
-            f"{found.gallery_products} products; FAR over all pairs of {int(shots.sum())} photos"
-        ),
+    products = len({name for fold in folds for name in fold.held_out})
+    photos = sum(len(fold.shop.asked.of(fold.held_out).labels) for fold in folds)
+    measured_on = (
+        f"{photos:,} shop photos of {products} products, none of them seen by the training that embedded it "
+        f"({len(folds)} folds)"
+    )
+    kinds: tuple[Kind, ...] = ("studio", "few")
+    found = [calibrate_kind(_measured(kind, folds), _TARGET, measured_on=measured_on) for kind in kinds]
+    kept = tuple(one for one in found if one is not None)
+    if not kept:
+        raise EncoderError(
+            f"expected photos that bear a threshold, received {photos:,} of {products} products that do not",
+            hint="Train more folds, or on more photos.",
+        )
+    # What is not known of a gallery is taken for studio pictures: what most shops begin with.
+    return dataclasses.replace(kept[0].calibration, galleries=kept)
+
+
+def _measured(kind: Kind, folds: Sequence[Fold]) -> Measured:
+    known: list[Trial] = []
+    unknown: list[Trial] = []
+    alone: tuple[list[Trial], list[Trial]] = [], []
+    near, mine, others, theirs = [], [], [], []
+    shape = GalleryShape(0, 0, 0.0)
+    for fold in folds:
+        asked = _photos(fold.shop.asked.of(fold.held_out), "asked")
+        all_products = fold.shop.studio if kind == "studio" else few_photos(fold.shop.photos, 0)
+        gallery = _photos(all_products, kind)
+        known += try_all(asked, gallery)
+        unknown += try_left_out(asked, gallery)
+        few = _photos(all_products.of(fold.held_out), kind)
+        alone[0].extend(try_all(asked, few))
+        alone[1].extend(try_left_out(asked, few))
+        genuine, impostor = nearest_distances(asked, gallery)
+        found, taken = open_set_distances(genuine, impostor)
+        near.append(found)
+        others.append(taken)
+        mine.append(asked.labels[np.isfinite(genuine)])
+        theirs.append(asked.labels[np.isfinite(genuine) & np.isfinite(impostor)])
+        shape = GalleryShape(len(gallery.products), len(gallery), 1.0 if kind == "studio" else 0.0)
+    distances = OpenSetDistances(
+        np.concatenate(near),
+        np.concatenate(mine),
+        np.concatenate(others),
+        np.concatenate(theirs),
+        shape.products - 1,
+        others=True,
+    )
+    expect = Expectation(
+        "new",
+        sum(trial.rank == 1 for trial in known),
+        sum(1 <= trial.rank <= 5 for trial in known),
+        len(known),
+        len({trial.product for trial in known}),
+    )
+    whole = len(known), len(unknown)
+    return Measured(kind, shape, known + alone[0], unknown + alone[1], whole, distances, (expect,))
+
+
+def _photos(embedded: Embedded, kind: str) -> Photos:
+    n = len(embedded.labels)
+    names = tuple(f"{kind}/{i}" for i in range(n))
+    return Photos(
+        Path(), names, embedded.labels, embedded.vectors, names, np.zeros(n, np.uint64), np.zeros(n, np.bool_)
     )

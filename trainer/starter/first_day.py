@@ -98,7 +98,7 @@ def first_day(shop: Shop, held_out: Sequence[str]) -> dict[str, Hits]:
         held_out: products of a fold.
     """
     asked = shop.asked.of(held_out)
-    drawn = [_few(shop.photos, draw) for draw in range(_DRAWS)]
+    drawn = [few_photos(shop.photos, draw) for draw in range(_DRAWS)]
     galleries = (
         [shop.studio],
         [shop.studio.of(held_out)],
@@ -129,7 +129,8 @@ def table(rows: Sequence[tuple[str, dict[str, str]]]) -> str:
     return "\n".join(lines)
 
 
-def _few(photos: Embedded, draw: int) -> Embedded:
+def few_photos(photos: Embedded, draw: int) -> Embedded:
+    """`SHOTS` photos of each product; others for another draw, from 0."""
     rng = np.random.default_rng(draw)
     chosen = np.zeros(len(photos.labels), bool)
     for product in np.unique(photos.labels):

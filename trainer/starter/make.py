@@ -1,154 +1,117 @@
-"""From nothing to the starter's bundle: draw, train, export, calibrate, measure, write."""
+"""From photos and drawings to the built-in bundle: draw, train, export, calibrate, measure, write."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-import time
-from dataclasses import asdict
-from importlib.metadata import version
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from retrieval.calibration.points import Calibration
-from retrieval.models.bundle import Bundle, write_bundle
-from retrieval.system.progress import Progress
+from retrieval.models.bundle import Bundle, read_bundle, write_bundle
+from retrieval.models.measurement import seconds_each
+from trainer.learn import learn_from
+from trainer.material import TrainingData
+from trainer.progress import TrainingProgress
 from trainer.starter import recipe
 from trainer.starter.calibrate import calibrate
 from trainer.starter.card import write_card
-from trainer.starter.drawings import render
-from trainer.starter.measure import encoder_of
+from trainer.starter.first_day import FOLDS, first_day, mean_of
+from trainer.starter.folds import Fold, run_paths, train_fold
+from trainer.starter.mixture import RealPhotos, mix, read_real
 
 
-def build(out: Path, *, cache: Path, grocery: Path | None, progress: Progress) -> Bundle:
-    """Make the starter anew and write it to ``out``, replacing the bundle that is there.
+@dataclass(frozen=True, slots=True, eq=False)
+class Maker:
+    """Makes the built-in model and its folds, of one folder of photos. What is in the cache is not computed again.
 
-    Args:
-        out: the bundle's directory.
-        cache: keeps the drawings, about 2 GB.
-        grocery: real photos to measure on as well (``photos/train``, ``photos/val``, ``catalog``).
-        progress: told what is going on, one line at a time.
-
-    Raises:
-        DiskFullError: the cache has not enough space.
-        EncoderError: the export does not compute what Keras computes.
-        BundleError, UsageError: ``out`` cannot be written or holds something else.
+    Attributes:
+        real: the photos.
+        data: all that the model learns from.
+        cache: keeps drawings, features and runs.
+        progress: told how far it is.
     """
-    import keras
 
-    from trainer.networks.export import export_litert
-    from trainer.progress import EpochLog
-    from trainer.starter.fit import fit
+    real: RealPhotos
+    data: TrainingData
+    cache: Path
+    progress: TrainingProgress
 
-    clock = _Clock(progress)
-    train = render(recipe.TRAIN, recipe.KEPT, cache, progress=progress)
-    validation = render(recipe.VALIDATION, recipe.PREPROCESSING, cache, progress=progress)
-    clock.lap("drawing")
+    @classmethod
+    def open(cls, grocery: Path, cache: Path, progress: TrainingProgress) -> Maker:
+        """Read the photos; draw what is not drawn yet.
 
-    progress.stage("Training", recipe.RECIPE.epochs, "epochs")
+        Args:
+            grocery: real photos: ``photos/train``, ``photos/val`` and ``catalog``, folders of product folders.
+            cache: keeps drawings, features and runs, about 3 GB.
+            progress: told how far it is.
 
-    def show(log: EpochLog) -> None:
-        progress.advance()
-        progress.note(
-            f"epoch {log.epoch}/{recipe.RECIPE.epochs}: loss {log.loss:.3f}, "
-            f"distance to own product {log.anchor_positive:.3f}, to others {log.anchor_negative:.3f}, "
-            f"spread {log.spread:.3f}, {log.seconds:.0f} s"
-        )
+        Raises:
+            CatalogError: a folder of photos is not there.
+            DiskFullError, StoreError: the cache cannot be written.
+        """
+        real = read_real(grocery, progress)
+        return cls(real, mix(real, cache, progress), cache, progress)
 
-    keras.utils.set_random_seed(recipe.SEED)
-    network = recipe.build_network(recipe.TRAINED_SIZE)
-    logs = fit(network, train, recipe.RECIPE, recipe.TRAINED, on_epoch=show)
-    served = recipe.build_network()
-    served.set_weights(network.get_weights())
-    training = clock.lap("training")
-
-    probes = np.asarray(validation.pixels[:: max(1, len(validation.pixels) // 256)])
-    export = export_litert(served, recipe.PREPROCESSING, probes, weights=recipe.WEIGHTS)
-    record: dict[str, Any] = {
-        "recipe": asdict(recipe.RECIPE),
-        "network": {
-            "name": network.name,
-            "width": recipe.WIDTH,
-            "trained_size": recipe.TRAINED_SIZE,
-            "parameters": network.count_params(),
-        },
-        "drawings": asdict(recipe.TRAIN),
-        "pictures": len(train.labels),
-        "seconds": training,
-        "cores": os.cpu_count(),
-        "epochs": [asdict(log) for log in logs],
-        "export": {
-            "weights": export.weights,
-            "max_difference": export.max_difference,
-            "min_cosine": export.min_cosine,
-            "pictures": export.pictures,
-        },
-        "versions": {name: version(name) for name in ("itemrec", "keras", "numpy", "pillow")},
-    }
-
-    # A draft first: what is calibrated and measured is the bundle itself, read back from disk.
-    with tempfile.TemporaryDirectory(prefix="itemrec-starter-") as folder:
-        draft = write_bundle(
-            Path(folder) / "draft",
+    def model(self) -> Bundle:
+        """Train what is shipped, on everything: a bundle without thresholds, kept with its run."""
+        paths = run_paths(self.data, self.cache, "model")
+        place = paths.run / "bundle"
+        if place.is_dir():
+            return read_bundle(place)
+        trained = learn_from(self.data, paths, recipe.PLAN, self.progress, resume=True, weights=recipe.WEIGHTS)
+        real, drawn = self.real, recipe.DRAWN
+        record = trained.record | {
+            "share": recipe.SHARE,
+            "real": {
+                "photos": len(real.photos) + len(real.asked),
+                "studio": len(real.studio),
+                "products": len(real.photos.products),
+            },
+            "drawn": asdict(drawn) | {"pictures": drawn.products * (1 + drawn.photos)},
+        }
+        return write_bundle(
+            place,
             name=recipe.NAME,
-            encoder=export.model,
+            encoder=trained.export.model,
             runtime="litert",
-            preprocessing=recipe.PREPROCESSING,
-            dimension=recipe.DIMENSION,
+            preprocessing=trained.preprocessing,
+            dimension=trained.dimension,
             training=record,
             source="python -m trainer.starter",
             license="Apache-2.0",
         )
-        return finish(draft, out, cache=cache, grocery=grocery, progress=progress)
 
+    def fold(self, number: int) -> Fold:
+        """Train without a fold of the products, 0 to 4."""
+        return train_fold(number, self.data, self.real, self.cache, self.progress)
 
-def finish(trained: Bundle, out: Path, *, cache: Path, grocery: Path | None, progress: Progress) -> Bundle:
-    """Calibrate a trained bundle, measure it, write its card, and put it all at ``out``.
+    def build(self, out: Path, folds: Sequence[int] = range(FOLDS)) -> Bundle:
+        """Train the model and its folds, calibrate on the folds, and write the bundle, replacing the one that is there.
 
-    Also what repeats those steps for the bundle that ships, without training it again.
+        Args:
+            out: the bundle's directory.
+            folds: those that are trained, to measure and to calibrate; fewer say less.
 
-    Raises:
-        EncoderError: no threshold keeps a target.
-        BundleError, UsageError: ``out`` cannot be written or holds something else.
-    """
-    clock = _Clock(progress)
-
-    def write(to: Path, calibration: Calibration, card: str) -> Bundle:
+        Raises:
+            EncoderError: the export does not compute what Keras computes, or no threshold keeps its target.
+            BundleError, UsageError: ``out`` cannot be written or holds something else.
+        """
+        bundle = self.model()
+        tried = [self.fold(number) for number in folds]
+        row = mean_of([first_day(fold.shop, fold.held_out) for fold in tried])
+        calibration = calibrate(tried)
+        measured = {"folds": list(folds), "first_day": row, "milliseconds": round(1e3 * seconds_each(bundle), 1)}
+        record = {**bundle.training, **measured}
         return write_bundle(
-            to,
-            name=trained.name,
-            encoder=trained.encoder_file.read_bytes(),
-            runtime=trained.runtime,
-            preprocessing=trained.preprocessing,
-            dimension=trained.dimension,
+            out,
+            name=bundle.name,
+            encoder=bundle.encoder_file,
+            runtime=bundle.runtime,
+            preprocessing=bundle.preprocessing,
+            dimension=bundle.dimension,
             calibration=calibration,
-            training=trained.training,
-            card=card,
-            source=trained.source,
-            license=trained.license,
+            training=record,
+            card=write_card(record, row, calibration, bundle.encoder_bytes),
+            source=bundle.source,
+            license=bundle.license,
             replace=True,
         )
-
-    validation = render(recipe.VALIDATION, trained.preprocessing, cache, progress=progress)
-    with tempfile.TemporaryDirectory(prefix="itemrec-starter-") as folder:
-        calibration = calibrate(encoder_of(trained), validation, progress=progress)
-        draft = write(Path(folder) / "draft", calibration, card="")
-        card = write_card(draft, cache=cache, grocery=grocery, progress=progress)
-    clock.lap("calibrating and measuring")
-    return write(out, calibration, card)
-
-
-class _Clock:
-    """Says what each stage took."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._since = time.perf_counter()
-
-    def lap(self, stage: str) -> float:
-        now = time.perf_counter()
-        seconds, self._since = round(now - self._since, 1), now
-        self._progress.note(f"{stage}: {seconds:.0f} s")
-        return seconds

@@ -179,6 +179,14 @@ def test_an_index_s_model_that_is_gone(tmp_path: Path, starter: Bundle) -> None:
     assert "--rebuild" in caught.value.hint
 
 
+def test_an_index_of_an_earlier_built_in_says_how_to_index_again(tmp_path: Path, starter: Bundle) -> None:
+    earlier = bundle_of(tflite("fixed"), tmp_path / "earlier", name="starter")
+    shutil.rmtree(earlier.path)
+    with pytest.raises(ModelNotFoundError, match="built-in model of an earlier itemrec") as caught:
+        resolve_model(None, index_model=earlier.identity)
+    assert "itemrec index CATALOG --rebuild --model starter" in caught.value.hint
+
+
 def test_a_damaged_model_of_the_index_is_named_unless_a_good_copy_is_there(starter: Bundle) -> None:
     mine = install("mine", "fixed")
     spoil(mine)

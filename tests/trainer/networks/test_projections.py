@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from trainer.networks.projections import class_means, discriminant, joint, projection, whitening
+from trainer.networks.projections import (
+    class_means,
+    discriminant,
+    fine_directions,
+    joint,
+    principal_directions,
+    projection,
+    whitening,
+)
 
 
 def photos(products=30, each=8, width=6, seed=0):
@@ -83,3 +91,19 @@ def test_joint_features_are_those_of_each_member_at_unit_length():
     assert both.shape == (4, 5)
     np.testing.assert_allclose(np.linalg.norm(both[:, :3], axis=1), 1.0, atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(both[:, 3:], axis=1), 1.0, atol=1e-6)
+
+
+def test_fine_directions_are_whitened_and_leave_the_largest_out():
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(4000, 3)).astype(np.float32) * np.array([9.0, 4.0, 1.0], np.float32) + 5.0
+    mean, matrix = fine_directions(features, 2, behind=1)
+    seen = (features - mean) @ matrix
+    np.testing.assert_allclose(seen.std(axis=0), [1.0, 1.0], rtol=0.05)
+    assert np.abs(matrix[0]).max() < 0.02  # the axis that varies most
+
+
+def test_principal_directions_are_orthonormal_and_zeros_where_there_are_no_more():
+    features, _ = photos()
+    directions = principal_directions(features, 8)
+    assert directions.shape == (6, 8)
+    np.testing.assert_allclose(directions.T @ directions, np.diag([1.0] * 6 + [0.0] * 2), atol=1e-5)

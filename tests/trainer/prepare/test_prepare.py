@@ -145,14 +145,13 @@ def test_the_manifest_says_what_is_there(raw: Path, dataset: Path) -> None:
 
 
 def test_it_is_what_training_and_evaluation_read(dataset: Path) -> None:
-    from retrieval.images.preprocessing import Preprocessing
-    from trainer.starter.photo_set import read_photos
+    from trainer.data.dataset import read_pictures
 
     train = read_catalog(dataset / "train")
     assert train.count() == manifest(dataset)["counts"]["splits"]["train"]["images"]
     assert train.metadata("p0") == {"name": "Apple"}
     assert train.metadata("p2") == {}
-    photos = read_photos(dataset / "train", Preprocessing(16, 16))
+    photos = read_pictures(dataset / "train")
     assert photos.products == ("lonely", "p0", "p1", "p2", "p3")
 
 

@@ -1,4 +1,4 @@
-"""The loop learns, is deterministic, and what it trains exports to the same function."""
+"""What is trained exports to the same function; views are what they say."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,11 @@ from retrieval.distance import is_unit
 from retrieval.errors import EncoderError
 from retrieval.images.preprocessing import Preprocessing
 from tests.lazily import lazily
-from tests.trainer.datasets import short_cnn
 from trainer.data.augment import Views, make_views
-from trainer.starter.photo_set import PhotoSet
 
 keras = lazily("keras")
 embed, export_litert, run_litert = lazily("trainer.networks.export", "embed", "export_litert", "run_litert")
 small_cnn = lazily("trainer.networks.small_cnn", "small_cnn")
-Recipe, fit = lazily("trainer.starter.fit", "Recipe", "fit")
 
 PREPROCESSING = Preprocessing(32, 32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
@@ -28,47 +25,7 @@ def striped_photos(products=12, views=6, seed=0):
         stripe = ((np.arange(40) + rng.integers(0, 8)) // 4) % 2
         row = colors[i // views][stripe] * rng.uniform(0.8, 1.1)
         pixels[i] = np.clip(row, 0, 255).astype(np.uint8)[None]
-    labels = np.repeat(np.arange(products), views)
-    names = tuple(f"p{i}" for i in range(products))
-    return PhotoSet(pixels, labels, names, np.arange(products) // 2, np.zeros(len(pixels), bool))
-
-
-class Enough(Exception):
-    pass
-
-
-def trained(until=30, seed=0):
-    """What it made of pictures after 15 of its 30 epochs, and its logs until it was stopped."""
-    keras.utils.set_random_seed(seed)
-    encoder = short_cnn(size=32, dimension=16, width=16)
-    recipe = Recipe(epochs=30, products=6, views=3, learning_rate=5e-3, seed=seed)
-    probes, halfway, logs = striped_photos().pixels[:8, :32, :32], [], []
-
-    def on_epoch(log):
-        logs.append(log)
-        if log.epoch == 15:
-            halfway.append(embed(encoder, probes, PREPROCESSING))
-        if log.epoch == until < 30:
-            raise Enough
-
-    if until < 30:
-        with pytest.raises(Enough):
-            fit(encoder, striped_photos(), recipe, PREPROCESSING, on_epoch=on_epoch)
-    else:
-        assert fit(encoder, striped_photos(), recipe, PREPROCESSING, on_epoch=on_epoch) == logs
-    return halfway[0], logs
-
-
-def test_training_pulls_products_together_and_apart_and_repeats_exactly():
-    halfway, logs = trained()
-    assert [log.epoch for log in logs] == list(range(1, 31))
-    assert logs[-1].loss < 0.7 * logs[0].loss
-    first, last = (log.anchor_negative - log.anchor_positive for log in (logs[0], logs[-1]))
-    assert last > first + 0.3
-    assert 0.3 < logs[-1].spread <= 1.0
-    halfway_again, logs_again = trained(until=15)  # by then chance has had its say: a difference only grows
-    assert [log.loss for log in logs_again] == pytest.approx([log.loss for log in logs[:15]], rel=1e-4)
-    np.testing.assert_allclose(halfway, halfway_again, atol=1e-3)
+    return pixels
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +42,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def probes():
-    return striped_photos(seed=3).pixels[:16, :32, :32]
+    return striped_photos(seed=3)[:16, :32, :32]
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +83,7 @@ def test_an_export_that_computes_something_else_is_refused(encoder, full, probes
 
 
 def test_views_keep_shape_and_depend_on_the_generator_only():
-    pictures = striped_photos().pixels[:6]
+    pictures = striped_photos()[:6]
     one, two = (make_views(pictures, size=24, rng=np.random.default_rng(5), views=Views()) for _ in "ab")
     assert one.shape == (6, 24, 24, 3)
     assert one.dtype == np.uint8
@@ -137,6 +94,6 @@ def test_views_keep_shape_and_depend_on_the_generator_only():
 
 def test_views_without_any_freedom_are_the_picture():
     still = Views((1.0, 1.0), 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    pictures = striped_photos().pixels[:3]
+    pictures = striped_photos()[:3]
     views = make_views(pictures, size=40, rng=np.random.default_rng(0), views=still)
     assert np.abs(views.astype(int) - pictures).max() <= 1
