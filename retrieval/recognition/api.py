@@ -473,7 +473,7 @@ class Recognizer:
         vector, length = same.one_vector(vectors)
         found = recognize(
             EmbeddedPhoto(
-                ", ".join(names), vector, sum(p.facts for p in photos), sum(photo.embed_ms for photo in photos)
+                same.together(names), vector, sum(p.facts for p in photos), sum(photo.embed_ms for photo in photos)
             ),
             store,
             threshold=state.threshold,

@@ -42,6 +42,11 @@ def one_vector(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], float
     return (mean / length).astype(np.float32), min(length, 1.0)
 
 
+def together(names: Sequence[str]) -> str:
+    """What several photos are called in one answer: a line must hold it."""
+    return ", ".join(names) if len(names) <= 2 else f"{names[0]} and {len(names) - 1} more"
+
+
 def lowered(threshold: float, length: float) -> float:
     """The threshold for a mean of photos.
 

@@ -17,7 +17,7 @@ from retrieval.errors import ImageError, UsageError
 from retrieval.indexing.run import index as index_catalog
 from retrieval.models.bundle import set_calibration
 from retrieval.recognition.api import Recognizer
-from retrieval.recognition.same import apart, farthest, lowered, one_vector
+from retrieval.recognition.same import apart, farthest, lowered, one_vector, together
 from tests.fakes import fake_bundle, picture, use_pixel_encoder, write_catalog
 
 MEASURED = Calibration(
@@ -77,6 +77,10 @@ def test_what_nearly_all_pairs_of_one_product_keep_to_is_read_from_the_calibrati
         (("b", "c"), 2.0),
     ]
     assert apart(vectors, ["a", "b", "c"], None) == ()
+
+
+def test_many_photos_have_a_short_name() -> None:
+    assert [together(names) for names in (["a"], ["a", "b"], ["a", "b", "c", "d"])] == ["a", "a, b", "a and 3 more"]
 
 
 def test_one_answer_for_all_photos(shop: Path) -> None:
