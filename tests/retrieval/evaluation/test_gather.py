@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval.catalog import read as module
 from retrieval.errors import CatalogError
-from retrieval.evaluation import gather as module
 from retrieval.evaluation import gather_folder
 from retrieval.models.bundle import Bundle
 from tests.audit_catalog import view
