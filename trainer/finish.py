@@ -210,7 +210,7 @@ def calibrate_on_val(
         target: what the threshold keeps.
         held_out: what networks that did not see some of the products make of all those.
     """
-    gallery = enrolled.photos.only(np.flatnonzero(~enrolled.studio)) if not enrolled.studio.all() else enrolled.photos
+    gallery = enrolled.photos.only(np.flatnonzero(~enrolled.studio))
     unknown = [_held_out_products(one, photos, enrolled) for one in held_out]
     measured = f"val: {len(photos):,} photos of {len(photos.products):,} products"
     if unknown:

@@ -54,17 +54,14 @@ class Enrolled:
     studio: NDArray[np.bool_]
 
     @classmethod
-    def of_sources(cls, *sources: Photos | None) -> Enrolled:
-        """Of folders by the same network, each with pictures of one kind or of several; None for one that is not there.
+    def of_sources(cls, photos: Photos, catalog: Photos | None) -> Enrolled:
+        """Photos as people take them, and a catalog's pictures, by the same network.
 
-        Whether a picture is from a studio is seen from it. Of a folder where nearly all of a sample are of one kind,
+        Whether a picture of the catalog is from a studio is seen from it. Where nearly all of a sample are of one kind,
         all are taken for that.
         """
-        parts = [cls(photos, _from_studio(photos)) for photos in sources if photos is not None]
-        whole = parts[0]
-        for part in parts[1:]:
-            whole = whole.joined(part)
-        return whole
+        whole = cls(photos, np.zeros(len(photos), bool))
+        return whole if catalog is None else whole.joined(cls(catalog, _from_studio(catalog)))
 
     def of_kind(self, kind: Kind) -> Photos | None:
         """The gallery of a kind; None where these pictures cannot show it."""

@@ -151,4 +151,5 @@ def test_pictures_tell_whether_they_are_from_a_studio(tmp_path: Path) -> None:
     photos = replace(
         labeled(np.eye(3, dtype=np.float32), ["a", "b", "c"]), root=tmp_path, sources=("a.png", "b.png", "gone.png")
     )
-    assert Enrolled.of_sources(photos, None).studio.tolist() == [True, False, False]
+    assert Enrolled.of_sources(photos, None).studio.tolist() == [False, False, False]
+    assert Enrolled.of_sources(photos, photos).studio.tolist() == [False, False, False, True, False, False]
