@@ -22,8 +22,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -38,7 +39,7 @@ from retrieval.index.protocols import Searchable
 from retrieval.recognition.decision import decide
 from retrieval.recognition.recognizer import CLOSE, find
 from retrieval.system.files import allocated
-from retrieval.types import IndexedImage, ModelIdentity, Point, image_id
+from retrieval.types import IndexedImage, ModelIdentity, Neighbor, Point, image_id
 
 DIMENSION = 128
 PER_PRODUCT = 20
@@ -155,15 +156,40 @@ def ours(
     yield from beside_faiss(gallery, queries, truth, exact[0], default[0])
 
 
+class Counted:
+    """A store that counts what it is asked."""
+
+    def __init__(self, store: Searchable) -> None:
+        self._store = store
+        self.questions = 0
+
+    def search(self, vector: Vectors, **options: Any) -> list[Neighbor]:
+        self.questions += 1
+        return self._store.search(vector, **options)
+
+    def nearest_of(self, vector: Vectors, product_ids: Sequence[str], **options: Any) -> list[list[Neighbor]]:
+        self.questions += 1
+        return self._store.nearest_of(vector, product_ids, **options)
+
+
 def answers(store: Searchable, queries: Vectors, widths: list[int]) -> Iterator[tuple[str, str]]:
     """Whole answers at some widths, beside those of exact scans."""
+    counted = Counted(store)
 
-    def ask(query: Vectors, exact: bool) -> tuple[str, str, list[str]]:
-        ranked = find(store, query, threshold=THRESHOLD, products=5, exact=exact, close=CLOSE)
+    def ask(query: Vectors, exact: bool, close: float = CLOSE) -> tuple[str, str, list[str]]:
+        ranked = find(counted, query, threshold=THRESHOLD, products=5, exact=exact, close=close)
         near = [e.image for m in ranked for e in m.evidence if e.distance <= THRESHOLD]
         return ranked[0].product_id, decide(ranked, threshold=THRESHOLD), near
 
     expected = [ask(query, True) for query in queries]
+    questions = counted.questions
+    for query in queries:
+        ask(query, True, close=0.0)
+    yield "questions for an answer", f"{questions / len(queries):.2f}"
+    yield (
+        "questions, were all products looked into",
+        f"{counted.questions / len(queries) - questions / len(queries):.2f}",
+    )
     kept = hnsw.EF, hnsw.EF_WIDE
     for width in widths:
         hnsw.EF = hnsw.EF_WIDE = width
