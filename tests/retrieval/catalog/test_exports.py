@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 
@@ -292,3 +293,10 @@ def test_a_stray_cell_in_the_last_row_costs_no_memory(tmp_path: Path) -> None:
     book.save(tmp_path / "products.xlsx")
     rows = read_table(tmp_path / "products.xlsx").rows
     assert [getattr(row, "product_id", row.line) for row in rows] == ["1"]
+
+
+def test_without_the_extra_a_workbook_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(CatalogError, match=r"openpyxl.*reading products\.xlsx") as caught:
+        read_catalog(write(tmp_path, "products.xlsx", ""))
+    assert "[xlsx]" in str(caught.value.hint)
