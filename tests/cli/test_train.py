@@ -8,7 +8,6 @@ from cli.main import invoke
 from retrieval.errors import UsageError
 from retrieval.models.bundle import read_bundle
 from tests.lazily import lazily
-from tests.trainer.conftest import tiny_networks
 from tests.trainer.datasets import short_cnn, tiny_backbone, write_dataset, write_weights
 
 Export = lazily("trainer.networks.export", "Export")
@@ -32,9 +31,8 @@ def _place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tiny():
-    with tiny_networks():
-        yield
+def tiny(monkeypatch):
+    monkeypatch.setattr("trainer.networks.assemble.backbone", tiny_backbone)
 
 
 def train(dataset, *options):
@@ -106,7 +104,6 @@ def test_wrong_options_are_refused_in_one_line(dataset, tmp_path, monkeypatch, c
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.usefixtures("tiny")
 def test_a_weights_file_decides_the_backbone_and_without_val_nothing_is_calibrated(tmp_path, monkeypatch, capsys):
     folder = write_dataset(tmp_path / "data", splits={"train": 4})
     built = []
