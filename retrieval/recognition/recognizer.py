@@ -88,6 +88,7 @@ def find(
     places: list[tuple[bool, float, float]] = []
     limit = FIRST_LIMIT
     far = threshold if far is None else far
+    ahead = products
     while True:
         neighbors = store.search(vector, limit=limit, max_distance=MAX_DISTANCE, where=where, exact=exact)
         cut = len(neighbors) == limit
@@ -103,8 +104,10 @@ def find(
             if places and candidate.best_distance > far and candidate.score < close * -places[0][1]:
                 continue
             if len(seen[candidate.product_id]) < votes.EVIDENCE and candidate.product_id not in fetched:
-                # Of those that come next most will be wanted, too: on a server one request for all.
-                wanted = [c.product_id for c in candidates[at : at + products]]
+                # Of those that come next most will be wanted, too: on a server one request for all. Twice as many
+                # where that was not enough, so that few requests ask for however many.
+                wanted = [c.product_id for c in candidates[at : at + ahead]]
+                ahead *= 2
                 wanted = [p for p in wanted if len(seen[p]) < votes.EVIDENCE and p not in fetched]
                 own_of = store.nearest_of(vector, wanted, limit=votes.EVIDENCE, exact=exact)
                 fetched.update(zip(wanted, own_of, strict=True))
