@@ -24,7 +24,7 @@ _TARGET = Target("strangers", UNKNOWN_SHARE)
 
 
 def calibrate(folds: Sequence[Fold]) -> Calibration:
-    """Thresholds and probabilities for galleries of studio pictures and of few photos of each product.
+    """Thresholds and probabilities for galleries of studio pictures, of few photos of each product, and of both.
 
     Every photo is of a product that its fold's training did not see. It is looked for in a gallery of all products and
     of the fold's alone, with its own product and without.
@@ -36,12 +36,12 @@ def calibrate(folds: Sequence[Fold]) -> Calibration:
         EncoderError: the photos bear no threshold.
     """
     products = len({name for fold in folds for name in fold.held_out})
-    photos = sum(len(fold.shop.asked.of(fold.held_out).labels) for fold in folds)
+    photos = sum(len(_asked("studio", fold).labels) for fold in folds)
     measured_on = (
         f"{photos:,} shop photos of {products} products, none of them seen by the training that embedded it "
         f"({len(folds)} folds)"
     )
-    kinds: tuple[Kind, ...] = ("studio", "few")
+    kinds: tuple[Kind, ...] = ("studio", "few", "mixed")
     found = [calibrate_kind(_measured(kind, folds), _TARGET, measured_on=measured_on) for kind in kinds]
     kept = tuple(one for one in found if one is not None)
     if not kept:
@@ -49,21 +49,26 @@ def calibrate(folds: Sequence[Fold]) -> Calibration:
             f"expected photos that bear a threshold, received {photos:,} of {products} products that do not",
             hint="Train more folds, or on more photos.",
         )
-    # What is not known of a gallery is taken for studio pictures: what most shops begin with.
-    return dataclasses.replace(kept[0].calibration, galleries=kept)
+    return dataclasses.replace(kept[-1].calibration, galleries=kept)
 
 
 def _measured(kind: Kind, folds: Sequence[Fold]) -> Measured:
     known: list[Trial] = []
+    promised: list[Trial] = []
     unknown: list[Trial] = []
     alone: tuple[list[Trial], list[Trial]] = [], []
     near, mine, others, theirs = [], [], [], []
     shape = GalleryShape(0, 0, 0.0)
     for fold in folds:
-        asked = _photos(fold.shop.asked.of(fold.held_out), "asked")
-        all_products = fold.shop.studio if kind == "studio" else few_photos(fold.shop.photos, 0)
+        asked = _photos(_asked(kind, fold), "asked")
+        all_products = _gallery(kind, fold)
         gallery = _photos(all_products, kind)
-        known += try_all(asked, gallery)
+        found_here = try_all(asked, gallery)
+        known += found_here
+        # Photos of the visit that a gallery's are of are found too easily for a promise.
+        promised += (
+            try_all(_photos(fold.shop.asked.of(fold.held_out), "apart"), gallery) if kind != "studio" else found_here
+        )
         unknown += try_left_out(asked, gallery)
         few = _photos(all_products.of(fold.held_out), kind)
         alone[0].extend(try_all(asked, few))
@@ -74,7 +79,7 @@ def _measured(kind: Kind, folds: Sequence[Fold]) -> Measured:
         others.append(taken)
         mine.append(asked.labels[np.isfinite(genuine)])
         theirs.append(asked.labels[np.isfinite(genuine) & np.isfinite(impostor)])
-        shape = GalleryShape(len(gallery.products), len(gallery), 1.0 if kind == "studio" else 0.0)
+        shape = GalleryShape(len(gallery.products), len(gallery), {"studio": 1.0, "mixed": 0.5}.get(kind, 0.0))
     distances = OpenSetDistances(
         np.concatenate(near),
         np.concatenate(mine),
@@ -85,13 +90,30 @@ def _measured(kind: Kind, folds: Sequence[Fold]) -> Measured:
     )
     expect = Expectation(
         "new",
-        sum(trial.rank == 1 for trial in known),
-        sum(1 <= trial.rank <= 5 for trial in known),
-        len(known),
-        len({trial.product for trial in known}),
+        sum(trial.rank == 1 for trial in promised),
+        sum(1 <= trial.rank <= 5 for trial in promised),
+        len(promised),
+        len({trial.product for trial in promised}),
     )
     whole = len(known), len(unknown)
     return Measured(kind, shape, known + alone[0], unknown + alone[1], whole, distances, (expect,))
+
+
+def _gallery(kind: Kind, fold: Fold) -> Embedded:
+    """All products: a studio picture of each, few photos, or both."""
+    if kind == "studio":
+        return fold.shop.studio
+    few = few_photos(fold.shop.photos, 0)
+    return few if kind == "few" else few.joined(fold.shop.studio)
+
+
+def _asked(kind: Kind, fold: Fold) -> Embedded:
+    """Photos of the products that the fold left out: all that are in no gallery of the kind."""
+    photos = fold.shop.photos
+    if kind != "studio":
+        taken = {row.tobytes() for row in few_photos(photos, 0).vectors}
+        photos = photos.only(np.array([row.tobytes() not in taken for row in photos.vectors]))
+    return photos.joined(fold.shop.asked).of(fold.held_out)
 
 
 def _photos(embedded: Embedded, kind: str) -> Photos:

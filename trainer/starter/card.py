@@ -23,7 +23,7 @@ def write_card(record: Mapping[str, Any], row: Mapping[str, str], calibration: C
     return f"""# The starter
 
 {record["recipe"]["network"]["backbone"]} at {record["recipe"]["network"]["size"]} pixels, {record["dimension"]} \
-numbers out, {size / 1e6:.1f} MB, {record["milliseconds"]:.0f} ms a picture on one core of the machine that made it. \
+numbers out, {size / 1e6:.1f} MB, {record["milliseconds"]:.0f} ms of one core a picture on the machine that made it. \
 It makes `itemrec` work offline on the first day.
 
 **What it learned from.** Google's EfficientNet-Lite0, trained on ImageNet (Apache-2.0), learned on from \
@@ -46,9 +46,9 @@ right name among five more often than first; near twins (flavors of one brand) a
 products that are not in your catalog are often taken for one that is. Photos of your own, a few a product, help most: \
 index them, or `itemrec train`.
 
-**Thresholds** were chosen on {calibration.measured_on}, for catalogs of studio pictures and of few photos a product; \
-`itemrec calibrate` fits them to yours. Figures on the {real["products"]} groceries themselves say nothing: it \
-learned them.
+**Thresholds** were chosen on {calibration.measured_on}, for catalogs of studio pictures, of few photos a product, \
+and of both; `itemrec calibrate` fits them to yours. Figures on the {real["products"]} groceries themselves say \
+nothing: it learned them.
 
 Export to LiteRT with {export["weights"]} weights: largest difference to Keras {export["max_difference"]:.1e} of a \
 unit embedding's coordinate, smallest cosine {export["min_cosine"]:.6f}, on {export["pictures"]} pictures.

@@ -40,6 +40,10 @@ class Embedded:
         """Some of them, by a mask, shape (n,)."""
         return Embedded(self.vectors[which], self.labels[which])
 
+    def joined(self, other: Embedded) -> Embedded:
+        """These and then the others."""
+        return Embedded(np.concatenate([self.vectors, other.vectors]), np.concatenate([self.labels, other.labels]))
+
     def of(self, products: Sequence[str]) -> Embedded:
         """Those of some products."""
         return self.only(np.isin(self.labels, list(products)))
