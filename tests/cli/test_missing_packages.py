@@ -64,6 +64,8 @@ def test_one_line_names_it_and_how_to_get_it(
     assert invoke(["index", "catalog", "--quiet"]) == 0
     capsys.readouterr()
     monkeypatch.setitem(sys.modules, hidden, None)
+    # A child process would find the package: it is hidden in this one alone.
+    monkeypatch.setattr("retrieval.models.trial.can_start", lambda: False)
     assert invoke([*words]) in (2, 3)
     out, err = capsys.readouterr()
     assert out == ""
@@ -94,7 +96,7 @@ def test_answers_need_no_pictures(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     capsys.readouterr()
     answers = {}
     for words in ([], ["--no-thumbnails"], ["--thumbnails"]):
-        assert invoke(["query", "known.png", *words]) == 0
+        assert invoke(["query", "known.png", "--quiet", *words]) == 0
         answers[tuple(words)] = capsys.readouterr()
     plain, without, asked = answers.values()
     assert plain.err == without.err == ""
@@ -111,7 +113,7 @@ def test_a_script_that_asks_for_json_hears_nothing_of_pictures(
     monkeypatch.setitem(sys.modules, "textual_image", None)
     assert invoke(["index", "catalog", "--quiet"]) == 0
     capsys.readouterr()
-    assert invoke(["query", "known.png", "--thumbnails", "--json"]) == 0
+    assert invoke(["query", "known.png", "--quiet", "--thumbnails", "--json"]) == 0
     assert capsys.readouterr().err == ""
 
 
@@ -121,6 +123,6 @@ def test_with_the_extra_pictures_are_drawn(monkeypatch: pytest.MonkeyPatch, caps
     shown: list[int] = []
     monkeypatch.setattr("cli.thumbnails.show", lambda _, pictures: shown.append(len(pictures)))
     assert invoke(["index", "catalog", "--quiet"]) == 0
-    assert invoke(["query", "known.png", "--thumbnails"]) == 0
+    assert invoke(["query", "known.png", "--quiet", "--thumbnails"]) == 0
     assert shown == [1]
     assert capsys.readouterr().err == ""
