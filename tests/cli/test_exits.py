@@ -62,7 +62,7 @@ WORDS = {
     "restore": "restore shop.itemrec --index third",
     "demo": "demo . --quiet",
     "refuse": "refuse",
-    "refuse add": "refuse add data/test/p000/6.png",
+    "refuse add": "refuse add data/test/p000/9.png",
     "refuse list": "refuse list",
     "models": "models",
     "models list": "models list",
