@@ -243,7 +243,9 @@ class Recognition:
         by = self.refused_by
         if by is None:
             sure = self.in_catalog
-            return f"nothing within {self.threshold:.3f}" if sure is None else f"{sure:.0%} sure that it is ours"
+            return (
+                f"nothing within {self.threshold:.3f}" if sure is None else f"{100 * sure:.0f} % sure that it is ours"
+            )
         return f"refused by {by.image}{f' ({by.note})' if by.note else ''}, {by.distance:.3f} away"
 
     def to_json(self) -> dict[str, Any]:

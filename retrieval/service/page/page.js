@@ -272,7 +272,8 @@ async function held() {
 }
 
 function sure(match) {
-  return match.confidence === undefined || match.confidence === null ? "Not calibrated: how sure is not known" : `${Math.round(100 * match.confidence)} % sure`;
+  return match.confidence === undefined || match.confidence === null ? "Not calibrated: how sure is not known"
+    : match.confidence >= 0.995 ? "> 99 % sure" : `${Math.round(100 * match.confidence)} % sure`;
 }
 
 function tiles(matches, className, marksFirst = false, choose = null) {
