@@ -69,6 +69,10 @@ _STORED = {
 """Keys of plans on disk, where they differ from the fields: bundles and checkpoints written before have them."""
 
 
+_LATER: dict[str, Any] = {"hold_out_times": 1, "hold_out_epochs": 1.0, "principal": 0}
+"""Fields that came later, with what plans without them mean: those are stored as they always were."""
+
+
 def stored(plan: Plan) -> dict[str, Any]:
     """A plan as bundles record it and as checkpoints are told apart by it; JSON values and tuples."""
 
@@ -76,6 +80,10 @@ def stored(plan: Plan) -> dict[str, Any]:
         return {_STORED.get(key, key): value for key, value in values.items()}
 
     values = asdict(plan)
+    for key, value in _LATER.items():
+        place = values["network"] if key in values["network"] else values
+        if place[key] == value:
+            del place[key]
     return renamed(values | {"network": renamed(values["network"])})
 
 

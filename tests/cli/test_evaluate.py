@@ -333,7 +333,7 @@ def test_confidence_is_shown_by_query_after_calibration(tmp_path: Path, capsys: 
     assert all("confidence" not in m for m in matches[1:])
     assert run("query", photo) == 0
     out = capsys.readouterr().out
-    assert "confidence" in out
-    assert f"{matches[0]['confidence']:.0%}" in out
+    assert "sure" in out.splitlines()[1]
+    assert f"{100 * matches[0]['confidence']:.0f} % sure" in out
     assert run("query", photo, "--threshold", "1.0") == 0
-    assert "confidence" not in capsys.readouterr().out
+    assert "not calibrated" in capsys.readouterr().out
