@@ -133,11 +133,12 @@ def _listen(host: str, port: int) -> socket.socket:
         UsageError: there is no such address here, or somebody listens there already.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(
+        # With its protocol named, asyncio sends answers at once: see `_set_nodelay`.
+        family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with ExitStack() as failed:
-            listener = failed.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener = failed.enter_context(socket.socket(family, kind, protocol))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(256)

@@ -48,6 +48,14 @@ def test_a_taken_port_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: 
         _listen("127.0.0.1", taken.getsockname()[1])
 
 
+def test_answers_are_sent_at_once() -> None:
+    # asyncio turns off Nagle's algorithm for sockets that name TCP; without that an answer waits 40 ms.
+    from cli.serve import _listen
+
+    with _listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+
+
 def test_keys_are_added_listed_and_removed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = str(tmp_path / "keys.json")
     code, out, err = said(capsys, ["keys", "add", file, "till", "--where", "category=Milk", "--rate", "2"])
