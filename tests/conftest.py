@@ -54,7 +54,13 @@ TIERS = {
         "retrieval/models/test_trial.py",
     ],
     "browser": ["browser"],
-    "server": ["docs/test_dask.py", "faults/test_server_errors.py"],
+    "server": [
+        "cli/test_move.py",
+        "docs/test_dask.py",
+        "faults/test_server_errors.py",
+        "retrieval/index/server",
+        "retrieval/index/test_transfer.py",
+    ],
     "wheel": ["wheel"],
 }
 """Folders and files, seen from here, whose tests are left out of `make test-fast`, by the reason why."""
@@ -67,12 +73,24 @@ def tiers(path: Path) -> list[str]:
     return [tier for tier, places in TIERS.items() if any(place.is_relative_to(name) for name in places)]
 
 
+OVER_A_SOCKET = {"grpc", "socket"}
+"""Kinds of index in a test's name whose server answers over a socket: the same test runs without one, too."""
+
+
+def over_a_socket(item: pytest.Item) -> bool:
+    """True for a test whose parameters say that it talks to a server."""
+    call = getattr(item, "callspec", None)
+    return call is not None and not OVER_A_SOCKET.isdisjoint(call.id.split("-"))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests with their tiers. What takes long begins first, so that no worker is left with it in the end."""
     for item in items:
         for tier in tiers(item.path):
             item.add_marker(tier)
+        if over_a_socket(item):
+            item.add_marker("server")
     items.sort(key=lambda item: not tiers(item.path))
 
 
