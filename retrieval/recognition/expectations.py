@@ -30,7 +30,8 @@ def expectations(bundle: Bundle, manifest: Manifest, found: InForce | None) -> l
     measured = found.expect or next((one.expect for one in galleries if one.kind == shape.kind), ())
     if measured and shape.kind is not None:
         held = f"A catalog of {spoken_kind(shape.kind)}: of 100 phone photos expect"
-        lines.append(f"{held} {shares(measured)}.")
+        among = next((one.shape.products for one in galleries if one.expect == measured), 0)
+        lines.append(f"{held} {shares(measured)}.{_other_size(among, manifest.products)}")
         more: list[tuple[Kind, Sequence[Expectation]]] = [
             (one.kind, one.expect) for one in galleries if _adds(shape.kind, one.kind) and one.expect
         ]
@@ -48,6 +49,13 @@ def operating_point(calibration: Calibration, *, own: bool) -> str:
     whose = "the index's own calibration" if own else "the model's calibration"
     on = f", on {calibration.measured_on}" if calibration.measured_on else ""
     return f"verdicts by {by} ({spoken(calibration.chosen)}; {whose}{on})"
+
+
+def _other_size(measured: int, here: int) -> str:
+    """A sentence where a catalog has far more or fewer products than what was measured; none where it has not."""
+    if not measured or measured <= 2 * here <= 4 * measured:
+        return ""
+    return f" That was among {measured:,} products: among {here:,} expect {'fewer' if here > measured else 'more'}."
 
 
 def _adds(here: Kind, other: Kind) -> bool:

@@ -153,6 +153,17 @@ def test_what_to_expect_is_what_was_measured(bundle: Bundle) -> None:
     assert more.startswith("With up to 10 photos of each product: 84 first and 99 among five")
 
 
+@pytest.mark.parametrize(
+    ("products", "said"), [(81, ""), (41, ""), (162, ""), (40, "expect more."), (20_000, "among 20,000 expect fewer.")]
+)
+def test_what_was_measured_among_few_products_is_no_promise_among_many(
+    bundle: Bundle, products: int, said: str
+) -> None:
+    here = replace(manifest(1.0), products=products, images=products)
+    first, *_ = expectations(bundle, here, calibration_in_force(bundle, here))
+    assert first.endswith(said or "(100 photos of 17 products).")
+
+
 def test_nothing_is_promised_for_another_catalog(bundle: Bundle) -> None:
     said = expectations(bundle, manifest(0.5), calibration_in_force(bundle, manifest(0.5)))
     assert "was not measured" in said[0]
