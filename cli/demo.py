@@ -101,9 +101,9 @@ def _recognize_all(truth: dict[Path, str | None], location: str, model: str | No
                 raise result.error
             answers[photo] = result
     render.table(
-        ("photo of", "verdict", "found", "first", "score", "distance", "evidence"),
+        ("photo of", "verdict", "sure", "first", "found"),
         [_row(product, answers[photo]) for photo, product in truth.items()],
-        right=(4, 5),
+        right=(2,),
     )
     return answers
 
@@ -115,14 +115,11 @@ def _first(answer: Answer) -> str | None:
 def _row(product: str | None, answer: Answer) -> tuple[str, ...]:
     truth = product or f"(unknown) {Path(answer.source).stem}"
     if not answer.matches:
-        return (truth, answer.verdict, "", "wrong" if product else "right", "", "", "")
+        return (truth, answer.verdict, "", "wrong" if product else "right", "")
+    from cli.answer_table import percent  # `itemrec --help` does not pay for it
+
     best = answer.matches[0]
-    return (
-        truth,
-        answer.verdict,
-        best.product_id,
-        "right" if best.product_id == product else "wrong",
-        f"{best.score:.3f}",
-        f"{best.best_distance:.3f}",
-        best.evidence[0].image,
-    )
+    sure = "" if best.confidence is None else percent(best.confidence)
+    first = "right" if best.product_id == product else "wrong"
+    # What the photo is of stands in front already.
+    return (truth, answer.verdict, sure, first, "" if first == "right" else best.product_id)
