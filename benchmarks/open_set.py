@@ -76,8 +76,9 @@ def embedded(data: Path, gone: list[int], *, half: bool, cache: Path, weights: s
         from trainer.quiet import import_keras
 
         import_keras()
-        from trainer.learn import RunPaths, learn_without
+        from trainer.learn import learn_without
         from trainer.material import read_training_data
+        from trainer.places import RunPaths
         from trainer.presets import preset
 
         plan = preset("fast")

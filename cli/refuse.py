@@ -62,7 +62,7 @@ def add_command(
         render.warn(f"{printable(name)}: {printable(why.message)}")
     if as_json:
         unreadable = [{"path": name, "reason": e.message, "code": e.reason} for name, e in refused]
-        render.emit_json(_document(location, kept, added=[_json(r) for r in added], refused=unreadable))
+        render.emit_json(_document(location, kept, added=[r.described() for r in added], refused=unreadable))
     else:
         _table(added)
         render.say(f"{_counted(kept)} by {location} now. Take back: itemrec refuse remove ID")
@@ -113,7 +113,7 @@ def remove_command(
     store.remove([refusal.refusal_id for refusal in gone])
     kept = store.read()
     if as_json:
-        render.emit_json(_document(location, kept, removed=[_json(r) for r in gone]))
+        render.emit_json(_document(location, kept, removed=[r.described() for r in gone]))
     else:
         names = ", ".join(f"{refusal.short} ({refusal.image})" for refusal in gone)
         render.emit(f"Removed {names}. {_counted(kept)} by {location} now.")
@@ -132,16 +132,7 @@ def _opened(location: str) -> RefusalStore:
 
 
 def _document(location: str, kept: Sequence[RefusalPicture], **more: Any) -> dict[str, Any]:
-    return {"schema": "itemrec.refuse/1", "index": location, "refusals": [_json(r) for r in kept], **more}
-
-
-def _json(refusal: RefusalPicture) -> dict[str, str]:
-    return {
-        "refusal_id": refusal.refusal_id,
-        "image": refusal.image,
-        "note": refusal.note,
-        "created": refusal.created,
-    }
+    return {"schema": "itemrec.refuse/1", "index": location, "refusals": [r.described() for r in kept], **more}
 
 
 def _table(refusals: Sequence[RefusalPicture]) -> None:

@@ -32,7 +32,7 @@ from trainer.material import TrainingData, read_training_data
 from trainer.networks.assemble import Network, assemble, embedding_above, encoder, in_batches, start_head
 from trainer.networks.export import Export, Weights, export_litert
 from trainer.networks.projections import class_means, joint, unit_rows
-from trainer.places import RunPaths as RunPaths
+from trainer.places import RunPaths
 from trainer.presets import Plan, stored
 from trainer.progress import EpochLog, TrainingProgress
 from trainer.sources import Source, open_source

@@ -67,15 +67,13 @@ class RefusalPicture:
             joined = joined.with_vector(fingerprint, vector)
         return replace(joined, note=other.note or self.note)
 
+    def described(self) -> dict[str, str]:
+        """What people and programs are told of it, as JSON."""
+        return {"refusal_id": self.refusal_id, "image": self.image, "note": self.note, "created": self.created}
+
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads back."""
-        return {
-            "refusal_id": self.refusal_id,
-            "image": self.image,
-            "note": self.note,
-            "created": self.created,
-            "vectors": {f: _base64(v) for f, v in self.vectors.items()},
-        }
+        return {**self.described(), "vectors": {f: _base64(v) for f, v in self.vectors.items()}}
 
     @classmethod
     def from_json(cls, data: Any) -> RefusalPicture:

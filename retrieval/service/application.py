@@ -25,7 +25,6 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from retrieval.errors import ItemrecError
 from retrieval.index.manifest import Manifest
-from retrieval.index.refusals import RefusalPicture
 from retrieval.recognition.answer import Answer, query_document
 from retrieval.recognition.api import PhotoSource, Recognizer
 from retrieval.recognition.recognizer import RefusedPhoto, parse_where
@@ -37,7 +36,7 @@ from retrieval.service.problems import Problem
 from retrieval.service.product_list import IndexedProduct, ProductList
 from retrieval.service.shown import ShownPictures
 from retrieval.service.turns import Turns
-from retrieval.service.uploads import Upload, read_photos
+from retrieval.service.uploads import Upload, read_photo, read_photos
 from retrieval.system.text import printable
 from retrieval.system.threads import default_threads
 from retrieval.system.version import release
@@ -204,10 +203,8 @@ def create_app(settings: Settings) -> FastAPI:
         The body is as in `/v1/recognize`, with one photo. `GET /v1/jobs/{id}` says when it is findable.
         """
         await service.allowed(request, "teach")
-        uploads = await service.turns.receive(read_photos(request))
-        if len(uploads) > 1:
-            raise Problem(413, "too-many-photos", "expected one photo, received several")
-        work = partial(service.teaching.teach, uploads[0].data, product_id, name=name, new=new)
+        upload = await service.turns.receive(read_photo(request))
+        work = partial(service.teaching.teach, upload.data, product_id, name=name, new=new)
         return JSONResponse((await service.turns.run(work)).to_json(), 202)
 
     @app.delete("/v1/products/{product_id}/pictures/{image:path}", status_code=202, **examples.FORGET)
@@ -224,10 +221,8 @@ def create_app(settings: Settings) -> FastAPI:
     ) -> JSONResponse:
         """Keep a photo of what is none of the catalog's: what looks like it is unknown from now on."""
         await service.allowed(request, "teach")
-        uploads = await service.turns.receive(read_photos(request))
-        if len(uploads) > 1:
-            raise Problem(413, "too-many-photos", "expected one photo, received several")
-        return JSONResponse(await service.turns.run(partial(service.refuse, uploads[0], note)), 201)
+        upload = await service.turns.receive(read_photo(request))
+        return JSONResponse(await service.turns.run(partial(service.refuse, upload, note)), 201)
 
     @app.get("/v1/refusals", **examples.REFUSALS)
     async def refusals(request: Request) -> JSONResponse:
@@ -406,11 +401,11 @@ class _Service:
     def refuse(self, upload: Upload, note: str) -> dict[str, Any]:
         """Keep a refusal; its document."""
         name = printable(upload.name)[:_LONGEST_NAME]
-        return {"schema": "itemrec.refusal/1", **_refusal(self.shop.refuse(upload.data, note=note, name=name))}
+        return {"schema": "itemrec.refusal/1", **self.shop.refuse(upload.data, note=note, name=name).described()}
 
     def refusals(self) -> dict[str, Any]:
         """The document of all refusals."""
-        return {"schema": "itemrec.refusals/1", "refusals": [_refusal(r) for r in self.shop.refusals()]}
+        return {"schema": "itemrec.refusals/1", "refusals": [r.described() for r in self.shop.refusals()]}
 
     def unrefuse(self, refusal_id: str) -> dict[str, Any]:
         """Take a refusal back; the document of those that are left."""
@@ -541,15 +536,6 @@ def _errors(app: FastAPI, service: _Service) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)
-
-
-def _refusal(refusal: RefusalPicture) -> dict[str, str]:
-    return {
-        "refusal_id": refusal.refusal_id,
-        "image": refusal.image,
-        "note": refusal.note,
-        "created": refusal.created,
-    }
 
 
 def _bytes(data: bytes) -> bytes:

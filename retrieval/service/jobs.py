@@ -102,9 +102,7 @@ class Teaching:
         self._require_room()
         catalog = Path(self._shop.live().catalog)
         with self._folder:
-            known = self._products.get(product_id)
-            images = [*(known.images if known else []), *self._coming(product_id)]
-            taught = write_picture(catalog, photo, product_id, images, name=name, new=new)
+            taught = write_picture(catalog, photo, product_id, self._images(product_id), name=name, new=new)
             metadata = read_catalog(catalog).metadata(product_id)
             job = Job(_id(), product_id, taught.image, "add", metadata=metadata)
             if not taught.new:
@@ -121,9 +119,7 @@ class Teaching:
         self._require_room()
         catalog = Path(self._shop.live().catalog)
         with self._folder:
-            known = self._products.get(product_id)
-            images = [*(known.images if known else []), *self._coming(product_id)]
-            remove_picture(catalog, product_id, image, images)
+            remove_picture(catalog, product_id, image, self._images(product_id))
             return self._put(Job(_id(), product_id, image, "remove"))
 
     def job(self, ident: str) -> Job:
@@ -141,12 +137,14 @@ class Teaching:
     def catch_up(self) -> None:
         """Find taught pictures that lie in the folder and did not reach the index."""
         catalog = Path(self._shop.live().catalog)
+        taught = [file for file in sorted(catalog.glob("*/taught-*.jpg")) if is_taught(file.name)]
+        if not taught:
+            return  # the index need not be read whole at every start
         known = {image for product in self._products.all() for image in product.images}
-        table = None
-        for file in sorted(catalog.glob("*/taught-*.jpg")):
+        table = read_catalog(catalog)
+        for file in taught:
             image = file.relative_to(catalog).as_posix()
-            if is_taught(image) and image not in known:
-                table = table or read_catalog(catalog)
+            if image not in known:
                 product_id = one_form(file.parent.name)
                 self._put(Job(_id(), product_id, image, "add", metadata=table.metadata(product_id)))
 
@@ -159,10 +157,12 @@ class Teaching:
         if thread is not None:
             thread.join()
 
-    def _coming(self, product_id: str) -> list[str]:
-        """Pictures of a product that are on their way."""
+    def _images(self, product_id: str) -> list[str]:
+        """Pictures that a product has, and those on their way."""
+        known = self._products.get(product_id)
         with self._changed:
-            return [j.image for j in self._waiting if j.product_id == product_id and j.action == "add"]
+            coming = [j.image for j in self._waiting if j.product_id == product_id and j.action == "add"]
+        return [*(known.images if known else []), *coming]
 
     def _require_room(self) -> None:
         if len(self._waiting) >= _MOST_WAITING:
@@ -191,6 +191,7 @@ class Teaching:
                 batch = list(self._waiting)
                 for job in batch:
                     job.state = "running"
+            state: State = "failed"
             try:
                 self._do(batch)
             except IndexBusyError:
@@ -200,14 +201,14 @@ class Teaching:
                 self._wait(_AGAIN_SECONDS)
                 continue
             except ItemrecError as error:
-                state, message = "failed", error.message
+                message = error.message
             except Exception as error:  # noqa: BLE001 (the thread must outlive whatever one job meets)
-                state, message = "failed", f"something unexpected broke: {type(error).__name__}"
+                message = f"something unexpected broke: {type(error).__name__}"
             else:
                 state, message = "done", ""
             with self._changed:
                 for job in batch:
-                    job.state, job.message = ("done" if state == "done" else "failed"), message
+                    job.state, job.message = state, message
                     self._waiting.remove(job)
 
     def _do(self, batch: list[Job]) -> None:

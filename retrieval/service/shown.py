@@ -36,7 +36,7 @@ class ShownPictures:
         """
         self._secret = secret
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str, int], bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._bytes = 0
 
     def link(self, image: str) -> str:
@@ -68,7 +68,7 @@ class ShownPictures:
         file, home = locate(Path(catalog), image)
         data = pictures.read_file(file, root=home)
         digest = hashlib.sha256(data).hexdigest()
-        key = (digest, "jpeg", side)
+        key = (digest, side)
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None:

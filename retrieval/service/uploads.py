@@ -63,6 +63,18 @@ async def read_photos(request: Request) -> list[Upload]:
     )
 
 
+async def read_photo(request: Request) -> Upload:
+    """The one photo of a request.
+
+    Raises:
+        Problem: as `read_photos`; 413 when there are several.
+    """
+    uploads = await read_photos(request)
+    if len(uploads) > 1:
+        raise Problem(413, "too-many-photos", "expected one photo, received several")
+    return uploads[0]
+
+
 async def _form(request: Request) -> list[Upload]:
     _declared(request, _InMemory.spool_max_size)
     parser = _InMemory(

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from retrieval.system.files import os_errors, replace_file
 from trainer.data.dataset import Pictures
-from trainer.learn import RunPaths, learn_without
+from trainer.learn import learn_without
 from trainer.material import TrainingData
+from trainer.places import RunPaths
 from trainer.presets import stored
 from trainer.progress import TrainingProgress
 from trainer.starter import recipe
