@@ -80,7 +80,8 @@ def serve_command(
     try:
         import uvicorn
 
-        from retrieval.service.application import LOCAL_HOSTS, Settings, create_app
+        from retrieval.service.application import create_app
+        from retrieval.service.settings import LOCAL_HOSTS, Settings
     except ModuleNotFoundError as error:
         from retrieval.system.installation import install_hint, missing
 
@@ -152,7 +153,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _say(app: FastAPI, host: str, port: int, page: bool) -> None:
-    shop = app.state.service.shop
+    shop = app.state.shared.shop
     shown = f"[{host}]" if ":" in host else host
     held = f"{plural(shop.manifest.images, 'picture')} of {plural(shop.manifest.products, 'product')}"
     render.say(f"Serving {held} ({shop.model.name}) at http://{shown}:{port}/{'' if page else 'v1/recognize'}")

@@ -17,7 +17,8 @@ from playwright.sync_api import sync_playwright
 
 from retrieval.indexing.run import index
 from retrieval.recognition.api import Recognizer
-from retrieval.service.application import Settings, create_app
+from retrieval.service.application import create_app
+from retrieval.service.settings import Settings
 from trainer.synthetic import write_demo
 
 OUT = Path(__file__).with_name("page.png")

@@ -15,7 +15,8 @@ import uvicorn
 
 from retrieval.indexing.run import index as index_catalog
 from retrieval.recognition.api import Recognizer
-from retrieval.service.application import Settings, create_app
+from retrieval.service.application import create_app
+from retrieval.service.settings import Settings
 from tests.browser.chromium import CHROMIUM, needs_chromium
 from tests.fakes import fake_bundle, picture, use_pixel_encoder, write_catalog
 

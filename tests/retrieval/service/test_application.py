@@ -15,9 +15,10 @@ from starlette.testclient import TestClient
 
 from retrieval.indexing.run import index as index_catalog
 from retrieval.recognition.api import Recognizer
-from retrieval.service import application
+from retrieval.service import recognize_routes
 from retrieval.service.access import add_key, read_keys, write_keys
-from retrieval.service.application import Settings, create_app
+from retrieval.service.application import create_app
+from retrieval.service.settings import Settings
 from retrieval.service.uploads import MOST
 from tests.fakes import fake_bundle, picture, use_pixel_encoder, write_catalog
 from tests.hostile import bombs, polyglots, strangers
@@ -180,7 +181,7 @@ def test_pictures_are_shown_by_the_links_of_answers_alone(client: TestClient, pl
 
 
 def test_a_signed_path_out_of_the_catalog_shows_nothing(client: TestClient, place: Path) -> None:
-    shown = client.app.state.service.pictures  # type: ignore[attr-defined]
+    shown = client.app.state.shared.pictures  # type: ignore[attr-defined]
     (place.parent / "secret.png").write_bytes(photo(1))
     (place.parent / "catalog" / "out.png").symlink_to(place.parent / "secret.png")
     for image in ("../secret.png", "out.png", "/etc/passwd", "p001", "gone.png"):
@@ -294,7 +295,7 @@ def test_who_comes_when_all_wait_is_sent_away_and_who_waits_too_long(place: Path
         free.wait(30)
         return {}
 
-    monkeypatch.setattr(application._Service, "recognize", slow)
+    monkeypatch.setattr(recognize_routes, "_document", slow)
     app = create_app(Settings(index=str(place), threads=1, waiting=0, seconds=0.2))
     with TestClient(app) as client:
         first: list[Any] = []

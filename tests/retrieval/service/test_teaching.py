@@ -17,7 +17,8 @@ from retrieval.index.open import open_index
 from retrieval.indexing.run import index as index_catalog
 from retrieval.service import jobs
 from retrieval.service.access import add_key
-from retrieval.service.application import Settings, create_app
+from retrieval.service.application import create_app
+from retrieval.service.settings import Settings
 from tests.fakes import fake_bundle, picture, use_pixel_encoder, write_catalog
 
 

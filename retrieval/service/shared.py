@@ -1,0 +1,111 @@
+"""What the routes of a service share: the index and its model, keys, turns, and what was taught."""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+
+from starlette.requests import Request
+
+from retrieval.recognition.api import Recognizer
+from retrieval.service.access import Access, Key, Role, TooMany
+from retrieval.service.jobs import Teaching
+from retrieval.service.observed import Observed
+from retrieval.service.problems import Problem
+from retrieval.service.product_list import ProductList
+from retrieval.service.settings import Settings
+from retrieval.service.shown import ShownPictures
+from retrieval.service.turns import Turns
+from retrieval.system.threads import default_threads
+
+LONGEST_NAME = 200
+"""Characters of a file's name that are shown."""
+
+_LINGER = 1.0
+_SEND_KEY = "Send it as: Authorization: Bearer irk.…"
+
+
+class Shared:
+    """One service. Each module of routes gets it, and adds its own routes.
+
+    Attributes:
+        settings: how it runs.
+        access: keys.
+        shop: the index and its model.
+        turns: threads for what takes time; routes hand everything that reads a file or an index to it.
+        products: what the index holds.
+        teaching: what changes the catalog.
+        pictures: catalog pictures for browsers, and their links.
+        observed: counters.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the index and the model.
+
+        Raises:
+            ItemrecError: as `Recognizer` and `Access` raise.
+        """
+        threads = settings.threads or default_threads()
+        self.settings = settings
+        self.access = Access(settings.keys)
+        self.shop = Recognizer(
+            settings.index,
+            model=settings.model,
+            threshold=settings.threshold,
+            sure=settings.sure,
+            in_catalog=settings.in_catalog,
+            threads=default_threads(),
+            linger=_LINGER,
+        )
+        self.turns = Turns(threads=threads, waiting=settings.waiting, seconds=settings.seconds)
+        # scrypt is slow on purpose; who guesses keys must not take the threads that answer photos.
+        self._doors = Turns(threads=1, waiting=64, seconds=settings.seconds)
+        self.products = ProductList(self.shop)
+        self.teaching = Teaching(self.shop, self.products)
+        self.pictures = ShownPictures(secrets.token_bytes(32))
+        self.observed = Observed()
+        self.note_index()
+
+    def close(self) -> None:
+        """Finish what is under way, then let go of the index."""
+        self.turns.close()
+        self._doors.close()
+        self.teaching.close()
+        self.shop.close()
+
+    async def allowed(self, request: Request, role: Role) -> Key | None:
+        """The key that a request came with; None where none is asked for.
+
+        Raises:
+            Problem: 401 without a key of ours, 403 for one that may not, 429 for one that asks too often.
+        """
+        if self.access.open:
+            return None
+        kind, _, sent = request.headers.get("authorization", "").partition(" ")
+        challenge = {"WWW-Authenticate": "Bearer"}
+        if kind.lower() != "bearer" or not sent.strip():
+            raise Problem(401, "no-key", "expected a key, received none", hint=_SEND_KEY, headers=challenge)
+        try:
+            key = await self._doors.run(partial(self.access.check, sent.strip()))
+        except TooMany as error:
+            wait = {"Retry-After": str(max(1, round(error.seconds + 0.5)))}
+            raise Problem(429, "too-often", "This key asks more often than it may", headers=wait) from error
+        if key is None:
+            raise Problem(401, "wrong-key", "expected a key of this service, received another", headers=challenge)
+        if not key.allows(role):
+            raise Problem(403, "not-allowed", f"expected a key that may {role}, received one that may {key.role}")
+        return key
+
+    def everything(self, key: Key | None) -> None:
+        """Refuse a key that sees a part of the catalog where all of it is shown.
+
+        Raises:
+            Problem: 403.
+        """
+        if key is not None and key.where:
+            raise Problem(403, "not-allowed", "expected a key that sees the whole catalog, received one with a filter")
+
+    def note_index(self) -> None:
+        """Count what the index holds now."""
+        manifest = self.shop.manifest
+        self.observed.index(images=manifest.images, products=manifest.products, generation=manifest.generation)
