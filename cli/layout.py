@@ -52,6 +52,9 @@ def print_layout(layout: Layout, location: str, given: Mapping[str, int | bool |
         f"{layout.images:,} images of {layout.dimension} dimensions on {layout.nodes} node{'s' * (layout.nodes > 1)}:"
     )
     render.table(("what", "choice", "because"), _rows(layout, given))
+    if layout.nodes > 1:
+        told = ("One node lost", "Two lost")[: layout.nodes - 1]
+        render.emit(" ".join(f"{said}: {_without(layout, lost)}." for lost, said in enumerate(told, 1)))
     render.emit(
         f"Estimated for each node: {layout.memory / 1e9:,.1f} GB of memory, {layout.disk / 1e9:,.1f} GB of disk. "
         "Estimates from the formats' sizes, not measurements."
@@ -64,8 +67,8 @@ def _rows(layout: Layout, given: Mapping[str, int | bool | None]) -> list[tuple[
     several = layout.nodes > 1
     reasons = {
         "shards": "one part a node, two from 10 million pictures a node on" if several else "one node, one part",
-        "replicas": "a node may be lost" if several else "one node",
-        "write_consistency": "what is acknowledged is on as many nodes" if several else "one copy",
+        "replicas": "three where there are three nodes, else one a node" if several else "one node",
+        "write_consistency": "most of the replicas have what is acknowledged" if several else "one copy",
         "on_disk": f"{share:,} pictures a node; vectors leave memory from 1 million on",
         "quantized": f"{share:,} pictures a node; from 1 million on int8 ranks first, floats again",
         "graph_on_disk": f"{share:,} pictures a node; the graph leaves memory from 20 million on",
@@ -79,6 +82,13 @@ def _rows(layout: Layout, given: Mapping[str, int | bool | None]) -> list[tuple[
         )
         for field, reason in reasons.items()
     ]
+
+
+def _without(layout: Layout, lost: int) -> str:
+    """What goes on without some nodes, whichever they are."""
+    back = "wait until it is back" if lost == 1 else "wait until enough are back"
+    reads = "are answered" if lost <= layout.reads_survive else back
+    return f"photos {reads}, index runs {'go on' if lost <= layout.writes_survive else back}"
 
 
 def _word(value: int | bool) -> str:

@@ -125,5 +125,7 @@ def _tell(done: Transferred, name: str, origin: str, target: str, *, as_json: bo
 
 def _same(origin: str, target: str) -> bool:
     if "://" in origin or "://" in target:
-        return origin.rstrip("/") == target.rstrip("/")
+        # Of several addresses of a cluster each is the same index.
+        places = [{url.strip().rstrip("/") for url in place.split(",")} for place in (origin, target)]
+        return not places[0].isdisjoint(places[1])
     return Path(origin).resolve() == Path(target).resolve()

@@ -24,7 +24,8 @@ IndexOption = Annotated[
         "--index",
         metavar="PATH_OR_URL",
         envvar="ITEMREC_INDEX",
-        help=f"Where the index lies: a directory, or http://HOST:6333/NAME. Default: {DEFAULT_INDEX}",
+        help="Where the index lies: a directory, or http://HOST:6333/NAME, or several of one cluster with commas."
+        f" Default: {DEFAULT_INDEX}",
         show_envvar=True,
     ),
 ]

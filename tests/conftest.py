@@ -57,6 +57,7 @@ TIERS = {
     "server": [
         "cli/test_move.py",
         "docs/test_dask.py",
+        "faults/test_clusters.py",
         "faults/test_server_errors.py",
         "retrieval/index/server",
         "retrieval/index/test_transfer.py",

@@ -20,7 +20,8 @@ def open_index(
     """The index at a place; nothing is opened, asked or created yet.
 
     Args:
-        location: a directory (need not exist), or the URL of a Qdrant server, ``http://HOST:6333/NAME``.
+        location: a directory (need not exist), or the URL of a Qdrant server, ``http://HOST:6333/NAME``, or several
+            addresses of one cluster between commas.
         notify: called with one line whenever the index has something to say that is no error,
             such as an interrupted build that it dropped; by default such lines are logged.
         expected: about how many pictures it will hold, or what tells so when a server lays out a new collection.

@@ -79,6 +79,8 @@ def test_explain_prints_the_layout_and_indexes_nothing(run: Run, capsys: pytest.
         assert server.client.get_collections().collections == []
     assert "50,000,000 images of 48 dimensions on 3 nodes" in text
     assert "12      given" in text
+    assert "One node lost: photos are answered, index runs go on." in text
+    assert "Two lost: photos are answered, index runs wait until enough are back." in text
     assert "GB of memory" in text
 
 

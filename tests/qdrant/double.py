@@ -69,6 +69,9 @@ class Double:
         before: called with every request; True when it has dealt with it.
         after: called when the request was carried out; True to keep the answer from being sent.
         requests: method and path of everything that came.
+        version: what it says it is.
+        peers: nodes of its cluster; 0 where it is no node of one.
+        first_peer: the id of the first of them: two clusters have no id in common.
     """
 
     port: int
@@ -78,6 +81,7 @@ class Double:
     requests: list[tuple[str, str]] = field(default_factory=list)
     version: str = VERSION
     peers: int = 0
+    first_peer: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def url(self, path: str = "") -> str:
@@ -159,12 +163,15 @@ def answer(double: Double, request: Request) -> Any:
     if steps == ["cluster"]:
         if not double.peers:
             return {"status": "disabled"}
-        peers = {str(n): {"uri": f"http://node-{n}:6335/"} for n in range(double.peers)}
+        peers = {
+            str(n): {"uri": f"http://node-{n}:6335/"}
+            for n in range(double.first_peer, double.first_peer + double.peers)
+        }
         raft = {"term": 1, "commit": 1, "pending_operations": 0, "is_voter": True}
         working = {"consensus_thread_status": "working", "last_update": "2025-01-01T00:00:00Z"}
         return {
             "status": "enabled",
-            "peer_id": 0,
+            "peer_id": double.first_peer,
             "peers": peers,
             "raft_info": raft,
             "consensus_thread_status": working,

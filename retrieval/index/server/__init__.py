@@ -2,6 +2,7 @@
 
 address   what a URL names, and what the environment adds (key, gRPC, timeout)
 errors    what the client and the network raise, in our terms; what may be tried again
+nodes     several addresses of one cluster, of which one is asked
 link      the client behind one door: retries with backoff and jitter, errors mapped
 layout    how a new collection is laid out, from the number of pictures and nodes
 store     one collection as a `retrieval.index.protocols.WritableStore`

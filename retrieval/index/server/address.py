@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -91,6 +91,32 @@ class Address:
             grpc_port=(grpc or None) if beside else None,
             timeout=max(1, _number(TIMEOUT_VARIABLE, DEFAULT_TIMEOUT)),
         )
+
+    @classmethod
+    def parse_all(cls, urls: str) -> tuple[Self, ...]:
+        """Read one URL, or several of one cluster between commas: ``http://a:6333/shop,http://b:6333,http://c:6333``.
+
+        The index's name may be given once; the key of the environment is the key of all.
+
+        Raises:
+            UsageError: see `parse`; or they name different indexes, or one twice.
+        """
+        texts = [text.strip() for text in urls.split(",")]
+        found = [cls.parse(text) for text in texts]
+        named = {a.name for text, a in zip(texts, found, strict=True) if urlsplit(text).path.strip("/")}
+        if len(named) > 1:
+            raise UsageError(
+                f"expected the addresses of one index, received {' and '.join(sorted(named))} as its name",
+                hint="http://a:6333/shop,http://b:6333/shop",
+            )
+        if len({(a.host, a.port, a.prefix) for a in found}) < len(found):
+            raise UsageError(f"expected different addresses, received one twice: {urls}")
+        return tuple(replace(a, name=next(iter(named), a.name)) for a in found)
+
+    @property
+    def host_and_port(self) -> str:
+        """For messages."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def exposed(self) -> bool:

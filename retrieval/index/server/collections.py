@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from retrieval.index.server.address import Address
 from retrieval.index.server.errors import MissingError
 from retrieval.index.server.layout import Layout
 from retrieval.index.server.lease import Note
-from retrieval.index.server.link import FIRST_TIMEOUT, Link, connect
+from retrieval.index.server.link import FIRST_TIMEOUT, Link, connect_any, one_cluster
 from retrieval.index.sharding import Shard
 from retrieval.types import ModelIdentity
 
@@ -67,15 +67,19 @@ class Collections:
         notify: called with lines that are no error.
     """
 
-    def __init__(self, address: Address, notify: Callable[[str], None], link: Link | None = None) -> None:
+    def __init__(
+        self, address: Address, notify: Callable[[str], None], link: Link | None = None, others: Sequence[Address] = ()
+    ) -> None:
         """Name them; nothing is asked yet.
 
         Args:
             address: which index on which server.
             notify: called with lines that are no error.
             link: the connection, if there is one already.
+            others: further addresses of the same cluster.
         """
         self.address = address
+        self.others = tuple(others)
         self.notify = notify
         self._link = link
 
@@ -83,14 +87,17 @@ class Collections:
     def link(self) -> Link:
         """The connection; made, and the server's version looked at, when first needed."""
         if self._link is None:
-            address = self.address
-            if address.exposed:
-                self.notify(f"The API key goes to {address.host} unencrypted; use https://")
-            with contextlib.closing(
-                connect(address, self.notify, timeout=min(address.timeout, FIRST_TIMEOUT), fast=False)
-            ) as first:
+            addresses = (self.address, *self.others)
+            for address in addresses:
+                if address.exposed:
+                    self.notify(f"The API key goes to {address.host} unencrypted; use https://")
+            timeout = min(self.address.timeout, FIRST_TIMEOUT)
+            with contextlib.closing(connect_any(addresses, self.notify, timeout=timeout, fast=False)) as first:
                 first.check_version()
-            self._link = connect(address, lambda line: self.notify(line))
+                at = first.nodes.at if first.nodes is not None else 0
+            if self.others:
+                one_cluster(addresses)
+            self._link = connect_any(addresses, lambda line: self.notify(line), at=at)
         return self._link
 
     @property

@@ -8,6 +8,7 @@ read-only disk, a wrong key, or an answer that is none of Qdrant's is not.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,18 @@ _QUORUM = (
     "quorum",
     "Consensus",
     "leader is not established",
+    # Of a node that its neighbor did not reach: a read of its shard, or a write that needed it, as Qdrant 1.16 to 1.18
+    # pass them on. No client of ours says so of its own connection.
+    "Tonic status error: code: 'The service is currently unavailable'",
+    "Tonic status error: code: 'Deadline expired",
+    "Tonic status error: status: Unavailable",
+    "Tonic status error: status: DeadlineExceeded",
+    "has no active replica",
+    "deactivation timed out",
+    "Expected at least one response for one query",
 )
+_PEER = re.compile(r"Failed to connect to https?://(\[[^\]]+\]|[^/:\s]+)")
+"""The node that another one did not reach, in what that one says."""
 _GRPC_RETRIED = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "INTERNAL", "ABORTED", "UNKNOWN")
 
 
@@ -106,7 +118,7 @@ def _status(status: int, said: str, action: str, where: str) -> Failure:
 
 
 def _rpc(error: Any, action: str, where: str) -> Failure:
-    code, said = error.code().name, str(error.details() or "")
+    code, said = error.code().name, " ".join(str(error.details() or "").split())
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED") and not any(sign in said for sign in _READ_ONLY):
         return Failure(_denied(said, action, where))
     if code == "NOT_FOUND":
@@ -168,11 +180,17 @@ def _server_error(said: str, action: str, where: str, status: int = 0) -> StoreE
         )
     if any(sign in said for sign in _QUORUM):
         return ServerError(
-            f"{head}: too few nodes of the cluster answer ({said:.150})",
+            f"{head}: too few nodes of the cluster answer ({_missing_nodes(said) or f'{said:.150}'})",
             hint="Bring its nodes back (GET /cluster lists them) and run the same command again",
         )
     prefix = f"status {status}: " if status and not said.startswith("status") else ""
     return ServerError(f"{head}: {prefix}{said:.300}", hint="See the server's log")
+
+
+def _missing_nodes(said: str) -> str:
+    """Which nodes others did not reach, in a few words; empty where no name is said."""
+    names = sorted(set(_PEER.findall(said)))
+    return f"{', '.join(names)} {'does' if len(names) == 1 else 'do'} not" if names else ""
 
 
 def _busy(action: str, where: str, after: float) -> Failure:

@@ -52,7 +52,7 @@ class ServerIndex:
         """Name a place; nothing is asked yet.
 
         Args:
-            url: see `Address.parse`.
+            url: see `Address.parse_all`.
             notify: called with lines that are no error.
             overrides: fields of a new collection's `Layout` that are given by hand.
             expected: about how many pictures a new collection will hold, or what tells so when one is made.
@@ -62,7 +62,8 @@ class ServerIndex:
         Raises:
             UsageError: it is no such URL.
         """
-        self.collections = Collections(Address.parse(url), notify or (lambda line: None), link)
+        address, *others = Address.parse_all(url)
+        self.collections = Collections(address, notify or (lambda line: None), link, others)
         self.overrides = overrides or {}
         self.expected = expected
         self._nodes = nodes
@@ -79,8 +80,8 @@ class ServerIndex:
 
     @property
     def location(self) -> str:
-        """The URL as given."""
-        return self.collections.address.url
+        """The URL as given, or several of one cluster."""
+        return ",".join(a.url for a in (self.collections.address, *self.collections.others))
 
     def manifest(self) -> Manifest | None:
         """See `retrieval.index.protocols.Index.manifest`.

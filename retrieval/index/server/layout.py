@@ -7,8 +7,15 @@
 | below 20 million| disk        | yes                 | memory  | after loading  |
 | above           | disk        | yes                 | disk    | after loading  |
 
-One node: one shard, one replica. More: two replicas of every shard, both written before a write is acknowledged,
-and per node one shard, or two from 10 million pictures a node on, so that a node more can take its part.
+| nodes         | replicas | acknowledged by | one node lost: reads | writes             | switching generations |
+|---------------|----------|-----------------|----------------------|--------------------|-----------------------|
+| 1             | 1        | 1               | wait                 | wait               | waits                 |
+| 2             | 2        | 2               | go on                | wait until it is back | waits              |
+| 3 and more    | 3        | 2               | go on                | go on              | goes on               |
+
+A write is acknowledged by most of the replicas, so that what is acknowledged outlives a node and a lost node stops
+nothing. With two nodes it cannot be both: the cluster agrees by majority, and one of two is none.
+Shards: one a node, or two from 10 million pictures a node on, so that a node more can take its part.
 The bytes are arithmetic from the formats, not measurements: see docs/guides/scale.md.
 """
 
@@ -25,6 +32,8 @@ BULK_FROM = 100_000
 QUANTIZED_FROM = 1_000_000
 GRAPH_ON_DISK_FROM = 20_000_000
 TWO_SHARDS_FROM = 10_000_000
+REPLICAS = 3
+"""Copies of every shard, where there are so many nodes: the fewest of which most are left when one is lost."""
 RECORD_BYTES = 700
 """Product id, path, hash and six columns of metadata, twice (text and keywords)."""
 POINT_BYTES = 120
@@ -84,8 +93,8 @@ class Layout:
             dimension=dimension,
             nodes=max(nodes, 1),
             shards=nodes * (2 if share >= TWO_SHARDS_FROM else 1) if nodes > 1 else 1,
-            replicas=2 if nodes > 1 else 1,
-            write_consistency=2 if nodes > 1 else 1,
+            replicas=min(max(nodes, 1), REPLICAS),
+            write_consistency=_most_of(min(max(nodes, 1), REPLICAS)),
             on_disk=share >= QUANTIZED_FROM,
             quantized=share >= QUANTIZED_FROM,
             graph_on_disk=share >= GRAPH_ON_DISK_FROM,
@@ -93,7 +102,7 @@ class Layout:
         )
         given = {key: value for key, value in (overrides or {}).items() if value is not None}
         if "replicas" in given and "write_consistency" not in given:
-            given["write_consistency"] = given["replicas"]
+            given["write_consistency"] = _most_of(int(given["replicas"]))
         layout = replace(chosen, **given)  # type: ignore[arg-type]
         if not 1 <= layout.replicas <= layout.nodes:
             raise UsageError(
@@ -106,6 +115,21 @@ class Layout:
                 f"received {layout.write_consistency}"
             )
         return layout
+
+    @property
+    def reads_survive(self) -> int:
+        """Nodes that may be lost, whichever they are, while every photo is still answered from all pictures."""
+        return self.replicas - 1
+
+    @property
+    def switches_survive(self) -> int:
+        """Nodes that may be lost while the others can agree on a new collection, which one is live, and who writes."""
+        return (self.nodes - 1) // 2
+
+    @property
+    def writes_survive(self) -> int:
+        """Nodes that may be lost, whichever they are, while an index run goes on; it needs the others to agree, too."""
+        return min(self.replicas - self.write_consistency, self.switches_survive)
 
     @property
     def memory(self) -> int:
@@ -126,4 +150,13 @@ class Layout:
 
     def to_json(self) -> dict[str, Any]:
         """The ``layout`` of ``itemrec.explain/1``."""
-        return asdict(self) | {"memory_bytes_a_node": self.memory, "disk_bytes_a_node": self.disk}
+        return asdict(self) | {
+            "reads_survive_lost_nodes": self.reads_survive,
+            "writes_survive_lost_nodes": self.writes_survive,
+            "memory_bytes_a_node": self.memory,
+            "disk_bytes_a_node": self.disk,
+        }
+
+
+def _most_of(replicas: int) -> int:
+    return replicas // 2 + 1

@@ -1,4 +1,4 @@
-"""The client behind one door: every request goes through `Link`, which retries and maps errors."""
+"""The client behind one door: every request goes through `Link`, which retries, maps errors, and leaves dead nodes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import random
 import ssl
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from retrieval.errors import ServerUnsuitableError, UsageError
+from retrieval.errors import ServerUnreachableError, ServerUnsuitableError, StoreError, UsageError
 from retrieval.index.server.errors import Failure, map_error
+from retrieval.index.server.nodes import LOOK_SECONDS, Clients, Nodes, require_one_cluster
 from retrieval.system.installation import install_hint, missing
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Link:
         read_patience: how long a read is tried again, in seconds.
         write_patience: how long a write is tried again, in seconds.
         tried_again: how many requests were repeated.
+        nodes: the addresses of a cluster, where there are several: one that fails is left for the next.
     """
 
     client: QdrantClient
@@ -60,6 +62,7 @@ class Link:
     write_patience: float = WRITE_PATIENCE
     fast: QdrantClient | None = None
     tried_again: int = 0
+    nodes: Nodes | None = None
     _pool: ThreadPoolExecutor | None = field(default=None, repr=False)
 
     @property
@@ -94,21 +97,50 @@ class Link:
     def _try(self, action: str, patience: float, request: Callable[[], T]) -> T:
         deadline = time.monotonic() + patience
         attempt = 0
+        failed: dict[int, Failure] = {}
         while True:
+            at = self.nodes.at if self.nodes is not None else 0
             try:
                 return request()
             except Exception as error:
-                failure = map_error(error, action, self.where)
+                where = self.nodes.addresses[at].url if self.nodes is not None else self.where
+                failure = map_error(error, action, where)
                 if failure is None:
                     raise
-                wait = self._wait(failure, attempt)
-                if not failure.again or time.monotonic() + wait > deadline:
-                    raise failure.error from error
-                if attempt == 0 and patience == self.write_patience:
+                failed[at] = failure
+                moved = failure.again and self._elsewhere(at, failure, failed)
+                wait = 0.0 if moved else self._wait(failure, attempt)
+                if not moved and (not failure.again or time.monotonic() + wait > deadline):
+                    raise self._verdict(action, failure, failed) from error
+                if attempt == 0 and patience == self.write_patience and not moved:
                     self.notify(f"{failure.error.message}; trying again for up to {patience:.0f} s")
-            attempt += 1
+            attempt += not moved
             self.tried_again += 1
             time.sleep(wait)
+
+    def _elsewhere(self, at: int, failure: Failure, failed: dict[int, Failure]) -> bool:
+        """Go on to the next address; True when it was not tried for this request yet, so that nobody need wait."""
+        if self.nodes is None:
+            return False
+        self.nodes.move(at)
+        following = self.nodes.at
+        if following in failed:
+            return False
+        self.notify(f"{failure.error.message}; asking {self.nodes.addresses[following].host_and_port}")
+        return True
+
+    def _verdict(self, action: str, failure: Failure, failed: dict[int, Failure]) -> StoreError:
+        """What to raise: the failure, or one line for all addresses when none of them answers."""
+        addresses = self.nodes.addresses if self.nodes is not None else ()
+        if len(failed) < 2 or not all(isinstance(f.error, ServerUnreachableError) for f in failed.values()):
+            return failure.error
+        said = "; ".join(
+            f"{addresses[n].host_and_port}: {f.error.message.partition(addresses[n].url + ': ')[2]:.60}"
+            for n, f in sorted(failed.items())
+        )
+        return ServerUnreachableError(
+            f"Cannot {action}: none of {len(addresses)} addresses answers ({said})", hint=failure.error.hint
+        )
 
     @staticmethod
     def _wait(failure: Failure, attempt: int) -> float:
@@ -158,6 +190,57 @@ def connect(address: Address, notify: Callable[[str], None], *, timeout: int = 0
     Raises:
         UsageError: qdrant-client is not installed.
     """
+    rest, points = _clients(address, notify, timeout, fast)
+    return Link(rest, address.url, notify, read_patience=READ_PATIENCE, write_patience=WRITE_PATIENCE, fast=points)
+
+
+def connect_any(
+    addresses: Sequence[Address], notify: Callable[[str], None], *, timeout: int = 0, fast: bool = True, at: int = 0
+) -> Link:
+    """A link to one server, or to a cluster by several of its addresses; see `connect`.
+
+    Args:
+        addresses: one or more; another one is asked when one does not answer.
+        notify: see `Link`.
+        timeout: see `connect`, as ``fast``.
+        fast: False to leave gRPC alone.
+        at: which of several to ask first.
+
+    Raises:
+        UsageError: qdrant-client is not installed.
+    """
+    if len(addresses) == 1:
+        return connect(addresses[0], notify, timeout=timeout, fast=fast)
+    nodes = Nodes(addresses, lambda address: _clients(address, notify, timeout, fast), at=at)
+    return Link(
+        nodes.rest,
+        ",".join(address.url for address in addresses),
+        notify,
+        read_patience=READ_PATIENCE,
+        write_patience=WRITE_PATIENCE,
+        fast=nodes.points if fast else None,
+        nodes=nodes,
+    )
+
+
+def one_cluster(addresses: Sequence[Address]) -> None:
+    """Refuse addresses of different clusters; see `require_one_cluster`.
+
+    Raises:
+        UsageError: they are.
+    """
+
+    def ask(address: Address) -> Any:
+        client, _ = _clients(address, lambda line: None, LOOK_SECONDS, False)
+        try:
+            return client.cluster_status()
+        finally:
+            client.close()
+
+    require_one_cluster(addresses, ask)
+
+
+def _clients(address: Address, notify: Callable[[str], None], timeout: int, fast: bool) -> Clients:
     try:
         import httpx
         from qdrant_client import QdrantClient
@@ -190,18 +273,19 @@ def connect(address: Address, notify: Callable[[str], None], *, timeout: int = 0
                 **security,
             )
 
-    link = Link(client(None), address.url, notify, read_patience=READ_PATIENCE, write_patience=WRITE_PATIENCE)
+    rest = client(None)
     grpc_port = address.answering_grpc_port() if fast else None
-    if grpc_port is not None:
-        link.fast = client(grpc_port)
-        try:
-            link.fast.info()
-        except Exception as error:
-            failure = map_error(error, "use gRPC", f"{address.host}:{grpc_port}")
-            if failure is None:
-                raise
-            # Something listens there that is no Qdrant, or a proxy that does not let gRPC through.
-            notify(f"{failure.error.message}; using REST")
-            link.fast.close()
-            link.fast = None
-    return link
+    if grpc_port is None:
+        return rest, None
+    points = client(grpc_port)
+    try:
+        points.info()
+    except Exception as error:
+        failure = map_error(error, "use gRPC", f"{address.host}:{grpc_port}")
+        if failure is None:
+            raise
+        # Something listens there that is no Qdrant, or a proxy that does not let gRPC through.
+        notify(f"{failure.error.message}; using REST")
+        points.close()
+        return rest, None
+    return rest, points

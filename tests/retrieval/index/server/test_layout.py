@@ -19,17 +19,37 @@ def test_the_table() -> None:
     large = Layout.choose(5_000_000, 128)
     assert (large.on_disk, large.quantized, large.graph_on_disk) == (True, True, False)
     huge = Layout.choose(100_000_000, 128, nodes=3)
-    assert (huge.shards, huge.replicas, huge.write_consistency, huge.graph_on_disk) == (6, 2, 2, True)
+    assert (huge.shards, huge.replicas, huge.write_consistency, huge.graph_on_disk) == (6, 3, 2, True)
 
 
 def test_what_is_given_by_hand_wins_and_nonsense_is_refused() -> None:
     layout = Layout.choose(5_000_000, 128, 3, {"shards": 12, "quantized": False, "replicas": 3, "on_disk": None})
-    assert (layout.shards, layout.quantized, layout.replicas, layout.write_consistency) == (12, False, 3, 3)
+    assert (layout.shards, layout.quantized, layout.replicas, layout.write_consistency) == (12, False, 3, 2)
     assert layout.on_disk
     with pytest.raises(UsageError, match="replicas"):
         Layout.choose(1, 128, 1, {"replicas": 2})
     with pytest.raises(UsageError, match="consistency"):
-        Layout.choose(1, 128, 3, {"write_consistency": 3})
+        Layout.choose(1, 128, 3, {"write_consistency": 4})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "given", "reads", "writes"),
+    [
+        (1, {}, 0, 0),
+        (2, {}, 1, 0),
+        (3, {}, 2, 1),
+        (6, {}, 2, 1),
+        (3, {"replicas": 2}, 1, 0),
+        (3, {"replicas": 2, "write_consistency": 1}, 1, 1),
+        (2, {"write_consistency": 1}, 1, 0),  # an index run notes who writes, on which the cluster agrees by majority
+        (3, {"write_consistency": 3}, 2, 0),
+        (5, {"replicas": 5}, 4, 2),
+    ],
+)
+def test_what_lost_nodes_mean(nodes: int, given: dict[str, int | bool | None], reads: int, writes: int) -> None:
+    layout = Layout.choose(1000, 128, nodes, given)
+    assert (layout.reads_survive, layout.writes_survive) == (reads, writes)
+    assert layout.to_json()["writes_survive_lost_nodes"] == writes
 
 
 def test_estimates_are_the_arithmetic_of_the_documented_sizes() -> None:
@@ -37,7 +57,7 @@ def test_estimates_are_the_arithmetic_of_the_documented_sizes() -> None:
     assert layout.memory == 900_000 * (4 * 128 + 160 + 120)
     assert layout.disk == 900_000 * (4 * 128 + 160 + 700) * 1.5
     three = Layout.choose(6_000_000, 128, 3)
-    assert three.memory == round(6_000_000 * 2 / 3 * (128 + 160 + 120))
+    assert three.memory == round(6_000_000 * 3 / 3 * (128 + 160 + 120))
 
 
 @given(st.integers(1, 10**9), st.sampled_from([64, 128, 768]), st.integers(1, 50))

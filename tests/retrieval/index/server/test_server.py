@@ -100,7 +100,7 @@ def test_a_collection_is_made_as_the_layout_says(monkeypatch: pytest.MonkeyPatch
         index = ServerIndex(server.url("/sized"), expected=60_000_000, overrides={"shards": 9})
         fill(index, sample_points(5))
     (body,) = bodies
-    assert (body["shard_number"], body["replication_factor"], body["write_consistency_factor"]) == (9, 2, 2)
+    assert (body["shard_number"], body["replication_factor"], body["write_consistency_factor"]) == (9, 3, 2)
     assert body["vectors"] == {"size": 16, "distance": "Euclid", "on_disk": True}
     assert body["hnsw_config"]["on_disk"] is True
     assert body["quantization_config"]["scalar"]["always_ram"] is True
