@@ -106,12 +106,55 @@ def containers(kind: Any) -> list[Any]:
 
 def test_jobs_run_with_the_least_rights_and_limits() -> None:
     found = [c for path in MANIFESTS for d in documents(path) for c in containers(d)]
-    assert len(found) == 2
+    assert len(found) == 4
     for container in found:
         rights = container["securityContext"]
         assert (rights["allowPrivilegeEscalation"], rights["readOnlyRootFilesystem"]) == (False, True)
         assert rights["capabilities"] == {"drop": ["ALL"]}
         assert container["resources"]["limits"]["memory"]
+
+
+SERVICES = ["serve.yaml", "page.yaml"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_services_can_be_probed_and_scaled_as_they_are_meant(name: str) -> None:
+    deployment, service, *budget = documents(DEPLOY / "kubernetes" / name)
+    pod = deployment["spec"]["template"]
+    (container,) = containers(deployment)
+    probes = {kind: container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")}
+    assert {kind: probe["path"] for kind, probe in probes.items()} == {
+        "startup": "/readyz",
+        "readiness": "/readyz",
+        "liveness": "/healthz",
+    }
+    assert {probe["port"] for probe in probes.values()} == {container["ports"][0]["name"]}
+    labels = pod["metadata"]["labels"]
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert service["spec"]["ports"][0]["targetPort"] == "http"
+    # A budget for one pod would keep its node from being drained.
+    assert bool(budget) is (deployment["spec"]["replicas"] > 1)
+    assert all(b["spec"]["selector"]["matchLabels"].items() <= labels.items() for b in budget)
+    claims = [v["persistentVolumeClaim"] for v in pod["spec"]["volumes"] if "persistentVolumeClaim" in v]
+    made = {d["metadata"]["name"] for d in documents(DEPLOY / "kubernetes" / "volumes.yaml")}
+    assert {claim["claimName"] for claim in claims} <= made
+    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}
+    assert container["args"][container["args"].index("--keys") + 1].startswith("/keys/")
+
+
+def test_the_image_serves_unless_it_is_told_something_else(capsys: pytest.CaptureFixture[str]) -> None:
+    (words,) = re.findall(r"^CMD (.*)$", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    kubernetes = [containers(documents(DEPLOY / "kubernetes" / name)[0])[0]["args"] for name in SERVICES]
+    assert invoke(["serve", "--help"]) == 0
+    text = capsys.readouterr().out
+    for command in (json.loads(words), *kubernetes):
+        assert command[0] == "serve"
+        assert all(option in text for option in command if option.startswith("--"))
+    (compose,) = documents(DEPLOY / "compose.yaml")
+    assert "command" not in compose["services"]["serve"]
+    assert "/readyz" in compose["services"]["serve"]["healthcheck"]["test"][-1]
 
 
 def commands() -> list[tuple[str, str]]:
@@ -168,19 +211,51 @@ METRICS = {
 }
 
 
+def asked(board: str, alerts: str) -> list[str]:
+    """Every expression of a dashboard and of a file of alerts."""
+    panels = json.loads((DEPLOY / "monitoring" / board).read_text(encoding="utf-8"))["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    (rules,) = documents(DEPLOY / "monitoring" / alerts)
+    return [t["expr"] for panel in panels for t in panel["targets"]] + [
+        rule["expr"] for group in rules["groups"] for rule in group["rules"]
+    ]
+
+
 def test_dashboard_and_alerts_ask_for_metrics_that_exist() -> None:
-    board = json.loads((DEPLOY / "monitoring" / "dashboard.json").read_text(encoding="utf-8"))
-    (alerts,) = documents(DEPLOY / "monitoring" / "alerts.yaml")
-    asked = [t["expr"] for panel in board["panels"] for t in panel["targets"]]
-    asked += [rule["expr"] for group in alerts["groups"] for rule in group["rules"]]
     words = {"sum", "max", "by", "rate", "instance", "status", "id", "endpoint", "job", "m"}
     named = set()
-    for expression in asked:
+    for expression in asked("dashboard.json", "alerts.yaml"):
         named |= set(re.findall(r"[a-z_]+", re.sub(r'"[^"]*"', "", expression))) - words
     assert named == METRICS
-    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+def test_dashboard_and_alerts_of_the_service_ask_for_what_it_exports() -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    from retrieval.service.observed import Observed
+
+    observed = Observed()
+    observed.answered("match", {"embed": 3.0})
+    observed.refused("busy")
+    observed.request("/v1/recognize", 200, 0.01)
+    samples = [s for family in text_string_to_metric_families(observed.text().decode()) for s in family.samples]
+    labels = {s.name: set(s.labels) | {"instance", "job"} for s in samples} | {"up": {"instance", "job"}}
+    words = {"sum", "max", "by", "rate", "histogram_quantile", "avg_over_time", "max_over_time", "m", "d", "le"}
+    used = set()
+    for expression in asked("service.json", "service-alerts.yaml"):
+        bare = re.sub(r'"[^"]*"', "", expression)
+        for text in re.findall(r"by \(([a-z, ]+)\)|\{([^}]*)\}", bare):
+            wanted = set(re.findall(r"[a-z]+", "".join(text)))
+            metrics = {name for name in labels if re.search(rf"\b{name}\b", bare)}
+            assert all(wanted <= labels[name] for name in metrics), expression
+        names = set(re.findall(r"[a-z_]+", re.sub(r"by \([a-z, ]+\)|\{[^}]*\}|\[[^]]*\]", "", bare))) - words
+        assert names <= labels.keys(), expression
+        used |= names
+    shown = {re.sub("_(total|bucket|count|sum|created)$", "", name) for name in labels} - {"up"}
+    assert {re.sub("_(total|bucket|count)$", "", name) for name in used} - {"up"} == shown, "all of it is shown"
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
-def test_alerts_pass_promtool() -> None:
-    run("promtool", "check", "rules", str(DEPLOY / "monitoring" / "alerts.yaml"))
+@pytest.mark.parametrize("name", ["alerts.yaml", "service-alerts.yaml"])
+def test_alerts_pass_promtool(name: str) -> None:
+    run("promtool", "check", "rules", str(DEPLOY / "monitoring" / name))
