@@ -7,10 +7,7 @@ index after it, without listing the catalog.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +16,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from retrieval.catalog.read import read_catalog
+from retrieval.catalog.product_table import ProductTable
+from retrieval.catalog.read import Catalog, read_catalog
 from retrieval.errors import IndexDamagedError, UsageError
 from retrieval.images import pictures
 from retrieval.index.checks import require_sound
@@ -36,10 +34,10 @@ MAX_SIDE = 1024
 """Longer side of a taught picture, pixels."""
 MOST_TAUGHT = 20
 """Taught pictures of one product: more of the same shelf would drown the others."""
+COVER = ".cover"
+"""In a product's folder: the name of the picture that is shown for it."""
 
 _TAUGHT = re.compile(r"taught-[0-9a-f]{16}\.jpg")
-_TABLE = "products.csv"
-_NAMES = ("name", "title")
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/]')
 _MAX_ID = 128
 
@@ -83,26 +81,23 @@ def write_picture(
             taught enough; or the catalog's table names its pictures, so that a folder does not.
         DiskFullError, StoreError: the folder cannot be written.
     """
-    if bool(images) == new:
-        known = "one that exists" if new else "one that the catalog does not have"
-        raise UsageError(
-            f"expected {'a new product' if new else 'a product of the catalog'}, received {known}: "
-            f"{printable(product_id)}",
-            hint="Choose another id." if new else "Make it a new product, or choose one that exists.",
-        )
-    folder = _folder(catalog, product_id, images)
+    found = read_catalog(catalog)
+    require_known(found, product_id, images, new=new)
+    folder = product_folder(found, product_id, images)
     if sum(map(is_taught, images)) >= MOST_TAUGHT:
         raise UsageError(
             f"expected fewer than {MOST_TAUGHT} taught pictures, received another one of {printable(product_id)}",
             hint="Remove some first; more of the same would drown its other pictures.",
         )
     data = pictures.to_jpeg(photo, MAX_SIDE)
-    image = f"{folder.relative_to(catalog).as_posix()}/taught-{hashlib.sha256(data).hexdigest()[:16]}.jpg"
+    image = f"{folder.relative_to(found.root).as_posix()}/taught-{hashlib.sha256(data).hexdigest()[:16]}.jpg"
     if image in images:
         return Taught(product_id, image, new=False)
     with os_errors("write a picture", catalog):
         if new and name:
-            _add_row(catalog / _TABLE, product_id, one_form(name))
+            table = ProductTable(catalog)
+            table.set(product_id, {table.name_column: one_form(name)})
+            table.save()
         folder.mkdir(exist_ok=True)
         replace_file(catalog / image, data)
     return Taught(product_id, image, new=True)
@@ -128,10 +123,14 @@ def remove_picture(catalog: Path, product_id: str, image: str, images: Sequence[
         )
     with os_errors("remove a picture", catalog):
         (catalog / image).unlink(missing_ok=True)
+        cover = (catalog / image).with_name(COVER)
+        with suppress(FileNotFoundError, UnicodeDecodeError):
+            if cover.read_text("utf-8") == PurePosixPath(image).name:
+                cover.unlink()
         if all(map(is_taught, images)) and len(images) == 1:
             with suppress(OSError):  # something of its owner's lies there
                 (catalog / image).parent.rmdir()
-                _remove_row(catalog / _TABLE, product_id)
+                _forget_name(catalog, product_id)
 
 
 def update_index(
@@ -141,6 +140,7 @@ def update_index(
     *,
     added: Iterable[tuple[Taught, Metadata]] = (),
     removed: Iterable[str] = (),
+    described: Mapping[str, Metadata] | None = None,
     threads: int | None = None,
 ) -> Manifest:
     """Bring an index after what was taught, in one switch.
@@ -154,6 +154,7 @@ def update_index(
         manifest: of its live generation.
         added: pictures that were written, with what the catalog says of their products.
         removed: image ids of pictures that were taken out.
+        described: what the catalog says now of products whose pictures stay, by image id.
         threads: worker threads; default one per core.
 
     Returns:
@@ -166,13 +167,16 @@ def update_index(
     catalog = Path(manifest.catalog)
     points = _points(catalog, bundle, list(added), threads)
     gone = list(removed)
-    keys = sorted({*manifest.metadata_keys, *(key for point in points for key in point.record.metadata)})
+    told = [*(point.record.metadata for point in points), *(described or {}).values()]
+    keys = dict.fromkeys([*manifest.metadata_keys, *(key for metadata in told for key in metadata)])
     with index.writer(bundle.identity) as build:
         if not build.resumed:
             if points:
                 build.store.upsert(points)
             if gone:
                 build.store.delete(gone)
+            if described:
+                build.store.set_metadata(described)
             expected = build.store.count()
 
             def check(store: VectorStore, written: Manifest) -> None:
@@ -183,12 +187,12 @@ def update_index(
                     )
                 require_sound(store, written)
 
-            order = [*manifest.metadata_keys, *(key for key in keys if key not in manifest.metadata_keys)]
-            return build.commit(catalog=manifest.catalog, metadata_keys=order, check=check)
+            return build.commit(catalog=manifest.catalog, metadata_keys=list(keys), check=check)
     index_catalog(read_catalog(catalog), index, bundle, threads=threads)
     live = index.manifest()
     assert live is not None
-    return live
+    # A whole run takes along what was added and described; what is gone stays until somebody says so.
+    return update_index(index, bundle, live, removed=gone, threads=threads) if gone else live
 
 
 def _points(
@@ -211,21 +215,49 @@ def _points(
     return points
 
 
-def _folder(catalog: Path, product_id: str, images: Sequence[str]) -> Path:
-    """The folder that a product's pictures lie in."""
-    found = read_catalog(catalog)
-    if found.kind != "folders" or found.level < 1:
+def require_known(catalog: Catalog, product_id: str, images: Sequence[str], *, new: bool) -> None:
+    """Refuse a product that is not there, or one that is where it is to be new.
+
+    Args:
+        catalog: as it is now; a product of its table need not have pictures.
+        product_id: which.
+        images: its pictures in the index.
+        new: whether it is to be new.
+
+    Raises:
+        UsageError: see above.
+    """
+    if (bool(images) or product_id in catalog.products) == new:
+        known = "one that exists" if new else "one that the catalog does not have"
+        raise UsageError(
+            f"expected {'a new product' if new else 'a product of the catalog'}, received {known}: "
+            f"{printable(product_id)}",
+            hint="Choose another id." if new else "Make it a new product, or choose one that exists.",
+        )
+
+
+def product_folder(catalog: Catalog, product_id: str, images: Sequence[str]) -> Path:
+    """The folder that a product's pictures lie in, or will lie in.
+
+    Args:
+        catalog: whose.
+        product_id: which.
+        images: paths of its pictures, if it has any.
+
+    Raises:
+        UsageError: the catalog is not one of folders, or the id cannot be a folder's name.
+    """
+    if catalog.kind != "folders" or catalog.level < 1:
         raise UsageError(
             "expected a catalog of product folders, received one whose pictures lie otherwise",
-            hint="Add the picture and its row to the table, then run itemrec index.",
+            hint="Change its table or files, then run itemrec index.",
         )
     if not images:
-        return catalog / _folder_name(product_id, found.level)
-    level = found.level
+        return catalog.root / _folder_name(product_id, catalog.level)
     for image in images:
         parts = PurePosixPath(image).parts
-        if len(parts) > level and one_form(parts[level - 1]) == product_id:
-            return catalog.joinpath(*parts[:level])
+        if len(parts) > catalog.level and one_form(parts[catalog.level - 1]) == product_id:
+            return catalog.root.joinpath(*parts[: catalog.level])
     raise UsageError(
         f"expected a product with a folder of its own, received {printable(product_id)}",
         hint="Add the picture to the catalog, then run itemrec index.",
@@ -254,55 +286,14 @@ def _folder_name(product_id: str, level: int) -> str:
     return product_id
 
 
-def _read_table(file: Path) -> tuple[list[str], str]:
-    """The header of a CSV table and its delimiter; empty where there is none.
-
-    Raises:
-        UsageError: it is one that a row cannot be added to.
-    """
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        return [], ","
-    except UnicodeDecodeError:
-        text = ""
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    header = [cell.strip().lower() for cell in next(csv.reader([first], delimiter=delimiter), [])]
-    if "product_id" not in header or not set(header) & set(_NAMES):
-        raise UsageError(
-            f"expected {_TABLE} in UTF-8 with columns product_id and name, received another",
-            hint="Leave the name out, and add the product's row to the table yourself.",
-        )
-    return header, delimiter
-
-
-def _add_row(file: Path, product_id: str, name: str) -> None:
-    header, delimiter = _read_table(file)
-    row = io.StringIO()
-    writer = csv.writer(row, delimiter=delimiter, lineterminator="\n")
-    if not header:
-        header = ["product_id", "name"]
-        writer.writerow(header)
-    column = next(key for key in _NAMES if key in header)
-    writer.writerow([product_id if key == "product_id" else name if key == column else "" for key in header])
-    before = file.read_bytes() if file.exists() else b""
-    joint = b"" if not before or before.endswith(b"\n") else b"\n"
-    replace_file(file, before + joint + row.getvalue().encode())
-
-
-def _remove_row(file: Path, product_id: str) -> None:
-    """Take back the row that `_add_row` added: the last line of this product that holds its name and nothing else."""
+def _forget_name(catalog: Path, product_id: str) -> None:
+    """Take back the row that a new product's name made: one that holds nothing else."""
     with suppress(UsageError, OSError):
-        header, delimiter = _read_table(file)
-        lines = file.read_bytes().splitlines(keepends=True)
-        for place in range(len(lines) - 1, 0, -1):
-            cells = next(csv.reader([lines[place].decode().rstrip("\r\n")], delimiter=delimiter), [])
-            values: Mapping[str, str] = dict(zip(header, cells, strict=False))
-            if values.get("product_id") == product_id and sum(map(bool, values.values())) <= 2:
-                left = b"".join(lines[:place] + lines[place + 1 :])
-                if left.strip() == b"product_id,name":
-                    os.unlink(file)
-                else:
-                    replace_file(file, left)
-                return
+        table = ProductTable(catalog)
+        found = table.row(product_id)
+        if found is None or sum(map(bool, table.values(product_id).values())) > 1:
+            return
+        table.put(product_id, None, found[0])
+        if table.columns == ["product_id", "name"]:
+            table.put_header(None)
+        table.save()

@@ -81,7 +81,7 @@ _PRODUCT = {
     "product_id": "0012",
     "name": "Pear Conference",
     "metadata": {"name": "Pear Conference"},
-    "images": [{"image": "0012/front.jpg", "link": "v1/pictures/0012/front.jpg?sig=…"}],
+    "images": [{"image": "0012/front.jpg", "link": "v1/pictures/0012/front.jpg?sig=…", "taught": False}],
 }
 _JOB = {
     "schema": "itemrec.job/1",
@@ -90,6 +90,7 @@ _JOB = {
     "action": "add",
     "product_id": "0012",
     "image": "0012/taught-3f0a5b6c7d8e9f01.jpg",
+    "change": None,
     "message": "",
 }
 TEACH: dict[str, Any] = {
@@ -120,4 +121,32 @@ PRODUCT: dict[str, Any] = {
         404: _error("No such product."),
         **_ERRORS,
     }
+}
+_CHANGED = {**_JOB, "image": "", "change": "20261128T093000-5f0c6f0a"}
+
+
+def _object(example: dict[str, Any]) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"type": "object"}, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+DESCRIBE: dict[str, Any] = {
+    "responses": {202: _json({**_CHANGED, "action": "edit"}), 400: _error("No JSON object."), **_ERRORS},
+    "openapi_extra": _object({"name": "Pear Conference", "metadata": {"barcode": "7310865004703", "price": 2.5}}),
+}
+REMOVE: dict[str, Any] = {"responses": {202: _json({**_CHANGED, "action": "remove-product"}), **_ERRORS}}
+COVER: dict[str, Any] = {
+    "responses": {200: _json({"schema": "itemrec.product/1", **_PRODUCT}), 400: _error("No JSON object."), **_ERRORS},
+    "openapi_extra": _object({"image": "0012/front.jpg"}),
+}
+_CHANGE = {
+    "change": "20261128T093000-5f0c6f0a",
+    "action": "remove-product",
+    "product_id": "0012",
+    "created": "2026-11-28T09:30:00+00:00",
+    "pictures": 3,
+}
+CHANGES: dict[str, Any] = {"responses": {200: _json({"schema": "itemrec.changes/1", "changes": [_CHANGE]}), **_ERRORS}}
+UNDO: dict[str, Any] = {
+    "responses": {202: _json({**_JOB, "action": "undo"}), 404: _error("No such change."), **_ERRORS}
 }

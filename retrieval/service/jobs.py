@@ -6,13 +6,15 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from retrieval.catalog.read import read_catalog
 from retrieval.errors import IndexBusyError, ItemrecError
+from retrieval.indexing import changes
+from retrieval.indexing.changes import Change
 from retrieval.indexing.teach import Taught, is_taught, remove_picture, update_index, write_picture
 from retrieval.recognition.api import Recognizer
 from retrieval.service.problems import Problem
@@ -21,6 +23,7 @@ from retrieval.system.text import one_form
 from retrieval.types import Metadata, image_id
 
 State = Literal["waiting", "running", "done", "failed"]
+Action = Literal["add", "remove", "edit", "remove-product", "undo"]
 
 _KEPT = 1000
 _AGAIN_SECONDS = 1.0
@@ -33,20 +36,27 @@ class Job:
 
     Attributes:
         id: names it.
-        state: how far it is.
         product_id: what was taught.
-        image: the picture's path in the catalog.
-        action: what is done with it.
+        action: what is done.
+        image: the picture's path in the catalog; empty where it is not about one.
+        added: pictures that the index gets, with what the catalog says of their products.
+        removed: image ids that it loses.
+        described: what the catalog says now of products whose pictures stay, by image id.
+        change: what can be undone; None where taking it back is a request of its own.
+        state: how far it is.
         message: why it failed; empty otherwise.
     """
 
     id: str
     product_id: str
-    image: str
-    action: Literal["add", "remove"]
+    action: Action
+    image: str = ""
+    added: Sequence[tuple[Taught, Metadata]] = ()
+    removed: Sequence[str] = ()
+    described: Mapping[str, Metadata] = field(default_factory=dict)
+    change: Change | None = None
     state: State = "waiting"
     message: str = ""
-    metadata: Metadata | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The ``itemrec.job/1`` document."""
@@ -57,14 +67,15 @@ class Job:
             "action": self.action,
             "product_id": self.product_id,
             "image": self.image,
+            "change": self.change.id if self.change is not None and not self.change.undone else None,
             "message": self.message,
         }
 
 
 class Teaching:
-    """Takes confirmed photos into the catalog's folder at once, and into the index soon after. Thread-safe.
+    """Takes changes of the catalog into its folder at once, and into the index soon after. Thread-safe.
 
-    A picture is acknowledged when it lies durably in the folder. What did not reach the index before the process ended
+    A change is acknowledged when it lies durably in the folder. What did not reach the index before the process ended
     is found by `catch_up` when the next one begins.
     """
 
@@ -100,11 +111,11 @@ class Teaching:
             Problem: 503 when too much waits.
         """
         self._require_room()
-        catalog = Path(self._shop.live().catalog)
+        catalog = self.catalog
         with self._folder:
             taught = write_picture(catalog, photo, product_id, self._images(product_id), name=name, new=new)
             metadata = read_catalog(catalog).metadata(product_id)
-            job = Job(_id(), product_id, taught.image, "add", metadata=metadata)
+            job = Job(_id(), product_id, "add", taught.image, added=[(taught, metadata)])
             if not taught.new:
                 job.state = "done"
             return self._put(job)
@@ -117,10 +128,87 @@ class Teaching:
             Problem: 503 when too much waits.
         """
         self._require_room()
-        catalog = Path(self._shop.live().catalog)
+        catalog = self.catalog
         with self._folder:
             remove_picture(catalog, product_id, image, self._images(product_id))
-            return self._put(Job(_id(), product_id, image, "remove"))
+            return self._put(Job(_id(), product_id, "remove", image, removed=[image_id(product_id, image)]))
+
+    def describe(self, product_id: str, values: Mapping[str, str], *, new: bool) -> Job:
+        """Write what the table says of a product.
+
+        Raises:
+            ItemrecError: see `retrieval.indexing.changes.describe_product`.
+            Problem: 503 when too much waits.
+        """
+        self._require_room()
+        catalog = self.catalog
+        with self._folder:
+            images = self._images(product_id)
+            change = changes.describe_product(catalog, product_id, images, values, new=new)
+            return self._put(self._described(change, images, "edit"))
+
+    def remove(self, product_id: str) -> Job:
+        """Take a product out of the catalog.
+
+        Raises:
+            ItemrecError: see `retrieval.indexing.changes.remove_product`.
+            Problem: 503 when too much waits.
+        """
+        self._require_room()
+        with self._folder:
+            images = self._images(product_id)
+            change = changes.remove_product(self.catalog, product_id, images)
+            gone = [image_id(product_id, image) for image in images]
+            return self._put(Job(_id(), product_id, "remove-product", removed=gone, change=change))
+
+    def remove_any(self, product_id: str, image: str) -> Job:
+        """Take any picture out of the catalog.
+
+        Raises:
+            ItemrecError: see `retrieval.indexing.changes.remove_any_picture`.
+            Problem: 503 when too much waits.
+        """
+        self._require_room()
+        with self._folder:
+            change = changes.remove_any_picture(self.catalog, product_id, image, self._images(product_id))
+            gone = [image_id(product_id, image)]
+            return self._put(Job(_id(), product_id, "remove", image, removed=gone, change=change))
+
+    def set_cover(self, product_id: str, image: str) -> None:
+        """Choose the picture that is shown for a product.
+
+        Raises:
+            ItemrecError: see `retrieval.indexing.changes.set_cover`.
+        """
+        with self._folder:
+            changes.set_cover(self.catalog, product_id, image, self._images(product_id))
+
+    def changes(self) -> list[Change]:
+        """What can be undone, newest first."""
+        return [change for change in changes.read_changes(self.catalog) if not change.undone]
+
+    def change(self, ident: str) -> Change:
+        """A change by its id.
+
+        Raises:
+            Problem: 404 when there is none, or it was undone, or it was long ago.
+        """
+        found = next((change for change in self.changes() if change.id == ident), None)
+        if found is None:
+            raise Problem(404, "no-change", "expected the id of a change, received one that is not known")
+        return found
+
+    def undo(self, ident: str) -> Job:
+        """Put back what a change took out.
+
+        Raises:
+            ItemrecError: see `retrieval.indexing.changes.undo`.
+            Problem: 404 when there is no such change, 503 when too much waits.
+        """
+        self._require_room()
+        with self._folder:
+            undone = changes.undo(self.catalog, self.change(ident))
+            return self._put(self._restored(undone))
 
     def job(self, ident: str) -> Job:
         """A job by its id.
@@ -136,9 +224,10 @@ class Teaching:
 
     def catch_up(self) -> None:
         """Find taught pictures that lie in the folder and did not reach the index."""
-        catalog = Path(self._shop.live().catalog)
+        catalog = self.catalog
+        changed = changes.read_changes(catalog)
         taught = [file for file in sorted(catalog.glob("*/taught-*.jpg")) if is_taught(file.name)]
-        if not taught:
+        if not taught and not changed:
             return  # the index need not be read whole at every start
         known = {image for product in self._products.all() for image in product.images}
         table = read_catalog(catalog)
@@ -146,7 +235,20 @@ class Teaching:
             image = file.relative_to(catalog).as_posix()
             if image not in known:
                 product_id = one_form(file.parent.name)
-                self._put(Job(_id(), product_id, image, "add", metadata=table.metadata(product_id)))
+                new = (Taught(product_id, image, new=True), table.metadata(product_id))
+                self._put(Job(_id(), product_id, "add", image, added=[new]))
+        for change in reversed(changed):
+            changes.resume(catalog, change)
+            images = self._images(change.product_id)
+            if change.undone:
+                self._put(self._restored(change))
+            elif change.action == "edit":
+                if any(r != changes.metadata_of(catalog, change.product_id) for r in self._told(change.product_id)):
+                    self._put(self._described(change, images, "edit"))
+            elif gone := [i for i in change.images if i in known and not (catalog / i).exists()]:
+                ids = [image_id(change.product_id, image) for image in gone]
+                self._put(Job(_id(), change.product_id, "remove-product", removed=ids, change=change))
+        changes.sweep(catalog)
 
     def close(self) -> None:
         """Finish the job under way; what waits is found again by the next process."""
@@ -157,12 +259,39 @@ class Teaching:
         if thread is not None:
             thread.join()
 
+    @property
+    def catalog(self) -> Path:
+        """The catalog's folder."""
+        return Path(self._shop.live().catalog)
+
     def _images(self, product_id: str) -> list[str]:
-        """Pictures that a product has, and those on their way."""
+        """Pictures that a product has, less those that are on their way out, and those on their way in."""
         known = self._products.get(product_id)
+        images = dict.fromkeys(known.images if known else [])
         with self._changed:
-            coming = [j.image for j in self._waiting if j.product_id == product_id and j.action == "add"]
-        return [*(known.images if known else []), *coming]
+            waiting = [job for job in self._waiting if job.product_id == product_id]
+        for job in waiting:
+            images |= dict.fromkeys(taught.image for taught, _ in job.added)
+            images = {i: None for i in images if image_id(product_id, i) not in job.removed}
+        return list(images)
+
+    def _told(self, product_id: str) -> list[Metadata]:
+        """What the index says of a product."""
+        known = self._products.get(product_id)
+        return [known.metadata] if known else []
+
+    def _described(self, change: Change, images: Sequence[str], action: Action) -> Job:
+        metadata = changes.metadata_of(self.catalog, change.product_id)
+        told = {image_id(change.product_id, image): metadata for image in images}
+        return Job(_id(), change.product_id, action, described=told, change=change)
+
+    def _restored(self, change: Change) -> Job:
+        """The way back into the index of what a change had taken out."""
+        if change.action == "edit":
+            return self._described(change, self._images(change.product_id), "undo")
+        metadata = changes.metadata_of(self.catalog, change.product_id)
+        back = [(Taught(change.product_id, image, new=True), metadata) for image in change.images]
+        return Job(_id(), change.product_id, "undo", added=back, change=change)
 
     def _require_room(self) -> None:
         if len(self._waiting) >= _MOST_WAITING:
@@ -212,13 +341,34 @@ class Teaching:
                     self._waiting.remove(job)
 
     def _do(self, batch: list[Job]) -> None:
-        # Of a picture that was added and taken back while it waited, the last word counts.
-        last = {job.image: job for job in batch}
-        added = [
-            (Taught(j.product_id, j.image, new=True), j.metadata or {}) for j in last.values() if j.action == "add"
-        ]
-        removed = [image_id(j.product_id, j.image) for j in last.values() if j.action == "remove"]
-        self._shop.update(lambda index, bundle, live: update_index(index, bundle, live, added=added, removed=removed))
+        # Of a picture that was added and taken back while all this waited, the last word counts.
+        added: dict[str, tuple[Taught, Metadata]] = {}
+        removed: dict[str, None] = {}
+        described: dict[str, Metadata] = {}
+        for job in batch:
+            for taught, metadata in job.added:
+                ident = image_id(taught.product_id, taught.image)
+                added[ident] = (taught, metadata)
+                removed.pop(ident, None)
+                described.pop(ident, None)
+            for ident in job.removed:
+                removed[ident] = None
+                added.pop(ident, None)
+                described.pop(ident, None)
+            for ident, metadata in job.described.items():
+                if ident in added:
+                    added[ident] = (added[ident][0], metadata)
+                elif ident not in removed:
+                    described[ident] = metadata
+        if added or removed or described:
+            self._shop.update(
+                lambda index, bundle, live: update_index(
+                    index, bundle, live, added=added.values(), removed=removed, described=described
+                )
+            )
+        for job in batch:
+            if job.change is not None and job.change.undone:
+                changes.drop(self.catalog, job.change)
 
 
 def _id() -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from retrieval.index.manifest import Manifest
+from retrieval.indexing.teach import is_taught
 from retrieval.recognition.api import Recognizer
 from retrieval.types import IndexedImage, Metadata
 
@@ -67,13 +68,14 @@ class ProductList:
         """
         return list(self._current().values())
 
-    def find(self, text: str, *, limit: int, after: int = 0) -> tuple[list[IndexedProduct], int]:
+    def find(self, text: str, *, limit: int, after: int = 0, taught: bool = False) -> tuple[list[IndexedProduct], int]:
         """Products whose id or name holds every word of a text, whatever its case and accents, and how many there are.
 
         Args:
             text: what was typed; empty for all.
             limit: how many at most.
             after: how many to leave out before.
+            taught: only products with pictures that were taught.
 
         Raises:
             StoreError: the index cannot be read.
@@ -81,6 +83,8 @@ class ProductList:
         products = self._current()
         words = _folded(text).split()
         found = [ident for ident, folded in self._folded if all(word in folded for word in words)]
+        if taught:
+            found = [ident for ident in found if any(map(is_taught, products[ident].images))]
         return [products[ident] for ident in found[after : after + limit]], len(found)
 
     def _current(self) -> dict[str, IndexedProduct]:

@@ -7,7 +7,9 @@ from functools import partial
 
 from starlette.requests import Request
 
+from retrieval.index.payload import each, matches
 from retrieval.recognition.api import Recognizer
+from retrieval.recognition.recognizer import parse_where
 from retrieval.service.access import Access, Key, Role, TooMany
 from retrieval.service.jobs import Teaching
 from retrieval.service.observed import Observed
@@ -17,6 +19,7 @@ from retrieval.service.settings import Settings
 from retrieval.service.shown import ShownPictures
 from retrieval.service.turns import Turns
 from retrieval.system.threads import default_threads
+from retrieval.types import Metadata
 
 LONGEST_NAME = 200
 """Characters of a file's name that are shown."""
@@ -104,6 +107,17 @@ class Shared:
         """
         if key is not None and key.where:
             raise Problem(403, "not-allowed", "expected a key that sees the whole catalog, received one with a filter")
+
+    def sees(self, key: Key | None, metadata: Metadata) -> bool:
+        """True when what is said of a product is within what a key may see.
+
+        Raises:
+            UsageError: the key's filter names a column that the catalog does not have.
+        """
+        if key is None or not key.where:
+            return True
+        wanted = parse_where(key.where, self.shop.live()) or {}
+        return all(any(matches(v, terms) for v in each(metadata.get(name))) for name, terms in wanted.items())
 
     def note_index(self) -> None:
         """Count what the index holds now."""

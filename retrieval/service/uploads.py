@@ -1,9 +1,11 @@
-"""Photos out of a request, an image as the body or a form: in memory, never on disk, never more than allowed."""
+"""Photos and objects out of a request: in memory, never on disk, never more than allowed."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -15,6 +17,9 @@ MOST = 16
 """Photos of one request."""
 MAX_BYTES = 32 * 2**20
 """A photo's bytes at most, and half of what a form may have: several requests are held in memory at once."""
+
+MAX_JSON_BYTES = 2**20
+"""Bytes of a JSON body at most."""
 
 _FORM = "multipart/form-data"
 _FIELDS = ("photo", "photos", "file", "files", "image")
@@ -73,6 +78,25 @@ async def read_photo(request: Request) -> Upload:
     if len(uploads) > 1:
         raise Problem(413, "too-many-photos", "expected one photo, received several")
     return uploads[0]
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """The JSON object that a request's body is.
+
+    Raises:
+        Problem: 400 for another body, 413 for too many bytes, 415 when it is not said to be JSON.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Problem(415, "unsupported-type", f"expected application/json, received {kind or 'no Content-Type'}")
+    data = b"".join([part async for part in _bounded(request, MAX_JSON_BYTES)])
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "broken-json", "expected a JSON object, received what is no JSON") from error
+    if not isinstance(value, dict):
+        raise Problem(400, "broken-json", f"expected a JSON object, received {type(value).__name__}")
+    return value
 
 
 async def _form(request: Request) -> list[Upload]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -19,54 +17,7 @@ from retrieval.service import jobs
 from retrieval.service.access import add_key
 from retrieval.service.application import create_app
 from retrieval.service.settings import Settings
-from tests.fakes import fake_bundle, picture, use_pixel_encoder, write_catalog
-
-
-@pytest.fixture(autouse=True)
-def _pixel_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_pixel_encoder(monkeypatch)
-    monkeypatch.setattr(jobs, "_AGAIN_SECONDS", 0.01)
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Path:
-    bundle = fake_bundle(tmp_path / "bundle")
-    catalog = write_catalog(tmp_path / "catalog", products=3, views=2)
-    (catalog / "products.csv").write_text("product_id,name,price\np000,Zero,1\np001,One,2\np002,Two,3\n")
-    index_catalog(catalog, tmp_path / "index", model=bundle.path)
-    return tmp_path
-
-
-@pytest.fixture
-def client(shop: Path) -> Iterator[TestClient]:
-    with TestClient(create_app(Settings(index=str(shop / "index")))) as client:
-        yield client
-
-
-def photo(product: int, view: int = 1) -> bytes:
-    file = io.BytesIO()
-    picture(product, view=view).save(file, "PNG")
-    return file.getvalue()
-
-
-def settled(client: TestClient, response: Any) -> dict[str, Any]:
-    assert response.status_code == 202, response.text
-    job = response.json()
-    deadline = time.monotonic() + 60
-    while job["state"] in ("waiting", "running"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-        job = client.get(f"/v1/jobs/{job['job']}").json()
-    return job  # type: ignore[no-any-return]
-
-
-def asked(client: TestClient, data: bytes) -> tuple[str, list[str]]:
-    (result,) = client.post("/v1/recognize", files={"photo": data}).json()["results"]
-    return result["verdict"], [m["product_id"] for m in result["matches"]]
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+from tests.retrieval.service.asking import asked, photo, settled, tree
 
 
 def test_an_unknown_photo_becomes_a_new_product_and_undo_leaves_no_trace(shop: Path, client: TestClient) -> None:
