@@ -1,0 +1,110 @@
+"""A photo laid under a catalog picture, and how alike the two are there, pixel by pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.verification.geometry import Place
+from retrieval.verification.opencv import opencv
+
+SIDE = 160
+"""Pixels of the longer side that is compared: small prints blur, which a homography some pixels off needs."""
+
+_FEWEST = 400
+"""Pixels that must be seen in both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """How alike a catalog picture and a photo of it are, where both show the same.
+
+    Attributes:
+        correlation: of their brightness, normalized, in [-1, 1]; light and contrast do not matter.
+        color: of their colors without brightness, in [-1, 1]; the tint of the light does not matter.
+        seen: part of the catalog picture that lies within the photo, in [0, 1].
+    """
+
+    correlation: float
+    color: float
+    seen: float
+
+
+def align(
+    picture: NDArray[np.uint8], photo: NDArray[np.uint8], place: Place, *, side: int = SIDE
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
+    """The catalog picture, the photo as if it had been taken from where that was, and where there is a photo.
+
+    Args:
+        picture: of the catalog, in the pixels that its keypoints were found in: uint8, shape (height, width, 3).
+        photo: likewise.
+        place: of the picture in the photo.
+        side: pixels of the longer side of what is returned.
+
+    Returns:
+        Two pictures, uint8, shape (h, w, 3), and a mask of shape (h, w).
+
+    Raises:
+        UsageError: OpenCV is not installed.
+    """
+    cv2 = opencv()
+    height, width = picture.shape[:2]
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    to_photo = place.homography @ np.diag([width / size[0], height / size[1], 1.0])
+    photo, to_photo = _reduced(photo, to_photo, place, size)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpPerspective(photo, to_photo, size, flags=flags)
+    mask = cv2.warpPerspective(
+        np.ones(photo.shape[:2], np.uint8), to_photo, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    )
+    return small, warped, mask.astype(bool)
+
+
+def compare(picture: NDArray[np.uint8], photo: NDArray[np.uint8], place: Place) -> Alike | None:
+    """How alike they are; None where too little of the picture lies in the photo, or there is nothing to see on it.
+
+    Args:
+        picture: see `align`.
+        photo: see `align`.
+        place: of the picture in the photo.
+
+    Raises:
+        UsageError: OpenCV is not installed.
+    """
+    cv2 = opencv()
+    one, other, mask = align(picture, photo, place)
+    if mask.sum() < _FEWEST:
+        return None
+    a, b = (cv2.cvtColor(cv2.GaussianBlur(im, (0, 0), 1.0), cv2.COLOR_RGB2LAB) for im in (one, other))
+    x, y = a[mask].astype(np.float32), b[mask].astype(np.float32)
+    return Alike(
+        correlation=_correlation(x[:, :1], y[:, :1]),
+        color=_correlation(x[:, 1:], y[:, 1:]),
+        seen=float(mask.mean()),
+    )
+
+
+def _correlation(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
+    """Of all channels together, each about its own mean; 0 where one of the two is flat."""
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    norm = float(np.sqrt(np.square(x).sum() * np.square(y).sum()))
+    return float(np.clip((x * y).sum() / norm, -1.0, 1.0)) if norm > 1e-3 * len(x) else 0.0
+
+
+def _reduced(
+    photo: NDArray[np.uint8], to_photo: NDArray[np.float64], place: Place, size: tuple[int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """A photo that is much larger than what is made of it, reduced first: taking every fifth pixel shows noise."""
+    sides = np.linalg.norm(np.roll(place.quad, -1, axis=0) - place.quad, axis=1)
+    times = min(float(sides[::2].mean()) / size[0], float(sides[1::2].mean()) / size[1])
+    if times <= 1.5:
+        return photo, to_photo
+    cv2 = opencv()
+    height, width = photo.shape[:2]
+    smaller = (max(1, round(width / times)), max(1, round(height / times)))
+    reduced = cv2.resize(photo, smaller, interpolation=cv2.INTER_AREA)
+    return reduced, np.diag([smaller[0] / width, smaller[1] / height, 1.0]) @ to_photo
