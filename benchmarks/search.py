@@ -108,11 +108,9 @@ def timed(
     return float(p50), float(p99), hits / (len(queries) * K)
 
 
-def ours(
-    gallery: Vectors, queries: Vectors, truth: list[set[int]], place: Path, hnsw_from: int, widths: list[int]
-) -> Iterator[tuple[str, str]]:
-    model = ModelIdentity("0" * 64, DIMENSION, "benchmark", "-")
-    index = EmbeddedIndex(place, hnsw_from=hnsw_from)
+def built(gallery: Vectors, index: EmbeddedIndex) -> Iterator[tuple[str, str]]:
+    """Index a gallery, and say what that took."""
+    model = ModelIdentity("0" * 64, gallery.shape[1], "benchmark", "-")
     adding = 0.0
     with index.writer(model) as build:
         for start in range(0, len(gallery), BATCH):
@@ -121,11 +119,20 @@ def ours(
             build.store.upsert(batch)
             adding += time.perf_counter() - began
         began = time.perf_counter()
-        manifest = build.commit(catalog="-", metadata_keys=("category", "brand", "name", "price"))
+        build.commit(catalog="-", metadata_keys=("category", "brand", "name", "price"))
         committing = time.perf_counter() - began
     yield "ingest, points/s", f"{len(gallery) / adding:,.0f}"
     yield "commit, s", f"{committing:.1f}"
-    yield "graph", "yes" if manifest.hnsw else "no: exact scan"
+
+
+def ours(
+    gallery: Vectors, queries: Vectors, truth: list[set[int]], place: Path, hnsw_from: int, widths: list[int]
+) -> Iterator[tuple[str, str]]:
+    index = EmbeddedIndex(place, hnsw_from=hnsw_from)
+    if index.manifest() is None:
+        yield from built(gallery, index)
+    manifest = index.manifest()
+    yield "graph", "yes" if manifest is not None and manifest.hnsw else "no: exact scan"
     yield "disk, bytes/point", f"{allocated(place) / len(gallery):,.0f}"
     probe = subprocess.run(
         [sys.executable, __file__, "--probe", str(place)], capture_output=True, text=True, check=True
@@ -249,6 +256,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="1000,20000,200000")
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--dir", help="where the indexes are made; default: the temporary directory")
+    parser.add_argument("--keep", type=Path, help="keep the indexes here, and search those that are there already")
     parser.add_argument("--groups", action="store_true", help="products in groups of similar ones")
     parser.add_argument("--graph-from", type=int, default=embedded.HNSW_FROM // DIMENSION, metavar="IMAGES")
     parser.add_argument("--m", type=int, default=hnsw.M)
@@ -269,7 +277,7 @@ def main() -> None:
         gallery, queries = clustered(size, options.queries, groups=options.groups)
         truth = exact_neighbors(gallery, queries)
         with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-            place = Path(folder) / "index"
+            place = (options.keep or Path(folder)) / f"{size}{'-groups' if options.groups else ''}"
             widths = [int(width) for width in options.answers.split(",")] if options.answers else []
             for name, value in ours(gallery, queries, truth, place, options.graph_from * DIMENSION, widths):
                 if name.startswith("faiss"):

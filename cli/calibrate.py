@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import render
-from cli.evaluate_text import percent
 from cli.options import (
     DataOption,
     GalleryOption,
@@ -21,6 +20,7 @@ from cli.options import (
     rate,
     setting,
 )
+from cli.rate_text import percent
 from retrieval.errors import UsageError
 from retrieval.system.text import printable
 

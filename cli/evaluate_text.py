@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli import render
+from cli.rate_text import bracketed, counted, ends_of, percent, plain, plain_bracketed
+from cli.served_text import print_served
 from retrieval.system.text import plural, printable
 
 if TYPE_CHECKING:
@@ -32,44 +34,15 @@ def print_document(document: EvaluationDoc) -> None:
     name = "" if use["source"] == "given" else f"{spoken(use['name'])}, "
     render.emit(f"Threshold {use['value']:.4f} (squared L2): {name}{origin[use['source']]}{on}.")
     render.emit()
+    print_served(document)
     _pairs(document)
     _identification(document)
     _open_set(document)
     _confidence(document)
     _views(document)
     _refusals(document)
-    found = document.get("probabilities")
-    if found and found["verdicts"]:
-        from cli.verdict_text import print_table
-        from retrieval.calibration.verdict_table import VerdictTable
-
-        print_table(VerdictTable.from_json(found["verdicts"]), "By probability, known products measured here")
-        render.emit()
     for warning in document["warnings"]:
         render.warn(printable(warning))
-
-
-def percent(value: float | None) -> str:
-    """A rate in percent, with as many digits as it deserves."""
-    if value is None:
-        return "-"
-    return f"{100.0 * value:.1f} %" if value >= 0.00995 or value == 0.0 else f"{100.0 * value:.2g} %"
-
-
-def _counted(rate: RateDoc) -> tuple[str, str, str]:
-    return percent(rate["rate"]), f"{rate['part']:,} / {rate['whole']:,}", _ends(rate["ci"])
-
-
-def _ends(ends: list[float] | None) -> str:
-    return f"{percent(ends[0])} to {percent(ends[1])}" if ends else ""
-
-
-def _bracketed(ends: list[float] | None) -> str:
-    return f" ({_ends(ends)})" if ends else ""
-
-
-def _plain_bracketed(ends: list[float] | None) -> str:
-    return f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else ""
 
 
 def _verdict(text: str, tone: str) -> None:
@@ -86,7 +59,7 @@ def _pairs(document: EvaluationDoc) -> None:
     pairs = document["pairs"]
     render.emit(
         f"Verification: {pairs['same']:,} genuine pairs, {pairs['different']:,} impostor pairs. "
-        f"AUC {_plain(pairs['auc'])}, EER {percent(pairs['eer'])}{_bracketed(pairs['eer_ci'])}."
+        f"AUC {plain(pairs['auc'])}, EER {percent(pairs['eer'])}{bracketed(pairs['eer_ci'])}."
     )
     rows = [("in use", pairs["at_threshold"]), ("FAR < 20 %", pairs["experiment"])]
     rows += [(f"FAR {100.0 * float(key):g} %", doc) for key, doc in pairs["at_far"].items()]
@@ -117,10 +90,10 @@ def _pair_row(doc: AtFarDoc) -> tuple[str, ...]:
     return (
         _threshold(doc["threshold"]),
         percent(doc["val"]),
-        _ends(doc["val_ci"]),
+        ends_of(doc["val_ci"]),
         f"{doc['accepted_same']:,}",
         percent(doc["far"]),
-        _ends(doc["far_ci"]),
+        ends_of(doc["far_ci"]),
         f"{doc['accepted_different']:,}",
         _where(doc["chosen_on"], same_photos=doc["same_photos"]),
     )
@@ -163,7 +136,7 @@ def _refusals(document: EvaluationDoc) -> None:
         rows.append(("photos outside the gallery named", section["outsiders"]))
     render.table(
         ("", "before", "photos", "with refusals", "photos"),
-        [(name, *_counted(r["before"])[:2], *_counted(r["after"])[:2]) for name, r in rows],
+        [(name, *counted(r["before"])[:2], *counted(r["after"])[:2]) for name, r in rows],
         right=(1, 2, 3, 4),
     )
     acting = [each for each in section["each"] if each["known"] or each["unknown"]]
@@ -185,10 +158,6 @@ def _threshold(value: float | None) -> str:
     return "none" if value is None else f"{value:.4f}"
 
 
-def _plain(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
 def _identification(document: EvaluationDoc) -> None:
     section = document["identification"]
     render.emit(
@@ -204,7 +173,7 @@ def _identification(document: EvaluationDoc) -> None:
     }
     rows = []
     for key, name in names.items():
-        shown = _counted(section["rates"][key])
+        shown = counted(section["rates"][key])
         rows.append((name, shown[0], "mean" if key == "map_at_r" else shown[1], shown[2]))
     render.table(("", "rate", "photos", "95 %"), rows, right=(1, 2))
     if section["per_category"]:
@@ -233,11 +202,16 @@ def _open_set(document: EvaluationDoc) -> None:
     )
     use = document["threshold"]["value"]
     rates = section["rates"]
-    in_use = (f"in use ({_threshold(use)})", *_counted(rates["dir"]), *_counted(rates["fpir"]))
+    in_use = (f"in use ({_threshold(use)})", *counted(rates["dir"]), *counted(rates["fpir"]))
     rows: list[tuple[str, ...]] = [in_use]
     rows += [_open_row(f"FAR {100.0 * float(k):g} %", p) for k, p in section["dir_at_far"].items()]
     rows += [_open_row(f"FPIR {100.0 * float(k):g} %", p) for k, p in section["at_fpir"].items()]
     render.table(("threshold", "DIR", "photos", "95 %", "FPIR", "photos", "95 %"), rows, right=(1, 2, 4, 5))
+    render.emit()
+    if document.get("served") is not None:
+        render.emit("Queries of this gallery do not go by the threshold, but by the probabilities above.")
+        render.emit()
+        return
     ambiguous = section["ambiguous"]
     answers: list[tuple[str, RateDoc]] = [
         ("accuracy of all answers", ambiguous["all"]),
@@ -246,9 +220,8 @@ def _open_set(document: EvaluationDoc) -> None:
         ("verdict ambiguous: right product in the list", ambiguous["candidates"]),
         ("unknown products with the verdict match", rates["fpir_match"]),
     ]
-    render.emit()
     render.emit("Accuracy and coverage of the verdicts, at the threshold in use:")
-    render.table(("", "rate", "photos", "95 %"), [(name, *_counted(rate)) for name, rate in answers], right=(1, 2))
+    render.table(("", "rate", "photos", "95 %"), [(name, *counted(rate)) for name, rate in answers], right=(1, 2))
     render.emit()
 
 
@@ -258,10 +231,10 @@ def _open_row(name: str, point: OpenSetPointDoc) -> tuple[str, ...]:
         f"{name} ({_threshold(point['threshold'])}{mark})",
         percent(point["dir"]),
         f"{point['found']:,} / {point['probes']:,}",
-        _ends(point["dir_ci"]),
+        ends_of(point["dir_ci"]),
         percent(point["fpir"]),
         f"{point['named']:,} / {point['strangers']:,}",
-        _ends(point["fpir_ci"]),
+        ends_of(point["fpir_ci"]),
     )
 
 
@@ -271,12 +244,14 @@ def _confidence(document: EvaluationDoc) -> None:
     if any(point["same_photos"] for point in points):
         render.emit("* chosen on the photos measured here: a point of the curve, optimistic elsewhere.")
     if section is None:
+        if document.get("served") is not None:
+            return
         render.emit("Confidence: the model has none for this threshold; itemrec calibrate fits one.")
         return
     render.emit(
         f"Confidence ({section['feature']}, {section['kind']}): expected calibration error {percent(section['ece'])} "
-        f"(by chance alone {percent(section['ece_by_chance'])}), Brier score {_plain(section['brier'])}"
-        f"{_plain_bracketed(section['brier_ci'])} over {plural(section['answers'], 'answer')}, "
+        f"(by chance alone {percent(section['ece_by_chance'])}), Brier score {plain(section['brier'])}"
+        f"{plain_bracketed(section['brier_ci'])} over {plural(section['answers'], 'answer')}, "
         f"{percent(section['strangers'])} of the photos show unknown products."
     )
 

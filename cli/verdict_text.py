@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from retrieval.calibration.points import Calibration
     from retrieval.calibration.verdict_table import GroupVerdicts, VerdictTable
 
+GROUPS = {"known": "known products", "look_alikes": "look-alikes of one", "others": "other unknown products"}
+"""Of whom photos are, as people say it."""
+
 _SHOWN_PAIRS = 3
 
 
@@ -29,14 +32,13 @@ def print_table(table: VerdictTable, where: str) -> None:
     """One table."""
     from retrieval.evaluation.numbers import in_percent
 
-    who = {"known": "known products", "look_alikes": "look-alikes of one", "others": "other unknown products"}
     render.emit(
         f"{where}, of 100 photos (a match from P(right) {in_percent(table.sure)} on, else ambiguous from "
         f"P(in catalog) {in_percent(table.in_catalog)} on):"
     )
     render.table(
         ("photos of", "match, right", "match, wrong", "ambiguous, shown", "ambiguous, not shown", "unknown", "photos"),
-        [(who[group.group], *_of_hundred(group), f"{group.photos:,}") for group in table.groups],
+        [(GROUPS[group.group], *_of_hundred(group), f"{group.photos:,}") for group in table.groups],
         right=range(1, 7),
     )
     if table.look_alikes:

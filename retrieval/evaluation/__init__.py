@@ -15,7 +15,7 @@ photos      what is measured, with vectors and hashes     gather      from folde
 gallery     what photos are compared with                 leakage     probes that the gallery holds too
 answers     every probe answered, also as out-of-gallery  thresholds  which thresholds, chosen on what
 calibrate   choose them on another split                  confidence_fit  how sure answers are
-pairs, identification, open_set, confidence               the sections of the document
+pairs, identification, open_set, confidence, served, …    the sections of the document
 document    its shape, ``itemrec.evaluate/1``             summary     the sentence on top, the warnings
 requirements  what must hold                              gate        before a generation goes live
 compare     is the new model better                       numbers     how reports write them

@@ -9,13 +9,29 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
-from retrieval.evaluation.document_pairs import AtFarDoc, ByProductDoc, Ends, HistogramDoc, PairsDoc, SweepDoc
+from retrieval.evaluation.document_pairs import (
+    AtFarDoc,
+    ByProductDoc,
+    Ends,
+    HistogramDoc,
+    PairsDoc,
+    RateDoc,
+    SweepDoc,
+)
+from retrieval.evaluation.document_served import (
+    ClaimedDoc,
+    ProbabilitiesDoc,
+    ReliabilityDoc,
+    ServedDoc,
+    WeightedBinDoc,
+)
 
 __all__ = [
     "SCHEMA",
     "AmbiguousDoc",
     "AtFarDoc",
     "ByProductDoc",
+    "ClaimedDoc",
     "ConfidenceDoc",
     "ConfusionDoc",
     "ConfusionExampleDoc",
@@ -33,26 +49,21 @@ __all__ = [
     "OpenSetDoc",
     "OpenSetPointDoc",
     "PairsDoc",
+    "ProbabilitiesDoc",
     "ProbeDoc",
     "RateDoc",
     "RefusedDoc",
     "ReliabilityBinDoc",
+    "ReliabilityDoc",
+    "ServedDoc",
     "SweepDoc",
     "ThresholdDoc",
     "TwinDoc",
     "VerdictsDoc",
+    "WeightedBinDoc",
 ]
 
 SCHEMA = "itemrec.evaluate/1"
-
-
-class RateDoc(TypedDict):
-    """``part`` of ``whole``; ``ci`` is bootstrapped by product (exact where the rate is 0 or 1)."""
-
-    rate: float | None
-    part: int
-    whole: int
-    ci: Ends
 
 
 class RefusedDoc(TypedDict):
@@ -402,17 +413,6 @@ class ViewsDoc(TypedDict):
     rows: list[ViewsRowDoc]
 
 
-class ProbabilitiesDoc(TypedDict):
-    """What verdicts by probability do. ``verdicts`` is a `retrieval.calibration.verdict_table.VerdictTable`: known
-    photos are those measured here, the others those of the calibration, of products that no training saw."""
-
-    gallery: str | None
-    fits: bool | None
-    why_not: str
-    fitted_on: str
-    verdicts: dict[str, Any] | None
-
-
 class EvaluationDoc(TypedDict):
     """The whole document. ``verdict`` is the sentence on top, ``tone`` is good, warn or bad."""
 
@@ -438,5 +438,6 @@ class EvaluationDoc(TypedDict):
     views: ViewsDoc | None
 
     probabilities: NotRequired[ProbabilitiesDoc | None]
+    served: NotRequired[ServedDoc | None]
     excluded: ExcludedDoc
     probes: list[ProbeDoc]

@@ -8,6 +8,15 @@ Ends = list[float] | None
 """A 95 % interval ``[low, high]``; null when there is none."""
 
 
+class RateDoc(TypedDict):
+    """``part`` of ``whole``; ``ci`` is bootstrapped by product (exact where the rate is 0 or 1)."""
+
+    rate: float | None
+    part: int
+    whole: int
+    ci: Ends
+
+
 class SweepDoc(TypedDict):
     """VAL and FAR of all pairs at one threshold."""
 

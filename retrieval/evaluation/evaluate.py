@@ -37,6 +37,7 @@ from retrieval.evaluation.probabilities import probabilities_section
 from retrieval.evaluation.rate_docs import number
 from retrieval.evaluation.refusals import refusals_section
 from retrieval.evaluation.same_item import views_section
+from retrieval.evaluation.served import served_section
 from retrieval.evaluation.summary import headline, warnings_of
 from retrieval.evaluation.thresholds import Thresholds, thresholds_for, with_chosen
 from retrieval.images.perceptual_hash import NEAR_BITS
@@ -187,6 +188,7 @@ def evaluate(
         refusals=None if refusals is None else refusals_section(photos, answers, refusals, use),
         views=None if setting.views < 2 else views_section(photos, gallery, use, setting.views, setting.calibration),
         probabilities=probabilities_section(photos, gallery, setting.in_force),
+        served=None if setting.threshold is not None else served_section(photos, gallery, setting.in_force),
         excluded=_excluded(found, exclusion, setting.max_bits),
         probes=_probes(photos, gallery, answers, nearest, thresholds, setting.category_column),
     )

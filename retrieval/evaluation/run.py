@@ -28,7 +28,7 @@ from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.requirements import check, parse_requirement
 from retrieval.evaluation.results import CalibrationReport, EvaluationReport
 from retrieval.evaluation.same_item import MOST
-from retrieval.evaluation.sureness_fit import cross_checked, fit_sureness, try_all, try_left_out
+from retrieval.evaluation.sureness_fit import cross_checked, fit_sureness, try_known_and_left_out
 from retrieval.evaluation.thresholds import require_threshold
 from retrieval.images.studio import SAMPLE, studio_share
 from retrieval.index.manifest import Manifest
@@ -260,8 +260,8 @@ def _with_probabilities(chosen: Calibration, photos: Photos, gallery: Photos, op
             return replace(chosen, sureness=fitted.sureness, verdicts=fitted.verdicts, confidence=None)
     if bundle.training.get("products"):
         return chosen
-    known = try_all(photos.only(np.flatnonzero(np.isin(photos.labels, gallery.labels))), gallery)
-    unknown = try_left_out(photos, gallery)
+    shown = photos.only(np.flatnonzero(np.isin(photos.labels, gallery.labels)))
+    known, unknown = try_known_and_left_out(shown, gallery)
     fitted_sureness = fit_sureness(known, unknown, fitted_on=chosen.measured_on)
     if fitted_sureness is None:
         return chosen

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from retrieval.calibration.points import spoken
 from retrieval.calibration.support import LEAST_PRODUCTS, percent
-from retrieval.evaluation.document import EvaluationDoc, RateDoc
+from retrieval.evaluation.document import EvaluationDoc, RateDoc, ServedDoc
+from retrieval.evaluation.rate_docs import plain_rate
 from retrieval.system.text import plural
 
 _GOOD = (0.8, 0.05)
 _BAD = (0.5, 0.3)
+_CLEAR = 0.5
 
 
 def headline(document: EvaluationDoc) -> tuple[str, str]:
-    """The verdict in a sentence that stays true when quoted alone, and its tone: good, warn or bad."""
+    """The verdict in a sentence that stays true when quoted alone, and its tone: good, warn or bad.
+
+    It is of the rule that queries go by.
+    """
+    served = document.get("served")
+    if served is not None:
+        return _by_probability(document, served)
     open_set, use = document["open_set"], document["threshold"]
     found, fpir = open_set["rates"]["dir"], open_set["rates"]["fpir"]
     where = f"threshold {use['value']:.3f}" + (f" ({spoken(use['name'])})" if use["name"] != "given" else "")
@@ -26,6 +34,31 @@ def headline(document: EvaluationDoc) -> tuple[str, str]:
         return text, "bad"
     limited = use["same_photos"] or document["products"] < LEAST_PRODUCTS
     return text, "good" if measured_dir >= _GOOD[0] and measured_fpir <= _GOOD[1] and not limited else "warn"
+
+
+def _by_probability(document: EvaluationDoc, served: ServedDoc) -> tuple[str, str]:
+    known = next(group for group in served["verdicts"]["groups"] if group["group"] == "known")
+    photos = sum(
+        known[name] for name in ("match_right", "match_wrong", "ambiguous_right", "ambiguous_wrong", "unknown")
+    )
+    named = served["unknown_match"]
+    right, listed = plain_rate(known["match_right"], photos), plain_rate(known["ambiguous_right"], photos)
+    wrong = plain_rate(known["match_wrong"], photos)
+    text = (
+        f"From a probability of {percent(served['sure'])} on, {of_hundred(right)} photos get a match with the right "
+        f"product and {of_hundred(wrong)} with a wrong one; {of_hundred(listed)} get candidates with the right one "
+        "among them. "
+    ) + (
+        f"Of photos of unknown products, {of_hundred(named)} {'gets' if _hundred(named) == 1 else 'get'} a match."
+        if named["whole"]
+        else "What photos of unknown products get cannot be measured in a gallery of one product."
+    )
+    found = (known["match_right"] + known["ambiguous_right"]) / max(photos, 1)
+    if found < _BAD[0] or (named["rate"] or 0.0) > _BAD[1]:
+        return text, "bad"
+    # Candidates are an answer, too, but a shop whose photos mostly get a list is not done.
+    clear = (right["rate"] or 0.0) >= _CLEAR and document["products"] >= LEAST_PRODUCTS
+    return text, "good" if found >= _GOOD[0] and (named["rate"] or 0.0) <= _GOOD[1] and clear else "warn"
 
 
 def warnings_of(document: EvaluationDoc) -> list[str]:

@@ -73,14 +73,25 @@ def try_all(probes: Photos, gallery: Photos, *, scale: float = 1.0) -> list[Tria
     ]
 
 
-def try_left_out(probes: Photos, gallery: Photos) -> list[Trial]:
-    """Every photo whose product the gallery has, ranked against the gallery without that: leave-one-out unknowns."""
+def try_known_and_left_out(probes: Photos, gallery: Photos) -> tuple[list[Trial], list[Trial]]:
+    """Photos of products in the gallery; and unknown ones: the same without their product in it, and all others.
+
+    Args:
+        probes: the photos.
+        gallery: what they are compared with.
+    """
     answers = answer_all(probes, gallery, MAX_DISTANCE, ())
-    products = len(gallery.products) - 1
-    return [
-        _trial(str(answers.truth[i]), answers.left_one_out[i], 0, products, 1.0)
-        for i in np.flatnonzero(answers.tried).tolist()
-    ]
+    ranks = answers.outcomes[MAX_DISTANCE].ranks.tolist()
+    truth, products = answers.truth.tolist(), len(gallery.products)
+    known, unknown = [], []
+    for i, rank in enumerate(ranks):
+        if answers.known[i]:
+            known.append(_trial(truth[i], answers.answers[i], rank, products, 1.0))
+        if answers.tried[i]:
+            unknown.append(_trial(truth[i], answers.left_one_out[i], 0, products - 1, 1.0))
+        elif not answers.known[i]:
+            unknown.append(_trial(truth[i], answers.answers[i], 0, products, 1.0))
+    return known, unknown
 
 
 def _trial(product: str, answer: ProbeAnswer, rank: int, products: int, scale: float) -> Trial:

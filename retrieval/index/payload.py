@@ -42,6 +42,8 @@ IMAGE = "image"
 HASH = "hash"
 META = "meta"
 TAGS = "tags"
+SHOWN = (PRODUCT, IMAGE, META)
+"""What an answer needs of a payload: reading the rest takes as long as scanning ten thousand pictures."""
 
 MAX_NAME_BYTES = 4096
 """Longest product id, image path or column name, in UTF-8: the longest path Linux opens."""
@@ -92,10 +94,37 @@ def decode(image_id: str, payload: Mapping[str, Any] | None) -> IndexedImage:
             metadata=json.loads(payload[META]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise IndexDamagedError(
-            f"expected the record of a picture at point {image_id}, received {error}",
-            hint=REBUILD_HINT,
-        ) from error
+        raise _damaged(image_id, error) from error
+
+
+def decode_shown(
+    image_id: str, payload: Mapping[str, Any] | None, known: dict[str, Metadata]
+) -> tuple[str, str, Metadata]:
+    """Product, picture and metadata of a payload of which only the fields of `SHOWN` were asked for.
+
+    Args:
+        image_id: for the error.
+        payload: as it is stored, or those fields of it.
+        known: metadata by their text, added to: pictures of one product mostly have the same.
+
+    Raises:
+        IndexDamagedError: it is not one that `encode` wrote.
+    """
+    try:
+        if payload is None:
+            raise TypeError("no payload")
+        text = payload[META]
+        if text not in known:
+            known[text] = json.loads(text)
+        return payload[PRODUCT], payload[IMAGE], known[text]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(image_id, error) from error
+
+
+def _damaged(image_id: str, error: Exception) -> IndexDamagedError:
+    return IndexDamagedError(
+        f"expected the record of a picture at point {image_id}, received {error}", hint=REBUILD_HINT
+    )
 
 
 def tag(key: str, value: JsonScalar) -> str:

@@ -27,11 +27,13 @@ def to_neighbors(hits: Iterable[Any], max_distance: float) -> list[Neighbor]:
         max_distance: squared L2, in [0, 4]; inclusive. The engines compare in float32 and may return a little more.
     """
     neighbors: list[Neighbor] = []
+    known: dict[str, Metadata] = {}
     for hit in hits:
         distance = from_euclid(hit.score)
         if distance <= max_distance:
-            record = codec.decode(str(hit.id), hit.payload)
-            neighbors.append(Neighbor(record.product_id, record.image_id, record.image, distance, record.metadata))
+            image_id = str(hit.id)
+            product_id, image, metadata = codec.decode_shown(image_id, hit.payload, known)
+            neighbors.append(Neighbor(product_id, image_id, image, distance, metadata))
     neighbors.sort(key=lambda n: (n.distance, n.image_id))
     return neighbors
 

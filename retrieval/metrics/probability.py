@@ -220,12 +220,14 @@ class ReliabilityBin:
         high: upper edge; belongs to the bin only where it is 1.
         mean_confidence: mean probability claimed; nan when empty.
         right: answers that were right, of all in the bin.
+        rate: the part that was right, each answer as much as it weighs; nan when empty.
     """
 
     low: float
     high: float
     mean_confidence: float
     right: Rate
+    rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,44 +249,62 @@ class Reliability:
     answers: int
 
 
-def reliability(probabilities: NDArray[np.floating], correct: NDArray[np.bool_], *, bins: int = 10) -> Reliability:
+def reliability(
+    probabilities: NDArray[np.floating],
+    correct: NDArray[np.bool_],
+    *,
+    bins: int = 10,
+    weights: NDArray[np.floating] | None = None,
+) -> Reliability:
     """Reliability diagram, expected calibration error and Brier score.
 
     Args:
         probabilities: claimed, in [0, 1], shape (n,).
         correct: whether the answer was right, shape (n,).
         bins: how many, of equal width.
+        weights: what each answer counts, above 0, shape (n,); by default all the same.
 
     Raises:
         ValueError: shapes differ, a probability is not in [0, 1], or there is no bin.
     """
     p, hit = np.asarray(probabilities, np.float64), np.asarray(correct, bool)
-    if p.ndim != 1 or p.shape != hit.shape or not ((p >= 0.0) & (p <= 1.0)).all() or bins < 1:
+    w = np.ones(len(p)) if weights is None else np.asarray(weights, np.float64)
+    if p.ndim != 1 or p.shape != hit.shape or p.shape != w.shape or not ((p >= 0.0) & (p <= 1.0)).all() or bins < 1:
         raise ValueError(
-            f"expected probabilities in [0, 1] and outcomes of one shape (n,) and at least one bin, "
-            f"received {p.shape}, {hit.shape} and {bins} bins"
+            f"expected probabilities in [0, 1], outcomes and weights of one shape (n,) and at least one bin, "
+            f"received {p.shape}, {hit.shape}, {w.shape} and {bins} bins"
         )
     edges = np.arange(bins + 1) / bins
     place = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, bins - 1)
     counts = np.bincount(place, minlength=bins)
-    claimed = np.bincount(place, weights=p, minlength=bins)
-    right = np.bincount(place, weights=hit, minlength=bins)
+    hits = np.bincount(place, weights=hit, minlength=bins)
+    weight = np.bincount(place, weights=w, minlength=bins)
+    claimed = np.bincount(place, weights=w * p, minlength=bins)
+    right = np.bincount(place, weights=w * hit, minlength=bins)
     result = tuple(
         ReliabilityBin(
             float(edges[i]),
             float(edges[i + 1]),
-            float(claimed[i] / counts[i]) if counts[i] else math.nan,
-            Rate(int(right[i]), int(counts[i])),
+            float(claimed[i] / weight[i]) if counts[i] else math.nan,
+            Rate(int(hits[i]), int(counts[i])),
+            float(right[i] / weight[i]) if counts[i] else math.nan,
         )
         for i in range(bins)
     )
     if not len(p):
         return Reliability(result, math.nan, math.nan, 0)
-    ece = float(np.abs(right - claimed).sum() / len(p))
-    return Reliability(result, ece, float(np.mean((p - hit) ** 2)), len(p))
+    ece = float(np.abs(right - claimed).sum() / w.sum())
+    return Reliability(result, ece, float(np.average((p - hit) ** 2, weights=w)), len(p))
 
 
-def ece_by_chance(probabilities: NDArray[np.floating], *, bins: int = 10, draws: int = 200, seed: int = 0) -> float:
+def ece_by_chance(
+    probabilities: NDArray[np.floating],
+    *,
+    bins: int = 10,
+    draws: int = 200,
+    seed: int = 0,
+    weights: NDArray[np.floating] | None = None,
+) -> float:
     """The expected calibration error of claims that hold exactly, from so few answers alone.
 
     The mean over outcomes drawn from the claimed probabilities themselves (consistency resampling: Bröcker and
@@ -295,10 +315,12 @@ def ece_by_chance(probabilities: NDArray[np.floating], *, bins: int = 10, draws:
         bins: as in `reliability`.
         draws: how many.
         seed: of the random numbers.
+        weights: as in `reliability`.
     """
     p = np.asarray(probabilities, np.float64)
     rng = np.random.default_rng(seed)
-    return float(np.mean([reliability(p, rng.random(len(p)) < p, bins=bins).ece for _ in range(draws)]))
+    drawn = (rng.random(len(p)) < p for _ in range(draws))
+    return float(np.mean([reliability(p, right, bins=bins, weights=weights).ece for right in drawn]))
 
 
 def _outcomes(

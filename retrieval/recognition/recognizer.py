@@ -96,12 +96,13 @@ def find(
         for neighbor in neighbors:
             seen.setdefault(neighbor.product_id, []).append(neighbor)
         # With fewer of its pictures seen, a product's mean can only fall: this ranking is optimistic.
-        candidates = [c for c in votes.rank(neighbors, threshold=threshold) if c.product_id not in complete]
+        candidates = [c for c in votes.standings(neighbors, threshold=threshold) if c.product_id not in complete]
         for at, candidate in enumerate(candidates):
-            best = votes.place(candidate.best_distance, candidate.score, threshold)
+            nearest = candidate.nearest[0].distance
+            best = votes.place(nearest, candidate.score, threshold)
             if len(places) >= products and places[products - 1] < best:
                 break
-            if places and candidate.best_distance > far and candidate.score < close * -places[0][1]:
+            if places and nearest > far and candidate.score < close * -places[0][1]:
                 continue
             if len(seen[candidate.product_id]) < votes.EVIDENCE and candidate.product_id not in fetched:
                 # Of those that come next most will be wanted, too: on a server one request for all. Twice as many
@@ -119,7 +120,7 @@ def find(
         settled = len(places) >= products and places[products - 1] <= votes.place(last, votes.vote(last), threshold)
         if not cut or settled or (last > far and len(seen) > 1) or limit >= LAST_LIMIT:
             known = seen | complete if close else complete
-            return votes.rank((n for ns in known.values() for n in ns), threshold=threshold)[:products]
+            return votes.rank((n for ns in known.values() for n in ns), threshold=threshold, products=products)
         limit *= WIDEN
 
 

@@ -32,6 +32,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import NamedTuple
 
 from retrieval.types import Evidence, Match, Neighbor
 
@@ -70,7 +72,7 @@ def score(distances: Sequence[float]) -> float:
     return math.fsum(map(vote, nearest)) / len(nearest) / crowd(len(distances))
 
 
-def rank(neighbors: Iterable[Neighbor], *, threshold: float) -> list[Match]:
+def rank(neighbors: Iterable[Neighbor], *, threshold: float, products: int | None = None) -> list[Match]:
     """Products with a picture within the threshold, then the others; each group by score, best first.
 
     Ties are broken by best distance, then by product id.
@@ -79,35 +81,66 @@ def rank(neighbors: Iterable[Neighbor], *, threshold: float) -> list[Match]:
         neighbors: pictures near the photo, in any order. Of each product that can win, at least
             its `EVIDENCE` nearest pictures (`retrieval.recognition.recognizer.find` sees to it).
         threshold: squared L2, in [0, 4]; inclusive.
+        products: how many to return at most; None for all.
 
     Returns:
         One match per product. `Match.votes` counts its pictures within the threshold among those
         given, at most `EVIDENCE`; `Match.evidence` are these, or its nearest pictures where it has
         none. `Match.share` is right when the best `RIVALS` products are among those given.
     """
-    own: dict[str, list[Neighbor]] = {}
-    for neighbor in neighbors:
-        own.setdefault(neighbor.product_id, []).append(neighbor)
-    nearest = {p: sorted(ns, key=lambda n: (n.distance, n.image))[:EVIDENCE] for p, ns in own.items()}
-    scores = {p: score([n.distance for n in ns]) for p, ns in nearest.items()}
-    order = sorted(nearest, key=lambda p: (*place(nearest[p][0].distance, scores[p], threshold), p))
-    total = math.fsum(scores[p] for p in order[:RIVALS] if nearest[p][0].distance <= threshold)
+    order = standings(neighbors, threshold=threshold)
+    total = math.fsum(one.score for one in order[:RIVALS] if one.nearest[0].distance <= threshold)
     matches = []
-    for product_id in order:
-        ns = nearest[product_id]
-        within = [n for n in ns if n.distance <= threshold]
+    for one in order[:products]:
+        within = [n for n in one.nearest if n.distance <= threshold]
         matches.append(
             Match(
-                product_id=product_id,
-                score=scores[product_id],
+                product_id=one.product_id,
+                score=one.score,
                 votes=len(within),
-                share=scores[product_id] / total if within else 0.0,
-                best_distance=ns[0].distance,
-                evidence=tuple(Evidence(n.image, n.distance) for n in within or ns),
-                metadata=ns[0].metadata,
+                share=one.score / total if within else 0.0,
+                best_distance=one.nearest[0].distance,
+                evidence=tuple(Evidence(n.image, n.distance) for n in within or one.nearest),
+                metadata=one.nearest[0].metadata,
             )
         )
     return matches
+
+
+class Standing(NamedTuple):
+    """A product among others.
+
+    Attributes:
+        product_id: which.
+        score: its own.
+        nearest: its `EVIDENCE` nearest pictures among those given, nearest first.
+    """
+
+    product_id: str
+    score: float
+    nearest: list[Neighbor]
+
+
+def standings(neighbors: Iterable[Neighbor], *, threshold: float) -> list[Standing]:
+    """Products in the order of `rank`, with what decides it and nothing else: a search needs it of all that it saw.
+
+    Args:
+        neighbors: as `rank`.
+        threshold: as `rank`.
+    """
+    own: dict[str, list[Neighbor]] = {}
+    for neighbor in neighbors:
+        own.setdefault(neighbor.product_id, []).append(neighbor)
+    found = []
+    for product_id, pictures in own.items():
+        pictures.sort(key=_distance_and_image)
+        del pictures[EVIDENCE:]
+        found.append(Standing(product_id, score([n.distance for n in pictures]), pictures))
+    found.sort(key=lambda one: (*place(one.nearest[0].distance, one.score, threshold), one.product_id))
+    return found
+
+
+_distance_and_image = attrgetter("distance", "image")
 
 
 def place(best_distance: float, score: float, threshold: float) -> tuple[bool, float, float]:

@@ -19,6 +19,7 @@ from retrieval.metrics import EXPERIMENT_FAR
 from retrieval.report import plots
 from retrieval.report.evaluation_open_set import chosen_on, open_set_section
 from retrieval.report.evaluation_pictures import Album, Read, confusions, failures
+from retrieval.report.evaluation_served import served_section, served_tiles
 from retrieval.report.page import (
     Markup,
     Section,
@@ -75,6 +76,7 @@ def evaluation_page(document: EvaluationDoc, *, photo: Read, gallery: Read) -> s
     """
     probes, store = Album(photo), Album(gallery)
     sections = [
+        served_section(document),
         _thresholds(document),
         _identification(document),
         open_set_section(document, probes, store),
@@ -120,9 +122,14 @@ def _warnings(document: EvaluationDoc) -> list[Markup]:
 def _tiles(document: EvaluationDoc) -> list[Tile]:
     identification, unknown, pairs = document["identification"], document["open_set"], document["pairs"]
     rates = identification["rates"]
-    return [
+    found = [
         Tile(in_percent(rates["top1"]["rate"]), f"right product first {ends(rates['top1'])}"),
         Tile(in_percent(rates["top5"]["rate"]), f"among the first five {ends(rates['top5'])}"),
+    ]
+    if served := served_tiles(document):
+        return found + served
+    return [
+        *found,
         Tile(
             in_percent(unknown["rates"]["dir"]["rate"]),
             f"DIR: right product first, within the threshold {ends(unknown['rates']['dir'])}",
@@ -262,7 +269,16 @@ def _confidence(document: EvaluationDoc) -> Section | None:
         if b["right"]["whole"]
     ]
     body = plot_row(
-        wide_figure(plots.reliability(confidence), about),
+        wide_figure(
+            plots.reliability(
+                [
+                    plots.ReliabilityPoint(b["mean_confidence"], b["right"]["rate"], b["right"]["ci"])
+                    for b in confidence["bins"]
+                    if b["mean_confidence"] is not None and b["right"]["rate"] is not None
+                ]
+            ),
+            about,
+        ),
         table(
             ["claimed", "mean", "right", "95 %", "answers"],
             rows,

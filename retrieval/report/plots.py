@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from retrieval.evaluation.document import (
         AmbiguousDoc,
-        ConfidenceDoc,
         IdentificationDoc,
         OpenSetDoc,
         PairsDoc,
@@ -246,22 +245,39 @@ def coverage(ambiguous: AmbiguousDoc) -> Markup:
     return _draw("Accuracy against coverage", paint)
 
 
-def reliability(confidence: ConfidenceDoc) -> Markup:
-    """Claimed against measured: on the diagonal, 80 % means 80 %."""
-    bins = [b for b in confidence["bins"] if b["right"]["whole"] and b["mean_confidence"] is not None]
+def reliability(bins: Sequence[ReliabilityPoint], name: str = "Reliability: claimed against measured") -> Markup:
+    """Claimed against measured: on the diagonal, 80 % means 80 %.
+
+    Args:
+        bins: those that hold photos.
+        name: of the drawing.
+    """
 
     def paint(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":")
         for b in bins:
-            ends = b["right"]["ci"]
-            if ends:
-                axes.plot([b["mean_confidence"]] * 2, ends, color=ACCENT, linewidth=1)
-        axes.plot([b["mean_confidence"] for b in bins], [b["right"]["rate"] for b in bins], "o-", color=ACCENT)
-        _rates(axes, "claimed probability", "part that is right")
+            if b.ends:
+                axes.plot([b.claimed] * 2, b.ends, color=ACCENT, linewidth=1)
+        axes.plot([b.claimed for b in bins], [b.true for b in bins], "o-", color=ACCENT)
+        _rates(axes, "claimed probability", "part for which it is true")
         axes.set_xlim(0, 1)
         _percent_axis(axes.xaxis)
 
-    return _draw("Reliability: claimed against measured", paint)
+    return _draw(name, paint)
+
+
+class ReliabilityPoint(NamedTuple):
+    """Photos of like claims.
+
+    Attributes:
+        claimed: mean probability.
+        true: the part for which it was true.
+        ends: of its interval; None without one.
+    """
+
+    claimed: float
+    true: float
+    ends: list[float] | None
 
 
 def _line(axes: Axes, points: Sequence[tuple[float | None, float | None]], color: str, label: str) -> None:
@@ -290,4 +306,13 @@ def _percent_axis(axis: Any) -> None:
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
-__all__: Sequence[str] = ["cmc", "coverage", "distances", "open_set", "reliability", "roc", "val_far"]
+__all__: Sequence[str] = [
+    "ReliabilityPoint",
+    "cmc",
+    "coverage",
+    "distances",
+    "open_set",
+    "reliability",
+    "roc",
+    "val_far",
+]

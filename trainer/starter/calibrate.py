@@ -16,7 +16,7 @@ from retrieval.evaluation import UNKNOWN_SHARE, Photos, Target
 from retrieval.evaluation.answers import nearest_distances
 from retrieval.evaluation.by_gallery import Measured, calibrate_kind
 from retrieval.evaluation.calibrate import open_set_distances
-from retrieval.evaluation.sureness_fit import Trial, try_all, try_left_out
+from retrieval.evaluation.sureness_fit import Trial, try_all, try_known_and_left_out
 from trainer.starter.first_day import Embedded, few_photos
 from trainer.starter.folds import Fold
 
@@ -63,16 +63,16 @@ def _measured(kind: Kind, folds: Sequence[Fold]) -> Measured:
         asked = _photos(_asked(kind, fold), "asked")
         all_products = _gallery(kind, fold)
         gallery = _photos(all_products, kind)
-        found_here = try_all(asked, gallery)
+        found_here, left_out = try_known_and_left_out(asked, gallery)
         known += found_here
+        unknown += left_out
         # Photos of the visit that a gallery's are of are found too easily for a promise.
         promised += (
             try_all(_photos(fold.shop.asked.of(fold.held_out), "apart"), gallery) if kind != "studio" else found_here
         )
-        unknown += try_left_out(asked, gallery)
         few = _photos(all_products.of(fold.held_out), kind)
-        alone[0].extend(try_all(asked, few))
-        alone[1].extend(try_left_out(asked, few))
+        for trials, more in zip(alone, try_known_and_left_out(asked, few), strict=True):
+            trials.extend(more)
         genuine, impostor = nearest_distances(asked, gallery)
         found, taken = open_set_distances(genuine, impostor)
         near.append(found)

@@ -163,7 +163,7 @@ class EmbeddedStore:
             filter=_filter(self._wanted(where), product_id),
             params=edge.SearchParams(hnsw_ef=hnsw.search_width(self.count(), limit), exact=exact),
             score_threshold=to_euclid_bound(min(max_distance, MAX_DISTANCE)),
-            with_payload=True,
+            with_payload=edge.PayloadSelector.Include(list(codec.SHOWN)),
             with_vector=False,
         )
         with engine_errors("search", self._path):

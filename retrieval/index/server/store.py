@@ -90,7 +90,7 @@ class ServerStore:
             query_filter=_filter(self._wanted(where), product_id),
             search_params=self._params(limit, exact),
             score_threshold=to_euclid_bound(min(max_distance, MAX_DISTANCE)),
-            with_payload=True,
+            with_payload=list(codec.SHOWN),
             with_vectors=False,
         )
         return to_neighbors(response.points, max_distance)
@@ -111,7 +111,7 @@ class ServerStore:
                 limit=limit,
                 filter=_filter([], product_id),
                 params=self._params(limit, exact),
-                with_payload=True,
+                with_payload=list(codec.SHOWN),
             )
             for product_id in product_ids
         ]

@@ -12,7 +12,14 @@ from PIL import Image
 from retrieval.calibration.points import Calibration
 from retrieval.evaluation import Photos, Target
 from retrieval.evaluation.by_gallery import Enrolled, HeldOutProducts, Measured, calibrate_kind, measure_kinds
-from retrieval.evaluation.sureness_fit import cross_checked, fit_sureness, fold_of, try_all, try_left_out, verdict_table
+from retrieval.evaluation.sureness_fit import (
+    cross_checked,
+    fit_sureness,
+    fold_of,
+    try_all,
+    try_known_and_left_out,
+    verdict_table,
+)
 from tests.evaluate_example import clusters, labeled
 
 TARGET = Target("fpir", 0.3)
@@ -126,7 +133,8 @@ def test_another_network_is_taken_to_scale(world: tuple[Photos, Enrolled, HeldOu
 
 def test_probabilities_are_fitted_without_the_product_that_they_judge() -> None:
     gallery, probes = clusters(30, 8, noise=0.2, seed=1), clusters(30, 6, noise=0.2, seed=2)
-    known, unknown = try_all(probes, gallery), try_left_out(probes, gallery)
+    known, unknown = try_known_and_left_out(probes, gallery)
+    assert known == try_all(probes, gallery)
     assert (len(known), len(unknown)) == (180, 180)
     assert all(trial.rank == 0 and trial.gallery == 29 and trial.nearest != trial.product for trial in unknown)
     fitted = fit_sureness(known, unknown, fitted_on="val")
