@@ -185,6 +185,16 @@ def check(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> None:
     views(data, limits=limits)
 
 
+def size_of(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
+    """Width and height of a picture as it is stored, in pixels, without decoding any.
+
+    Raises:
+        ImageError: see its reason.
+    """
+    width, height = _checked(data, limits).sizes[0]
+    return width, height
+
+
 def views(data: bytes, *wanted: View, limits: Limits = DEFAULT_LIMITS) -> list[Image.Image]:
     """Several views of one picture, for the price of one decode wherever they can share it.
 

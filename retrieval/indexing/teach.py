@@ -90,7 +90,7 @@ def write_picture(
             hint="Remove some first; more of the same would drown its other pictures.",
         )
     data = pictures.to_jpeg(photo, MAX_SIDE)
-    image = f"{folder.relative_to(found.root).as_posix()}/taught-{hashlib.sha256(data).hexdigest()[:16]}.jpg"
+    image = f"{folder.relative_to(found.root).as_posix()}/{_name_of(data)}"
     if image in images:
         return Taught(product_id, image, new=False)
     with os_errors("write a picture", catalog):
@@ -103,7 +103,18 @@ def write_picture(
     return Taught(product_id, image, new=True)
 
 
-def remove_picture(catalog: Path, product_id: str, image: str, images: Sequence[str]) -> None:
+def picture_name(photo: bytes) -> str:
+    """The name of the file that `write_picture` makes of a photo.
+
+    Raises:
+        ImageError: the photo cannot be read.
+    """
+    return _name_of(pictures.to_jpeg(photo, MAX_SIDE))
+
+
+def remove_picture(
+    catalog: Path, product_id: str, image: str, images: Sequence[str], *, keep_row: bool = False
+) -> None:
     """Take a taught picture out of the folder again; with the last one of a taught product its folder and row go, too.
 
     Args:
@@ -111,6 +122,7 @@ def remove_picture(catalog: Path, product_id: str, image: str, images: Sequence[
         product_id: what it shows.
         image: its path in the catalog.
         images: paths of all pictures of the product.
+        keep_row: the table had the product's row before it was taught.
 
     Raises:
         UsageError: it is no taught picture of this product.
@@ -130,7 +142,8 @@ def remove_picture(catalog: Path, product_id: str, image: str, images: Sequence[
         if all(map(is_taught, images)) and len(images) == 1:
             with suppress(OSError):  # something of its owner's lies there
                 (catalog / image).parent.rmdir()
-                _forget_name(catalog, product_id)
+                if not keep_row:
+                    _forget_name(catalog, product_id)
 
 
 def update_index(
@@ -215,6 +228,10 @@ def _points(
     return points
 
 
+def _name_of(jpeg: bytes) -> str:
+    return f"taught-{hashlib.sha256(jpeg).hexdigest()[:16]}.jpg"
+
+
 def require_known(catalog: Catalog, product_id: str, images: Sequence[str], *, new: bool) -> None:
     """Refuse a product that is not there, or one that is where it is to be new.
 
@@ -264,16 +281,16 @@ def product_folder(catalog: Catalog, product_id: str, images: Sequence[str]) -> 
     )
 
 
-def _folder_name(product_id: str, level: int) -> str:
-    if level > 1:
-        raise UsageError(
-            f"expected a catalog with products at its first level of folders, received one with them at level {level}",
-            hint="Make the product's folder in its category, then run itemrec index.",
-        )
+def require_new_id(product_id: str) -> None:
+    """Refuse an id that cannot name a folder.
+
+    Raises:
+        UsageError: it is one.
+    """
     wrong = (
         product_id != one_form(product_id)
         or not product_id
-        or len(product_id.encode()) > _MAX_ID
+        or len(product_id.encode("utf-8", "surrogateescape")) > _MAX_ID
         or _FORBIDDEN.search(product_id)
         or product_id[0] in ".#$@~"
         or product_id[-1] in ". "
@@ -283,6 +300,15 @@ def _folder_name(product_id: str, level: int) -> str:
             f"expected an id that can name a folder, received {printable(product_id)[:80]!r}",
             hint="Use letters, digits, dashes and underscores.",
         )
+
+
+def _folder_name(product_id: str, level: int) -> str:
+    if level > 1:
+        raise UsageError(
+            f"expected a catalog with products at its first level of folders, received one with them at level {level}",
+            hint="Make the product's folder in its category, then run itemrec index.",
+        )
+    require_new_id(product_id)
     return product_id
 
 

@@ -1,0 +1,251 @@
+"""The catalog follows what was said of photos: taught, refused, or taken back.
+
+A label and the note that something is to be done are one transaction. What is done can be done twice: the next start
+carries out whatever a killed process left, and finds its own traces. In order:
+
+1. what will be written is written down, with what was there before: undo removes exactly what was added;
+2. the catalog's folder, then the index in one switch, and the refusals;
+3. the note goes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from retrieval.catalog.read import Catalog, read_catalog
+from retrieval.errors import ImageError, IndexBusyError, UsageError
+from retrieval.inbox.kept import Inbox
+from retrieval.index.manifest import Manifest
+from retrieval.index.protocols import Index
+from retrieval.index.refusals import refusal_id_of
+from retrieval.indexing.teach import Taught, picture_name, remove_picture, update_index, write_picture
+from retrieval.models.bundle import Bundle
+from retrieval.recognition.api import Recognizer
+from retrieval.system.locks import Lock
+from retrieval.types import Metadata, image_id
+
+BATCH = 100
+"""Photos that reach the index in one switch."""
+_LOCK = "follow-up"
+_PATIENCE = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What is known of a catalog's products.
+
+    Attributes:
+        images: paths of a product's pictures in the catalog, also of those on their way; empty where there is none.
+        changing: held while the folder changes.
+    """
+
+    images: Callable[[str], Sequence[str]]
+    changing: AbstractContextManager[object] = field(default_factory=nullcontext)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What was carried out.
+
+    Attributes:
+        done: photos whose labels the catalog follows now.
+        failed: photos that could not be taught, and why.
+    """
+
+    done: int
+    failed: dict[str, str]
+
+
+def shelf_of(shop: Recognizer) -> Shelf:
+    """The products of an index, read once."""
+    found: dict[str, list[str]] = {}
+    for record in shop.records():
+        found.setdefault(record.product_id, []).append(record.image)
+    return Shelf(lambda product_id: sorted(found.get(product_id, [])))
+
+
+def follow(inbox: Inbox, shop: Recognizer, shelf: Callable[[], Shelf], *, again: bool = False) -> Followed:
+    """Carry out what labels and undos ask for, until nothing waits.
+
+    Args:
+        inbox: where they are.
+        shop: the index, its catalog and its model.
+        shelf: what is known of the products now; asked before each batch.
+        again: also try what failed before.
+
+    Raises:
+        IndexBusyError: an index run is under way, or another process carries out already; what waits stays noted.
+        StoreError, EncoderError: the catalog or the index cannot be written; what waits stays noted.
+    """
+    lock = Lock(inbox.folder / f".{_LOCK}.lock", inbox.folder / f".{_LOCK}.json")
+    if again:
+        with inbox.database.write() as rows:
+            rows.execute("UPDATE todo SET problem = ''")
+    done, failed = 0, dict[str, str]()
+    while waiting(inbox, 1):
+        with lock.hold(_PATIENCE, lambda holder: IndexBusyError(f"The inbox is in use by {holder}"), "teaching"):
+            batch = waiting(inbox, BATCH)
+            problems = _Batch(inbox, shop, shelf()).carry_out(batch)
+            with inbox.database.write() as rows:
+                for photo, version in batch:
+                    noted = (photo, version)
+                    if photo in problems:
+                        rows.execute(
+                            "UPDATE todo SET problem = ? WHERE photo = ? AND version = ?", (problems[photo], *noted)
+                        )
+                    else:
+                        rows.execute("DELETE FROM todo WHERE photo = ? AND version = ?", noted)
+        failed |= problems
+        done += len(batch) - len(problems)
+    return Followed(done, failed)
+
+
+def waiting(inbox: Inbox, limit: int = -1) -> list[tuple[str, int]]:
+    """Photos whose labels the catalog does not follow yet, and which version of them."""
+    rows = inbox.database.rows("SELECT photo, version FROM todo WHERE problem = '' ORDER BY rowid LIMIT ?", (limit,))
+    return [(row["photo"], row["version"]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a label asks for: a picture of a product, or with the kind ``refusal`` none of ours."""
+
+    kind: str
+    product_id: str = ""
+    name: str = ""
+    note: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.kind, self.product_id
+
+
+class _Batch:
+    """Some photos on their way."""
+
+    def __init__(self, inbox: Inbox, shop: Recognizer, shelf: Shelf) -> None:
+        self._inbox = inbox
+        self._shop = shop
+        self._shelf = shelf
+        self._images: dict[str, list[str]] = {}
+        self._table: Catalog | None = None
+        self._added: dict[str, tuple[Taught, Metadata]] = {}
+        self._removed: list[str] = []
+        self._gone: list[tuple[str, str, str]] = []
+
+    def carry_out(self, batch: Iterable[tuple[str, int]]) -> dict[str, str]:
+        """All of them; returns why some could not be taught."""
+        catalog = Path(self._shop.live().catalog)
+        problems: dict[str, str] = {}
+        with self._shelf.changing:
+            for photo, _ in batch:
+                wish, there = self._wish(photo), self._there(photo)
+                try:
+                    for row in there:
+                        if wish is None or (row["kind"], row["product_id"]) != wish.key:
+                            self._take_back(catalog, photo, row)
+                    if wish is not None:
+                        self._add(catalog, photo, wish, there)
+                except (UsageError, ImageError) as error:
+                    problems[photo] = error.message
+        if self._added or self._removed:
+            added, removed = list(self._added.values()), [i for i in self._removed if i not in self._added]
+
+            def change(index: Index, bundle: Bundle, live: Manifest) -> Manifest:
+                return update_index(index, bundle, live, added=added, removed=removed)
+
+            self._shop.update(change)
+        if self._gone:
+            with self._inbox.database.write() as rows:
+                rows.executemany("DELETE FROM taught WHERE photo = ? AND kind = ? AND product_id = ?", self._gone)
+        return problems
+
+    def _wish(self, photo: str) -> _Wish | None:
+        """What the photo's label asks for; None where it has none, or is not to be taught."""
+        rows = self._inbox.database.rows(
+            "SELECT labels.*, photos.held_out, photos.badges"
+            " FROM labels LEFT JOIN photos ON photos.photo = labels.photo"
+            " WHERE labels.n = (SELECT MAX(n) FROM labels WHERE photo = ? AND undone IS NULL)",
+            (photo,),
+        )
+        if not rows:
+            return None
+        row = rows[0]
+        if row["kind"] == "skip" or row["held_out"] or row["badges"]:
+            return None
+        if row["kind"] == "not-ours":
+            return _Wish("refusal", note=row["note"])
+        return _Wish("picture", row["product_id"], self._name(row["product_id"], row["name"]))
+
+    def _name(self, product_id: str, name: str) -> str:
+        """What a product is called that labels make: the first name that was said."""
+        rows = self._inbox.database.rows(
+            "SELECT name FROM labels WHERE product_id = ? AND name != '' AND undone IS NULL ORDER BY n LIMIT 1",
+            (product_id,),
+        )
+        return name or (str(rows[0]["name"]) if rows else "")
+
+    def _there(self, photo: str) -> list[sqlite3.Row]:
+        return self._inbox.database.rows("SELECT * FROM taught WHERE photo = ?", (photo,))
+
+    def _add(self, catalog: Path, photo: str, wish: _Wish, there: Sequence[sqlite3.Row]) -> None:
+        begun = next((row for row in there if (row["kind"], row["product_id"]) == wish.key), None)
+        data = self._inbox.picture(photo)
+        if wish.kind == "refusal":
+            refusal = refusal_id_of(data)
+            if begun is None:
+                owned = refusal not in {known.refusal_id for known in self._shop.refusals()}
+                self._write_down(photo, wish, refusal, owned=owned, row_there=False)
+            self._shop.refuse(data, note=wish.note, name=self._called(photo))
+            return
+        images = self._of(wish.product_id)
+        table = self._table = self._table or read_catalog(catalog)
+        name = picture_name(data)
+        if begun is None:
+            owned = all(PurePosixPath(image).name != name for image in images)
+            row_there = bool(table.metadata(wish.product_id))
+            self._write_down(photo, wish, name, owned=owned, row_there=row_there)
+        # The row may be there already, of a process that died after it wrote it.
+        called = "" if table.metadata(wish.product_id) else wish.name
+        known = [image for image in images if PurePosixPath(image).name != name]
+        taught = write_picture(catalog, data, wish.product_id, known, name=called, new=not known)
+        if taught.image not in images:
+            images.append(taught.image)
+        if called:
+            table = self._table = read_catalog(catalog)
+        self._added[image_id(wish.product_id, taught.image)] = (taught, table.metadata(wish.product_id))
+
+    def _take_back(self, catalog: Path, photo: str, row: sqlite3.Row) -> None:
+        product_id = row["product_id"]
+        if row["owned"] and row["kind"] == "refusal":
+            if row["image"] in {known.refusal_id for known in self._shop.refusals()}:
+                self._shop.remove_refusals(row["image"])
+        elif row["owned"]:
+            images = self._of(product_id)
+            for image in [image for image in images if PurePosixPath(image).name == row["image"]]:
+                remove_picture(catalog, product_id, image, images, keep_row=bool(row["row_there"]))
+                images.remove(image)
+                self._table = None
+                self._removed.append(image_id(product_id, image))
+                self._added.pop(image_id(product_id, image), None)
+        self._gone.append((photo, row["kind"], product_id))
+
+    def _write_down(self, photo: str, wish: _Wish, image: str, *, owned: bool, row_there: bool) -> None:
+        with self._inbox.database.write() as rows:
+            rows.execute(
+                "INSERT INTO taught (photo, kind, product_id, image, owned, row_there) VALUES (?, ?, ?, ?, ?, ?)",
+                (photo, *wish.key, image, owned, row_there),
+            )
+
+    def _of(self, product_id: str) -> list[str]:
+        if product_id not in self._images:
+            self._images[product_id] = list(self._shelf.images(product_id))
+        return self._images[product_id]
+
+    def _called(self, photo: str) -> str:
+        entry = self._inbox.entry(photo)
+        return (entry.name if entry else "") or photo
