@@ -54,6 +54,19 @@ def serve_command(
     seconds: Annotated[
         float, typer.Option("--deadline", min=0.1, max=3600, help="Seconds after which a request is given up.")
     ] = 30.0,
+    inbox: Annotated[
+        Path | None,
+        typer.Option("--inbox", metavar="DIR", help="Keep the photos that are asked about here, to be labeled."),
+    ] = None,
+    inbox_photos: Annotated[
+        int, typer.Option("--inbox-photos", min=1, help="Photos that the inbox holds at most; the oldest go.")
+    ] = 20_000,
+    inbox_mib: Annotated[
+        int, typer.Option("--inbox-mib", metavar="MIB", min=1, help="MiB of pictures that it holds at most.")
+    ] = 2048,
+    inbox_days: Annotated[
+        float, typer.Option("--inbox-days", min=0.01, help="Days that it keeps a photo without a label.")
+    ] = 90.0,
     model: ModelOption = None,
     sure: SureOption = None,
     in_catalog: InCatalogOption = None,
@@ -69,6 +82,7 @@ def serve_command(
     Examples:
       itemrec serve
       curl -F photo=@photo.jpg http://127.0.0.1:8080/v1/recognize
+      itemrec serve --inbox ./inbox
       itemrec serve --host 0.0.0.0 --keys keys.json --name shop.example
     """
     render.configure(quiet=quiet)
@@ -80,6 +94,7 @@ def serve_command(
     try:
         import uvicorn
 
+        from retrieval.inbox.kept import Caps
         from retrieval.service.application import create_app
         from retrieval.service.settings import LOCAL_HOSTS, Settings
     except ModuleNotFoundError as error:
@@ -101,6 +116,8 @@ def serve_command(
             seconds=seconds,
             hosts=tuple(names) if names else LOCAL_HOSTS if keys is None else (),
             origins=tuple(origins or ()),
+            inbox=inbox,
+            inbox_caps=Caps(inbox_photos, inbox_mib * 2**20, inbox_days),
         )
     )
     listener = _listen(host, port)

@@ -62,6 +62,8 @@ class NewLabel:
             )
         if any(len(text) > LONGEST_TEXT for text in (self.product_id, self.name, self.note)):
             return f"expected texts of at most {LONGEST_TEXT} characters, received a longer one"
+        if not all(text.isprintable() for text in (self.product_id, self.name, self.note)):
+            return "expected texts in one line, received control characters"
         if self.gtin and not (self.gtin.isascii() and self.gtin.isdigit() and 8 <= len(self.gtin) <= 14):
             return "expected a GTIN of 8 to 14 digits, received another text"
         if self.kind != "new" and (self.name or self.gtin):

@@ -11,8 +11,8 @@ carries out whatever a killed process left, and finds its own traces. In order:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -142,14 +142,15 @@ class _Batch:
         catalog = Path(self._shop.live().catalog)
         problems: dict[str, str] = {}
         with self._shelf.changing:
-            for photo, _ in batch:
-                wish, there = self._wish(photo), self._there(photo)
+            wishes = {photo: self._wish(photo) for photo, _ in batch}
+            there = self._begin(catalog, wishes)
+            for photo, wish in wishes.items():
                 try:
-                    for row in there:
+                    for row in there[photo]:
                         if wish is None or (row["kind"], row["product_id"]) != wish.key:
                             self._take_back(catalog, photo, row)
                     if wish is not None:
-                        self._add(catalog, photo, wish, there)
+                        self._add(catalog, photo, wish)
                 except (UsageError, ImageError) as error:
                     problems[photo] = error.message
         if self._added or self._removed:
@@ -189,33 +190,44 @@ class _Batch:
         )
         return name or (str(rows[0]["name"]) if rows else "")
 
-    def _there(self, photo: str) -> list[sqlite3.Row]:
-        return self._inbox.database.rows("SELECT * FROM taught WHERE photo = ?", (photo,))
+    def _begin(self, catalog: Path, wishes: Mapping[str, _Wish | None]) -> dict[str, list[sqlite3.Row]]:
+        """Write down what will be there, and what was there before; returns what is written down, by photo."""
+        refused = {known.refusal_id for known in self._shop.refusals()}
+        table = read_catalog(catalog)
+        with self._inbox.database.write() as rows:
+            for photo, wish in wishes.items():
+                with suppress(ImageError):  # whoever adds it says so
+                    if wish is None:
+                        continue
+                    data = self._inbox.picture(photo)
+                    name = refusal_id_of(data) if wish.kind == "refusal" else picture_name(data)
+                    names = {PurePosixPath(image).name for image in self._of(wish.product_id)}
+                    owned = name not in (refused if wish.kind == "refusal" else names)
+                    row_there = wish.product_id in table.products
+                    # What an earlier try wrote down stays: it saw the catalog as it was before.
+                    rows.execute(
+                        "INSERT OR IGNORE INTO taught (photo, kind, product_id, image, owned, row_there)"
+                        " VALUES (?, ?, ?, ?, ?, ?)",
+                        (photo, *wish.key, name, owned, row_there),
+                    )
+            found = "SELECT * FROM taught WHERE photo = ?"
+            return {photo: rows.execute(found, (photo,)).fetchall() for photo in wishes}
 
-    def _add(self, catalog: Path, photo: str, wish: _Wish, there: Sequence[sqlite3.Row]) -> None:
-        begun = next((row for row in there if (row["kind"], row["product_id"]) == wish.key), None)
+    def _add(self, catalog: Path, photo: str, wish: _Wish) -> None:
         data = self._inbox.picture(photo)
         if wish.kind == "refusal":
-            refusal = refusal_id_of(data)
-            if begun is None:
-                owned = refusal not in {known.refusal_id for known in self._shop.refusals()}
-                self._write_down(photo, wish, refusal, owned=owned, row_there=False)
             self._shop.refuse(data, note=wish.note, name=self._called(photo))
             return
         images = self._of(wish.product_id)
         table = self._table = self._table or read_catalog(catalog)
         name = picture_name(data)
-        if begun is None:
-            owned = all(PurePosixPath(image).name != name for image in images)
-            row_there = bool(table.metadata(wish.product_id))
-            self._write_down(photo, wish, name, owned=owned, row_there=row_there)
-        # The row may be there already, of a process that died after it wrote it.
-        called = "" if table.metadata(wish.product_id) else wish.name
         known = [image for image in images if PurePosixPath(image).name != name]
-        taught = write_picture(catalog, data, wish.product_id, known, name=called, new=not known)
+        # Its folder or row may be there already, of a process that died after it wrote them.
+        new = not known and wish.product_id not in table.products
+        taught = write_picture(catalog, data, wish.product_id, known, name=wish.name, new=new)
         if taught.image not in images:
             images.append(taught.image)
-        if called:
+        if new:
             table = self._table = read_catalog(catalog)
         self._added[image_id(wish.product_id, taught.image)] = (taught, table.metadata(wish.product_id))
 
@@ -233,13 +245,6 @@ class _Batch:
                 self._removed.append(image_id(product_id, image))
                 self._added.pop(image_id(product_id, image), None)
         self._gone.append((photo, row["kind"], product_id))
-
-    def _write_down(self, photo: str, wish: _Wish, image: str, *, owned: bool, row_there: bool) -> None:
-        with self._inbox.database.write() as rows:
-            rows.execute(
-                "INSERT INTO taught (photo, kind, product_id, image, owned, row_there) VALUES (?, ?, ?, ?, ?, ?)",
-                (photo, *wish.key, image, owned, row_there),
-            )
 
     def _of(self, product_id: str) -> list[str]:
         if product_id not in self._images:

@@ -20,6 +20,7 @@ def label(
     labels: Sequence[NewLabel],
     *,
     exists: Callable[[str], bool],
+    pictured: Callable[[str], bool] | None = None,
     allowed: Allowed = lambda label: "",
     by: str = "",
     tenant: str | None = None,
@@ -33,6 +34,7 @@ def label(
         inbox: where the photos are.
         labels: at most `MOST_LABELS`.
         exists: whether the catalog has a product.
+        pictured: whether it has pictures of it; by default of all that it has.
         allowed: see `Allowed`.
         by: who says so.
         tenant: whose photos they must be; None for anybody's.
@@ -51,7 +53,7 @@ def label(
             if fault or why:
                 items.append(Outcome(one.photo, None, *(fault or (why, "not-allowed"))))
                 continue
-            items.append(_keep(rows, one, batch, by, inbox.now(), exists))
+            items.append(_keep(rows, one, batch, by, inbox.now(), pictured or exists))
     return Said(batch, tuple(items))
 
 
@@ -147,11 +149,11 @@ def _coming(rows: sqlite3.Connection, product_id: str) -> bool:
 
 
 def _keep(
-    rows: sqlite3.Connection, label: NewLabel, batch: str, by: str, now: float, exists: Callable[[str], bool]
+    rows: sqlite3.Connection, label: NewLabel, batch: str, by: str, now: float, pictured: Callable[[str], bool]
 ) -> Outcome:
     photo = rows.execute("SELECT * FROM photos WHERE photo = ?", (label.photo,)).fetchone()
     held_out = bool(photo["held_out"])
-    if held_out and not photo["badges"] and label.kind in ("product", "new") and not exists(label.product_id):
+    if held_out and not photo["badges"] and label.kind in ("product", "new") and not pictured(label.product_id):
         taught = rows.execute(
             "SELECT 1 FROM labels JOIN photos ON photos.label = labels.n WHERE labels.product_id = ?"
             " AND photos.held_out = 0 AND photos.badges = '' LIMIT 1",

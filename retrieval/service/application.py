@@ -15,6 +15,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from retrieval.service.around import wrap
 from retrieval.service.health_routes import health_routes
+from retrieval.service.inbox_routes import inbox_routes
 from retrieval.service.page_files import page_routes
 from retrieval.service.product_routes import product_routes
 from retrieval.service.recognize_routes import recognize_routes
@@ -34,7 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await shared.turns.run(shared.teaching.catch_up)
+        await shared.turns.run(shared.start)
         yield
         shared.close()
 
@@ -60,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["Authorization", "Content-Type"],
         )
     wrap(app, shared.observed, frozenset(settings.origins))
-    for routes in (recognize_routes, product_routes, refusal_routes, health_routes):
+    for routes in (recognize_routes, product_routes, refusal_routes, inbox_routes, health_routes):
         app.include_router(routes(shared))
     if settings.page:
         app.include_router(page_routes())

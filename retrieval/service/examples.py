@@ -25,27 +25,29 @@ _ERROR = {
 }
 
 
-def _json(example: dict[str, Any]) -> dict[str, Any]:
-    return {"content": {"application/json": {"example": example}}}
+def example(document: dict[str, Any]) -> dict[str, Any]:
+    """A JSON answer, as the document shows it."""
+    return {"content": {"application/json": {"example": document}}}
 
 
-def _error(description: str) -> dict[str, Any]:
-    return {"description": description, **_json(_ERROR)}
+def error(description: str) -> dict[str, Any]:
+    """An answer that something is wrong."""
+    return {"description": description, **example(_ERROR)}
 
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    401: _error("No key of this service."),
-    403: _error("This key may not."),
-    422: _error("A parameter or the photo cannot be used."),
-    429: _error("This key asks too often."),
-    503: _error("Too many wait, or the index cannot be read now; see Retry-After."),
-    504: _error("It took too long."),
+ERRORS: dict[int | str, dict[str, Any]] = {
+    401: error("No key of this service."),
+    403: error("This key may not."),
+    422: error("A parameter or the photo cannot be used."),
+    429: error("This key asks too often."),
+    503: error("Too many wait, or the index cannot be read now; see Retry-After."),
+    504: error("It took too long."),
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 RECOGNIZE: dict[str, Any] = {
     "responses": {
-        200: _json(
+        200: example(
             {
                 "schema": "itemrec.query/1",
                 "fingerprint": "9f2c…",
@@ -56,10 +58,10 @@ RECOGNIZE: dict[str, Any] = {
                 "refused": [],
             }
         ),
-        400: _error("No photo, or a broken form."),
-        413: _error("Too many bytes or photos."),
-        415: _error("Neither an image nor a form."),
-        **_ERRORS,
+        400: error("No photo, or a broken form."),
+        413: error("Too many bytes or photos."),
+        415: error("Neither an image nor a form."),
+        **ERRORS,
     },
     "openapi_extra": {
         "requestBody": {
@@ -94,7 +96,7 @@ _JOB = {
     "message": "",
 }
 TEACH: dict[str, Any] = {
-    "responses": {202: _json(_JOB), 400: _error("No photo."), 413: _error("Too much."), **_ERRORS},
+    "responses": {202: example(_JOB), 400: error("No photo."), 413: error("Too much."), **ERRORS},
     "openapi_extra": RECOGNIZE["openapi_extra"],
 }
 _REFUSAL = {
@@ -104,22 +106,22 @@ _REFUSAL = {
     "created": "2026-11-28T09:30:00.000+00:00",
 }
 REFUSE: dict[str, Any] = {
-    "responses": {201: _json({"schema": "itemrec.refusal/1", **_REFUSAL}), 400: _error("No photo."), **_ERRORS},
+    "responses": {201: example({"schema": "itemrec.refusal/1", **_REFUSAL}), 400: error("No photo."), **ERRORS},
     "openapi_extra": RECOGNIZE["openapi_extra"],
 }
 REFUSALS: dict[str, Any] = {
-    "responses": {200: _json({"schema": "itemrec.refusals/1", "refusals": [_REFUSAL]}), **_ERRORS}
+    "responses": {200: example({"schema": "itemrec.refusals/1", "refusals": [_REFUSAL]}), **ERRORS}
 }
-FORGET: dict[str, Any] = {"responses": {202: _json(_JOB), **_ERRORS}}
-JOB: dict[str, Any] = {"responses": {200: _json(_JOB), 404: _error("No such job."), **_ERRORS}}
+FORGET: dict[str, Any] = {"responses": {202: example(_JOB), **ERRORS}}
+JOB: dict[str, Any] = {"responses": {200: example(_JOB), 404: error("No such job."), **ERRORS}}
 PRODUCTS: dict[str, Any] = {
-    "responses": {200: _json({"schema": "itemrec.products/1", "total": 1, "products": [_PRODUCT]}), **_ERRORS}
+    "responses": {200: example({"schema": "itemrec.products/1", "total": 1, "products": [_PRODUCT]}), **ERRORS}
 }
 PRODUCT: dict[str, Any] = {
     "responses": {
-        200: _json({"schema": "itemrec.product/1", **_PRODUCT}),
-        404: _error("No such product."),
-        **_ERRORS,
+        200: example({"schema": "itemrec.product/1", **_PRODUCT}),
+        404: error("No such product."),
+        **ERRORS,
     }
 }
 _CHANGED = {**_JOB, "image": "", "change": "20261128T093000-5f0c6f0a"}
@@ -131,12 +133,12 @@ def _object(example: dict[str, Any]) -> dict[str, Any]:
 
 
 DESCRIBE: dict[str, Any] = {
-    "responses": {202: _json({**_CHANGED, "action": "edit"}), 400: _error("No JSON object."), **_ERRORS},
+    "responses": {202: example({**_CHANGED, "action": "edit"}), 400: error("No JSON object."), **ERRORS},
     "openapi_extra": _object({"name": "Pear Conference", "metadata": {"barcode": "7310865004703", "price": 2.5}}),
 }
-REMOVE: dict[str, Any] = {"responses": {202: _json({**_CHANGED, "action": "remove-product"}), **_ERRORS}}
+REMOVE: dict[str, Any] = {"responses": {202: example({**_CHANGED, "action": "remove-product"}), **ERRORS}}
 COVER: dict[str, Any] = {
-    "responses": {200: _json({"schema": "itemrec.product/1", **_PRODUCT}), 400: _error("No JSON object."), **_ERRORS},
+    "responses": {200: example({"schema": "itemrec.product/1", **_PRODUCT}), 400: error("No JSON object."), **ERRORS},
     "openapi_extra": _object({"image": "0012/front.jpg"}),
 }
 _CHANGE = {
@@ -146,7 +148,7 @@ _CHANGE = {
     "created": "2026-11-28T09:30:00+00:00",
     "pictures": 3,
 }
-CHANGES: dict[str, Any] = {"responses": {200: _json({"schema": "itemrec.changes/1", "changes": [_CHANGE]}), **_ERRORS}}
+CHANGES: dict[str, Any] = {"responses": {200: example({"schema": "itemrec.changes/1", "changes": [_CHANGE]}), **ERRORS}}
 UNDO: dict[str, Any] = {
-    "responses": {202: _json({**_JOB, "action": "undo"}), 404: _error("No such change."), **_ERRORS}
+    "responses": {202: example({**_JOB, "action": "undo"}), 404: error("No such change."), **ERRORS}
 }

@@ -74,4 +74,5 @@ def _status(shared: Shared, key: Key | None) -> dict[str, Any]:
         "threshold": shared.shop.threshold,
         "role": "admin" if key is None else key.role,
         "whole_catalog": key is None or not key.where,
+        "inbox": shared.inbox is not None,
     }

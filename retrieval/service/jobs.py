@@ -77,6 +77,9 @@ class Teaching:
 
     A change is acknowledged when it lies durably in the folder. What did not reach the index before the process ended
     is found by `catch_up` when the next one begins.
+
+    Attributes:
+        changing: held while the catalog's folder changes.
     """
 
     def __init__(self, shop: Recognizer, products: ProductList, *, wait: Callable[[float], None] = time.sleep) -> None:
@@ -90,7 +93,7 @@ class Teaching:
         self._shop = shop
         self._products = products
         self._wait = wait
-        self._folder = threading.Lock()
+        self.changing = threading.Lock()
         self._changed = threading.Condition()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._waiting: list[Job] = []
@@ -112,8 +115,8 @@ class Teaching:
         """
         self._require_room()
         catalog = self.catalog
-        with self._folder:
-            taught = write_picture(catalog, photo, product_id, self._images(product_id), name=name, new=new)
+        with self.changing:
+            taught = write_picture(catalog, photo, product_id, self.images(product_id), name=name, new=new)
             metadata = read_catalog(catalog).metadata(product_id)
             job = Job(_id(), product_id, "add", taught.image, added=[(taught, metadata)])
             if not taught.new:
@@ -129,8 +132,8 @@ class Teaching:
         """
         self._require_room()
         catalog = self.catalog
-        with self._folder:
-            remove_picture(catalog, product_id, image, self._images(product_id))
+        with self.changing:
+            remove_picture(catalog, product_id, image, self.images(product_id))
             return self._put(Job(_id(), product_id, "remove", image, removed=[image_id(product_id, image)]))
 
     def describe(self, product_id: str, values: Mapping[str, str], *, new: bool) -> Job:
@@ -142,8 +145,8 @@ class Teaching:
         """
         self._require_room()
         catalog = self.catalog
-        with self._folder:
-            images = self._images(product_id)
+        with self.changing:
+            images = self.images(product_id)
             change = changes.describe_product(catalog, product_id, images, values, new=new)
             return self._put(self._described(change, images, "edit"))
 
@@ -155,8 +158,8 @@ class Teaching:
             Problem: 503 when too much waits.
         """
         self._require_room()
-        with self._folder:
-            images = self._images(product_id)
+        with self.changing:
+            images = self.images(product_id)
             change = changes.remove_product(self.catalog, product_id, images)
             gone = [image_id(product_id, image) for image in images]
             return self._put(Job(_id(), product_id, "remove-product", removed=gone, change=change))
@@ -169,8 +172,8 @@ class Teaching:
             Problem: 503 when too much waits.
         """
         self._require_room()
-        with self._folder:
-            change = changes.remove_any_picture(self.catalog, product_id, image, self._images(product_id))
+        with self.changing:
+            change = changes.remove_any_picture(self.catalog, product_id, image, self.images(product_id))
             gone = [image_id(product_id, image)]
             return self._put(Job(_id(), product_id, "remove", image, removed=gone, change=change))
 
@@ -180,8 +183,8 @@ class Teaching:
         Raises:
             ItemrecError: see `retrieval.indexing.changes.set_cover`.
         """
-        with self._folder:
-            changes.set_cover(self.catalog, product_id, image, self._images(product_id))
+        with self.changing:
+            changes.set_cover(self.catalog, product_id, image, self.images(product_id))
 
     def changes(self) -> list[Change]:
         """What can be undone, newest first."""
@@ -206,7 +209,7 @@ class Teaching:
             Problem: 404 when there is no such change, 503 when too much waits.
         """
         self._require_room()
-        with self._folder:
+        with self.changing:
             undone = changes.undo(self.catalog, self.change(ident))
             return self._put(self._restored(undone))
 
@@ -239,7 +242,7 @@ class Teaching:
                 self._put(Job(_id(), product_id, "add", image, added=[new]))
         for change in reversed(changed):
             changes.resume(catalog, change)
-            images = self._images(change.product_id)
+            images = self.images(change.product_id)
             if change.undone:
                 self._put(self._restored(change))
             elif change.action == "edit":
@@ -264,7 +267,7 @@ class Teaching:
         """The catalog's folder."""
         return Path(self._shop.live().catalog)
 
-    def _images(self, product_id: str) -> list[str]:
+    def images(self, product_id: str) -> list[str]:
         """Pictures that a product has, less those that are on their way out, and those on their way in."""
         known = self._products.get(product_id)
         images = dict.fromkeys(known.images if known else [])
@@ -288,7 +291,7 @@ class Teaching:
     def _restored(self, change: Change) -> Job:
         """The way back into the index of what a change had taken out."""
         if change.action == "edit":
-            return self._described(change, self._images(change.product_id), "undo")
+            return self._described(change, self.images(change.product_id), "undo")
         metadata = changes.metadata_of(self.catalog, change.product_id)
         back = [(Taught(change.product_id, image, new=True), metadata) for image in change.images]
         return Job(_id(), change.product_id, "undo", added=back, change=change)

@@ -52,6 +52,14 @@ class Observed:
             "itemrec_unknown_share_day", "Share of unknown photos of the last 24 hours.", registry=self.registry
         )
         unknown.set_function(self.unknown_share)
+        self._inbox = Gauge("itemrec_inbox_photos", "Photos in the inbox.", ["label"], registry=self.registry)
+        self._inbox_bytes = Gauge("itemrec_inbox_bytes", "Bytes of its pictures.", registry=self.registry)
+        self._inbox_waiting = Gauge(
+            "itemrec_inbox_waiting", "Labels that the catalog does not follow yet.", registry=self.registry
+        )
+        self._not_kept = Counter(
+            "itemrec_inbox_not_kept", "Photos answered that could not be kept.", registry=self.registry
+        )
         for verdict in ("match", "ambiguous", "unknown"):
             self._queries.labels(verdict)
 
@@ -80,6 +88,17 @@ class Observed:
         self._images.set(images)
         self._products.set(products)
         self._generation.set(generation)
+
+    def inbox(self, *, photos: int, unlabeled: int, waiting: int, size: int) -> None:
+        """Note what the inbox holds."""
+        self._inbox.labels("yes").set(photos - unlabeled)
+        self._inbox.labels("no").set(unlabeled)
+        self._inbox_waiting.set(waiting)
+        self._inbox_bytes.set(size)
+
+    def not_kept(self) -> None:
+        """Count a photo that was answered and could not be kept."""
+        self._not_kept.inc()
 
     def busy(self, jobs: int) -> None:
         """Note how much is under way."""

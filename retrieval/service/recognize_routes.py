@@ -48,14 +48,23 @@ def recognize_routes(shared: Shared) -> APIRouter:
         key = await shared.allowed(request, "recognize")
         uploads = await shared.turns.receive(read_photos(request))
         return JSONResponse(
-            await shared.turns.run(partial(_document, shared, uploads, top, where or [], key, same=same))
+            await shared.turns.run(
+                partial(_document, shared, uploads, top, where or [], key, same=same, request=request.state.id)
+            )
         )
 
     return router
 
 
 def _document(
-    shared: Shared, uploads: Sequence[Upload], top: int, where: Sequence[str], key: Key | None, *, same: bool
+    shared: Shared,
+    uploads: Sequence[Upload],
+    top: int,
+    where: Sequence[str],
+    key: Key | None,
+    *,
+    same: bool,
+    request: str,
 ) -> dict[str, Any]:
     """The document for some photos."""
     filters = narrowed(where, key.where if key is not None else (), shared.shop.live())
@@ -67,14 +76,18 @@ def _document(
         results = [shared.shop.recognize(photos[0], top=top, where=filters)]
     else:
         results = shared.shop.recognize_all(photos, top=top, where=filters)
-    answers, refused = [], []
-    for result in results:
+    answers, refused, kept = [], [], []
+    for place, result in enumerate(results):
         if isinstance(result, RefusedPhoto):
             refused.append(result)
             shared.observed.refused(result.error.reason)
         else:
             answers.append(result)
             shared.observed.answered(result.verdict, result.timings_ms)
+            if shared.inbox is not None:
+                of_it = uploads if same else [uploads[place]]
+                named = [(printable(one.name)[:LONGEST_NAME], one.data) for one in of_it]
+                kept.append(shared.inbox.keep(named, result, request=request, place=place, key=key))
     shared.note_index()
     document = query_document(
         answers,
@@ -87,6 +100,10 @@ def _document(
         for match in [*entry["matches"], *entry.get("nearest", [])]:
             for evidence in match["evidence"]:
                 evidence["link"] = shared.pictures.link(evidence["image"])
+    if shared.inbox is not None:
+        document["request_id"] = request
+        for entry, photos_kept in zip(document["results"], kept, strict=True):
+            entry["inbox"] = photos_kept
     return document
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from retrieval.inbox.kept import Caps
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]", "testserver")
 """Names under which a service without keys answers: no page of elsewhere reaches it by a name of its own."""
@@ -27,6 +29,8 @@ class Settings:
         seconds: how long a request may take.
         hosts: names that the service answers to; empty for any.
         origins: pages of elsewhere that may ask; none unless named.
+        inbox: a folder that keeps what is asked about; None keeps nothing.
+        inbox_caps: how much it may hold.
     """
 
     index: str = ".itemrec"
@@ -41,3 +45,5 @@ class Settings:
     seconds: float = 30.0
     hosts: Sequence[str] = LOCAL_HOSTS
     origins: Sequence[str] = ()
+    inbox: Path | None = None
+    inbox_caps: Caps = field(default_factory=Caps)

@@ -7,10 +7,12 @@ from functools import partial
 
 from starlette.requests import Request
 
+from retrieval.inbox.kept import Inbox
 from retrieval.index.payload import each, matches
 from retrieval.recognition.api import Recognizer
 from retrieval.recognition.recognizer import parse_where
 from retrieval.service.access import Access, Key, Role, TooMany
+from retrieval.service.inbox_desk import InboxDesk
 from retrieval.service.jobs import Teaching
 from retrieval.service.observed import Observed
 from retrieval.service.problems import Problem
@@ -40,6 +42,7 @@ class Shared:
         teaching: what changes the catalog.
         pictures: catalog pictures for browsers, and their links.
         observed: counters.
+        inbox: keeps what is asked about; None where nothing is to be kept.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -67,14 +70,29 @@ class Shared:
         self.teaching = Teaching(self.shop, self.products)
         self.pictures = ShownPictures(secrets.token_bytes(32))
         self.observed = Observed()
+        self.inbox = self._inbox(settings)
         self.note_index()
+
+    def start(self) -> None:
+        """Take up what an earlier process left."""
+        self.teaching.catch_up()
+        if self.inbox is not None:
+            self.inbox.start()
 
     def close(self) -> None:
         """Finish what is under way, then let go of the index."""
         self.turns.close()
         self._doors.close()
         self.teaching.close()
+        if self.inbox is not None:
+            self.inbox.close()
         self.shop.close()
+
+    def _inbox(self, settings: Settings) -> InboxDesk | None:
+        if settings.inbox is None:
+            return None
+        inbox = Inbox(settings.inbox, caps=settings.inbox_caps)
+        return InboxDesk(inbox, self.shop, self.products, self.teaching, self.pictures, self.observed, self.sees)
 
     async def allowed(self, request: Request, role: Role) -> Key | None:
         """The key that a request came with; None where none is asked for.

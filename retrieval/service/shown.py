@@ -45,11 +45,15 @@ class ShownPictures:
         Args:
             image: its path in the catalog, with forward slashes.
         """
-        return f"v1/pictures/{quote(image.encode('utf-8', 'surrogateescape'))}?sig={self._signature(image)}"
+        return f"v1/pictures/{quote(image.encode('utf-8', 'surrogateescape'))}?sig={self.signature(image)}"
+
+    def signature(self, name: str) -> str:
+        """What a link to something of this name carries, so that it opens without a key."""
+        return hmac.new(self._secret, name.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:32]
 
     def is_signed(self, image: str, signature: str) -> bool:
         """True when the link of this picture was given out."""
-        return hmac.compare_digest(self._signature(image).encode(), signature.encode("utf-8", "surrogateescape"))
+        return hmac.compare_digest(self.signature(image).encode(), signature.encode("utf-8", "surrogateescape"))
 
     def jpeg(self, catalog: str, image: str, size: int) -> tuple[bytes, str]:
         """A picture and its ETag.
@@ -62,11 +66,22 @@ class ShownPictures:
         Raises:
             ImageError: it is gone, outside the catalog, or no picture.
         """
-        side = next((s for s in SIZES if s >= size), SIZES[-1])
         if not is_address(image) and (image.startswith("/") or "\\" in image or ".." in image.split("/")):
             raise ImageError("expected a picture of the catalog, received a path out of it", reason="outside-catalog")
         file, home = locate(Path(catalog), image)
-        data = pictures.read_file(file, root=home)
+        return self.smaller(pictures.read_file(file, root=home), size)
+
+    def smaller(self, data: bytes, size: int) -> tuple[bytes, str]:
+        """A picture made small, and its ETag; what was made lately is kept.
+
+        Args:
+            data: the bytes of a file.
+            size: longer side, pixels.
+
+        Raises:
+            ImageError: it is no picture.
+        """
+        side = next((s for s in SIZES if s >= size), SIZES[-1])
         digest = hashlib.sha256(data).hexdigest()
         key = (digest, side)
         with self._lock:
@@ -85,6 +100,3 @@ class ShownPictures:
                     _, dropped = self._kept.popitem(last=False)
                     self._bytes -= len(dropped)
         return kept, f'"{digest[:32]}-{side}"'
-
-    def _signature(self, image: str) -> str:
-        return hmac.new(self._secret, image.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:32]

@@ -1,0 +1,100 @@
+"""What the OpenAPI document shows of the inbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from retrieval.service.examples import ERRORS, error, example
+from retrieval.service.inbox_bodies import FeedbackBody, LabelsBody, UndoBody, described
+
+_LABEL = {
+    "label": "product",
+    "product_id": "0012",
+    "name": "",
+    "gtin": "",
+    "note": "",
+    "by": "k3x9a2mz",
+    "at": "2026-11-28T09:31:00.000Z",
+    "undo_until": "2026-12-28T09:31:00.000Z",
+    "batch": "5d2e8c41a7b09f36",
+    "state": "taught",
+    "why": "",
+}
+_CANDIDATE = {
+    "product_id": "0012",
+    "confidence": 0.41,
+    "best_distance": 0.83,
+    "metadata": {"name": "Pear Conference"},
+    "evidence": [{"image": "0012/front.jpg", "distance": 0.83, "link": "v1/pictures/0012/front.jpg?sig=…"}],
+}
+_PHOTO = {
+    "photo": "6a1f0c9d2b7e4835a0c1d2e3",
+    "name": "IMG_0412.jpg",
+    "request_id": "7d4c6d5b9e1a2f30",
+    "first_asked": "2026-11-28T09:30:00.000Z",
+    "asked": "2026-11-28T09:30:00.000Z",
+    "times": 1,
+    "verdict": "unknown",
+    "matches": [],
+    "nearest": [_CANDIDATE],
+    "in_catalog": 0.31,
+    "fingerprint": "9f2c…",
+    "quality": {"width": 3024, "height": 4032, "brightness": 104.2, "sharpness": 0.1312, "badges": []},
+    "held_out": False,
+    "label": None,
+    "link": "v1/inbox/6a1f0c9d2b7e4835a0c1d2e3/picture?sig=…",
+}
+_HELD = {"photos": 214, "unlabeled": 31, "waiting": 0, "bytes": 48_211_003}
+_SAID = {
+    "schema": "itemrec.labels/1",
+    "batch": "5d2e8c41a7b09f36",
+    "items": [
+        {"photo": "6a1f0c9d2b7e4835a0c1d2e3", "ok": True, "state": "waiting", "why": ""},
+        {
+            "photo": "0f4b…",
+            "ok": True,
+            "state": "measured",
+            "why": "One photo in five is kept to measure on, and never taught.",
+        },
+        {
+            "photo": "77aa…",
+            "ok": False,
+            "state": None,
+            "why": "expected a product of the catalog, received an id that it does not have",
+            "code": "no-product",
+        },
+    ],
+}
+_NONE = error("No such photo, or a service without an inbox (code `no-inbox`).")
+
+INBOX: dict[str, Any] = {
+    "responses": {
+        200: example(
+            {
+                "schema": "itemrec.inbox/1",
+                "held": _HELD,
+                "stacks": [{"stack": _PHOTO["photo"], "count": 1, "photos": [_PHOTO]}],
+                "after": "WzAsLTE3NjQ…",
+            }
+        ),
+        404: _NONE,
+        **ERRORS,
+    }
+}
+PHOTO: dict[str, Any] = {
+    "responses": {200: example({"schema": "itemrec.inbox-photo/1", **_PHOTO, "label": _LABEL}), 404: _NONE, **ERRORS}
+}
+PICTURE: dict[str, Any] = {"responses": {404: _NONE, **ERRORS}}
+LABELS: dict[str, Any] = {
+    "responses": {200: example(_SAID), 404: _NONE, 413: error("Too many bytes."), 415: error("No JSON."), **ERRORS},
+    "openapi_extra": described(LabelsBody),
+}
+FEEDBACK: dict[str, Any] = {
+    "responses": {200: example(_SAID), 404: _NONE, 413: error("Too many bytes."), 415: error("No JSON."), **ERRORS},
+    "openapi_extra": described(FeedbackBody),
+}
+UNDO: dict[str, Any] = {
+    "responses": {200: example(_SAID), 404: _NONE, 413: error("Too many bytes."), 415: error("No JSON."), **ERRORS},
+    "openapi_extra": described(UndoBody),
+}
+EXPORT: dict[str, Any] = {"responses": {404: _NONE, **ERRORS}}
