@@ -11,7 +11,10 @@ from fastapi.responses import FileResponse
 PAGE = Path(__file__).with_name("page")
 _FILES = {
     "index.html": "text/html; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
+    **{
+        f"{name}.js": "text/javascript; charset=utf-8"
+        for name in ("page", "parts", "service", "ask", "camera", "crop", "choose", "catalog")
+    },
     "page.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
