@@ -51,6 +51,13 @@ def query_command(
     ] = None,
     index: IndexOption = None,
     model: ModelOption = None,
+    barcodes: Annotated[
+        bool | None,
+        typer.Option(
+            "--barcodes/--no-barcodes",
+            help="A barcode in the photo decides (extra: barcode). Default: where the catalog has a column of them.",
+        ),
+    ] = None,
     thumbnails: Annotated[
         bool | None,
         typer.Option(
@@ -92,6 +99,7 @@ def query_command(
         threshold=setting("threshold", threshold),
         sure=setting("sure", sure),
         in_catalog=setting("in_catalog", in_catalog),
+        barcodes=barcodes,
     )
     sources = find_photos(photos)
     show = Printer(sources, thumbnails and not as_json, few=len(sources) <= MANY, explain=explain)

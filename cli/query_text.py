@@ -131,6 +131,8 @@ class Printer:
     def __call__(self, answer: Answer) -> None:
         """Print one answer, with pictures from the catalog that was indexed."""
         self._headline(answer)
+        for sentence in answer.said_of_codes:
+            _emit_dim(printable(sentence))
         if self._pictures and (answer.matches or answer.nearest):
             from cli.thumbnails import show
 
@@ -169,6 +171,8 @@ def _how_sure(answer: Recognition) -> str:
     """The one number of an answer; of what is unknown, the reason is said instead."""
     if not answer.matches:
         return ""
+    if answer.by == "barcode":
+        return f"by barcode {', '.join(code.number for code in answer.codes if code.products)}"
     confidence = answer.matches[0].confidence
     return "not calibrated" if confidence is None else f"{percent(confidence)} sure"
 

@@ -200,6 +200,61 @@ class Apart:
         return {"photos": list(self.photos), "distance": self.distance, "limit": self.limit}
 
 
+Quad = tuple[tuple[float, float], ...]
+"""Four corners (x, y), one after the other around, in pixels of the photo as it is shown upright."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCode:
+    """A barcode that was read in a photo.
+
+    Attributes:
+        gtin: its number as 14 digits.
+        quad: where.
+        products: those of the catalog that carry it; none where it is not in the catalog.
+        photo: which photo, where several show one item.
+    """
+
+    gtin: str
+    quad: Quad
+    products: tuple[str, ...] = ()
+    photo: str = ""
+
+    @property
+    def number(self) -> str:
+        """As people know it: with 13 digits, or 8 or 14 where it is such a one."""
+        return self.gtin[-8:] if self.gtin.startswith("000000") else self.gtin.removeprefix("0")
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``codes`` in an entry of ``results`` in ``itemrec.query/1``."""
+        found = {
+            "gtin": self.gtin,
+            "quad": [list(corner) for corner in self.quad],
+            "products": list(self.products),
+        }
+        return found | ({"photo": self.photo} if self.photo else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A code that says another product than the picture does.
+
+    Attributes:
+        picture: the product that the picture alone matches.
+        gtin: the code, 14 digits.
+        wins: ``barcode`` where a product of the catalog carries it; ``neither`` where none does, and the picture's
+            product carries another one.
+    """
+
+    picture: str
+    gtin: str
+    wins: Literal["barcode", "neither"]
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``conflict`` of an entry of ``results`` in ``itemrec.query/1``."""
+        return {"picture": self.picture, "gtin": self.gtin, "wins": self.wins}
+
+
 @dataclass(frozen=True, slots=True)
 class Recognition:
     """The answer to one photo: verdict, ranked matches, and what it took.
@@ -217,6 +272,9 @@ class Recognition:
         refused_by: of a photo that would not be ``unknown`` without it, the picture that refuses it.
         photos: what the photos of one item are called, where several gave this answer.
         apart: those of them that can hardly show one item.
+        by: ``barcode`` where a code decided; else empty: the picture did.
+        codes: the barcodes that were read in it, where the catalog has a column of them.
+        conflict: what the picture says where a code says otherwise.
     """
 
     source: str
@@ -230,6 +288,9 @@ class Recognition:
     refused_by: RefusedBy | None = None
     photos: tuple[str, ...] = ()
     apart: tuple[Apart, ...] = ()
+    by: Literal["", "barcode"] = ""
+    codes: tuple[ReadCode, ...] = ()
+    conflict: Conflict | None = None
 
     def __post_init__(self) -> None:
         if (self.verdict == "unknown") != (not self.matches):
@@ -247,6 +308,18 @@ class Recognition:
                 f"nothing within {self.threshold:.3f}" if sure is None else f"{100 * sure:.0f} % sure that it is ours"
             )
         return f"refused by {by.image}{f' ({by.note})' if by.note else ''}, {by.distance:.3f} away"
+
+    @property
+    def said_of_codes(self) -> tuple[str, ...]:
+        """What its barcodes say that the verdict does not, for people: a sentence each."""
+        said = [f"barcode {code.number} is not in the catalog" for code in self.codes if not code.products]
+        if self.conflict is None:
+            return tuple(said)
+        code = next(code for code in self.codes if code.gtin == self.conflict.gtin)
+        if self.conflict.wins == "barcode":
+            carried = f"barcode {code.number} is of {' and '.join(code.products)}, which counts"
+            return (*said, f"the picture alone says {self.conflict.picture}; {carried}")
+        return (*said, f"the picture alone says {self.conflict.picture}, which carries another barcode")
 
     def to_json(self) -> dict[str, Any]:
         """One entry of ``results`` in ``itemrec.query/1``."""
@@ -268,6 +341,12 @@ class Recognition:
                 "threshold": self.threshold,
                 "apart": [pair.to_json() for pair in self.apart],
             }
+        if self.by:
+            found["by"] = self.by
+        if self.codes:
+            found["codes"] = [code.to_json() for code in self.codes]
+        if self.conflict is not None:
+            found["conflict"] = self.conflict.to_json()
         return found
 
 

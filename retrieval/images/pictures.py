@@ -11,7 +11,8 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +24,14 @@ from numpy.typing import NDArray
 from retrieval.errors import ImageError
 from retrieval.images.formats import Header, bare_jpeg, hidden_content, read_header
 from retrieval.images.formats.color_profile import notice, usable
-from retrieval.images.formats.decoders import flatten, is_convertible, open_header, require_decoder
+from retrieval.images.formats.decoders import (
+    flatten,
+    is_convertible,
+    open_header,
+    require_decoder,
+    to_srgb,
+    upright,
+)
 from retrieval.images.preprocessing import Preprocessing
 from retrieval.images.views import (
     Prepared,
@@ -259,6 +267,24 @@ def prepare_decoded(
     Raises:
         ImageError: see its reason.
     """
+    with _flattened(picture, limits) as (flat, turn, profile):
+        box, size = placement(flat.size, stored(turn, preprocessing), preprocessing)
+        return np.array(resized(flat, box, size, turn, preprocessing, profile), dtype=np.uint8)
+
+
+def thumbnail_decoded(
+    picture: Image.Image | NDArray[np.uint8], size: int, *, limits: Limits = DEFAULT_LIMITS
+) -> Image.Image:
+    """As `thumbnail`, for a picture that somebody else decoded, see `prepare_decoded`; raises as that does."""
+    with _flattened(picture, limits) as (flat, turn, profile):
+        whole = upright(flat.copy(), turn)
+        whole.thumbnail((size, size), reducing_gap=2.0)
+        return to_srgb(whole, profile).convert("RGB")
+
+
+@contextmanager
+def _flattened(picture: Image.Image | NDArray[np.uint8], limits: Limits) -> Iterator[tuple[Image.Image, int, bytes]]:
+    """What somebody else decoded, checked and flat: with its EXIF orientation and its color profile."""
     from PIL import Image
 
     if isinstance(picture, np.ndarray):
@@ -280,11 +306,19 @@ def prepare_decoded(
             found = picture.getexif().get(_ORIENTATION, 1)
             turn = found if found in range(1, 9) else 1
             im = picture.copy()  # what is transparent becomes white in place
-        box, size = placement(im.size, stored(turn, preprocessing), preprocessing)
         found = b"" if isinstance(picture, np.ndarray) else picture.info.get("icc_profile")
         profile = usable(found) if isinstance(found, bytes) else b""
-        flat = flatten(im, inks=profile[16:20] == b"CMYK")
-        return np.array(resized(flat, box, size, turn, preprocessing, profile), dtype=np.uint8)
+        yield flatten(im, inks=profile[16:20] == b"CMYK"), turn, profile
+
+
+def longer_side(photo: bytes | Image.Image | NDArray[np.uint8]) -> int:
+    """Pixels of a photo's longer side as stored; nothing is decoded. Of one that `thumbnail` has read already."""
+    if isinstance(photo, np.ndarray):
+        return int(max(photo.shape[:2]))
+    if not isinstance(photo, bytes):
+        return int(max(photo.size))
+    header = read_header(photo)
+    return max(header.sizes[0]) if header is not None else 0
 
 
 def thumbnail(data: bytes, size: int, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:

@@ -95,6 +95,10 @@ class VectorStore(Searchable, Protocol):
         """
         ...
 
+    def tagged(self, tags: Sequence[str], *, limit: int) -> list[IndexedImage]:
+        """Records that carry one of some tags, found by the keyword index; at most ``limit`` of them, by image id."""
+        ...
+
 
 class WritableStore(VectorStore, Protocol):
     """A generation being built. Every write is durable when the call returns."""

@@ -91,10 +91,13 @@ class Answer(Recognition):
         pictures = [*self._photo(), *(_figure(m, m.evidence[0].image, m.product_id) for m in shown[:_SHOWN])]
         rows = [_numbers(match) for match in shown]
         found = [html.row(pictures), html.table(_HEADINGS, rows, numeric=range(1, len(_HEADINGS))) if rows else ""]
-        if self.matches and self.matches[0].confidence is None:
+        if self.by == "barcode":
+            detail = " (by barcode)"
+        elif self.matches and self.matches[0].confidence is None:
             detail = " (not calibrated)"
         if shown and not self.matches:
             found = [html.dimmed("nearest, not near enough:", *found)]
+        found = [*(html.dimmed(sentence) for sentence in self.said_of_codes), *found]
         return html.fragment(f"{self.source}: {self.verdict}{detail}", *found)
 
     def _photo(self) -> list[Markup]:

@@ -24,6 +24,7 @@ import numpy as np
 from retrieval.calibration.sureness import DEFAULT, Limits
 from retrieval.errors import ImageError, UsageError
 from retrieval.images import pictures
+from retrieval.images.views import Prepared, Thumbnail
 from retrieval.index.manifest import Manifest
 from retrieval.index.open import open_index
 from retrieval.index.protocols import Index, VectorStore
@@ -45,7 +46,7 @@ from retrieval.recognition.recognizer import (
     recognize,
 )
 from retrieval.system.threads import default_threads
-from retrieval.types import IndexedImage, JsonScalar, Where
+from retrieval.types import IndexedImage, JsonScalar, ReadCode, Recognition, Where
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,6 +87,7 @@ class _State(NamedTuple):
     in_force: InForce | None
     single: EncoderPool
     many: EncoderPool
+    code_columns: tuple[str, ...]
 
 
 class Recognizer:
@@ -108,6 +110,7 @@ class Recognizer:
         in_catalog: float | None = None,
         threads: int | None = None,
         linger: float = 0.0,
+        barcodes: bool | None = None,
     ) -> None:
         """Open an index for questions; its engine is opened when something is asked.
 
@@ -121,13 +124,17 @@ class Recognizer:
             threads: threads that decode and embed; default one per core.
             linger: seconds that the engine of an embedded index stays open after a question, for the next one; other
                 processes that wait for it get it at once all the same.
+            barcodes: whether codes in photos are read and decide, see `retrieval.recognition.by_barcode`; by default
+                where the catalog has a column of them (``gtin``, ``ean``, ``upc``, ``barcode``) and the extra
+                ``barcode`` is installed.
 
         Raises:
             IndexNotFoundError: there is no index, or its first build is not complete.
             IndexDamagedError, ServerError: it cannot be read.
             ModelNotFoundError, BundleError: the model is not there, or is damaged.
             ModelMismatchError: the named model did not build the index.
-            UsageError: the model has no calibrated threshold and none was given, or a number is out of range.
+            UsageError: the model has no calibrated threshold and none was given, or a number is out of range; or
+                barcodes were asked for where the extra or the column is missing.
         """
         self.location = str(index)
         self._model = str(model) if model is not None else None
@@ -137,6 +144,7 @@ class Recognizer:
         self._index = open_index(self.location)
         self._lock = threading.Lock()
         self._opening = Opening(self._index, linger=linger)
+        self._barcodes = barcodes
         self._alone = threading.Lock()
         self._closed = False
         self._refusals: tuple[tuple[str, str], KnownRefusals] | None = None
@@ -408,7 +416,7 @@ class Recognizer:
                 embed_pictures(
                     sources,
                     state.bundle,
-                    partial(_look, state.bundle),
+                    partial(_look, state.bundle, bool(state.code_columns)),
                     threads=self._threads,
                     encoders=state.single if alone else state.many,
                 )
@@ -438,7 +446,7 @@ class Recognizer:
             raise result.error
         assert result.vector is not None
         found = recognize(
-            EmbeddedPhoto(source.name, result.vector, result.facts, result.embed_ms),
+            EmbeddedPhoto(source.name, result.vector, result.facts.decode_ms, result.embed_ms),
             store,
             threshold=state.threshold,
             top=top,
@@ -448,6 +456,7 @@ class Recognizer:
             probability=state.probability,
             refusal=refused.nearest(result.vector) if refused is not None else None,
         )
+        found = _with_codes(found, [(source.name, result.facts)], state.code_columns, store, result.vector, where)
         return Answer.of(found, state.manifest.catalog, source.again)
 
     def _answer_same(
@@ -461,7 +470,7 @@ class Recognizer:
     ) -> Answer | RefusedPhoto:
         from retrieval.recognition import same
 
-        photos: list[Embedded[_Source, float]] = []
+        photos: list[Embedded[_Source, _Seen]] = []
         for result in results:
             if isinstance(result, Refused):
                 if isinstance(result.error, ImageError):
@@ -473,7 +482,10 @@ class Recognizer:
         vector, length = same.one_vector(vectors)
         found = recognize(
             EmbeddedPhoto(
-                same.together(names), vector, sum(p.facts for p in photos), sum(photo.embed_ms for photo in photos)
+                same.together(names),
+                vector,
+                sum(photo.facts.decode_ms for photo in photos),
+                sum(photo.embed_ms for photo in photos),
             ),
             store,
             threshold=state.threshold,
@@ -487,6 +499,8 @@ class Recognizer:
         )
         limit = same.farthest(state.bundle.calibration)
         found = replace(found, photos=names, apart=same.apart(vectors, names, limit))
+        seen = [(photo.item.name, photo.facts) for photo in photos]
+        found = _with_codes(found, seen, state.code_columns, store, vector, where)
         return Answer.of(found, state.manifest.catalog, photos[0].item.again)
 
     def _known_refusals(self, state: _State) -> KnownRefusals | None:
@@ -530,13 +544,15 @@ class Recognizer:
             bundle = resolve_model(self._model, index_model=manifest.model)
             single, many = EncoderPool(bundle, threads=self._threads), EncoderPool(bundle)
         manifest.require(bundle.identity, self.location)
+        columns = _code_columns(manifest, self._barcodes)
         found = calibration_in_force(bundle, manifest)
         if self._threshold is not None or found is None:
             threshold = query_threshold(self._threshold, bundle)
-            return _State(manifest, bundle, threshold, query_confidence(threshold, bundle), None, found, single, many)
+            confidence = query_confidence(threshold, bundle)
+            return _State(manifest, bundle, threshold, confidence, None, found, single, many, columns)
         threshold, probability = found.calibration.threshold, query_probability(found, manifest, self._limits)
         confidence = query_confidence(threshold, bundle) if probability is None else None
-        return _State(manifest, bundle, threshold, confidence, probability, found, single, many)
+        return _State(manifest, bundle, threshold, confidence, probability, found, single, many, columns)
 
 
 def _limits(sure: float | None, in_catalog: float | None) -> Limits:
@@ -554,7 +570,15 @@ class _Source(NamedTuple):
     again: Callable[[], bytes] | None = None
 
 
-_Result = Embedded[_Source, float] | Refused[_Source]
+class _Seen(NamedTuple):
+    """What a look at a photo gives beside its pixels: the codes in it, and what both took, in ms."""
+
+    decode_ms: float
+    codes: tuple[ReadCode, ...] = ()
+    codes_ms: float | None = None
+
+
+_Result = Embedded[_Source, _Seen] | Refused[_Source]
 
 
 def _named(photo: Photo | PhotoSource, name: str | None = None, *, keep: bool = False) -> _Source:
@@ -574,13 +598,78 @@ def _named(photo: Photo | PhotoSource, name: str | None = None, *, keep: bool = 
     )
 
 
-def _look(bundle: Bundle, source: _Source) -> Look[float]:
-    """The pixels of a photo, and how long decoding took, in ms."""
+def _look(bundle: Bundle, barcodes: bool, source: _Source) -> Look[_Seen]:
+    """The pixels of a photo, how long decoding took, and the barcodes in it where they are asked for."""
     data = source.photo() if callable(source.photo) else source.photo
     start = time.perf_counter()
-    pixels = (
-        pictures.prepare(data, bundle.preprocessing)
-        if isinstance(data, bytes)
-        else pictures.prepare_decoded(data, bundle.preprocessing)
-    )
-    return Look((time.perf_counter() - start) * 1e3, pixels)
+    if not barcodes:
+        pixels = (
+            pictures.prepare(data, bundle.preprocessing)
+            if isinstance(data, bytes)
+            else pictures.prepare_decoded(data, bundle.preprocessing)
+        )
+        return Look(_Seen((time.perf_counter() - start) * 1e3), pixels)
+    from retrieval.barcodes.scan import SIDE, read_codes
+
+    if isinstance(data, bytes):
+        small, large = pictures.views(data, Prepared(bundle.preprocessing), Thumbnail(SIDE))
+        pixels = np.array(small, dtype=np.uint8)
+    else:
+        pixels = pictures.prepare_decoded(data, bundle.preprocessing)
+        large = pictures.thumbnail_decoded(data, SIDE)
+    decoded = time.perf_counter()
+    codes = read_codes(large, pictures.longer_side(data) / max(large.size))
+    return Look(_Seen((decoded - start) * 1e3, codes, (time.perf_counter() - decoded) * 1e3), pixels)
+
+
+def _code_columns(manifest: Manifest, wanted: bool | None) -> tuple[str, ...]:
+    """The columns of barcodes that decide; none where codes are not read.
+
+    Args:
+        manifest: names the columns that exist.
+        wanted: by the user; None for where it is possible.
+
+    Raises:
+        UsageError: they are wanted and cannot be read or looked up.
+    """
+    if wanted is False or (wanted is None and not manifest.metadata_keys):
+        return ()
+    from retrieval.recognition.by_barcode import code_columns
+
+    columns = code_columns(manifest.metadata_keys)
+    if wanted:
+        from retrieval.barcodes.scan import require_reader
+
+        require_reader()
+        if not columns:
+            raise UsageError(
+                "expected a column of barcodes in the catalog's table, received none",
+                hint="Call it gtin, ean, upc or barcode, and index the catalog again.",
+            )
+    if not columns:
+        return ()
+    from retrieval.barcodes.scan import installed
+
+    return columns if installed() else ()
+
+
+def _with_codes(
+    found: Recognition,
+    seen: Sequence[tuple[str, _Seen]],
+    columns: Sequence[str],
+    store: VectorStore,
+    vector: NDArray[np.float32],
+    where: Where | None,
+) -> Recognition:
+    """An answer, decided by the barcodes in its photos where there are some."""
+    if not columns:
+        return found
+    several = len(seen) > 1
+    codes = {code.gtin: replace(code, photo=name) if several else code for name, facts in seen for code in facts.codes}
+    took = sum(facts.codes_ms or 0.0 for _, facts in seen)
+    found = replace(found, timings_ms={**found.timings_ms, "barcodes": round(took, 3)})
+    if not codes:
+        return found
+    from retrieval.recognition.by_barcode import with_codes
+
+    return with_codes(found, tuple(codes.values()), columns, store, vector, where=where)

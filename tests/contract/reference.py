@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,10 @@ class MemoryStore:
             for p in self.rows.values()
             if keyword in ([p.record.product_id] if field == "product_id" else codec.encode(p.record)[field])
         }
+
+    def tagged(self, tags: Sequence[str], *, limit: int) -> list[IndexedImage]:
+        carry = (r for r in self.records() if not set(tags).isdisjoint(codec.encode(r)["tags"]))
+        return list(islice(carry, limit))
 
     def values(self, key: str, *, limit: int = 20) -> list[tuple[JsonScalar, int]]:
         counts = Counter(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import StoreError
+from retrieval.index.payload import tag
 from retrieval.index.protocols import Index
 from retrieval.index.server import ServerIndex
 from retrieval.types import Compare, IndexedImage, JsonValue, Point, image_id
@@ -299,3 +300,12 @@ def test_names_in_any_script_come_back_unchanged(index: Index) -> None:
         assert found[point.record.image_id] == point.record
         kinds = {k: type(v) for k, v in found[point.record.image_id].metadata.items()}
         assert kinds == {k: type(v) for k, v in metadata.items()}
+
+
+def test_records_are_found_by_their_tags(filled: Index, points: list[Point]) -> None:
+    wanted = [tag("category", "c1"), tag("price", 1.0)]
+    with filled.reader() as (store, _):
+        found = store.tagged(wanted, limit=1000)
+        assert found == oracle(points).tagged(wanted, limit=1000)
+        assert store.tagged(wanted, limit=3) == found[:3]
+        assert store.tagged([tag("category", "nothing")], limit=5) == []

@@ -109,6 +109,10 @@ class BuildStore:
         """See `retrieval.index.protocols.VectorStore.holders`."""
         return self._ask(lambda store: store.holders(field, keyword), set())
 
+    def tagged(self, tags: Sequence[str], *, limit: int) -> list[IndexedImage]:
+        """See `retrieval.index.protocols.VectorStore.tagged`."""
+        return self._ask(lambda store: store.tagged(tags, limit=limit), [])
+
     def _ask(self, question: Callable[[EmbeddedStore], T], empty: T) -> T:
         shard = self._stages.opened()
         if shard is not None:

@@ -238,6 +238,18 @@ class EmbeddedStore:
             )
         return {str(r.id) for r in found}
 
+    def tagged(self, tags: Sequence[str], *, limit: int) -> list[IndexedImage]:
+        """See `retrieval.index.protocols.VectorStore.tagged`."""
+        import qdrant_edge as edge
+
+        with engine_errors("read", self._path):
+            found, _ = self._shard.scroll(
+                edge.ScrollRequest(
+                    limit=limit, filter=_matching(codec.TAGS, list(tags)), with_payload=True, with_vector=False
+                )
+            )
+        return [codec.decode(str(r.id), r.payload) for r in found]
+
     def fetch(self, image_ids: Sequence[str]) -> list[Point]:
         """The points of some image ids; those that are not there are left out.
 
@@ -262,13 +274,8 @@ class EmbeddedStore:
         return self._asked[1]
 
     def _metadata_with(self, tag: str) -> Metadata:
-        import qdrant_edge as edge
-
-        with engine_errors("read", self._path):
-            found, _ = self._shard.scroll(
-                edge.ScrollRequest(limit=1, filter=_matching(codec.TAGS, [tag]), with_payload=True, with_vector=False)
-            )
-        return codec.decode(str(found[0].id), found[0].payload).metadata if found else {}
+        found = self.tagged([tag], limit=1)
+        return found[0].metadata if found else {}
 
     def _facet(self, field: str) -> dict[str, int]:
         import qdrant_edge as edge

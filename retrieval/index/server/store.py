@@ -189,6 +189,19 @@ class ServerStore:
             if offset is None:
                 return ids
 
+    def tagged(self, tags: Sequence[str], *, limit: int) -> list[IndexedImage]:
+        """See `retrieval.index.protocols.VectorStore.tagged`."""
+        found, _ = self._link.read(
+            "read",
+            self._link.data.scroll,
+            self.collection,
+            limit=limit,
+            scroll_filter=_matching(codec.TAGS, list(tags)),
+            with_payload=True,
+            with_vectors=False,
+        )
+        return [codec.decode(str(r.id), r.payload) for r in found]
+
     def _wanted(self, where: Where | None) -> list[list[str]]:
         """The keywords of a filter; remembered, since one photo searches several times and one query many photos."""
         if where is None:
@@ -199,15 +212,8 @@ class ServerStore:
         return self._asked[1]
 
     def _metadata_with(self, tag: str) -> Metadata:
-        found, _ = self._link.read(
-            "read",
-            self._link.data.scroll,
-            self.collection,
-            limit=1,
-            scroll_filter=_matching(codec.TAGS, [tag]),
-            with_payload=True,
-        )
-        return codec.decode(str(found[0].id), found[0].payload).metadata if found else {}
+        found = self.tagged([tag], limit=1)
+        return found[0].metadata if found else {}
 
     def _facet(self, field: str, limit: int) -> dict[str, int]:
         response = self._link.read(
