@@ -28,6 +28,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,8 @@ def main() -> None:
     from trainer.presets import preset
 
     plan = preset(given.preset)
+    # The built-in model has seen these products.
+    plan = replace(plan, network=replace(plan.network, weights="imagenet"))
     rows: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory(prefix="itemrec-projection-") as name:
         for fold in map(int, given.folds.split(",")):

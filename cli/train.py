@@ -47,10 +47,11 @@ def train_command(
         str | None,
         typer.Option(
             "--weights",
-            metavar="imagenet|none|PATH",
+            metavar="starter|imagenet|none|PATH",
             envvar="ITEMREC_WEIGHTS",
             show_envvar=True,
-            help="Initial weights of the backbone. Default: imagenet",
+            help="Initial weights of the backbone: of the built-in starter, of ImageNet, of a model that was trained "
+            "before, or a file. Default: starter; imagenet for a --backbone of your own.",
         ),
     ] = None,
     size: Annotated[

@@ -10,7 +10,7 @@ from cli import render
 from retrieval.system.text import printable
 
 if TYPE_CHECKING:
-    from trainer.report import TrainReport
+    from trainer.report import Found, TrainReport
 
 
 def print_report(report: TrainReport, dataset: Path, catalog: Path | None) -> None:
@@ -43,7 +43,7 @@ def print_report(report: TrainReport, dataset: Path, catalog: Path | None) -> No
         ]
         headings = ["on val", "R@1", "photos", "VAL at FAR 1 %", "VAL at FAR 0.1 %", "a picture"]
         render.table(headings, rows, right=[1, 2, 3, 4, 5])
-    for line in _threshold(report):
+    for line in [*_beside(report), *_threshold(report)]:
         render.emit(line)
     if model.calibration is not None:
         from cli.verdict_text import print_verdicts
@@ -59,6 +59,25 @@ def print_report(report: TrainReport, dataset: Path, catalog: Path | None) -> No
     render.emit(f"Next: {printable(command)}")
     if report.run is not None:
         render.say(f"Logs: tensorboard --logdir {printable(report.run)}")
+
+
+def _beside(report: TrainReport) -> list[str]:
+    """Whether the training paid: beside the built-in model, on the same photos."""
+    both = report.model.beside
+    if both is None or not both.known.asked:
+        return []
+
+    def counted(found: Found) -> str:
+        return f"{found.first:,} of {found.asked:,}"
+
+    lines = [f"Found first on val: {counted(both.known)} photos; by the built-in model {both.built_in_known.first:,}."]
+    if both.new.asked:
+        lines.append(
+            f"Of products held out of training: {counted(both.new)}; by the built-in model {both.built_in_new.first:,}."
+        )
+    if not both.better:
+        lines.append("It is no better than the built-in model: keep that one, or train on more photos.")
+    return lines
 
 
 def warn_of(report: TrainReport) -> None:

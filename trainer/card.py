@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from retrieval.calibration.points import Calibration, spoken
+from retrieval.models.installed import STARTER
 
 
 def card(name: str, record: dict[str, Any], calibration: Calibration | None, warnings: Sequence[str]) -> str:
@@ -30,8 +31,8 @@ def card(name: str, record: dict[str, Any], calibration: Calibration | None, war
         f"**How it was made.** `itemrec train --preset {record['preset']}` on {record['pictures']:,} pictures of "
         f"{record['products']:,} products: loss {recipe['loss']}, "
         f"{epochs}{_of_ensemble(network['members'])}, {record['seconds']:.0f} s on {record['cores']} cores, "
-        f"Keras on {record['backend']}. Frozen: {_frozen(network['cut'])}. The rest of the recipe is in "
-        "`bundle.json`.",
+        f"Keras on {record['backend']}. {_began(network['weights'])}Frozen: {_frozen(network['cut'])}. The rest of the "
+        "recipe is in `bundle.json`.",
         "",
         "**What it is for.** Products like those it was trained on. New products of the same kind are found without "
         "training, less surely; `itemrec evaluate` on a dataset that was prepared `--by product` says how much less.",
@@ -114,6 +115,12 @@ def _with_thresholds(lines: list[str], held_out: int, calibration: Calibration |
             lines.append(f"| {spoken(point.name)} | {point.threshold:.4f} | {', '.join(measured)} |")
     lines += ["", *(f"* {sentence}" for sentence in warnings)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _began(weights: str) -> str:
+    if weights == STARTER:
+        return "It began at itemrec's built-in model, whose card says what that learned from. "
+    return f"It began at {'ImageNet' if weights == 'imagenet' else weights}. " if weights != "none" else ""
 
 
 def _of_unknowns(products: int) -> str:

@@ -21,6 +21,7 @@ from retrieval.evaluation.by_gallery import Enrolled, HeldOutProducts, with_gall
 from retrieval.metrics import pair_rates
 from retrieval.models.bundle import Bundle, write_bundle
 from retrieval.models.measurement import seconds_each
+from trainer.beside import compare
 from trainer.card import card
 from trainer.held_out import HeldOutEmbeddings
 from trainer.networks.export import quantize_int8
@@ -188,7 +189,16 @@ def measure(
     found, probes = int((genuine[in_gallery] < impostor[in_gallery]).sum()), int(in_gallery.sum())
     top1 = found / probes if probes else None
     return TrainedModel(
-        bundle, calibration, top1, same[0], same[1], tuple(warnings), seconds_each(bundle), found, probes
+        bundle,
+        calibration,
+        top1,
+        same[0],
+        same[1],
+        tuple(warnings),
+        seconds_each(bundle),
+        found,
+        probes,
+        compare(photos, gallery, paths.dataset, held_out, progress),
     )
 
 

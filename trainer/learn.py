@@ -30,7 +30,8 @@ from trainer.loop.loop import Resume, train
 from trainer.losses import build_losses
 from trainer.material import TrainingData, read_training_data
 from trainer.networks.assemble import Network, assemble, embedding_above, encoder, in_batches, start_head
-from trainer.networks.export import Export, Weights, export_litert
+from trainer.networks.export import Export, Weights, convert_litert, export_litert
+from trainer.networks.pretrained import model_named
 from trainer.networks.projections import class_means, joint, unit_rows
 from trainer.places import RunPaths
 from trainer.presets import Plan, stored
@@ -222,6 +223,17 @@ def learn_without(
     return _held_out(runs, data.held_out[0], data, paths, progress, resume=resume)
 
 
+def export_without(
+    data: TrainingData, paths: RunPaths, plan: Plan, progress: TrainingProgress, *, weights: Weights = "float32"
+) -> tuple[bytes, Preprocessing, int]:
+    """The encoder of `learn_without`'s training, exported: the bytes, what its input goes through, its dimension."""
+    count = plan.network.ensemble
+    runs = _runs(paths.run, plan, data)[count : 2 * count]
+    networks, _, _, above = _without(runs, data.held_out[0], data, paths, progress, resume=True)
+    served = encoder(networks, above)
+    return convert_litert(served, weights), networks[0].preprocessing, int(served.output.shape[-1])
+
+
 def _held_out(
     runs: Sequence[_Run],
     lacking: Sequence[str],
@@ -232,26 +244,43 @@ def _held_out(
     resume: bool,
 ) -> HeldOutEmbeddings:
     """Train an ensemble without some products, and see what it makes of all pictures and of val's photos."""
-    networks: list[Network] = []
-    pooled: list[NDArray[np.float32]] = []
-    pooled_val: list[NDArray[np.float32]] = []
+    networks, sources, pooled, above = _without(runs, lacking, data, paths, progress, resume=resume)
     val, shown = data.validation, data.shown()
+    embeddings = dict(zip(shown.hashes, above.predict(pooled, batch_size=_BATCH, verbose=0), strict=True))
+    if val is not None:
+        pooled_val = []
+        for network, source in zip(networks, sources, strict=True):
+            inputs = source.inputs(val, progress)
+            pooled_val.append(in_batches(network.pooled, (inputs[i : i + 64] for i in range(0, len(inputs), 64))))
+        embeddings |= dict(zip(val.hashes, above.predict(pooled_val, batch_size=_BATCH, verbose=0), strict=True))
+    return HeldOutEmbeddings(frozenset(lacking), embeddings)
+
+
+def _without(
+    runs: Sequence[_Run],
+    lacking: Sequence[str],
+    data: TrainingData,
+    paths: RunPaths,
+    progress: TrainingProgress,
+    *,
+    resume: bool,
+) -> tuple[list[Network], list[Source], list[NDArray[np.float32]], Any]:
+    """Networks trained without some products, what they learned from, pooled features of it, and what is above."""
+    networks: list[Network] = []
+    sources: list[Source] = []
+    pooled: list[NDArray[np.float32]] = []
+    shown = data.shown()
     for run in runs:
         network, source, _ = _network(run, paths, progress, resume=resume)
         progress.stage("Embedding held-out products")
         networks.append(network)
+        sources.append(source)
         pooled.append(source.outputs(network.pooled, shown))
-        if val is not None:
-            inputs = source.inputs(val, progress)
-            pooled_val.append(in_batches(network.pooled, (inputs[i : i + 64] for i in range(0, len(inputs), 64))))
     names = shown.names()
     seen = ~np.isin(names, list(lacking))
     learned = joint(pooled)[seen], np.unique(names[seen], return_inverse=True)[1]
     above = embedding_above(networks, learned if runs[0].plan.network.features else None)
-    embeddings = dict(zip(shown.hashes, above.predict(pooled, batch_size=_BATCH, verbose=0), strict=True))
-    if val is not None:
-        embeddings |= dict(zip(val.hashes, above.predict(pooled_val, batch_size=_BATCH, verbose=0), strict=True))
-    return HeldOutEmbeddings(frozenset(lacking), embeddings)
+    return networks, sources, pooled, above
 
 
 def _network(
@@ -384,4 +413,6 @@ def _identity(data: TrainingData, plan: Plan, member: int) -> str:
     }
     if data.mixture is not None:
         content["mixture"] = data.mixture.to_json()
+    if (start := model_named(plan.network.weights)) is not None:
+        content["start"] = start.fingerprint
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from retrieval.errors import UsageError
+from retrieval.models.installed import STARTER
 from retrieval.system.text import printable
 from trainer.data.augment import Views
 from trainer.loop.loop import Schedule
@@ -93,19 +94,19 @@ _HOLD_OUT: Any = {"hold_out": 0.2, "hold_out_times": 2, "hold_out_epochs": 0.5}
 
 PRESETS: dict[str, Plan] = {
     "head": Plan(
-        NetworkSpec(backbone="EfficientNetLite0", freeze="all"),
+        NetworkSpec(weights=STARTER, freeze="all"),
         Schedule(epochs=20, learning_rate=1e-3),
         cached_augmentations=4,
         **_HOLD_OUT,
     ),
     "fast": Plan(
-        NetworkSpec(backbone="EfficientNetLite0", size=256, feature_crop=0.75),
+        NetworkSpec(weights=STARTER, size=256, feature_crop=0.75),
         Schedule(epochs=8, learning_rate=1e-3, backbone_rate=0.5),
         cached_augmentations=3,
         **_HOLD_OUT,
     ),
     "best": Plan(
-        NetworkSpec(backbone="EfficientNetLite0", size=320, feature_crop=0.8, dimension=512, features=0.75, ensemble=2),
+        NetworkSpec(weights=STARTER, size=320, feature_crop=0.8, dimension=512, features=0.75, ensemble=2),
         Schedule(epochs=12, learning_rate=1e-3, backbone_rate=0.5),
         cached_augmentations=12,
         **_HOLD_OUT,
@@ -132,6 +133,8 @@ PRESETS: dict[str, Plan] = {
 }
 """``head`` trains a head on frozen features; ``fast`` and ``best`` fine-tune the layers above the frozen ones;
 ``experiment`` is what this project began with: InceptionV3, frozen, random triplets on squared L2 without unit length.
+The first three begin at the built-in model's network, which learned products, and not at ImageNet's weights
+(docs/decisions/0015-training.md).
 """
 
 _USUAL = "MobileNetV2"

@@ -15,6 +15,62 @@ SCHEMA = "itemrec.train/1"
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """Photos whose product came first.
+
+    Attributes:
+        first: how many.
+        asked: of how many, whose product is in the gallery.
+    """
+
+    first: int
+    asked: int
+
+    def __add__(self, other: Found) -> Found:
+        return Found(self.first + other.first, self.asked + other.asked)
+
+    @property
+    def rate(self) -> float | None:
+        """The share; None where nothing was asked."""
+        return self.first / self.asked if self.asked else None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A trained model and the built-in one on the same photos of val, with the pictures of train as the gallery.
+
+    Attributes:
+        known: what the trained model finds first of products that it learned.
+        built_in_known: what the built-in model finds of the same photos.
+        new: what trainings without some of the products find of those; nothing asked where there was none.
+        built_in_new: what the built-in model finds of the same photos.
+    """
+
+    known: Found
+    built_in_known: Found
+    new: Found
+    built_in_new: Found
+
+    @property
+    def better(self) -> bool:
+        """Whether the training paid: it finds more photos of products that it learned than the built-in model does."""
+        return self.known.first > self.built_in_known.first
+
+    def to_json(self) -> dict[str, Any]:
+        """Its part of the ``itemrec.train/1`` document."""
+
+        def counted(found: Found) -> dict[str, Any]:
+            return {"found": found.first, "probes": found.asked, "rate": found.rate}
+
+        return {
+            "better": self.better,
+            "known": counted(self.known),
+            "new": counted(self.new),
+            "built_in": {"known": counted(self.built_in_known), "new": counted(self.built_in_new)},
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class TrainedModel:
     """A bundle that was written, and what it does on val, with the pictures of train as the gallery.
 
@@ -28,6 +84,7 @@ class TrainedModel:
         seconds_each: to embed a picture, decoding not counted, on one core.
         found: numerator of ``top1``.
         probes: denominator of ``top1``: photos of val whose product is in train.
+        beside: what the built-in model does with the same photos; None without val.
     """
 
     bundle: Bundle
@@ -39,6 +96,7 @@ class TrainedModel:
     seconds_each: float
     found: int = 0
     probes: int = 0
+    beside: Comparison | None = None
 
     @property
     def operating_point(self) -> OperatingPoint | None:
@@ -64,6 +122,7 @@ class TrainedModel:
             "calibration": self.calibration.to_json() if self.calibration else None,
             "val": {"top1": self.top1, "val@far=0.01": self.val, "val@far=0.001": self.val_strict},
             "val_photos": {"found": self.found, "probes": self.probes},
+            "beside_built_in": self.beside.to_json() if self.beside is not None else None,
             "warnings": list(self.warnings),
         }
 

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from retrieval.errors import UsageError
 from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
 from trainer.report import TrainReport
+
+if TYPE_CHECKING:
+    from retrieval.models.bundle import Bundle
 
 
 def train(
@@ -57,7 +61,8 @@ def train(
             (`trainer.on_top`), without TensorFlow. Of the other options those of a network do not apply then.
         catalog: a folder of catalog pictures that join the training.
         backbone: EfficientNetLite0 to 2, any of keras.applications, or small-cnn.
-        weights: what the backbone begins with: ``imagenet``, ``none`` or a file.
+        weights: what the backbone begins with: ``starter`` for the built-in model's network, a bundle that was trained
+            with it, ``imagenet``, ``none`` or a file. By default the built-in model's where it fits, else ``imagenet``.
         size: input height and width, pixels.
         dimension: embedding size.
         freeze: the backbone is frozen up to this stride or layer; ``all`` trains the head only, ``none`` everything.
@@ -139,19 +144,21 @@ def train(
     from trainer.quiet import import_keras
 
     import_keras()
+    from retrieval.models.installed import STARTER
     from trainer.cache import cache_home
     from trainer.finish import finish
     from trainer.learn import learn
-    from trainer.networks.pretrained import made_for
+    from trainer.networks.pretrained import made_for, model_named
     from trainer.places import RunPaths
     from trainer.presets import MEASURED_ON, customized
     from trainer.presets import preset as named
     from trainer.progress import told
 
     shown = told(progress)
-    file = None if weights is None or str(weights) in ("imagenet", "none") else Path(weights).absolute()
+    file = None if weights is None or str(weights) in ("imagenet", "none", STARTER) else Path(weights).absolute()
     if file is not None and backbone is None:
-        backbone = made_for(file, MEASURED_ON)
+        start = model_named(str(file))
+        backbone = made_for(file, MEASURED_ON) if start is None else _backbone_of(start)
         if backbone is not None:
             own = named(preset).network.backbone
             instead = f" Without --weights, {printable(preset)} trains {own}." if backbone != own else ""
@@ -188,6 +195,14 @@ def train(
         replace=replace,
         progress=shown,
     )
+
+
+def _backbone_of(model: Bundle) -> str | None:
+    """What a model was trained with, as its description has it."""
+    recipe = model.training.get("recipe")
+    network = recipe.get("network") if isinstance(recipe, dict) else None
+    found = network.get("backbone") if isinstance(network, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _require_photos(

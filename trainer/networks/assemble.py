@@ -37,7 +37,7 @@ class NetworkSpec:
     Attributes:
         backbone: a name that `trainer.networks.pretrained.canonical` takes.
         size: input height and width, pixels.
-        weights: ``imagenet``, ``none``, or a ``.weights.h5`` file.
+        weights: as `trainer.networks.pretrained.backbone` takes them.
         freeze: up to where the backbone is frozen, see `trainer.networks.stem.freeze_point`.
         feature_crop: side of the random square crop of the cached feature map that a training step sees, relative to
             the map's, in (0, 1]. Another view at each step, for less work; serving sees the whole map.

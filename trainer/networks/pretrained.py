@@ -15,8 +15,11 @@ import numpy as np
 
 from retrieval.errors import UsageError
 from retrieval.images.preprocessing import Preprocessing
+from retrieval.models.bundle import DESCRIPTION, Bundle, read_bundle
+from retrieval.models.installed import STARTER, starter_path
 from retrieval.system.text import printable
 from trainer.networks import efficientnet_lite
+from trainer.networks.exported import load_exported
 
 SMALL_CNN = "small-cnn"
 
@@ -93,7 +96,8 @@ def backbone(name: str, *, size: int, weights: str) -> Backbone:
         name: as `canonical` takes it; not ``small-cnn``, which is `trainer.networks.small_cnn.small_cnn`.
         size: input height and width, pixels.
         weights: ``imagenet`` (EfficientNet-Lite has them in packages, Keras fetches the others once and keeps them),
-            ``none``, or the path of a ``.weights.h5`` file of the network without its top.
+            ``none``, the path of a ``.weights.h5`` file of the network without its top, or, for EfficientNet-Lite, of
+            a model that was trained with it: a bundle's directory, or ``starter`` for the built-in one.
 
     Raises:
         UsageError: no such network, a size that it does not take, or weights that are not there or do not fit.
@@ -153,9 +157,18 @@ def _lite(name: str, size: int, weights: str) -> Backbone:
     model = efficientnet_lite.build(name, size=size)
     if weights == "imagenet":
         efficientnet_lite.load_imagenet(model)
+    elif (start := model_named(weights)) is not None:
+        load_exported(model, start.encoder_file)
     elif weights != "none":
         _load(model, name, Path(weights))
     return Backbone(name, model, _preprocessing("lite", size), weights != "none")
+
+
+def model_named(weights: str) -> Bundle | None:
+    """The model that initial weights are of; None where they are a file's, or ImageNet's."""
+    if weights == STARTER:
+        return read_bundle(starter_path())
+    return read_bundle(Path(weights)) if (Path(weights) / DESCRIPTION).is_file() else None
 
 
 def _with_imagenet(build: Any, name: str, size: int) -> Any:
@@ -174,6 +187,11 @@ def _with_imagenet(build: Any, name: str, size: int) -> Any:
 
 
 def _load(model: Any, name: str, path: Path) -> None:
+    if model_named(str(path)) is not None:
+        raise UsageError(
+            f"expected a weights file of {name}, received a model, {printable(path.name)}",
+            hint=f"Trainings of {', '.join(efficientnet_lite.NAMES)} begin at a model; leave --backbone out.",
+        )
     if not path.is_file():
         raise UsageError(
             f"expected --weights imagenet, none or a weights file, received nothing at {printable(path)}",

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.models.bundle import Bundle, read_bundle, write_bundle
 from retrieval.system.files import os_errors, replace_file
 from trainer.data.dataset import Pictures
-from trainer.learn import learn_without
+from trainer.learn import export_without, learn_without
 from trainer.material import TrainingData
 from trainer.places import RunPaths
 from trainer.presets import stored
@@ -63,6 +64,30 @@ def train_fold(number: int, data: TrainingData, real: RealPhotos, cache: Path, p
             replace_file(file, content.getvalue())
     with np.load(file) as kept:
         return Fold(held_out, Shop(**{name: Embedded(kept[name], part.names()) for name, part in _parts(real).items()}))
+
+
+def fold_bundle(number: int, data: TrainingData, real: RealPhotos, cache: Path, progress: TrainingProgress) -> Bundle:
+    """The model of `train_fold` as a bundle, kept with its run: the built-in one as it would be without these products.
+
+    Args: as there.
+    """
+    held_out = fold(real.photos.products, number)
+    paths = run_paths(data, cache, f"fold-{number}")
+    place = paths.run / "bundle"
+    if place.is_dir():
+        return read_bundle(place)
+    without = dataclasses.replace(data, held_out=(held_out,))
+    model, preprocessing, dimension = export_without(without, paths, recipe.PLAN, progress, weights=recipe.WEIGHTS)
+    return write_bundle(
+        place,
+        name=f"{recipe.NAME}-without-fold-{number}",
+        encoder=model,
+        runtime="litert",
+        preprocessing=preprocessing,
+        dimension=dimension,
+        source="python -m trainer.starter",
+        license="Apache-2.0",
+    )
 
 
 def run_paths(data: TrainingData, cache: Path, name: str) -> RunPaths:

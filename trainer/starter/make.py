@@ -18,7 +18,7 @@ from trainer.starter import recipe
 from trainer.starter.calibrate import calibrate
 from trainer.starter.card import write_card
 from trainer.starter.first_day import FOLDS, first_day, mean_of
-from trainer.starter.folds import Fold, run_paths, train_fold
+from trainer.starter.folds import Fold, fold_bundle, run_paths, train_fold
 from trainer.starter.mixture import RealPhotos, mix, read_real
 
 _TIMED = 50
@@ -88,6 +88,10 @@ class Maker:
     def fold(self, number: int) -> Fold:
         """Train without a fold of the products, 0 to 4."""
         return train_fold(number, self.data, self.real, self.cache, self.progress)
+
+    def fold_bundle(self, number: int) -> Bundle:
+        """The model of that training, as a bundle without thresholds."""
+        return fold_bundle(number, self.data, self.real, self.cache, self.progress)
 
     def build(self, out: Path, folds: Sequence[int] = range(FOLDS)) -> Bundle:
         """Train the model and its folds, calibrate on the folds, and write the bundle, replacing the one that is there.
