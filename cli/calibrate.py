@@ -149,6 +149,9 @@ def _print(report: CalibrationReport) -> None:
         render.emit(f"Replaces threshold {old.threshold:.4f} for {spoken(old.chosen)}{on}.")
     if report.index:
         render.emit(f"The index {printable(report.index)} goes by it from now on.")
-    render.emit(f"Wrote {printable(report.bundle.path)}; its vectors are the same, so indexes of the model stay valid.")
+    if report.written:
+        render.emit(
+            f"Wrote {printable(report.bundle.path)}; its vectors are the same, so indexes of the model stay valid."
+        )
     if report.bundle.path != report.model:
         render.emit(f"Use it with --model {printable(report.reference)}")

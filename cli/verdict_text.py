@@ -22,7 +22,9 @@ def print_verdicts(calibration: Calibration) -> None:
     from retrieval.calibration.galleries import spoken_kind
 
     if calibration.verdicts is not None:
-        print_table(calibration.verdicts, "In this catalog")
+        fitted = calibration.sureness
+        own = fitted is None or fitted.fitted_on == calibration.measured_on
+        print_table(calibration.verdicts, "In this catalog" if own else "In catalogs that the model was measured with")
     for one in calibration.galleries:
         if one.calibration.verdicts is not None:
             print_table(one.calibration.verdicts, f"In a catalog of {spoken_kind(one.kind)}")

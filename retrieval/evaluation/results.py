@@ -128,6 +128,7 @@ class CalibrationReport:
         model: where the model lies that was calibrated; equal to the bundle's path where that was changed itself.
         index: the index that goes by it from now on; empty where it is the bundle alone.
         replaced: the calibration that was in force before; None where there was none.
+        written: whether the bundle changed; where the index alone keeps the calibration it did not.
     """
 
     bundle: Bundle
@@ -138,6 +139,7 @@ class CalibrationReport:
     model: Path
     index: str = ""
     replaced: Calibration | None = None
+    written: bool = True
 
     @property
     def threshold(self) -> float:

@@ -221,6 +221,11 @@ def calibrate_model(
     if against is not None and far is None and fpir is None:
         chosen = _with_probabilities(chosen, photos, against.photos, opened)
     warnings = [sentence for sentence in (found.refusal, *found.left_out) if sentence]
+    if chosen.sureness is not None and chosen.sureness.fitted_on != chosen.measured_on:
+        warnings.append(
+            f"Verdicts go on by the model's probabilities, fitted on {chosen.sureness.fitted_on}: these tell more of "
+            "unknown products than products of the gallery do that are tried without their own pictures."
+        )
     if against is not None:
         warnings += products_in_training(bundle)
     before = calibration_in_force(bundle, opened.manifest)
@@ -242,14 +247,15 @@ def calibrate_model(
         bundle.path,
         index=stored,
         replaced=before.calibration if before is not None else None,
+        written=not (stored and several),
     )
 
 
 def _with_probabilities(chosen: Calibration, photos: Photos, gallery: Photos, opened: _Opened) -> Calibration:
     """With the probabilities that verdicts follow, where photos of unknown products tell them.
 
-    Of a model that learned from these very products leave-one-out unknowns tell too little: what its training measured
-    on held-out products stays.
+    Where the model has measured them on held-out products, for such a gallery, they stay: leave-one-out unknowns of a
+    user's few products tell less, of a model that learned these very products and of one that did not.
     """
     bundle = opened.bundle
     if bundle.calibration is not None and bundle.calibration.galleries and opened.manifest is not None:
