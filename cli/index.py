@@ -96,6 +96,14 @@ def index_command(
     on_disk: OnDiskOption = None,
     quantized: QuantizedOption = None,
     bulk: BulkOption = None,
+    verify: Annotated[
+        bool | None,
+        typer.Option(
+            "--verify/--no-verify",
+            help="Also make keypoints, with which close calls are looked at closer (extra: verify)."
+            " Default: where the index has some.",
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option("--threads", metavar="N", min=1, max=256, help="Worker threads. Default: one per core."),
@@ -118,6 +126,7 @@ def index_command(
       itemrec index ./products.csv                 a table, or an export of Shopify, WooCommerce, Google Merchant
       itemrec index ./catalog --prune              also remove what left the catalog
       itemrec index ./catalog --dry-run            what would happen
+      itemrec index ./catalog --verify             close calls are looked at closer from now on
       itemrec index ./catalog --model ./bundle --rebuild
       itemrec index ./catalog --rebuild --data ./data --require "top1>=0.8"
       itemrec index ./catalog --index http://qdrant:6333/shop --shard 3/8
@@ -180,6 +189,7 @@ def index_command(
                 reading=reading,
                 progress=view,
                 notify=render.say,
+                verify=setting("verify", verify),
             )
     except KeyboardInterrupt:
         render.say("Interrupted. What was indexed is safe: run the same command to continue.")
@@ -234,6 +244,11 @@ def _print(report: IndexReport, catalog: Path) -> None:
         rate = f" ({done / report.seconds:,.0f} images/s)" if done and report.seconds > 0 else ""
         held = f"{plural(report.images, 'image')} of {plural(report.products, 'product')}"
         out(f"{held} in {report.seconds:.1f} s{rate}.")
+    if report.keypoints is not None:
+        looked, unread, forgotten = report.keypoints
+        lost = f", {unread:,} not readable" if unread else ""
+        gone = f", {forgotten:,} forgotten" if forgotten else ""
+        render.say(f"Keypoints of {plural(looked, 'picture')} made{lost}{gone}.")
     for note in report.notes:
         render.say(printable(note))
     join = report.join

@@ -76,6 +76,13 @@ InCatalogOption = Annotated[
         help="Else ambiguous, not unknown, from this probability of being in the catalog on. Default: 0.5",
     ),
 ]
+VerifyOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--verify/--no-verify",
+        help="Look closer at close calls (extra: verify). Default: where the index has keypoints.",
+    ),
+]
 GalleryOption = Annotated[
     str | None,
     typer.Option(
@@ -131,6 +138,7 @@ _SETTINGS: dict[str, Any] = {
     "threshold": ThresholdOption,
     "sure": SureOption,
     "in_catalog": InCatalogOption,
+    "verify": VerifyOption,
     "data": DataOption,
 }
 """What itemrec.toml may say. What a value may be is what the flag takes, and written nowhere else."""
@@ -171,6 +179,8 @@ def _unknown(keys: list[str]) -> str:
 def _fault(key: str, value: Any) -> str:
     """What is wrong with a setting, as its flag would say it; empty when nothing is."""
     kind, option = get_args(_SETTINGS[key])
+    if kind == (bool | None):
+        return "" if isinstance(value, bool) else f"{key} = {printable(repr(value))} instead of true or false"
     low, high = option.min, option.max
     if kind in (str | None, Path | None):
         right, wanted = isinstance(value, str) and bool(value.strip()) and "\0" not in value, "text"

@@ -18,6 +18,7 @@ from cli.options import (
     SureOption,
     ThresholdOption,
     TopOption,
+    VerifyOption,
     index_location,
     setting,
 )
@@ -49,6 +50,7 @@ def query_command(
             help="Only products with this metadata, also 'price<5' or 'note?'; may be repeated.",
         ),
     ] = None,
+    verify: VerifyOption = None,
     index: IndexOption = None,
     model: ModelOption = None,
     barcodes: Annotated[
@@ -100,6 +102,7 @@ def query_command(
         sure=setting("sure", sure),
         in_catalog=setting("in_catalog", in_catalog),
         barcodes=barcodes,
+        verify=setting("verify", verify),
     )
     sources = find_photos(photos)
     show = Printer(sources, thumbnails and not as_json, few=len(sources) <= MANY, explain=explain)

@@ -18,6 +18,7 @@ from cli.options import (
     QuietOption,
     SureOption,
     ThresholdOption,
+    VerifyOption,
     index_location,
     setting,
 )
@@ -71,6 +72,7 @@ def serve_command(
     sure: SureOption = None,
     in_catalog: InCatalogOption = None,
     threshold: ThresholdOption = None,
+    verify: VerifyOption = None,
     quiet: QuietOption = False,
 ) -> int:
     """Answer photos over HTTP: POST /v1/recognize, and a page to drop or shoot them on.
@@ -110,6 +112,7 @@ def serve_command(
             threshold=setting("threshold", threshold),
             sure=setting("sure", sure),
             in_catalog=setting("in_catalog", in_catalog),
+            verify=setting("verify", verify),
             keys=keys,
             page=page,
             waiting=waiting,

@@ -256,6 +256,65 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a closer look saw of a product in a photo.
+
+    Attributes:
+        product_id: which product.
+        image: the catalog picture that was looked for.
+        inliers: points of it that lie in the photo where one homography puts them; 0 where it was not found.
+        quad: its corners in the photo, beginning with its own upper left one; empty where it was not found.
+        correlation: of the brightness of picture and photo there, in [-1, 1]; None where it was not compared.
+        color: of their colors, likewise.
+    """
+
+    product_id: str
+    image: str
+    inliers: int = 0
+    quad: Quad = ()
+    correlation: float | None = None
+    color: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``closer_look.seen`` in an entry of ``results`` in ``itemrec.query/1``."""
+        return {
+            "product_id": self.product_id,
+            "image": self.image,
+            "inliers": self.inliers,
+            "quad": [list(corner) for corner in self.quad],
+            "correlation": self.correlation,
+            "color": self.color,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CloserLook:
+    """What a closer look at a close call saw, and what the answer had been without it.
+
+    Attributes:
+        seen: of each product that was looked for, in the order that they had before.
+        first: the product that came first before.
+        verdict: the verdict before.
+        confidence: its probability before; None where there was none.
+        changed: whether the first product or the verdict is another one now.
+    """
+
+    seen: tuple[Sighting, ...]
+    first: str
+    verdict: Verdict
+    confidence: float | None
+    changed: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``closer_look`` of an entry of ``results`` in ``itemrec.query/1``."""
+        return {
+            "changed": self.changed,
+            "before": {"product_id": self.first, "verdict": self.verdict, "confidence": self.confidence},
+            "seen": [sighting.to_json() for sighting in self.seen],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Recognition:
     """The answer to one photo: verdict, ranked matches, and what it took.
 
@@ -275,6 +334,7 @@ class Recognition:
         by: ``barcode`` where a code decided; else empty: the picture did.
         codes: the barcodes that were read in it, where the catalog has a column of them.
         conflict: what the picture says where a code says otherwise.
+        closer_look: what a closer look saw; None where there was none.
     """
 
     source: str
@@ -291,6 +351,7 @@ class Recognition:
     by: Literal["", "barcode"] = ""
     codes: tuple[ReadCode, ...] = ()
     conflict: Conflict | None = None
+    closer_look: CloserLook | None = None
 
     def __post_init__(self) -> None:
         if (self.verdict == "unknown") != (not self.matches):
@@ -347,6 +408,8 @@ class Recognition:
             found["codes"] = [code.to_json() for code in self.codes]
         if self.conflict is not None:
             found["conflict"] = self.conflict.to_json()
+        if self.closer_look is not None:
+            found["closer_look"] = self.closer_look.to_json()
         return found
 
 

@@ -80,6 +80,11 @@ class Sure:
     in_catalog: float
     products: tuple[float, ...]
 
+    def within(self, in_catalog: float) -> Sure:
+        """The same products in the same proportion, where the photo shows any of them with another probability."""
+        part = in_catalog / self.in_catalog if self.in_catalog > 0.0 else 0.0
+        return Sure(in_catalog, tuple(part * probability for probability in self.products))
+
     def verdict(self, limits: Limits) -> Verdict:
         """*match* where the first product is sure, *ambiguous* where the photo probably shows some, *unknown* else."""
         if not self.products:

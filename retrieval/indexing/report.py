@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from retrieval.catalog.read import Join, Refusal
 from retrieval.system import html
 
 _SHOWN = 20
+
+
+class KeypointsMade(NamedTuple):
+    """What was done about the keypoints that close calls are looked at with.
+
+    Attributes:
+        made: pictures that were looked at.
+        unread: pictures that are not where the index says, or cannot be read any more.
+        forgotten: pictures that left the index.
+    """
+
+    made: int
+    unread: int
+    forgotten: int
 
 
 @dataclass(slots=True)
@@ -39,6 +53,7 @@ class IndexReport:
         join: what a table and the folders beside it do not have in common.
         planned: of a dry run: what would be done, and with which picture.
         done: pictures dealt with so far.
+        keypoints: what was done about keypoints; None where nobody asked for them.
     """
 
     added: int = 0
@@ -66,6 +81,7 @@ class IndexReport:
     join: Join = field(default_factory=Join)
     planned: list[tuple[str, str]] = field(default_factory=list)
     done: int = 0
+    keypoints: KeypointsMade | None = None
     catalog: str = ""
     index: str = ""
     model: str = ""
@@ -104,6 +120,8 @@ class IndexReport:
         }
         if self.shard:
             document |= {"shard": self.shard, "waiting_for_shards": self.waiting}
+        if self.keypoints is not None:
+            document["keypoints"] = self.keypoints._asdict()
         if self.dry_run:
             document["plan"] = [{"action": action, "image": image} for action, image in self.planned]
         return document

@@ -42,6 +42,7 @@ def index(
     reading: Reading = AS_FOUND,
     progress: Progress | None = None,
     notify: Callable[[str], None] | None = None,
+    verify: bool | None = None,
 ) -> IndexReport:
     """Make a catalog findable: one point per picture, with the product's metadata.
 
@@ -68,6 +69,8 @@ def index(
         reading: what else is said of how the catalog is to be read; by default it tells itself.
         progress: told how far it is.
         notify: told what the index has to say that is no error; by default such lines are logged.
+        verify: also make the keypoints that close calls are looked at with, which takes longer than embedding; by
+            default where the index has some already and OpenCV is installed.
 
     Returns:
         What was added, updated, removed and refused, and what the index holds now.
@@ -84,13 +87,17 @@ def index(
         >>> print(report.images, report.products, len(report.refused))  # doctest: +SKIP
         240 40 0
     """
+    if verify:
+        from retrieval.verification.opencv import opencv
+
+        opencv()  # said before anything is indexed
     shown = progress or Silent()
     source = read_catalog(catalog, product_level=product_level, reading=reading, progress=shown)
     source.fetch(shown)
     with Listing(source) as listing:
         target = open_index(str(index), notify=notify, expected=expect or listing.wait, layout=layout, nodes=nodes)
         bundle = _model(target, model, forgiving=rebuild)
-        return index_catalog(
+        report = index_catalog(
             source,
             target,
             bundle,
@@ -104,6 +111,21 @@ def index(
             listing=listing,
             progress=progress,
         )
+        if not dry_run and not report.waiting and _to_look(target.location, verify):
+            from retrieval.indexing.keypoints_of_index import make_keypoints
+
+            report.keypoints = make_keypoints(target, threads=threads, progress=progress)
+        return report
+
+
+def _to_look(location: str, verify: bool | None) -> bool:
+    """Whether keypoints are to be made."""
+    if verify is not None:
+        return verify
+    from retrieval.verification.kept import KeptLooks
+    from retrieval.verification.opencv import available
+
+    return KeptLooks(location).there() and available()
 
 
 def plan_layout(

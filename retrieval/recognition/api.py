@@ -33,9 +33,10 @@ from retrieval.models.bundle import Bundle
 from retrieval.models.embedding import Embedded, EncoderPool, Look, Refused, embed_pictures
 from retrieval.models.installed import resolve_model
 from retrieval.recognition.answer import Answer
+from retrieval.recognition.conclusion import EmbeddedPhoto, Glance, Ranked, conclude
+from retrieval.recognition.looker import Looker
 from retrieval.recognition.opening import Opening
 from retrieval.recognition.recognizer import (
-    EmbeddedPhoto,
     Filters,
     RefusedPhoto,
     calibration_in_force,
@@ -43,10 +44,10 @@ from retrieval.recognition.recognizer import (
     query_confidence,
     query_probability,
     query_threshold,
-    recognize,
+    search,
 )
-from retrieval.system.threads import default_threads
-from retrieval.types import IndexedImage, JsonScalar, ReadCode, Recognition, Where
+from retrieval.system.threads import default_threads, ordered_map
+from retrieval.types import Apart, IndexedImage, JsonScalar, ReadCode, Recognition, Where
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 
     from retrieval.calibration.confidence import Confidence
     from retrieval.calibration.in_force import InForce
-    from retrieval.recognition.recognizer import ByProbability
+    from retrieval.recognition.conclusion import ByProbability
     from retrieval.refusals import KnownRefusals
 
     Photo = str | Path | bytes | Image.Image | NDArray[np.uint8]
@@ -111,6 +112,7 @@ class Recognizer:
         threads: int | None = None,
         linger: float = 0.0,
         barcodes: bool | None = None,
+        verify: bool | None = None,
     ) -> None:
         """Open an index for questions; its engine is opened when something is asked.
 
@@ -127,6 +129,8 @@ class Recognizer:
             barcodes: whether codes in photos are read and decide, see `retrieval.recognition.by_barcode`; by default
                 where the catalog has a column of them (``gtin``, ``ean``, ``upc``, ``barcode``) and the extra
                 ``barcode`` is installed.
+            verify: look closer at close calls; by default where the index has keypoints (``index(…, verify=True)``)
+                and OpenCV is installed. True also makes the keypoints that are missing, of pictures that can be read.
 
         Raises:
             IndexNotFoundError: there is no index, or its first build is not complete.
@@ -134,8 +138,12 @@ class Recognizer:
             ModelNotFoundError, BundleError: the model is not there, or is damaged.
             ModelMismatchError: the named model did not build the index.
             UsageError: the model has no calibrated threshold and none was given, or a number is out of range; or
-                barcodes were asked for where the extra or the column is missing.
+                barcodes were asked for where the extra or the column is missing; or ``verify`` where OpenCV is.
         """
+        if verify:
+            from retrieval.verification.opencv import opencv
+
+            opencv()
         self.location = str(index)
         self._model = str(model) if model is not None else None
         self._threshold = threshold
@@ -147,6 +155,7 @@ class Recognizer:
         self._barcodes = barcodes
         self._alone = threading.Lock()
         self._closed = False
+        self._looker = None if verify is False else Looker(self.location, on_demand=bool(verify))
         self._refusals: tuple[tuple[str, str], KnownRefusals] | None = None
         self._state = self._open(self._live(), None)
 
@@ -424,13 +433,35 @@ class Recognizer:
             refused = self._known_refusals(state)
             with self._opening.reader(state.manifest) as (store, found):
                 if found.model.fingerprint == state.bundle.fingerprint:
-                    if same:
-                        return [self._answer_same(seen, store, state, refused, top, filters)], state
-                    return [self._answer(result, store, state, refused, top, filters) for result in seen], state
+                    ranked = (
+                        [self._rank_same(seen, store, state, refused, top, filters)]
+                        if same
+                        else [self._rank(result, store, state, refused, top, filters) for result in seen]
+                    )
+                    break
             # This generation is gone, and the live one is another model's: embed these photos again, with that one.
             state = self._current()
+        # Whoever waits for the index has it by now: looking closer takes longer than searching.
+        looker = self._looker if self._looker is not None and self._looker.ready() else None
+        answer = partial(self._conclude, state=state, top=top, looker=looker)
+        if looker is None or len(ranked) == 1:
+            return [answer(one) for one in ranked], state
+        return list(ordered_map(answer, ranked, self._threads)), state
 
-    def _answer(
+    def _conclude(
+        self, found: _Found | RefusedPhoto, *, state: _State, top: int, looker: Looker | None
+    ) -> Answer | RefusedPhoto:
+        if isinstance(found, RefusedPhoto):
+            return found
+        catalog = state.manifest.catalog
+        photo = partial(_seen_whole, found.source)
+        glance = None if looker is None else partial(looker.look, photo=photo, catalog=catalog)
+        answer = found.decided or _concluded(found, state, top, glance)
+        if found.codes_ms is not None:
+            answer = replace(answer, timings_ms={**answer.timings_ms, "barcodes": found.codes_ms})
+        return Answer.of(answer, catalog, found.source.again)
+
+    def _rank(
         self,
         result: _Result,
         store: VectorStore,
@@ -438,28 +469,25 @@ class Recognizer:
         refused: KnownRefusals | None,
         top: int,
         where: Where | None,
-    ) -> Answer | RefusedPhoto:
+    ) -> _Found | RefusedPhoto:
         source = result.item
         if isinstance(result, Refused):
             if isinstance(result.error, ImageError):
                 return RefusedPhoto(source.name, result.error)
             raise result.error
         assert result.vector is not None
-        found = recognize(
+        found = search(
             EmbeddedPhoto(source.name, result.vector, result.facts.decode_ms, result.embed_ms),
             store,
             threshold=state.threshold,
             top=top,
             where=where,
-            fingerprint=state.bundle.fingerprint,
-            confidence=state.confidence,
             probability=state.probability,
             refusal=refused.nearest(result.vector) if refused is not None else None,
         )
-        found = _with_codes(found, [(source.name, result.facts)], state.code_columns, store, result.vector, where)
-        return Answer.of(found, state.manifest.catalog, source.again)
+        return _with_codes(_Found(found, source), [(source.name, result.facts)], state, store, top, where)
 
-    def _answer_same(
+    def _rank_same(
         self,
         results: Sequence[_Result],
         store: VectorStore,
@@ -467,7 +495,7 @@ class Recognizer:
         refused: KnownRefusals | None,
         top: int,
         where: Where | None,
-    ) -> Answer | RefusedPhoto:
+    ) -> _Found | RefusedPhoto:
         from retrieval.recognition import same
 
         photos: list[Embedded[_Source, _Seen]] = []
@@ -480,7 +508,7 @@ class Recognizer:
         vectors = np.stack([photo.vector for photo in photos if photo.vector is not None])
         names = tuple(photo.item.name for photo in photos)
         vector, length = same.one_vector(vectors)
-        found = recognize(
+        found = search(
             EmbeddedPhoto(
                 same.together(names),
                 vector,
@@ -492,16 +520,13 @@ class Recognizer:
             length=length,
             top=top,
             where=where,
-            fingerprint=state.bundle.fingerprint,
-            confidence=state.confidence if length >= 1.0 else None,
             probability=state.probability,
             refusal=refused.nearest(vector) if refused is not None else None,
         )
         limit = same.farthest(state.bundle.calibration)
-        found = replace(found, photos=names, apart=same.apart(vectors, names, limit))
         seen = [(photo.item.name, photo.facts) for photo in photos]
-        found = _with_codes(found, seen, state.code_columns, store, vector, where)
-        return Answer.of(found, state.manifest.catalog, photos[0].item.again)
+        ranked = _Found(found, photos[0].item, names, same.apart(vectors, names, limit))
+        return _with_codes(ranked, seen, state, store, top, where)
 
     def _known_refusals(self, state: _State) -> KnownRefusals | None:
         """The refusals as this model sees them; None where there are none, which costs next to nothing."""
@@ -581,6 +606,19 @@ class _Seen(NamedTuple):
 _Result = Embedded[_Source, _Seen] | Refused[_Source]
 
 
+class _Found(NamedTuple):
+    """What was found for one answer."""
+
+    ranked: Ranked
+    source: _Source
+    """The photo that is looked at closer: of several, the first."""
+    photos: tuple[str, ...] = ()
+    apart: tuple[Apart, ...] = ()
+    codes_ms: float | None = None
+    decided: Recognition | None = None
+    """The answer where barcodes decided it."""
+
+
 def _named(photo: Photo | PhotoSource, name: str | None = None, *, keep: bool = False) -> _Source:
     """The photo under its name. With ``keep`` a notebook can show it, also where only its pixels are at hand."""
     if isinstance(photo, PhotoSource):
@@ -596,6 +634,15 @@ def _named(photo: Photo | PhotoSource, name: str | None = None, *, keep: bool = 
         f"expected a photo as path, bytes, Pillow image or array of pixels, received {type(photo).__name__}",
         hint="For example: recognize('photo.jpg')",
     )
+
+
+def _seen_whole(source: _Source) -> tuple[NDArray[np.uint8], float]:
+    """A photo as it is looked at closer, and how many times larger it is."""
+    from retrieval.verification.keypoints import SIDE
+
+    data = source.photo() if callable(source.photo) else source.photo
+    small = pictures.thumbnail(data, SIDE) if isinstance(data, bytes) else pictures.thumbnail_decoded(data, SIDE)
+    return np.asarray(small), pictures.longer_side(data) / max(small.size)
 
 
 def _look(bundle: Bundle, barcodes: bool, source: _Source) -> Look[_Seen]:
@@ -654,22 +701,31 @@ def _code_columns(manifest: Manifest, wanted: bool | None) -> tuple[str, ...]:
 
 
 def _with_codes(
-    found: Recognition,
+    found: _Found,
     seen: Sequence[tuple[str, _Seen]],
-    columns: Sequence[str],
+    state: _State,
     store: VectorStore,
-    vector: NDArray[np.float32],
+    top: int,
     where: Where | None,
-) -> Recognition:
-    """An answer, decided by the barcodes in its photos where there are some."""
-    if not columns:
+) -> _Found:
+    """What was found, decided by the barcodes in its photos where there are some: nobody looks closer then."""
+    if not state.code_columns:
         return found
     several = len(seen) > 1
     codes = {code.gtin: replace(code, photo=name) if several else code for name, facts in seen for code in facts.codes}
-    took = sum(facts.codes_ms or 0.0 for _, facts in seen)
-    found = replace(found, timings_ms={**found.timings_ms, "barcodes": round(took, 3)})
+    took = round(sum(facts.codes_ms or 0.0 for _, facts in seen), 3)
     if not codes:
-        return found
+        return found._replace(codes_ms=took)
     from retrieval.recognition.by_barcode import with_codes
 
-    return with_codes(found, tuple(codes.values()), columns, store, vector, where=where)
+    alone = _concluded(found, state, top)
+    vector = found.ranked.photo.vector
+    decided = with_codes(alone, tuple(codes.values()), state.code_columns, store, vector, where=where)
+    return found._replace(codes_ms=took, decided=decided)
+
+
+def _concluded(found: _Found, state: _State, top: int, glance: Glance | None = None) -> Recognition:
+    """The answer that the picture alone gives."""
+    confidence = state.confidence if found.ranked.length >= 1.0 else None
+    answer = conclude(found.ranked, top=top, fingerprint=state.bundle.fingerprint, confidence=confidence, glance=glance)
+    return replace(answer, photos=found.photos, apart=found.apart)

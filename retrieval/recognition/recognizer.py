@@ -6,7 +6,7 @@ import math
 import time
 from bisect import insort
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,17 +15,26 @@ from numpy.typing import NDArray
 from retrieval.calibration.galleries import GalleryShape
 from retrieval.calibration.in_force import InForce, in_force
 from retrieval.calibration.points import Calibration
-from retrieval.calibration.sureness import MOST_LEAD, Limits, Sureness
+from retrieval.calibration.sureness import MOST_LEAD, Limits
 from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import ImageError, IndexDamagedError, UsageError
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Searchable
 from retrieval.models.bundle import Bundle
 from retrieval.recognition import votes
-from retrieval.recognition.decision import beside, by_probability, decide, near_enough, split
+from retrieval.recognition.conclusion import ByProbability, EmbeddedPhoto, Ranked, conclude
+from retrieval.recognition.decision import near_enough
 from retrieval.recognition.same import lowered
 from retrieval.system.text import one_form
-from retrieval.types import Compare, JsonScalar, Match, Neighbor, Recognition, RefusedBy, Where
+from retrieval.types import (
+    Compare,
+    JsonScalar,
+    Match,
+    Neighbor,
+    Recognition,
+    RefusedBy,
+    Where,
+)
 
 if TYPE_CHECKING:
     from retrieval.calibration.confidence import Confidence
@@ -35,16 +44,6 @@ WIDEN = 4
 LAST_LIMIT = 4096
 CLOSE = math.exp(-MOST_LEAD)
 """A product of less than this part of the best score changes no verdict and no probability."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EmbeddedPhoto:
-    """A photo after the network: its unit vector, shape (d,), and what it took, in ms."""
-
-    source: str
-    vector: NDArray[np.float32]
-    decode_ms: float
-    embed_ms: float
 
 
 def find(
@@ -124,19 +123,34 @@ def find(
         limit *= WIDEN
 
 
-@dataclass(frozen=True, slots=True)
-class ByProbability:
-    """What verdicts by probability go by.
-
-    Attributes:
-        sureness: gives the probabilities.
-        limits: on those.
-        products: in the whole catalog.
-    """
-
-    sureness: Sureness
-    limits: Limits
-    products: int
+def search(
+    photo: EmbeddedPhoto,
+    store: Searchable,
+    *,
+    threshold: float,
+    top: int = 5,
+    where: Where | None = None,
+    probability: ByProbability | None = None,
+    refusal: RefusedBy | None = None,
+    length: float = 1.0,
+) -> Ranked:
+    """The first half of `recognize`, which sees its arguments: what has to be asked of an index."""
+    start = time.perf_counter()
+    threshold = lowered(threshold, length)
+    limit = near_enough(threshold, None if refusal is None else refusal.distance)
+    # Probabilities were fitted to products in the order of their scores, whatever the threshold.
+    reach = limit if probability is None else MAX_DISTANCE
+    ranked = find(
+        store,
+        photo.vector,
+        threshold=reach,
+        products=max(top, votes.RIVALS),
+        where=where,
+        close=CLOSE,
+        far=limit,
+    )
+    search_ms = (time.perf_counter() - start) * 1e3
+    return Ranked(photo, ranked, threshold, limit, refusal, probability, length, search_ms)
 
 
 def recognize(
@@ -166,53 +180,17 @@ def recognize(
         refusal: the picture nearest to the photo that is none of the catalog's.
         length: of the mean that the vector is, of several photos; see `retrieval.recognition.same`.
     """
-    start = time.perf_counter()
-    threshold = lowered(threshold, length)
-    far = None if refusal is None else refusal.distance
-    limit = near_enough(threshold, far)
-    # Probabilities were fitted to products in the order of their scores, whatever the threshold.
-    reach = limit if probability is None else MAX_DISTANCE
-    ranked = find(
+    found = search(
+        photo,
         store,
-        photo.vector,
-        threshold=reach,
-        products=max(top, votes.RIVALS),
-        where=where,
-        close=CLOSE,
-        far=limit,
-    )
-    search_ms = (time.perf_counter() - start) * 1e3
-    in_catalog = None
-    if probability is not None:
-        rivals, products = ranked[: votes.RIVALS], probability.products
-        sure = beside(probability.sureness, rivals, products, far, length)
-        in_catalog = sure.in_catalog
-        verdict, shown, nearest = by_probability(ranked, sure, probability.limits, threshold=threshold)
-        shown, nearest = shown[:top], nearest[: max(0, top - len(shown))]
-        alone = beside(probability.sureness, rivals, products, None, length).verdict(probability.limits)
-        refused = verdict == "unknown" and alone != "unknown"
-    else:
-        matches, behind = split(ranked, limit)
-        shown, nearest = split(ranked[:top], limit)
-        if confidence is not None and shown:
-            shown = (replace(shown[0], confidence=confidence.of(matches)), *shown[1:])
-        verdict = decide(ranked, threshold=limit)
-        refused = not matches and any(product.best_distance <= threshold for product in behind)
-    return Recognition(
-        source=photo.source,
-        verdict=verdict,
-        matches=shown,
         threshold=threshold,
-        fingerprint=fingerprint,
-        nearest=nearest,
-        in_catalog=in_catalog,
-        refused_by=refusal if refused else None,
-        timings_ms={
-            "decode": round(photo.decode_ms, 3),
-            "embed": round(photo.embed_ms, 3),
-            "search": round(search_ms, 3),
-        },
+        top=top,
+        where=where,
+        probability=probability,
+        refusal=refusal,
+        length=length,
     )
+    return conclude(found, top=top, fingerprint=fingerprint, confidence=confidence)
 
 
 Filters = Mapping[str, JsonScalar | Compare | Sequence[JsonScalar | Compare]] | Sequence[str]

@@ -22,6 +22,7 @@ class Settings:
         threshold: see `Recognizer`, as the two that follow.
         sure: a match from this probability of being right on.
         in_catalog: else ambiguous from this probability of being in the catalog on.
+        verify: look closer at close calls; by default where the index has keypoints.
         keys: a file of keys; None asks for none.
         page: also serve the page.
         threads: photos answered at once.
@@ -38,6 +39,7 @@ class Settings:
     threshold: float | None = None
     sure: float | None = None
     in_catalog: float | None = None
+    verify: bool | None = None
     keys: Path | None = None
     page: bool = True
     threads: int = 0

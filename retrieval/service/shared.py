@@ -60,6 +60,7 @@ class Shared:
             threshold=settings.threshold,
             sure=settings.sure,
             in_catalog=settings.in_catalog,
+            verify=settings.verify,
             threads=default_threads(),
             linger=_LINGER,
         )

@@ -64,19 +64,33 @@ def align(
     return small, warped, mask.astype(bool)
 
 
-def compare(picture: NDArray[np.uint8], photo: NDArray[np.uint8], place: Place) -> Alike | None:
+def compare(
+    picture: NDArray[np.uint8],
+    photo: NDArray[np.uint8],
+    place: Place,
+    *,
+    printed: NDArray[np.float32] | None = None,
+) -> Alike | None:
     """How alike they are; None where too little of the picture lies in the photo, or there is nothing to see on it.
 
     Args:
         picture: see `align`.
         photo: see `align`.
         place: of the picture in the photo.
+        printed: points of the picture, shape (n, 2): only what lies between them is compared, which leaves out the
+            wall behind a product. None compares all of the picture.
 
     Raises:
         UsageError: OpenCV is not installed.
     """
     cv2 = opencv()
     one, other, mask = align(picture, photo, place)
+    seen = float(mask.mean())
+    if printed is not None and len(printed) > 2:
+        scale = np.array([mask.shape[1] / picture.shape[1], mask.shape[0] / picture.shape[0]])
+        inside = np.zeros(mask.shape, np.uint8)
+        cv2.fillConvexPoly(inside, cv2.convexHull(np.rint(printed * scale).astype(np.int32)), 1)
+        mask = mask & inside.astype(bool)
     if mask.sum() < _FEWEST:
         return None
     a, b = (cv2.cvtColor(cv2.GaussianBlur(im, (0, 0), 1.0), cv2.COLOR_RGB2LAB) for im in (one, other))
@@ -84,7 +98,7 @@ def compare(picture: NDArray[np.uint8], photo: NDArray[np.uint8], place: Place) 
     return Alike(
         correlation=_correlation(x[:, :1], y[:, :1]),
         color=_correlation(x[:, 1:], y[:, 1:]),
-        seen=float(mask.mean()),
+        seen=seen,
     )
 
 

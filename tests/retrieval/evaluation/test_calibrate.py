@@ -19,7 +19,8 @@ from retrieval.evaluation.answers import answer_all
 from retrieval.evaluation.confidence_fit import tempered, trials
 from retrieval.metrics import IsotonicMap, LogisticMap, fit_isotonic
 from retrieval.models.bundle import read_bundle, set_calibration
-from retrieval.recognition.recognizer import EmbeddedPhoto, query_confidence, recognize
+from retrieval.recognition.conclusion import EmbeddedPhoto
+from retrieval.recognition.recognizer import query_confidence, recognize
 from retrieval.types import Evidence, IndexedImage, Match, Point, image_id
 from tests.contract.reference import MemoryStore
 from tests.evaluate_example import DIMENSION, MODEL, clusters

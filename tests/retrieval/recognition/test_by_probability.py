@@ -14,11 +14,10 @@ from retrieval.calibration.sureness import DEFAULT, Limits, Sure, Sureness
 from retrieval.errors import IndexDamagedError
 from retrieval.index.manifest import Manifest
 from retrieval.models.bundle import Bundle
+from retrieval.recognition.conclusion import ByProbability, EmbeddedPhoto
 from retrieval.recognition.decision import by_probability
 from retrieval.recognition.expectations import expectations, operating_point
 from retrieval.recognition.recognizer import (
-    ByProbability,
-    EmbeddedPhoto,
     calibration_in_force,
     query_probability,
     recognize,

@@ -11,9 +11,9 @@ from retrieval.distance import normalize
 from retrieval.errors import UsageError
 from retrieval.index.manifest import Manifest
 from retrieval.recognition import votes
+from retrieval.recognition.conclusion import EmbeddedPhoto
 from retrieval.recognition.decision import decide, split
 from retrieval.recognition.recognizer import (
-    EmbeddedPhoto,
     find,
     parse_where,
     query_threshold,

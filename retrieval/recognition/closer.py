@@ -1,0 +1,92 @@
+"""Pure: which answers are looked at closer, and what is made of what was seen. The one place that decides it.
+
+**When.** Where the score of the runner-up comes close: the logarithm of the first score over the second is below
+`CLOSE`. Such answers hold nearly all errors among printed packages; all others cost nothing.
+
+**What.** For up to `CANDIDATES` products the catalog picture is looked for in the photo (`retrieval.verification`). A
+product that is found has evidence, a number in the unit of leads, the logarithm of one score over another::
+
+    evidence = COLOR * max(0, color correlation) + INLIERS * log(1 + inliers)
+
+which is added to the logarithm of its score: order, lead and with it the calibrated probability follow. Where no
+product is found in the photo, fruit for one, the answer stays as it was. The weights were fitted to photos of products
+that no training saw: docs/measurements/verification.md, printed by ``python benchmarks/verification.py``.
+
+**What it does not do.** A look-alike that is no product of the catalog is found in the photo as well as the product
+itself: so the probability that the photo shows any of the catalog's stays what it was, and *unknown* stays unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from retrieval.types import Match, Sighting
+
+CLOSE = 0.7
+"""A lead from which on nobody looks closer: see the table of docs/measurements/verification.md."""
+CANDIDATES = 3
+"""Products that are looked for at most."""
+PICTURES = 2
+"""Pictures of each, the nearest ones."""
+COLOR = 0.5
+INLIERS = 0.03
+
+
+def candidates(ranked: Sequence[Match]) -> Sequence[Match]:
+    """The products of a close call that are worth looking for, best first; none where the call is not close.
+
+    Args:
+        ranked: as `retrieval.recognition.votes.rank` returns them.
+    """
+    close = [match for match in ranked[:CANDIDATES] if _lead(ranked[0], match) < CLOSE]
+    return close if len(close) > 1 else ()
+
+
+def evidence(sighting: Sighting) -> float:
+    """What seeing a product in the photo is worth, in the unit of leads; 0 where it was not found."""
+    if not sighting.inliers:
+        return 0.0
+    return COLOR * max(0.0, sighting.color or 0.0) + INLIERS * math.log1p(sighting.inliers)
+
+
+def tells(wanted: Sequence[Match], seen: Mapping[str, Sighting]) -> bool:
+    """Whether a look says anything: all products could be looked for, and one was found at least.
+
+    A product whose picture nobody has keypoints of must not lose for that.
+    """
+    return all(match.product_id in seen for match in wanted) and any(one.inliers for one in seen.values())
+
+
+def best_of(sightings: Sequence[Sighting]) -> dict[str, Sighting]:
+    """Of each product the sighting with the most evidence."""
+    found: dict[str, Sighting] = {}
+    for sighting in sightings:
+        known = found.get(sighting.product_id)
+        if known is None or evidence(sighting) > evidence(known):
+            found[sighting.product_id] = sighting
+    return found
+
+
+def weighed(ranked: Sequence[Match], seen: Mapping[str, Sighting], *, threshold: float) -> list[Match]:
+    """Ranked products in their order after the look, each with the score that order and probability follow.
+
+    Products beyond the threshold stay behind those within. Scores of all are divided by what the best evidence is
+    worth, so that they stay below 1, and leads are what they should be.
+
+    Args:
+        ranked: as `candidates`.
+        seen: what was seen of some of them, by product.
+        threshold: squared L2; inclusive.
+    """
+    worth = {product_id: evidence(sighting) for product_id, sighting in seen.items()}
+    most = max(worth.values(), default=0.0)
+    scored = [replace(match, score=match.score * math.exp(worth.get(match.product_id, 0.0) - most)) for match in ranked]
+    return sorted(scored, key=lambda match: (match.best_distance > threshold, -match.score))
+
+
+def _lead(first: Match, other: Match) -> float:
+    if first.score <= 0.0 or other.score <= 0.0:
+        return 0.0 if first.score == other.score else math.inf
+    return math.log(first.score / other.score)

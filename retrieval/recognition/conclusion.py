@@ -1,0 +1,187 @@
+"""From ranked products to an answer: the verdict, and a closer look where the call is close."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.calibration.sureness import Limits, Sureness
+from retrieval.distance import MAX_DISTANCE
+from retrieval.recognition import closer, votes
+from retrieval.recognition.decision import beside, by_probability, decide, split
+from retrieval.types import CloserLook, Match, Recognition, RefusedBy, Sighting, Verdict
+
+if TYPE_CHECKING:
+    from retrieval.calibration.confidence import Confidence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedPhoto:
+    """A photo after the network: its unit vector, shape (d,), and what it took, in ms."""
+
+    source: str
+    vector: NDArray[np.float32]
+    decode_ms: float
+    embed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ByProbability:
+    """What verdicts by probability go by.
+
+    Attributes:
+        sureness: gives the probabilities.
+        limits: on those.
+        products: in the whole catalog.
+    """
+
+    sureness: Sureness
+    limits: Limits
+    products: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What a search found for a photo, and all else that its answer follows from but the products' pictures.
+
+    Attributes:
+        photo: its vector, and what it took to make it.
+        products: best first, see `find`.
+        threshold: squared L2, of this photo.
+        limit: the threshold with regard to the refusal.
+        refusal: see `recognize`, as the two that follow.
+        probability: what the verdict follows.
+        length: of the mean.
+        search_ms: what it took.
+    """
+
+    photo: EmbeddedPhoto
+    products: Sequence[Match]
+    threshold: float
+    limit: float
+    refusal: RefusedBy | None
+    probability: ByProbability | None
+    length: float
+    search_ms: float
+
+
+Glance = Callable[[Sequence[Match]], Sequence[Sighting]]
+"""Looks for products in the photo that is being answered."""
+
+
+def conclude(
+    found: Ranked,
+    *,
+    top: int,
+    fingerprint: str,
+    confidence: Confidence | None = None,
+    glance: Glance | None = None,
+) -> Recognition:
+    """The second half of `recognize`: what the products that a search found say.
+
+    Args:
+        found: what it found.
+        top: see `recognize`, as the two that follow.
+        fingerprint: the model's.
+        confidence: how sure answers are.
+        glance: looks for products in the photo where the call is close; see `retrieval.recognition.closer`.
+    """
+    judged = _judged(found, found.products, top, confidence)
+    look, look_ms = None, {}
+    if glance is not None and (wanted := closer.candidates(found.products)):
+        start = time.perf_counter()
+        seen = closer.best_of(glance(wanted))
+        if closer.tells(wanted, seen):
+            reach = found.limit if found.probability is None else MAX_DISTANCE
+            weighed = closer.weighed(found.products, seen, threshold=reach)
+            before, judged = judged, _judged(found, weighed, top, None, in_catalog=judged.in_catalog)
+            look = _look(before, judged, [seen[match.product_id] for match in wanted])
+        look_ms = {"look": round((time.perf_counter() - start) * 1e3, 3)}
+    return Recognition(
+        source=found.photo.source,
+        verdict=judged.verdict,
+        matches=judged.matches,
+        threshold=found.threshold,
+        fingerprint=fingerprint,
+        nearest=judged.nearest,
+        in_catalog=judged.in_catalog,
+        refused_by=found.refusal if judged.refused else None,
+        timings_ms={
+            "decode": round(found.photo.decode_ms, 3),
+            "embed": round(found.photo.embed_ms, 3),
+            "search": round(found.search_ms, 3),
+        }
+        | look_ms,
+        closer_look=look,
+    )
+
+
+class _Judged(NamedTuple):
+    """What ranked products say; see `Recognition`."""
+
+    verdict: Verdict
+    matches: tuple[Match, ...]
+    nearest: tuple[Match, ...]
+    in_catalog: float | None
+    refused: bool
+
+    @property
+    def first(self) -> Match:
+        return (self.matches or self.nearest)[0]
+
+
+def _judged(
+    found: Ranked, ranked: Sequence[Match], top: int, confidence: Confidence | None, *, in_catalog: float | None = None
+) -> _Judged:
+    """The verdict on products in some order.
+
+    Args:
+        found: the search.
+        ranked: its products, perhaps in another order and with other scores, which decide and are not shown.
+        top: how many to show.
+        confidence: how sure answers are by their scores.
+        in_catalog: the probability that the photo shows any of the catalog's, where it is not to be asked again.
+    """
+    if found.probability is None:
+        matches, behind = split(ranked, found.limit)
+        shown, nearest = split(ranked[:top], found.limit)
+        if confidence is not None and shown:
+            shown = (replace(shown[0], confidence=confidence.of(matches)), *shown[1:])
+        verdict = decide(ranked, threshold=found.limit)
+        refused = not matches and any(product.best_distance <= found.threshold for product in behind)
+        return _Judged(verdict, _as_voted(shown, found), _as_voted(nearest, found), None, refused)
+    far = None if found.refusal is None else found.refusal.distance
+    rivals, products, limits = ranked[: votes.RIVALS], found.probability.products, found.probability.limits
+    sure = beside(found.probability.sureness, rivals, products, far, found.length)
+    if in_catalog is not None:
+        sure = sure.within(in_catalog)
+    verdict, shown, nearest = by_probability(ranked, sure, limits, threshold=found.threshold)
+    shown, nearest = shown[:top], nearest[: max(0, top - len(shown))]
+    alone = beside(found.probability.sureness, rivals, products, None, found.length).verdict(limits)
+    refused = verdict == "unknown" and alone != "unknown"
+    return _Judged(verdict, _as_voted(shown, found), _as_voted(nearest, found), sure.in_catalog, refused)
+
+
+def _as_voted(products: Sequence[Match], found: Ranked) -> tuple[Match, ...]:
+    """The products with the scores that their pictures gave them."""
+    scores = {product.product_id: product.score for product in found.products}
+    return tuple(
+        product if product.score == scores[product.product_id] else replace(product, score=scores[product.product_id])
+        for product in products
+    )
+
+
+def _look(before: _Judged, after: _Judged, seen: Sequence[Sighting]) -> CloserLook:
+    first, now = before.first, after.first
+    return CloserLook(
+        tuple(seen),
+        first.product_id,
+        before.verdict,
+        first.confidence,
+        (first.product_id, before.verdict) != (now.product_id, after.verdict),
+    )

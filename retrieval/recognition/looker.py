@@ -1,0 +1,136 @@
+"""Looks for catalog pictures in a photo, with keypoints that were kept when the catalog was indexed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retrieval.errors import ImageError, StoreError
+from retrieval.recognition.closer import PICTURES
+from retrieval.types import Match, Sighting, image_id
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from retrieval.verification.kept import KeptLooks, PictureLook
+
+
+FILE = "keypoints.sqlite"
+"""What the keypoints of an index in a directory are kept in, there."""
+
+
+class Looker:
+    """Looks closer at photos of one index. Thread-safe.
+
+    Attributes:
+        on_demand: pictures whose keypoints are not kept are read from the catalog, and kept from then on.
+    """
+
+    def __init__(self, location: str, *, on_demand: bool = False) -> None:
+        """Open nothing yet.
+
+        Args:
+            location: of the index.
+            on_demand: see above.
+        """
+        self._location = location
+        self._alone = "://" not in location
+        self._looks: KeptLooks | None = None
+        self.on_demand = on_demand
+
+    def ready(self) -> bool:
+        """Whether there is anything to look with: keypoints of this index, and OpenCV. Cheap enough for every query."""
+        # A cold query of an index without keypoints imports nothing for this.
+        if not self.on_demand and self._alone and not os.path.exists(os.path.join(self._location, FILE)):
+            return False
+        from retrieval.verification.opencv import available
+
+        return (self.on_demand or self._kept().there()) and available()
+
+    def look(
+        self, wanted: Sequence[Match], photo: Callable[[], tuple[NDArray[np.uint8], float]], catalog: str
+    ) -> Sequence[Sighting]:
+        """Look for products in a photo.
+
+        Args:
+            wanted: the products; of each its nearest pictures are looked for.
+            photo: gives the photo, upright, small, RGB, uint8, shape (height, width, 3), and how many times larger it
+                is in its file.
+            catalog: the folder that the paths of their pictures are relative to.
+
+        Returns:
+            A sighting for each picture whose keypoints are kept, found or not; none where the photo cannot be read.
+        """
+        from retrieval.verification import compare, find_keypoints, locate, match
+
+        names = {
+            image_id(m.product_id, e.image): (m.product_id, e.image) for m in wanted for e in m.evidence[:PICTURES]
+        }
+        looks = self._looks_of(names, catalog)
+        if not looks:
+            return ()
+        try:
+            pixels, times = photo()
+        except ImageError:  # it is gone meanwhile
+            return ()
+        points = find_keypoints(pixels)
+        seen = []
+        for picture, look in looks.items():
+            product_id, image = names[picture]
+            place = locate(look.keypoints, points, match(look.keypoints, points))
+            if place is None:
+                seen.append(Sighting(product_id, image))
+                continue
+            alike = compare(look.pixels, pixels, place, printed=look.keypoints.points)
+            quad = tuple((float(x) * times, float(y) * times) for x, y in place.quad)
+            seen.append(
+                Sighting(
+                    product_id,
+                    image,
+                    len(place.inliers),
+                    quad,
+                    None if alike is None else alike.correlation,
+                    None if alike is None else alike.color,
+                )
+            )
+        return seen
+
+    def picture(self, product_id: str, image: str) -> NDArray[np.uint8] | None:
+        """What is kept of a catalog picture, small, RGB, uint8; None where nothing is."""
+        looks = self._kept().get([image_id(product_id, image)])
+        return next((look.pixels for look in looks.values()), None)
+
+    def _kept(self) -> KeptLooks:
+        if self._looks is None:
+            from retrieval.verification.kept import KeptLooks
+
+            self._looks = KeptLooks(self._location)
+        return self._looks
+
+    def _looks_of(self, names: dict[str, tuple[str, str]], catalog: str) -> dict[str, PictureLook]:
+        looks = self._kept().get(list(names))
+        missing = [picture for picture in names if picture not in looks]
+        if missing and self.on_demand:
+            looks |= self._made(missing, names, catalog)
+        return looks
+
+    def _made(self, missing: Sequence[str], names: dict[str, tuple[str, str]], catalog: str) -> dict[str, PictureLook]:
+        from retrieval.catalog.fetched import locate
+        from retrieval.images import pictures
+        from retrieval.verification.kept import PictureLook, look_at
+
+        made = []
+        for picture in missing:
+            file, root = locate(Path(catalog), names[picture][1])
+            try:
+                data = pictures.read_file(file, root=root)
+                made.append((picture, pictures.content_hash(data), look_at(data)))
+            except ImageError:  # not on this machine
+                continue
+        with suppress(StoreError):  # of a disk that may not be written: they are made again next time
+            self._kept().put(made)
+        return {picture: PictureLook.from_bytes(look) for picture, _, look in made}

@@ -1,0 +1,187 @@
+"""A closer look at close calls: when, what it makes of what was seen, and a whole index with and without it."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from retrieval.calibration.sureness import Limits, Sureness
+from retrieval.index.embedded.index import EmbeddedIndex
+from retrieval.indexing import keypoints_of_index
+from retrieval.indexing.keypoints_of_index import make_keypoints
+from retrieval.indexing.run import index as index_catalog
+from retrieval.models.bundle import Bundle
+from retrieval.recognition import closer
+from retrieval.recognition.api import Recognizer
+from retrieval.recognition.conclusion import ByProbability, EmbeddedPhoto, Ranked, conclude
+from retrieval.types import Evidence, Match, Sighting
+from retrieval.verification.kept import KeptLooks, keypoints_file
+from tests.retrieval.verification.drawn import label, photo_of
+
+QUAD = [(90, 40), (300, 70), (290, 320), (70, 300)]
+
+
+def ranked(*scores: float) -> list[Match]:
+    names = "abcdef"
+    return [
+        Match(names[n], score, 1, 0.2, 0.5 + n / 100, (Evidence(f"{names[n]}/1.jpg", 0.5 + n / 100),))
+        for n, score in enumerate(scores)
+    ]
+
+
+def seen(product: str, inliers: int, color: float) -> Sighting:
+    return Sighting(product, f"{product}/1.jpg", inliers, ((0.0, 0.0),) * 4, 0.5, color)
+
+
+def answered(products: list[Match], sightings: list[Sighting], probability: ByProbability | None = None):  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    photo = EmbeddedPhoto("photo", np.zeros(2, np.float32), 1.0, 1.0)
+    found = Ranked(photo, products, 1.0, 1.0, None, probability, 1.0, 1.0)
+    asked: list[list[str]] = []
+
+    def glance(wanted):  # type: ignore[no-untyped-def]
+        asked.append([match.product_id for match in wanted])
+        return sightings
+
+    return conclude(found, top=5, fingerprint="f", glance=glance), asked
+
+
+def test_only_close_calls_are_looked_at() -> None:
+    clear, close = ranked(0.3, 0.3 * math.exp(-closer.CLOSE)), ranked(0.3, 0.29, 0.25, 0.24, 0.01)
+    answer, asked = answered(clear, [seen("b", 90, 0.9)])
+    assert not asked
+    assert "look" not in answer.timings_ms
+    assert "closer_look" not in answer.to_json()
+    assert not closer.candidates(ranked(0.3))
+    _, asked = answered(close, [])
+    assert asked == [["a", "b", "c"]]
+
+
+def test_the_one_that_is_seen_better_comes_first_and_scores_stay_what_the_pictures_said() -> None:
+    answer, _ = answered(ranked(0.3, 0.29), [seen("a", 30, 0.2), seen("b", 60, 0.9)])
+    assert [match.product_id for match in answer.matches] == ["b", "a"]
+    assert [match.score for match in answer.matches] == [0.29, 0.3]
+    look = answer.to_json()["closer_look"]
+    assert look["changed"]
+    assert look["before"] == {"product_id": "a", "verdict": "ambiguous", "confidence": None}
+    assert [(one["product_id"], one["inliers"]) for one in look["seen"]] == [("a", 30), ("b", 60)]
+
+
+@pytest.mark.parametrize(
+    "sightings",
+    [
+        [],
+        [Sighting("a", "a/1.jpg"), Sighting("b", "b/1.jpg")],
+        [seen("b", 60, 0.9)],
+    ],
+    ids=["no keypoints", "nothing found", "one that could not be looked for"],
+)
+def test_a_look_that_tells_nothing_changes_nothing(sightings: list[Sighting]) -> None:
+    answer, _ = answered(ranked(0.3, 0.29), sightings)
+    assert [match.product_id for match in answer.matches] == ["a", "b"]
+    assert answer.verdict == "ambiguous"
+    assert answer.closer_look is None
+
+
+def test_a_look_makes_surer_or_less_sure_but_not_more_of_the_catalog() -> None:
+    sureness = Sureness((6.0, -4.0, 1.0, 0.0), (0.5, 0.0, 5.0, 0.0), (1, 100), 10, 10, 5, 0.25)
+    by = ByProbability(sureness, Limits(), 10)
+    before, _ = answered(ranked(0.3, 0.25), [], by)
+    surer, _ = answered(ranked(0.3, 0.25), [seen("a", 60, 0.9), seen("b", 30, 0.1)], by)
+    other, _ = answered(ranked(0.3, 0.25), [seen("a", 30, 0.1), seen("b", 60, 0.9)], by)
+    assert before.verdict == "ambiguous"
+    assert surer.verdict == "match"
+    assert surer.in_catalog == before.in_catalog == other.in_catalog
+    assert surer.matches[0].confidence > before.matches[0].confidence
+    assert other.matches[0].product_id == "b"
+    assert sum(match.confidence for match in other.matches) <= other.in_catalog + 1e-9
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Path:
+    """A catalog of two labels that differ in a band, a third, and a photo of the second."""
+    folder = tmp_path_factory.mktemp("labels")
+    labels = {"red": label(1), "blue": label(1, band=(60, 120, 60)), "soup": label(3, words=("tomato", "SOUP", "4"))}
+    for name, pixels in labels.items():
+        (folder / "catalog" / name).mkdir(parents=True)
+        Image.fromarray(pixels).save(folder / "catalog" / name / "1.png")
+    Image.fromarray(photo_of(labels["blue"], QUAD)).save(folder / "photo.png")
+    index_catalog(folder / "catalog", folder / "index", model=tiny_bundle.path)
+    return folder
+
+
+def test_an_index_without_keypoints_answers_as_ever_and_one_with_them_looks_closer(shop: Path) -> None:
+    place, photo = shop / "index", shop / "photo.png"
+    with Recognizer(place, threshold=4.0) as before:
+        first = before.recognize(photo)
+    assert first.closer_look is None
+    report = index_catalog(shop / "catalog", place, verify=True)
+    assert report.to_json()["keypoints"] == {"made": 3, "unread": 0, "forgotten": 0}
+    assert report.unchanged == 3
+    with Recognizer(place, threshold=4.0) as looking, Recognizer(place, threshold=4.0, verify=False) as off:
+        answer, (again,) = looking.recognize(photo), looking.recognize_all([photo])
+        without = off.recognize(photo)
+        pixels = looking.recognize(Image.open(photo))
+    assert without.matches == first.matches
+    assert without.closer_look is None
+    look = answer.closer_look
+    assert look is not None
+    assert again.closer_look == look == pixels.closer_look
+    by_name = {sighting.product_id: sighting for sighting in look.seen}
+    assert by_name["blue"].inliers > 30
+    assert by_name["blue"].quad[0] == pytest.approx((90, 40), abs=6)
+    assert by_name["blue"].color > by_name["red"].color
+    assert answer.matches[0].product_id == "blue"
+    assert "look" in answer.timings_ms
+
+
+def test_keypoints_follow_the_catalog_and_a_run_that_breaks_off_loses_nothing(
+    tmp_path: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / "catalog" / name).mkdir(parents=True)
+        Image.fromarray(label(ord(name))).save(tmp_path / "catalog" / name / "1.png")
+    (tmp_path / "catalog" / "d").mkdir()
+    (tmp_path / "catalog" / "d" / "same.png").write_bytes((tmp_path / "catalog" / "a" / "1.png").read_bytes())
+    place = str(tmp_path / "index")
+    monkeypatch.setattr(keypoints_of_index, "_WRITTEN", 1)
+    put, calls = KeptLooks.put, []
+
+    def breaks(self: KeptLooks, made: list[tuple[str, str, bytes]]) -> None:
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(1)
+        put(self, made)
+
+    monkeypatch.setattr(KeptLooks, "put", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        index_catalog(tmp_path / "catalog", place, model=tiny_bundle.path, verify=True)
+    monkeypatch.setattr(KeptLooks, "put", put)
+    kept = KeptLooks(place)
+    index = EmbeddedIndex(Path(place))
+    assert index.manifest() is not None
+    assert kept.count() == 1
+    # Four pictures, of which two are the same bytes; the next run looks without being told, for there are some.
+    report = index_catalog(tmp_path / "catalog", place)
+    assert report.keypoints is not None
+    assert kept.count() == 3
+    (tmp_path / "catalog" / "b" / "1.png").unlink()
+    report = index_catalog(tmp_path / "catalog", place, prune=True)
+    assert report.keypoints == (0, 0, 1)
+    assert kept.count() == 2
+    # Another release's file, and a damaged one, are begun anew.
+    with sqlite3.connect(keypoints_file(place)) as database:
+        database.execute("PRAGMA user_version = 99")
+    assert kept.get(["whatever"]) == {}
+    assert make_keypoints(index).made == 3
+    keypoints_file(place).write_bytes(b"no database at all, but long enough for a header" * 30)
+    assert kept.get(["whatever"]) == {}
+    assert make_keypoints(index).made == 3
+    (tmp_path / "catalog" / "c" / "1.png").write_bytes(b"gone bad")
+    keypoints_file(place).unlink()
+    assert make_keypoints(index) == (2, 1, 0)
