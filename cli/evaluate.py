@@ -104,6 +104,7 @@ def evaluate_command(
       itemrec evaluate --data ./data                       the test split against the index
       itemrec evaluate --data ./data --gallery train --calibrate-on val
       itemrec evaluate --data ./data --html report.html
+      itemrec evaluate --data ./inbox                      the labeled photos that were held out
       itemrec evaluate --data ./data --views 3
       itemrec evaluate --data ./data --require "top5>=0.95" --require "fpir<=0.05"
       itemrec evaluate --data ./data --out new.json --compare old.json
@@ -112,6 +113,7 @@ def evaluate_command(
     from cli import progress
     from cli.evaluate_text import print_comparison, print_document, say_checked
     from retrieval.evaluation.run import evaluate_dataset
+    from retrieval.inbox.labeled_photos import as_dataset
 
     for file in (out, html):
         if file is not None and not file.absolute().parent.is_dir():
@@ -120,30 +122,34 @@ def evaluate_command(
                 f"There is no directory {printable(file.absolute().parent)} to write {printable(file.name)} in",
                 hint="Make it first, or name a file elsewhere.",
             )
-    with progress.shown() as view:
-        report = evaluate_dataset(
-            dataset_folder(data),
-            split=split,
-            gallery=gallery,
-            index=index_location(index),
-            model=setting("model", model),
-            threshold=threshold if calibrate_on else setting("threshold", threshold),
-            calibrate_on=calibrate_on,
-            far=[rate("--far", text) for text in far or []],
-            category=category,
-            views=views,
-            require=require or [],
-            compare=compare,
-            progress=view,
-        )
+    given = dataset_folder(data)
+    with as_dataset(given, split) as folder:
+        with progress.shown() as view:
+            report = evaluate_dataset(
+                folder,
+                split=split,
+                gallery=gallery,
+                index=index_location(index),
+                model=setting("model", model),
+                threshold=threshold if calibrate_on else setting("threshold", threshold),
+                calibrate_on=calibrate_on,
+                far=[rate("--far", text) for text in far or []],
+                category=category,
+                views=views,
+                require=require or [],
+                compare=compare,
+                progress=view,
+            )
+        if html:
+            from retrieval.report.evaluation import write_report
+
+            write_report(html, report.document)
+            render.say(f"Wrote {printable(str(html))}")
+    if folder != given:
+        report.document["data"] |= {"root": str(given), "folder": str(given)}  # what it was written into is gone
     if out:
         report.save(out)
         render.say(f"Wrote {printable(str(out))}")
-    if html:
-        from retrieval.report.evaluation import write_report
-
-        write_report(html, report.document)
-        render.say(f"Wrote {printable(str(html))}")
     if as_json:
         render.emit_json(report.to_json())
     else:

@@ -32,6 +32,7 @@ COMMANDS = {
     "demo": ("cli.demo", "Try it all on a drawn catalog."),
 }
 GROUPS = {
+    "inbox": ("cli.inbox", "Say what photos show that a service was asked about."),
     "keys": ("cli.keys", "Who may ask a service."),
     "models": ("cli.models", "List, show, import and download models."),
     "refuse": ("cli.refuse", "Keep pictures of what is not ours."),

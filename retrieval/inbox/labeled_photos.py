@@ -27,6 +27,7 @@ from retrieval.inbox.entries import Entry, Wanted
 from retrieval.inbox.kept import Inbox, is_inbox
 from retrieval.indexing.teach import require_new_id
 from retrieval.system.files import os_errors, write_synced
+from retrieval.system.text import printable
 
 VALIDATION = 5
 """One photo in so many of those that are not held out is for validation."""
@@ -132,16 +133,27 @@ def ndjson(inbox: Inbox, *, tenant: str | None = None) -> Iterator[bytes]:
 
 
 @contextmanager
-def as_dataset(folder: Path) -> Iterator[Path]:
+def as_dataset(folder: Path, split: str) -> Iterator[Path]:
     """The dataset in a folder; of an inbox one that is written for the while.
 
+    Args:
+        folder: a dataset or an inbox.
+        split: which photos of it will be needed; of an inbox ``test`` are those held out.
+
     Raises:
-        UsageError: it is an inbox, and none of its photos has a label that says what it shows.
+        UsageError: it is an inbox without labeled photos of that split.
     """
     if not is_inbox(folder):
         yield folder
         return
     with tempfile.TemporaryDirectory(prefix="itemrec-") as made, Inbox(folder, make=False) as inbox:
+        photos = labeled(inbox)
+        if photos and all(one.split != split for one in photos):
+            held_out = "held out, to measure on" if split == "test" else f"of the split {printable(split)}"
+            raise UsageError(
+                f"expected labeled photos that are {held_out}, received {len(photos):,} others",
+                hint="One photo in five is held out, by its hash: label some more.",
+            )
         write_dataset(inbox, Path(made))
         yield Path(made)
 

