@@ -46,6 +46,11 @@ def calibrate_command(
         ),
     ] = None,
     gallery: GalleryOption = None,
+    inbox: Annotated[
+        Path | None,
+        typer.Option("--inbox", metavar="DIR", help="Fit the probabilities to its confirmed photos, never taught."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --inbox: only say what they would do.")] = False,
     index: IndexOption = None,
     model: ModelOption = None,
     out: Annotated[
@@ -67,9 +72,17 @@ def calibrate_command(
     Examples:
       itemrec calibrate --data ./data --far 1%
       itemrec calibrate --data ./data --fpir 5% --gallery index
+      itemrec calibrate --inbox ./inbox --dry-run
       itemrec calibrate --data ./data --model ./bundle --out ./bundle-calibrated
     """
     render.configure(json=as_json, quiet=quiet)
+    if inbox is not None:
+        if data is not None or gallery is not None or out is not None or far is not None or fpir is not None:
+            raise UsageError(
+                "expected --inbox alone, received an option of --data with it",
+                hint="itemrec calibrate --inbox DIR keeps the threshold and fits the probabilities.",
+            )
+        return _calibrate_confirmed(inbox, index_location(index), setting("model", model), dry_run, as_json=as_json)
     from cli import progress
     from retrieval.evaluation.run import calibrate_model
 
@@ -94,6 +107,29 @@ def calibrate_command(
         _print(report)
     for sentence in report.warnings:
         render.warn(printable(sentence))
+    return 0
+
+
+def _calibrate_confirmed(inbox: Path, index: str, model: str | None, dry: bool, *, as_json: bool) -> int:
+    from cli import progress
+    from cli.verdict_text import print_table
+    from retrieval.inbox.confirmed import calibrate_confirmed
+    from retrieval.inbox.inbox import Inbox
+
+    with Inbox(inbox, make=False) as opened, progress.shown() as view:
+        found = calibrate_confirmed(opened, index, model=model, dry=dry, progress=view)
+    if as_json:
+        render.emit_json(found.to_json())
+        return 0
+    if found.before is not None:
+        print_table(found.before, "Before")
+    else:
+        render.emit("Before: no probabilities were in force, a threshold decided.")
+    print_table(found.after, "After, each photo by a fit without its product")
+    if found.index:
+        render.emit(f"The index {printable(found.index)} goes by it from now on.")
+    else:
+        render.emit("Nothing was stored; without --dry-run the index goes by it.")
     return 0
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from retrieval.inbox.entries import Entry, NewLabel, Said
-    from retrieval.inbox.kept import Inbox
+    from retrieval.inbox.inbox import Inbox
     from retrieval.recognition.api import Recognizer
 
 app = typer.Typer(rich_markup_mode=None, help="Say what the photos show that a service was asked about.")
@@ -54,7 +54,7 @@ def list_command(
     """
     render.configure(json=as_json, quiet=quiet)
     from retrieval.inbox.entries import Wanted, seconds_of
-    from retrieval.inbox.kept import Inbox
+    from retrieval.inbox.inbox import Inbox
 
     wanted = Wanted(verdicts or (), labeled, quality or (), seconds_of(since) if since else None)  # type: ignore[arg-type]
     with Inbox(inbox, make=False) as opened:
@@ -104,7 +104,7 @@ def label_command(
     """
     render.configure(json=as_json, quiet=quiet)
     from retrieval.inbox.entries import LabelKind, NewLabel
-    from retrieval.inbox.kept import Inbox
+    from retrieval.inbox.inbox import Inbox
     from retrieval.inbox.labels import label
     from retrieval.recognition.api import Recognizer
 
@@ -151,7 +151,7 @@ def undo_command(
       itemrec inbox undo --inbox ./inbox --batch 5d2e8c41a7b09f36
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.inbox.kept import Inbox
+    from retrieval.inbox.inbox import Inbox
     from retrieval.inbox.labels import undo
     from retrieval.recognition.api import Recognizer
 
@@ -182,7 +182,7 @@ def export_command(
       itemrec inbox export --inbox ./inbox photos.zip
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.inbox.kept import Inbox
+    from retrieval.inbox.inbox import Inbox
     from retrieval.inbox.labeled_photos import write_dataset, write_zip
     from retrieval.system.files import os_errors, replacing
 
@@ -215,7 +215,7 @@ def gc_command(
       itemrec inbox gc --inbox ./inbox --days 30
     """
     render.configure(json=as_json, quiet=quiet)
-    from retrieval.inbox.kept import Caps, Inbox
+    from retrieval.inbox.inbox import Caps, Inbox
 
     with Inbox(inbox, caps=Caps(photos, mib * 2**20, days), make=False) as opened:
         swept = opened.sweep()

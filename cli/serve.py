@@ -96,7 +96,7 @@ def serve_command(
     try:
         import uvicorn
 
-        from retrieval.inbox.kept import Caps
+        from retrieval.inbox.inbox import Caps
         from retrieval.service.application import create_app
         from retrieval.service.settings import LOCAL_HOSTS, Settings
     except ModuleNotFoundError as error:

@@ -94,6 +94,7 @@ SAME_THING = {
     "doctor": "a command and what it does",
     "errors": "the errors of a room",
     "evaluate": "a command and what it does",
+    "inbox": "photos that were asked about: a command, and the folder that keeps them",
     "index": "a command, and the index in a directory and on a server",
     "layout": "a collection's layout: what is chosen, and the options that choose it",
     "open": "opens what its room holds, of whatever kind it is",

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from retrieval.catalog.read import Catalog, read_catalog
 from retrieval.errors import ImageError, IndexBusyError, UsageError
-from retrieval.inbox.kept import Inbox
+from retrieval.inbox.inbox import Inbox
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Index
 from retrieval.index.refusals import refusal_id_of

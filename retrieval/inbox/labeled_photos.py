@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from retrieval.errors import ImageError, UsageError
 from retrieval.inbox.entries import Entry, Wanted
-from retrieval.inbox.kept import Inbox, is_inbox
+from retrieval.inbox.inbox import Inbox, is_inbox
 from retrieval.indexing.teach import require_new_id
 from retrieval.system.files import os_errors, write_synced
 from retrieval.system.text import printable

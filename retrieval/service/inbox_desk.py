@@ -13,8 +13,9 @@ from retrieval.catalog.read import read_catalog
 from retrieval.errors import ItemrecError
 from retrieval.inbox.entries import Entry, NewLabel, Page, Said
 from retrieval.inbox.follow_up import Shelf, follow, waiting
-from retrieval.inbox.kept import Inbox, tenant_of
+from retrieval.inbox.inbox import Inbox, tenant_of
 from retrieval.inbox.labels import label, undo
+from retrieval.inbox.weeks import how_good
 from retrieval.recognition.answer import Answer
 from retrieval.recognition.api import Recognizer
 from retrieval.service.access import Key
@@ -27,6 +28,9 @@ from retrieval.types import Metadata
 
 AGAIN_SECONDS = 1.0
 """After which what could not be carried out is tried again: an index run may be under way."""
+
+MOST_NEVER_FOUND = 200
+"""Products that no photo found, as one answer names them; how many there are is said."""
 
 _log = logging.getLogger("itemrec.serve")
 
@@ -160,10 +164,37 @@ class InboxDesk:
         held = self.inbox.held(tenant=tenant_seen(key))
         return {"schema": "itemrec.inbox/1", "held": held.to_json(), "stacks": stacks, "after": page.after or None}
 
+    def quality_document(self, weeks: int, key: Key | None) -> dict[str, Any]:
+        """The ``itemrec.inbox-quality/1`` document; each product with a link to its first picture."""
+        products = {p.product_id: p for p in self._products.all() if self._sees(key, p.metadata)}
+        found = how_good(self.inbox, products, weeks=weeks, tenant=tenant_seen(key))
+
+        def shown(product_id: str) -> dict[str, Any] | None:
+            product = products.get(product_id)
+            if not product_id:
+                return None
+            link = self._pictures.link(product.images[0]) if product and product.images else None
+            return {"product_id": product_id, "name": product.name if product else "", "link": link}
+
+        confusions = []
+        for one in found.confusions:
+            links = [{"photo": photo, "link": self._link(photo)} for photo in one.photos]
+            confusions.append({"said": shown(one.said), "shows": shown(one.shows), "count": one.count, "photos": links})
+        return {
+            "schema": "itemrec.inbox-quality/1",
+            "weeks": [week.to_json() for week in found.weeks],
+            "all": found.all.to_json(),
+            "confusions": confusions,
+            "never_found": {
+                "total": len(found.never_found),
+                "products": [shown(product_id) for product_id in found.never_found[:MOST_NEVER_FOUND]],
+            },
+        }
+
     def described(self, entry: Entry) -> dict[str, Any]:
         """A photo with links to its picture and to those of its candidates."""
         document = entry.to_json()
-        document["link"] = f"v1/inbox/{entry.photo}/picture?sig={self._pictures.signature(_name(entry.photo))}"
+        document["link"] = self._link(entry.photo)
         for match in [*document["matches"], *document["nearest"]]:
             for evidence in match["evidence"]:
                 evidence["link"] = self._pictures.link(evidence["image"])
@@ -183,6 +214,9 @@ class InboxDesk:
             return self._pictures.smaller(self.inbox.picture(photo), size)
         except ItemrecError as error:
             raise Problem(404, "no-photo", "The photo is not in the inbox any more") from error
+
+    def _link(self, photo: str) -> str:
+        return f"v1/inbox/{photo}/picture?sig={self._pictures.signature(_name(photo))}"
 
     def _allowed(self, key: Key | None, said: NewLabel) -> str:
         """Why a key may not label so; empty where it may."""

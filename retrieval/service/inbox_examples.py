@@ -97,4 +97,59 @@ UNDO: dict[str, Any] = {
     "responses": {200: example(_SAID), 404: _NONE, 413: error("Too many bytes."), 415: error("No JSON."), **ERRORS},
     "openapi_extra": described(UndoBody),
 }
+_SHARE = {"share": 0.81, "part": 174, "whole": 214, "interval": [0.75, 0.87]}
+_WEEK = {"begins": "2026-11-23", "unknown": {**_SHARE, "share": 0.12, "part": 26}, "right": _SHARE}
+_PRODUCT = {"product_id": "0012", "name": "Pear Conference", "link": "v1/pictures/0012/front.jpg?sig=…"}
+QUALITY: dict[str, Any] = {
+    "responses": {
+        200: example(
+            {
+                "schema": "itemrec.inbox-quality/1",
+                "weeks": [_WEEK],
+                "all": _WEEK,
+                "confusions": [
+                    {
+                        "said": _PRODUCT,
+                        "shows": None,
+                        "count": 4,
+                        "photos": [{"photo": _PHOTO["photo"], "link": _PHOTO["link"]}],
+                    }
+                ],
+                "never_found": {"total": 1, "products": [_PRODUCT]},
+            }
+        ),
+        404: _NONE,
+        **ERRORS,
+    }
+}
+_GROUP = {
+    "group": "known",
+    "products": 40,
+    "match_right": 120,
+    "match_wrong": 4,
+    "ambiguous_right": 30,
+    "ambiguous_wrong": 6,
+    "unknown": 8,
+}
+_TABLE = {"sure": 0.8, "in_catalog": 0.5, "groups": [_GROUP], "look_alikes": []}
+_CALIBRATION = {
+    "schema": "itemrec.job/1",
+    "job": "9b1c0f3e5a7d2468",
+    "action": "calibrate",
+    "state": "done",
+    "message": "",
+    "result": {
+        "schema": "itemrec.inbox-calibration/1",
+        "known": 168,
+        "unknown": 46,
+        "left_out": 0,
+        "before": _TABLE,
+        "after": _TABLE,
+        "index": ".itemrec",
+    },
+}
+CALIBRATE: dict[str, Any] = {
+    "responses": {202: example({**_CALIBRATION, "state": "running", "result": None}), 404: _NONE, **ERRORS}
+}
+CALIBRATION: dict[str, Any] = {"responses": {200: example(_CALIBRATION), 404: _NONE, **ERRORS}}
 EXPORT: dict[str, Any] = {"responses": {404: _NONE, **ERRORS}}

@@ -12,9 +12,11 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from retrieval.inbox import labeled_photos
 from retrieval.inbox.entries import Badge, LabelKind, NewLabel, Wanted, seconds_of
+from retrieval.inbox.weeks import MOST_WEEKS
 from retrieval.service import inbox_examples as examples
 from retrieval.service.access import Key, Role
 from retrieval.service.inbox_bodies import FeedbackBody, LabelBody, LabelsBody, UndoBody, read_body
+from retrieval.service.inbox_calibration import Calibrating
 from retrieval.service.inbox_desk import InboxDesk, tenant_seen
 from retrieval.service.problems import Problem
 from retrieval.service.shared import Shared
@@ -28,6 +30,7 @@ _IN_MEMORY = 2**23
 def inbox_routes(shared: Shared) -> APIRouter:
     """The routes of the inbox; a service without one answers them with 404 and the code ``no-inbox``."""
     router = APIRouter()
+    calibrating = Calibrating(shared.inbox.inbox, shared.settings) if shared.inbox is not None else None
 
     async def desk(request: Request, role: Role = "teach") -> tuple[InboxDesk, Key | None]:
         key = await shared.allowed(request, role)
@@ -100,6 +103,32 @@ def inbox_routes(shared: Shared) -> APIRouter:
         archive = await shared.turns.run(partial(_archive, found, key))
         headers = {"Content-Disposition": 'attachment; filename="inbox.zip"'}
         return StreamingResponse(_blocks(archive), media_type="application/zip", headers=headers)
+
+    @router.get("/v1/inbox/quality", **examples.QUALITY)
+    async def quality(
+        request: Request,
+        weeks: Annotated[int, Query(ge=1, le=MOST_WEEKS, description="How many, this one included.")] = 12,
+    ) -> JSONResponse:
+        """How good the answers are by week, with intervals: right and unknown shares, confusions, what none found."""
+        found, key = await desk(request)
+        return JSONResponse(await shared.turns.run(partial(found.quality_document, weeks, key)))
+
+    @router.post("/v1/calibrate", status_code=202, **examples.CALIBRATE)
+    async def calibrate(
+        request: Request,
+        dry: Annotated[bool, Query(description="Only say what it would do.")] = False,
+    ) -> JSONResponse:
+        """Fit the probabilities that verdicts follow to confirmed photos that were never taught: a job."""
+        await desk(request, "admin")
+        assert calibrating is not None
+        return JSONResponse(calibrating.begin(dry=dry).to_json(), 202)
+
+    @router.get("/v1/calibrate/{job}", **examples.CALIBRATION)
+    async def calibration(request: Request, job: str) -> JSONResponse:
+        """How far a calibration is, and what it does to the photos, before and after."""
+        await desk(request, "admin")
+        assert calibrating is not None
+        return JSONResponse(calibrating.job(job).to_json())
 
     @router.get("/v1/inbox/{photo}", **examples.PHOTO)
     async def one(request: Request, photo: str) -> JSONResponse:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from retrieval.inbox.kept import Caps
+from retrieval.inbox.inbox import Caps
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]", "testserver")
 """Names under which a service without keys answers: no page of elsewhere reaches it by a name of its own."""

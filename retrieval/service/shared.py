@@ -7,7 +7,7 @@ from functools import partial
 
 from starlette.requests import Request
 
-from retrieval.inbox.kept import Inbox
+from retrieval.inbox.inbox import Inbox
 from retrieval.index.payload import each, matches
 from retrieval.recognition.api import Recognizer
 from retrieval.recognition.recognizer import parse_where

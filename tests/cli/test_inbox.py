@@ -12,7 +12,7 @@ import pytest
 
 from cli import options
 from cli.main import invoke
-from retrieval.inbox.kept import Inbox
+from retrieval.inbox.inbox import Inbox
 from retrieval.recognition.api import Recognizer
 from tests.fakes import use_pixel_encoder
 from tests.retrieval.inbox.shop import ask, make_shop, photo, tree
@@ -101,3 +101,11 @@ def test_one_thing_is_said_of_a_photo(capsys: pytest.CaptureFixture[str]) -> Non
     for words in (["--skip", "--not-ours"], []):
         assert invoke(["inbox", "label", "0" * 24, "--inbox", "inbox", *words]) == 2
         assert "expected one of --product" in capsys.readouterr().err
+
+
+def test_too_few_confirmed_photos_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    asked(photo(1))
+    assert invoke(["calibrate", "--inbox", "inbox"]) == 2
+    assert "confirmed photos" in capsys.readouterr().err
+    assert invoke(["calibrate", "--inbox", "inbox", "--data", "x"]) == 2
+    assert "expected --inbox alone" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 from retrieval.inbox import follow_up
 from retrieval.inbox.entries import NewLabel, Wanted
 from retrieval.inbox.follow_up import follow, shelf_of
-from retrieval.inbox.kept import Inbox
+from retrieval.inbox.inbox import Inbox
 from retrieval.inbox.labels import label, undo
 from retrieval.recognition.api import Recognizer
 from tests.fakes import use_pixel_encoder

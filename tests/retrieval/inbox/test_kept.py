@@ -11,9 +11,9 @@ from PIL import Image
 
 from retrieval.errors import DiskFullError, ImageError, StoreError, UsageError
 from retrieval.images import pictures
-from retrieval.inbox import kept
+from retrieval.inbox import inbox as inbox_module
 from retrieval.inbox.entries import UNDO_SECONDS, NewLabel, Wanted, seconds_of
-from retrieval.inbox.kept import Caps, Inbox
+from retrieval.inbox.inbox import Caps, Inbox
 from retrieval.inbox.labels import label, undo
 from retrieval.types import Match, Recognition, Verdict
 from tests.retrieval.inbox.shop import scene
@@ -208,7 +208,7 @@ def test_a_full_disk_keeps_what_was_kept(inbox: Inbox, monkeypatch: pytest.Monke
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(kept, "replace_file", full)
+    monkeypatch.setattr(inbox_module, "replace_file", full)
     with pytest.raises(DiskFullError):
         inbox.keep(scene(2), answer(), request="r")
     assert inbox.held().photos == 1

@@ -14,7 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from retrieval.errors import DiskFullError
-from retrieval.inbox.kept import Inbox
+from retrieval.inbox.inbox import Inbox
 from retrieval.service import inbox_desk
 from retrieval.service.access import add_key
 from retrieval.service.application import create_app
@@ -253,3 +253,28 @@ def test_what_an_earlier_process_left_is_carried_out_at_the_start(shop: Path) ->
     with TestClient(create_app(settings)) as client:
         settled(client)
         assert asked(client, photo(7, view=2)) == ("match", ["p7"])
+
+
+def test_how_good_it_is_and_calibrating_are_said(client: TestClient) -> None:
+    [ident] = ids(recognize(client, photo(1, view=6)))
+    say(client, {"photo": ident, "label": "product", "product_id": "p002"})
+    document = client.get("/v1/inbox/quality?weeks=3").json()
+    assert len(document["weeks"]) == 3
+    assert (document["weeks"][-1]["right"]["part"], document["all"]["right"]["whole"]) == (0, 1)
+    [confusion] = document["confusions"]
+    assert (confusion["said"]["product_id"], confusion["shows"]["product_id"], confusion["count"]) == (
+        "p001",
+        "p002",
+        1,
+    )
+    assert client.get(f"/{confusion['photos'][0]['link']}").status_code == 200
+    assert client.get(f"/{confusion['shows']['link']}").status_code == 200
+    assert {p["product_id"] for p in document["never_found"]["products"]} == {"p000", "p002"}
+    begun = client.post("/v1/calibrate?dry=true")
+    assert (begun.status_code, begun.json()["action"]) == (202, "calibrate")
+    job = f"/v1/calibrate/{begun.json()['job']}"
+    until(lambda: client.get(job).json()["state"] != "running")
+    failed = client.get(job).json()
+    assert (failed["state"], failed["result"]) == ("failed", None)
+    assert "none of them taught" in failed["message"]
+    assert client.get("/v1/calibrate/never").status_code == 404
