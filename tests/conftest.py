@@ -61,6 +61,7 @@ TIERS = {
         "faults/test_server_errors.py",
         "retrieval/index/server",
         "retrieval/index/test_transfer.py",
+        "retrieval/service/test_described.py",
     ],
     "wheel": ["wheel"],
 }

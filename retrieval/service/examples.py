@@ -25,9 +25,33 @@ _ERROR = {
 }
 
 
+_TYPES: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object"}
+_FREE = ("metadata", "timings_ms")
+"""Objects whose keys are the catalog's, or depend on what was done."""
+_OPTIONAL = ("confidence",)
+"""Keys that are there where they can be known: no confidence without a calibration."""
+
+
+def _schema(example: Any, name: str = "") -> dict[str, Any]:
+    """What a document like this one is: all its keys and their types; more keys may come."""
+    if example is None:
+        return {"nullable": True}
+    if isinstance(example, list):
+        return {"type": "array", "items": _schema(example[0]) if example else {}}
+    described: dict[str, Any] = {"type": _TYPES[type(example)]}
+    if isinstance(example, dict) and name not in _FREE:
+        described |= {
+            "properties": {key: _schema(value, key) for key, value in example.items()},
+            "required": [key for key in example if key not in _OPTIONAL],
+        }
+    if name == "schema":
+        described["const"] = example
+    return described
+
+
 def example(document: dict[str, Any]) -> dict[str, Any]:
-    """A JSON answer, as the document shows it."""
-    return {"content": {"application/json": {"example": document}}}
+    """A JSON answer, as the document shows it, and what all like it have."""
+    return {"content": {"application/json": {"schema": _schema(document), "example": document}}}
 
 
 def error(description: str) -> dict[str, Any]:
@@ -43,6 +67,13 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     503: error("Too many wait, or the index cannot be read now; see Retry-After."),
     504: error("It took too long."),
 }
+BODY: dict[int | str, dict[str, Any]] = {
+    400: error("No photo, or a broken form."),
+    408: error("The photo came too slowly."),
+    413: error("Too many bytes or photos."),
+    415: error("Neither an image nor a form."),
+}
+GONE: dict[int | str, dict[str, Any]] = {404: error("There is none of that name.")}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 RECOGNIZE: dict[str, Any] = {
@@ -58,9 +89,7 @@ RECOGNIZE: dict[str, Any] = {
                 "refused": [],
             }
         ),
-        400: error("No photo, or a broken form."),
-        413: error("Too many bytes or photos."),
-        415: error("Neither an image nor a form."),
+        **BODY,
         **ERRORS,
     },
     "openapi_extra": {
@@ -96,7 +125,7 @@ _JOB = {
     "message": "",
 }
 TEACH: dict[str, Any] = {
-    "responses": {202: example(_JOB), 400: error("No photo."), 413: error("Too much."), **ERRORS},
+    "responses": {202: example(_JOB), **BODY, **GONE, **ERRORS},
     "openapi_extra": RECOGNIZE["openapi_extra"],
 }
 _REFUSAL = {
@@ -106,13 +135,14 @@ _REFUSAL = {
     "created": "2026-11-28T09:30:00.000+00:00",
 }
 REFUSE: dict[str, Any] = {
-    "responses": {201: example({"schema": "itemrec.refusal/1", **_REFUSAL}), 400: error("No photo."), **ERRORS},
+    "responses": {201: example({"schema": "itemrec.refusal/1", **_REFUSAL}), **BODY, **ERRORS},
     "openapi_extra": RECOGNIZE["openapi_extra"],
 }
 REFUSALS: dict[str, Any] = {
     "responses": {200: example({"schema": "itemrec.refusals/1", "refusals": [_REFUSAL]}), **ERRORS}
 }
-FORGET: dict[str, Any] = {"responses": {202: example(_JOB), **ERRORS}}
+UNREFUSE: dict[str, Any] = {"responses": {**REFUSALS["responses"], **GONE}}
+FORGET: dict[str, Any] = {"responses": {202: example(_JOB), **GONE, **ERRORS}}
 JOB: dict[str, Any] = {"responses": {200: example(_JOB), 404: error("No such job."), **ERRORS}}
 PRODUCTS: dict[str, Any] = {
     "responses": {200: example({"schema": "itemrec.products/1", "total": 1, "products": [_PRODUCT]}), **ERRORS}
@@ -127,19 +157,29 @@ PRODUCT: dict[str, Any] = {
 _CHANGED = {**_JOB, "image": "", "change": "20261128T093000-5f0c6f0a"}
 
 
-def _object(example: dict[str, Any]) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"type": "object"}, "example": example}}
+def _object(example: dict[str, Any], **properties: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "properties": properties, "additionalProperties": False, "minProperties": 1}
+    content = {"application/json": {"schema": schema, "example": example}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 DESCRIBE: dict[str, Any] = {
-    "responses": {202: example({**_CHANGED, "action": "edit"}), 400: error("No JSON object."), **ERRORS},
-    "openapi_extra": _object({"name": "Pear Conference", "metadata": {"barcode": "7310865004703", "price": 2.5}}),
+    "responses": {202: example({**_CHANGED, "action": "edit"}), 400: error("No JSON object."), **GONE, **ERRORS},
+    "openapi_extra": _object(
+        {"name": "Pear Conference", "metadata": {"barcode": "7310865004703", "price": 2.5}},
+        name={"type": "string", "maxLength": 200},
+        metadata={"type": "object"},
+    ),
 }
-REMOVE: dict[str, Any] = {"responses": {202: example({**_CHANGED, "action": "remove-product"}), **ERRORS}}
+REMOVE: dict[str, Any] = {"responses": {202: example({**_CHANGED, "action": "remove-product"}), **GONE, **ERRORS}}
 COVER: dict[str, Any] = {
-    "responses": {200: example({"schema": "itemrec.product/1", **_PRODUCT}), 400: error("No JSON object."), **ERRORS},
-    "openapi_extra": _object({"image": "0012/front.jpg"}),
+    "responses": {
+        200: example({"schema": "itemrec.product/1", **_PRODUCT}),
+        400: error("No JSON object."),
+        **GONE,
+        **ERRORS,
+    },
+    "openapi_extra": _object({"image": "0012/front.jpg"}, image={"type": "string", "nullable": True}),
 }
 _CHANGE = {
     "change": "20261128T093000-5f0c6f0a",
@@ -151,4 +191,40 @@ _CHANGE = {
 CHANGES: dict[str, Any] = {"responses": {200: example({"schema": "itemrec.changes/1", "changes": [_CHANGE]}), **ERRORS}}
 UNDO: dict[str, Any] = {
     "responses": {202: example({**_JOB, "action": "undo"}), 404: error("No such change."), **ERRORS}
+}
+PICTURE: dict[str, Any] = {
+    "responses": {
+        200: {"description": "The picture.", "content": {"image/jpeg": _BINARY}},
+        304: {"description": "The one that the browser has."},
+        403: error("No link of an answer."),
+        404: error("The picture is not there any more."),
+        422: ERRORS[422],
+        503: ERRORS[503],
+        504: ERRORS[504],
+    }
+}
+_STATUS = {
+    "schema": "itemrec.status/1",
+    "version": "0.1.0",
+    "images": 240,
+    "products": 81,
+    "generation": 3,
+    "columns": ["name"],
+    "model": {"name": "starter", "fingerprint": "9f2c…"},
+    "threshold": 0.954,
+    "role": "recognize",
+    "whole_catalog": True,
+}
+STATUS: dict[str, Any] = {"responses": {200: example(_STATUS), **ERRORS}}
+HEALTHY: dict[str, Any] = {"responses": {200: example({"status": "ok"})}}
+READY: dict[str, Any] = {
+    "responses": {200: example({"status": "ready"}), 503: error("It cannot answer photos now."), 504: ERRORS[504]}
+}
+METRICS: dict[str, Any] = {
+    "responses": {
+        200: {"description": "As Prometheus reads it.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        401: ERRORS[401],
+        403: ERRORS[403],
+        429: ERRORS[429],
+    }
 }

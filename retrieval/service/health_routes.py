@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from retrieval.service import examples
 from retrieval.service.access import Key
 from retrieval.service.observed import CONTENT_TYPE
 from retrieval.service.problems import Problem
@@ -32,24 +33,24 @@ def health_routes(shared: Shared) -> APIRouter:
             raise Problem(503, "not-ready", "A picture of the index does not find itself", hint="itemrec doctor")
         ready_at = time.monotonic()
 
-    @router.get("/v1/status")
+    @router.get("/v1/status", **examples.STATUS)
     async def status(request: Request) -> JSONResponse:
         """What is served: pictures, products, model, columns; what this key may do."""
         key = await shared.allowed(request, "recognize")
         return JSONResponse(await shared.turns.run(partial(_status, shared, key)))
 
-    @router.get("/healthz")
+    @router.get("/healthz", **examples.HEALTHY)
     async def healthz() -> JSONResponse:
         """The process answers."""
         return JSONResponse({"status": "ok"})
 
-    @router.get("/readyz", responses={503: {"description": "It cannot answer photos now."}})
+    @router.get("/readyz", **examples.READY)
     async def readyz() -> JSONResponse:
         """The index is open, its model is the one in use, and a picture of the catalog finds itself."""
         await shared.turns.run(ready)
         return JSONResponse({"status": "ready"})
 
-    @router.get("/metrics", response_class=Response)
+    @router.get("/metrics", response_class=Response, **examples.METRICS)
     async def metrics(request: Request) -> Response:
         """Counters and histograms as Prometheus reads them."""
         if not shared.access.open:

@@ -157,7 +157,7 @@ def product_routes(shared: Shared) -> APIRouter:
         await shared.allowed(request, "teach")
         return JSONResponse(shared.teaching.job(job).to_json())
 
-    @router.get("/v1/pictures/{image:path}", response_class=Response)
+    @router.get("/v1/pictures/{image:path}", response_class=Response, **examples.PICTURE)
     async def picture(
         request: Request,
         image: str,

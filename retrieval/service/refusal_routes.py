@@ -35,7 +35,7 @@ def refusal_routes(shared: Shared) -> APIRouter:
         await shared.allowed(request, "teach")
         return JSONResponse(await shared.turns.run(partial(_document, shared)))
 
-    @router.delete("/v1/refusals/{refusal_id}", **examples.REFUSALS)
+    @router.delete("/v1/refusals/{refusal_id}", **examples.UNREFUSE)
     async def unrefuse(request: Request, refusal_id: str) -> JSONResponse:
         """Take a refusal back."""
         await shared.allowed(request, "teach")
