@@ -47,6 +47,7 @@ TIERS = {
         "faults/test_index_killed.py",
         "faults/test_kill.py",
         "faults/test_prepare_killed.py",
+        "faults/test_serve_killed.py",
         "faults/test_shards.py",
         "faults/test_train_killed.py",
         "faults/test_unwritable.py",
