@@ -28,17 +28,18 @@ _ERROR = {
 _TYPES: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object"}
 _FREE = ("metadata", "timings_ms")
 """Objects whose keys are the catalog's, or depend on what was done."""
-_OPTIONAL = ("confidence",)
-"""Keys that are there where they can be known: no confidence without a calibration."""
+_OPTIONAL = ("after", "code", "confidence", "in_catalog", "label", "state")
+"""Keys that are missing, or null, where there is nothing to say: no confidence without a calibration."""
 
 
 def _schema(example: Any, name: str = "") -> dict[str, Any]:
     """What a document like this one is: all its keys and their types; more keys may come."""
     if example is None:
-        return {"nullable": True}
+        return {}
     if isinstance(example, list):
         return {"type": "array", "items": _schema(example[0]) if example else {}}
-    described: dict[str, Any] = {"type": _TYPES[type(example)]}
+    kind = _TYPES[type(example)]
+    described: dict[str, Any] = {"type": [kind, "null"] if name in _OPTIONAL else kind}
     if isinstance(example, dict) and name not in _FREE:
         described |= {
             "properties": {key: _schema(value, key) for key, value in example.items()},
@@ -179,7 +180,7 @@ COVER: dict[str, Any] = {
         **GONE,
         **ERRORS,
     },
-    "openapi_extra": _object({"image": "0012/front.jpg"}, image={"type": "string", "nullable": True}),
+    "openapi_extra": _object({"image": "0012/front.jpg"}, image={"type": ["string", "null"]}),
 }
 _CHANGE = {
     "change": "20261128T093000-5f0c6f0a",

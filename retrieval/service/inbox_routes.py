@@ -184,8 +184,12 @@ def _lines(desk: InboxDesk, key: Key | None) -> list[bytes]:
 def _archive(desk: InboxDesk, key: Key | None) -> IO[bytes]:
     """The dataset as a zip, on the disk where it is large: photos that the inbox keeps anyway."""
     out = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(desk.inbox.folder))  # noqa: SIM115 (whoever sends it closes it)
-    labeled_photos.write_zip(desk.inbox, out, tenant=tenant_seen(key))
-    out.seek(0)
+    try:
+        labeled_photos.write_zip(desk.inbox, out, tenant=tenant_seen(key))
+        out.seek(0)
+    except BaseException:
+        out.close()
+        raise
     return out
 
 

@@ -238,6 +238,7 @@ def test_dashboard_and_alerts_of_the_service_ask_for_what_it_exports() -> None:
     observed.answered("match", {"embed": 3.0})
     observed.refused("busy")
     observed.request("/v1/recognize", 200, 0.01)
+    observed.inbox(photos=3, unlabeled=1, waiting=1, size=9)
     samples = [s for family in text_string_to_metric_families(observed.text().decode()) for s in family.samples]
     labels = {s.name: set(s.labels) | {"instance", "job"} for s in samples} | {"up": {"instance", "job"}}
     words = {"sum", "max", "by", "rate", "histogram_quantile", "avg_over_time", "max_over_time", "m", "d", "le"}
