@@ -26,6 +26,8 @@ def demo_command(
       itemrec demo && itemrec query itemrec-demo/photos/known --index itemrec-demo/index
     """
     render.configure(quiet=quiet)
+    from collections import Counter
+
     from cli.index import index_command
     from cli.query import query_command
     from retrieval.errors import UsageError
@@ -53,10 +55,11 @@ def demo_command(
     known = [photo for photo, product in layout.truth.items() if product]
     listed = sum(any(m.product_id == layout.truth[photo] for m in answers[photo].matches) for photo in known)
     unknown = [photo for photo, product in layout.truth.items() if product is None]
-    refused = sum(answers[photo].verdict == "unknown" for photo in unknown)
+    verdicts = Counter(answers[photo].verdict for photo in unknown)
     render.emit(
         f"\n{len(right)} of {len(known)} photos of catalog products got the right name first, {listed} among the names "
-        f"shown; {refused} of {len(unknown)} photos of unknown products were called unknown."
+        f"shown. Of {len(unknown)} photos of unknown products {verdicts['unknown']} were called unknown, "
+        f"{verdicts['ambiguous']} ambiguous, and {verdicts['match']} got a name."
     )
 
     example = (right or list(layout.truth))[0]

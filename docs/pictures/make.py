@@ -6,10 +6,12 @@ python docs/pictures/make.py
 from __future__ import annotations
 
 import tempfile
+import textwrap
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from cli.answer_table import percent
 from retrieval.images import pictures
 from retrieval.indexing.run import index
 from retrieval.recognition.api import Recognizer
@@ -40,41 +42,39 @@ def tile(file: Path) -> Image.Image:
 
 
 def row(catalog: Path, photo: Path, answer: Recognition) -> Image.Image:
-    """One photo, its verdict, and the pictures that voted for its best products."""
-    font, small = ImageFont.load_default(15), ImageFont.load_default(12)
+    """One photo, its verdict, and a picture of each product that was likeliest; dimmed where none is near enough."""
+    font, small = ImageFont.load_default(15), ImageFont.load_default(13)
     canvas = Image.new("RGB", ((SIDE + GAP) * (SHOWN + 1) + 60, SIDE + TEXT), "white")
     draw = ImageDraw.Draw(canvas)
     canvas.paste(tile(photo), (0, 0))
     draw.text((0, SIDE + 4), answer.verdict, COLORS[answer.verdict], font)
-    if not answer.matches:
-        nothing = f"nothing in the catalog within {answer.threshold:.2f}"
-        draw.text((SIDE + 60, SIDE // 2 - 8), nothing, SOFT, font)
-        return canvas
-    best = answer.matches[0]
     draw.text((SIDE + 18, SIDE // 2 - 12), ">", SOFT, ImageFont.load_default(24))
-    shown = [(e.image, best.product_id, e.distance) for e in best.evidence[: SHOWN - 1]]
-    shown += [(m.evidence[0].image, m.product_id, m.best_distance) for m in answer.matches[1:]]
-    for i, (image, product, distance) in enumerate(shown[:SHOWN]):
+    shown = [*answer.matches, *answer.nearest][:SHOWN]
+    for i, product in enumerate(shown):
         x = SIDE + 60 + i * (SIDE + GAP)
-        canvas.paste(tile(catalog / image), (x, 0))
-        winner = product == best.product_id
-        draw.text((x, SIDE + 4), product[:26], INK if winner else SOFT, small)
-        draw.text((x, SIDE + 20), f"distance {distance:.2f}" + ("" if winner else ", runner-up"), SOFT, small)
+        picture = tile(catalog / product.evidence[0].image)
+        far = product in answer.nearest
+        canvas.paste(Image.blend(picture, Image.new("RGB", picture.size, "white"), 0.55) if far else picture, (x, 0))
+        name, *rest = textwrap.wrap(str(product.metadata.get("name", product.product_id)), 24)
+        draw.text((x, SIDE + 4), name + ("…" if rest else ""), SOFT if far or i else INK, small)
+        sure = "" if product.confidence is None else f"{percent(product.confidence)} sure"
+        draw.text((x, SIDE + 21), sure, SOFT, small)
     return canvas
 
 
 def main() -> None:
-    """Two photos that are recognized, and one of an unknown product that is refused."""
+    """A photo that is recognized, one that is not sure, and one of an unknown product that is refused."""
     with tempfile.TemporaryDirectory() as temporary:
         catalog, truth, found = answers(Path(temporary))
         right = [p for p, t in truth.items() if t and found[p].matches and found[p].matches[0].product_id == t]
-        right.sort(key=lambda p: (found[p].verdict != "match", -found[p].matches[0].score))
+        sure = [p for p in right if found[p].verdict == "match"]
+        unsure = [p for p in right if found[p].verdict == "ambiguous"]
         unknown = [p for p, t in truth.items() if t is None and found[p].verdict == "unknown"]
-        rows = [row(catalog, p, found[p]) for p in [*right[:2], *unknown[:1]]]
+        rows = [row(catalog, p, found[p]) for p in [*sure[-1:], *unsure[:1], *unknown[:1]]]
         sheet = Image.new("RGB", (rows[0].width, sum(r.height + GAP for r in rows)), "white")
         for i, drawn in enumerate(rows):
             sheet.paste(drawn, (0, i * (drawn.height + GAP)))
-        sheet.quantize(192).save(Path(__file__).with_name("answer.png"), optimize=True)
+        sheet.quantize(256).save(Path(__file__).with_name("answer.png"), optimize=True)
 
 
 if __name__ == "__main__":
