@@ -7,26 +7,32 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 import uvicorn
 from PIL import Image
 
 from retrieval.indexing.run import index as index_catalog
+from retrieval.indexing.teach import MOST_TAUGHT
 from retrieval.recognition.api import Recognizer
 from retrieval.service.application import create_app
 from retrieval.service.settings import Settings
 from tests.browser.chromium import CHROMIUM, needs_chromium
 from tests.fakes import fake_bundle, picture, use_pixel_encoder, write_catalog
+from tests.retrieval.inbox.shop import scene
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = needs_chromium
 
+ELSEWHERE = "http://localhost:9"
+"""Where the page of another shop would be; the browser is given its content by the test."""
 EVIL = "<img src=x onerror=\"document.title='run'\">"
 
 
@@ -40,6 +46,13 @@ def upload(*products: int) -> list[dict[str, object]]:
     return [{"name": f"{n}.png", "mimeType": "image/png", "buffer": photo(n)} for n in products]
 
 
+def waited(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def until(page: Page, true: str) -> None:
     """Wait for something to hold. The page's policy forbids Playwright's own way, which evaluates in the page."""
     deadline = time.monotonic() + 60
@@ -48,26 +61,45 @@ def until(page: Page, true: str) -> None:
         time.sleep(0.05)
 
 
+@contextmanager
+def serving(settings: Settings) -> Iterator[str]:
+    """A service that runs; its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="error", access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    server.should_exit = True
+    thread.join()
+
+
+def make_shop(folder: Path) -> Path:
+    bundle = fake_bundle(folder / "bundle")
+    catalog = write_catalog(folder / "catalog", products=4, views=3)
+    names = ["Zero", "مصباح", "Two", "Three"]
+    rows = [f'p{n:03},"{name}"' for n, name in enumerate(names)]
+    (catalog / "products.csv").write_text("\n".join(["product_id,name", *rows]) + "\n", encoding="utf-8")
+    index_catalog(catalog, folder / "index", model=bundle.path)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """A service that runs, and its folder."""
     folder = tmp_path_factory.mktemp("shop")
     with pytest.MonkeyPatch.context() as patch:
         use_pixel_encoder(patch)
-        bundle = fake_bundle(folder / "bundle")
-        catalog = write_catalog(folder / "catalog", products=4, views=3)
-        names = ["Zero", "مصباح", "Two", "Three"]
-        rows = [f'p{n:03},"{name}"' for n, name in enumerate(names)]
-        (catalog / "products.csv").write_text("\n".join(["product_id,name", *rows]) + "\n", encoding="utf-8")
-        index_catalog(catalog, folder / "index", model=bundle.path)
-        listener = socket.create_server(("127.0.0.1", 0))
-        app = create_app(Settings(index=str(folder / "index")))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/", folder
-        server.should_exit = True
-        thread.join()
+        make_shop(folder)
+        with serving(Settings(index=str(folder / "index"), origins=(ELSEWHERE,))) as address:
+            yield address, folder
+
+
+@pytest.fixture(scope="module")
+def keeper(tmp_path_factory: pytest.TempPathFactory, shop: tuple[str, Path]) -> Iterator[tuple[str, Path]]:
+    """A service that keeps what it is asked about, and its folder."""
+    folder = make_shop(tmp_path_factory.mktemp("keeper"))
+    with serving(Settings(index=str(folder / "index"), inbox=folder / "inbox")) as address:
+        yield address, folder
 
 
 @pytest.fixture(scope="module")
@@ -323,34 +355,128 @@ def test_a_product_is_taught_with_the_keyboard_alone(page: Page, shop: tuple[str
     assert tree(shop[1] / "catalog") == before
 
 
-def test_nothing_serious_stands_in_the_way_of_anybody(page: Page, shop: tuple[str, Path]) -> None:
+def serious(page: Page) -> list[str]:
+    """What axe-core finds in what is on the screen."""
     from axe_playwright_python.base import AXE_FILE_PATH
 
-    axe = Path(AXE_FILE_PATH).read_text(encoding="utf-8")
-    found: list[str] = []
+    page.evaluate(Path(AXE_FILE_PATH).read_text(encoding="utf-8"))
+    return [
+        f"{page.url}: {fault['id']}: {node['html'][:100]}"
+        for fault in page.evaluate("axe.run()")["violations"]
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    ]
 
-    def look(view: str) -> None:
-        page.evaluate(axe)
-        faults = page.evaluate("axe.run()")["violations"]
-        found.extend(
-            f"{view}: {fault['id']}: {node['html'][:100]}"
-            for fault in faults
-            if fault["impact"] in ("serious", "critical")
-            for node in fault["nodes"]
-        )
 
+def test_nothing_serious_stands_in_the_way_of_anybody(page: Page, shop: tuple[str, Path]) -> None:
     # Colors are looked at in both schemes, sizes at both widths.
     page.emulate_media(color_scheme="dark" if page.evaluate("innerWidth < 500") else "light")
     page.set_input_files("#file", upload(1, 8))
     page.wait_for_selector(".answer >> nth=1")
-    look("ask")
+    found = serious(page)
     page.click("text=A new product… >> nth=0")
-    look("new product")
+    found += serious(page)
     page.keyboard.press("Escape")
     page.goto(f"{shop[0]}#catalog")
     page.wait_for_selector("#products li")
-    look("catalog")
+    found += serious(page)
     page.click("#products button >> nth=1")
     page.wait_for_selector("#one h2")
-    look("product")
+    found += serious(page)
     assert found == []
+
+
+def test_the_page_of_the_guide_asks_from_another_shop(browser: Browser, shop: tuple[str, Path]) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "serve.md").read_text(encoding="utf-8")
+    example = guide.partition("```html\n")[2].partition("```")[0]
+    assert len(example.splitlines()) <= 12
+    page = browser.new_page()
+    page.route(
+        f"{ELSEWHERE}/",
+        lambda route: route.fulfill(
+            content_type="text/html", body=example.replace("https://shop.example", shop[0].rstrip("/"))
+        ),
+    )
+    page.goto(f"{ELSEWHERE}/")
+    for product, said in ((2, "Two"), (8, "Not sure")):
+        page.set_input_files("input", upload(product))
+        page.wait_for_selector(f"output:text-is('{said}')")
+    page.close()
+
+
+def test_two_hundred_photos_are_named_at_once_and_a_reload_loses_nothing(
+    browser: Browser, keeper: tuple[str, Path]
+) -> None:
+    address, folder = keeper
+    before = tree(folder / "catalog")
+    for start in range(0, 200, 10):
+        files = [("photo", (f"{n}.jpg", scene(n, side=160))) for n in range(start, start + 10)]
+        assert httpx.post(f"{address}v1/recognize", files=files, timeout=60).status_code == 200
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"{address}#inbox")
+    page.wait_for_selector("#stacks li >> nth=59")
+    assert page.inner_text("#inbox-count").strip() == "200"
+    # With Shift all between two, by click and by key.
+    page.click("#stacks li:nth-child(2) .shot")
+    page.click("#stacks li:nth-child(6) .shot", modifiers=["Shift"])
+    assert page.inner_text("#chosen-count") == "5 photos"
+    page.keyboard.press("ArrowRight")
+    page.focus("#stacks li:nth-child(9) input")
+    page.keyboard.press("Shift+Space")
+    assert page.inner_text("#chosen-count") == "8 photos"
+    while page.is_visible("#inbox-more"):
+        count = page.locator("#stacks li").count()
+        page.click("#inbox-more")
+        page.wait_for_selector(f"#stacks li >> nth={count}")
+    page.check("#inbox-all")
+    assert page.inner_text("#chosen-count") == "200 photos"
+    page.click("#chosen-new")
+    page.fill("#make-id", "noise")
+    page.fill("#make-name", EVIL)
+    page.reload()
+    page.wait_for_selector("#make[open]")
+    assert (page.input_value("#make-id"), page.input_value("#make-name")) == ("noise", EVIL)
+    assert page.inner_text("#chosen-count") == "200 photos"
+    page.focus("#make-name")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"#told >> text=200 photos: {EVIL}.")
+    assert page.title() == "itemrec"
+    waited(lambda: len(list((folder / "catalog" / "noise").glob("taught-*.jpg"))) == MOST_TAUGHT)
+    page.click("#told >> text=Undo")
+    page.wait_for_selector("#told >> text=Taken back.")
+    waited(lambda: tree(folder / "catalog") == before)
+    assert page.locator("#stacks li").count() == 60
+    page.close()
+
+
+def test_an_unknown_photo_of_the_inbox_becomes_a_product(browser: Browser, keeper: tuple[str, Path]) -> None:
+    address, _ = keeper
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(address)
+    page.wait_for_selector("#held:not(:empty)")
+    ask = [{"name": "new.jpg", "mimeType": "image/jpeg", "buffer": scene(500)}]
+    page.set_input_files("#file", ask)
+    page.wait_for_selector(".answer.unknown")
+    page.click("nav >> text=Inbox")
+    page.click("#stacks li:nth-child(1) .shot")
+    assert serious(page) == []
+    page.click("#chosen-new")
+    page.fill("#make-id", "lamp")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#told >> text=1 photo: lamp.")
+    # Without a restart: the next photo of it is found, and what its owner says of it is written down there, too.
+    page.click("nav >> text=Ask")
+    deadline = time.monotonic() + 60
+    while page.locator(".answer.match").count() == 0:
+        assert time.monotonic() < deadline
+        page.set_input_files("#file", ask)
+        page.wait_for_selector("#working:empty")
+        page.wait_for_timeout(100)
+    assert page.inner_text(".answer .verdict") == "lamp"
+    page.click("text=Not this")
+    page.click("text=Not ours")
+    page.wait_for_selector(".teach >> text=/Learned|Noted/")
+    page.click(".teach >> text=Undo")
+    page.wait_for_selector("text=Taken back.")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.close()

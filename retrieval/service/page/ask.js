@@ -1,10 +1,10 @@
 // The view that answers photos, and learns from whoever knows better.
 
 import { closeCamera, openCamera, shot } from "./camera.js";
-import { made, newProduct, picked } from "./choose.js";
+import { described, made, newProduct, picked } from "./choose.js";
 import { cropped } from "./crop.js";
-import { at, button, element, nameOf, picture, plural, said, sure } from "./parts.js";
-import { ask, held, picturePath, productPath, settled, status, undoChange } from "./service.js";
+import { at, button, element, nameOf, note, picture, plural, said, sure } from "./parts.js";
+import { Refused, ask, held, picturePath, productPath, settled, status, undoChange } from "./service.js";
 
 const MOST = 16; // photos of one request
 
@@ -88,8 +88,22 @@ function answer(photos, result) {
     verdict = nameOf(matches[0]);
     body.push(said(sure(matches[0]), "sure"), tiles(matches, "", true));
   }
+  body.push(...remarks(result).map(note));
   if (lesson) body.push(lesson.box);
   return card(photos, result.verdict, verdict, body);
+}
+
+/** A barcode as people know it: with 13 digits, or with 8. */
+const numberOf = (code) => (code.gtin.startsWith("000000") ? code.gtin.slice(-8) : code.gtin.replace(/^0/, ""));
+
+/** What the barcodes in a photo say, and which shots hardly show one item. */
+function remarks(result) {
+  const codes = result.codes || [];
+  const found = codes.filter((code) => !code.products.length).map((code) => `The barcode ${numberOf(code)} is not in the catalog.`);
+  if (result.by === "barcode") found.push("Its barcode decided.");
+  if (result.conflict) found.push(`The picture alone says ${result.conflict.picture}${result.conflict.wins === "barcode" ? "" : ", which carries another barcode"}.`);
+  if ((result.apart || []).length) found.push("These photos hardly show one item.");
+  return found;
 }
 
 function refusedCard(photos, reason) {
@@ -190,6 +204,28 @@ function teaching(photos, result) {
     }
   }
 
+  /** With an inbox what is said is said of the photos there: a part of them is kept to measure on. */
+  async function label(what) {
+    const labels = result.inbox.map((photo) => ({ photo, ...what }));
+    const said = await ask("v1/inbox/labels", { method: "POST", json: { labels } });
+    const failed = said.items.find((item) => !item.ok);
+    if (failed) throw new Refused(failed.why);
+    for (let turn = 0; said.items.some((item) => item.state === "waiting") && turn < 100; turn += 1) {
+      progress("Kept. The index takes it up…");
+      await new Promise((resolve) => { setTimeout(resolve, 200); });
+      for (const item of said.items) {
+        if (item.state !== "waiting") continue;
+        const { label: now } = await ask(`v1/inbox/${encodeURIComponent(item.photo)}`);
+        if (now) Object.assign(item, { state: now.state, why: now.why });
+      }
+    }
+    const why = said.items.find((item) => item.why);
+    return { why: why ? why.why : "", undo: () => ask("v1/inbox/undo", { method: "POST", json: { batch: said.batch } }) };
+  }
+
+  const inInbox = Boolean(status.inbox && result.inbox && result.inbox.length);
+  const noted = (name, why) => (why ? ["Noted: this is ", said(name), `. ${why}`] : learned(name));
+
   const learned = (name) => ["Learned: this is ", said(name), ". The next photo of it can be found."];
   const forget = async (jobs) => {
     for (const job of [...jobs].reverse()) await settled(await ask(picturePath(job.product_id, job.image), { method: "DELETE" }));
@@ -211,20 +247,37 @@ function teaching(photos, result) {
   }
 
   const choose = (product) => learn(async () => {
+    if (inInbox) {
+      const { why, undo } = await label({ label: "product", product_id: product.product_id });
+      return { text: noted(nameOf(product), why), undo };
+    }
     const jobs = await teachAll(product.product_id, photos);
     return { text: learned(nameOf(product)), undo: () => forget(jobs) };
   });
 
-  if (first) buttons.append(button("It is this", () => choose(first)));
+  if (first) {
+    buttons.append(button("It is this", () => choose(first)), button("Not this", (event) => {
+      event.target.disabled = true;
+      const others = [...result.matches.slice(1), ...(result.nearest || [])];
+      const list = tiles(others, "", false, choose);
+      box.parentElement.querySelector(".tiles").replaceWith(...(others.length ? [note("Then which? These came next:"), list] : [note("Nothing else of yours is near.")]));
+      (list.querySelector("button") || buttons.querySelector("button:not(:disabled)")).focus();
+    }));
+  }
   buttons.append(
     button(first ? "Another product…" : "One of ours…", async () => {
       const product = await picked();
       if (product) choose(product);
     }),
     button("A new product…", async () => {
-      const product = await newProduct(photos[0], (result.barcodes || []).map((code) => code.text || code)[0] || "");
+      const product = await newProduct(photos[0], (result.codes || []).filter((code) => !code.products.length).map(numberOf)[0] || "");
       if (!product) return;
       learn(async () => {
+        if (inInbox) {
+          const change = product.barcode ? await described(product, progress) : null;
+          const { why, undo } = await label(change ? { label: "product", product_id: product.id } : { label: "new", product_id: product.id, name: product.name });
+          return { text: noted(product.name || product.id, why), undo: async () => { await undo(); if (change) await undoChange(change); } };
+        }
         const { job, change } = await made(product, photos[0], progress);
         const more = await teachAll(product.id, photos.slice(1));
         return {
@@ -237,6 +290,10 @@ function teaching(photos, result) {
       });
     }),
     button("Not ours", () => learn(async () => {
+      if (inInbox) {
+        const { why, undo } = await label({ label: "not-ours" });
+        return { text: [why ? `Noted: not ours. ${why}` : "Learned: not ours. What looks like it stays unknown."], undo };
+      }
       const refusals = [];
       for (const photo of photos) {
         const body = new FormData();

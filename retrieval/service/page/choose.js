@@ -54,11 +54,15 @@ async function barcodeIn(photo) {
   }
 }
 
-/** What a new product is called; null when the dialog is closed. A barcode in the photo is read where the browser can. */
-export function newProduct(photo = null, code = "") {
+/** What a new product is called; null when the dialog is closed. A barcode in the photo is read where the browser can.
+ * `draft` keeps what is typed. */
+export function newProduct(photo = null, code = "", draft = { read: () => null, write: () => {} }) {
   const dialog = at("make");
-  for (const field of ["make-id", "make-name", "make-barcode"]) at(field).value = "";
-  at("make-barcode").value = code;
+  const fields = ["make-id", "make-name", "make-barcode"];
+  // What was typed before the page was loaded again is still there.
+  const typed = draft.read() || ["", "", code];
+  fields.forEach((field, place) => { at(field).value = typed[place]; });
+  dialog.oninput = () => draft.write(fields.map((field) => at(field).value));
   at("make-note").textContent = "";
   if (!code) {
     barcodeIn(photo).then((read) => {
@@ -79,6 +83,13 @@ export function newProduct(photo = null, code = "") {
   });
 }
 
+/** Make a product by what a photo cannot say, so that it is whole as soon as it is found; the change, for undoing it. */
+export async function described(product, progress = () => {}) {
+  const json = { metadata: { [barcodeColumn()]: product.barcode } };
+  if (product.name) json.name = product.name;
+  return (await settled(await ask(`${productPath(product.id)}?new=true`, { method: "PUT", json }), progress)).change;
+}
+
 /** Make a product with its first photo. Gives the last job and a way to take all of it back. */
 export async function made(product, photo, progress = () => {}) {
   const form = new FormData();
@@ -87,11 +98,7 @@ export async function made(product, photo, progress = () => {}) {
   let change = null;
   let more = `?new=true&name=${encodeURIComponent(product.name)}`;
   if (product.barcode) {
-    // What a photo cannot say goes first, so that the product is whole as soon as it is found.
-    const json = { metadata: { [barcodeColumn()]: product.barcode } };
-    if (product.name) json.name = product.name;
-    const described = await settled(await ask(`${path}?new=true`, { method: "PUT", json }), progress);
-    change = described.change;
+    change = await described(product, progress);
     more = "";
   }
   try {

@@ -3,10 +3,11 @@
 import { closeCamera } from "./camera.js";
 import { startAsking } from "./ask.js";
 import { showCatalog, startCatalog } from "./catalog.js";
+import { showInbox, startInbox } from "./inbox.js";
 import { at } from "./parts.js";
 import { held } from "./service.js";
 
-const VIEWS = { ask: () => {}, catalog: showCatalog };
+const VIEWS = { ask: () => {}, inbox: showInbox, catalog: showCatalog };
 
 function view() {
   const [asked, rest = ""] = location.hash.slice(1).split("/");
@@ -31,6 +32,7 @@ async function start() {
     button.addEventListener("click", () => { location.hash = button.dataset.view; });
   }
   startAsking();
+  startInbox();
   startCatalog();
   // Dialogs close when their ground is clicked, as people expect.
   for (const dialog of document.querySelectorAll("dialog:not(#key)")) {

@@ -94,11 +94,16 @@ export const picturePath = (id, image) => `${productPath(id)}/pictures/${image.s
 /** What is served and what this key may do; brought up to date by `held`. */
 export const status = { columns: [], mayTeach: false, mayChange: false, whole: false, inbox: false };
 
-const BARCODES = ["gtin", "ean", "ean13", "upc", "barcode"];
+const BARCODES = /^(variant_|product_)?(gtin|ean|upc|barcode)(_?\d\d?)?(_?(code|number|no|nr))?s?$/;
 
 /** The column that holds barcodes in this catalog. */
 export function barcodeColumn() {
-  return status.columns.find((column) => BARCODES.includes(column.toLowerCase().replace(/[\s_-]/g, ""))) || "barcode";
+  return status.columns.find((column) => BARCODES.test(column.toLowerCase().replace(/[\s_.-]+/g, "_"))) || "barcode";
+}
+
+/** How many photos wait for a name, in the navigation. */
+export function countUnnamed(numbers) {
+  at("inbox-count").textContent = numbers.unlabeled ? ` ${numbers.unlabeled.toLocaleString()}` : "";
 }
 
 export async function held() {
@@ -112,6 +117,9 @@ export async function held() {
   for (const button of document.querySelectorAll("nav [data-needs]")) {
     const needs = button.dataset.needs;
     button.hidden = needs === "whole" ? !status.whole : !(status.inbox && status.mayTeach);
+  }
+  if (status.inbox && status.mayTeach) {
+    countUnnamed((await ask("v1/inbox?limit=1")).held);
   }
   return answered;
 }
