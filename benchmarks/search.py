@@ -10,8 +10,15 @@ links of a graph. Queries are new pictures of indexed products. All searches run
 a time on one thread; recall@50 is against the exact neighbors by numpy.
 
 With --answers WIDTHS the search is judged by what it is for: whole answers, as queries get them, at each width of the
-graph's search beside those of exact scans. *same* is the part of the queries with the same first product, verdict and
-neighbors within the threshold.
+graph's search beside those of exact scans. *same* counts photos of indexed products with the same first product, those
+with the same neighbors within the threshold, and, with as many photos of products that are not indexed, those with the
+same verdict by the threshold and with the same P(right), within a hundredth, by the built-in model's calibration.
+
+With --each 2 a hundred thousand pictures are of as many products as a million are with 20.
+
+With --photos GROCERY the vectors are real: what --model makes of the photos below ``photos/train``, and for queries of
+those below ``photos/val``. A larger catalog holds copies of these products, each moved in a direction of its own:
+look-alikes of one another. Half of the products of each copy are not indexed, only asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +39,14 @@ import numpy as np
 from numpy.typing import NDArray
 from process_memory import kilobytes
 
+from retrieval.calibration.sureness import Sureness
 from retrieval.distance import normalize
+from retrieval.evaluation import Photos, gather_folder
 from retrieval.index import hnsw
 from retrieval.index.embedded import store as embedded
 from retrieval.index.embedded.index import EmbeddedIndex
 from retrieval.index.protocols import Searchable
+from retrieval.models.installed import STARTER, find_model
 from retrieval.recognition.decision import decide
 from retrieval.recognition.recognizer import CLOSE, find
 from retrieval.system.files import allocated
@@ -48,40 +59,87 @@ K = 50
 BATCH = 1000
 THRESHOLD = 0.6
 """Squared L2: two pictures of a product lie at about 0.4."""
+MOVED = 0.5
+"""How far a copy of a real product is moved: copies lie 0.4 (squared L2) apart, beside their own spread."""
+
+SOME = 100
 
 Vectors = NDArray[np.float32]
 
 
-def clustered(count: int, queries: int, *, groups: bool, seed: int = 0) -> tuple[Vectors, Vectors]:
-    """Gallery, shape (count, d), and queries, shape (queries, d)."""
+@dataclass(frozen=True, eq=False)
+class World:
+    """Pictures in a gallery with the numbers of their products, photos of these, and photos of other products."""
+
+    gallery: Vectors
+    owners: NDArray[np.int64]
+    queries: Vectors
+    unknown: Vectors
+    threshold: float = THRESHOLD
+
+
+def clustered(count: int, queries: int, *, each: int = PER_PRODUCT, groups: bool, seed: int = 0) -> World:
     rng = np.random.default_rng(seed)
-    products = -(-count // PER_PRODUCT)
-    centers = normalize(rng.standard_normal((products, DIMENSION), dtype=np.float32))
+    products = -(-count // each)
+    kinds = None
+
+    def centers_of(some: int) -> Vectors:
+        drawn = normalize(rng.standard_normal((some, DIMENSION), dtype=np.float32))
+        return drawn if kinds is None else normalize(kinds[rng.integers(0, len(kinds), some)] + drawn)
+
+    centers = centers_of(products)
     if groups:
         kinds = normalize(rng.standard_normal((max(2, round(products**0.5)), DIMENSION), dtype=np.float32))
         centers = normalize(kinds[rng.integers(0, len(kinds), products)] + centers)
 
-    def pictures(of: NDArray[np.int64]) -> Vectors:
+    def pictures(of: Vectors) -> Vectors:
         noise = rng.standard_normal((len(of), DIMENSION), dtype=np.float32)
-        return normalize(centers[of] + NOISE * noise)
+        return normalize(of + NOISE * noise)
 
-    return pictures(np.arange(count) // PER_PRODUCT), pictures(rng.integers(0, products, queries))
+    owners = np.arange(count) // each
+    gallery, asked = pictures(centers[owners]), pictures(centers[rng.integers(0, products, queries)])
+    return World(gallery, owners, asked, pictures(centers_of(queries)))
 
 
-def points(gallery: Vectors, start: int, end: int) -> list[Point]:
+def real(count: int, queries: int, embedded: dict[str, Photos], threshold: float) -> World:
+    rng = np.random.default_rng(0)
+    photos, asked = embedded["photos/train"], embedded["photos/val"]
+    products, owner = np.unique(photos.labels, return_inverse=True)
+    column = np.searchsorted(products, asked.labels)
+    gallery, owners, found, unknown = [], [], [], []
+    for copy in range(-(-2 * count // len(owner))):
+        directions = normalize(rng.standard_normal((len(products), photos.vectors.shape[1]), dtype=np.float32))
+        moves = MOVED * directions if copy else np.zeros_like(directions)
+        shown, known = (owner + copy) % 2 == 0, (column + copy) % 2 == 0
+        gallery.append(normalize(photos.vectors + moves[owner])[shown])
+        owners.append((owner + copy * len(products))[shown])
+        probes = normalize(asked.vectors + moves[column])
+        found.append(probes[known])
+        unknown.append(probes[~known])
+    all_found, all_unknown = np.concatenate(found), np.concatenate(unknown)
+    rows = [rng.permutation(len(some))[:queries] for some in (all_found, all_unknown)]
+    return World(np.concatenate(gallery), np.concatenate(owners), all_found[rows[0]], all_unknown[rows[1]], threshold)
+
+
+def points(world: World, start: int, end: int) -> list[Point]:
     found = []
-    for i in range(start, min(end, len(gallery))):
-        product = f"p{i // PER_PRODUCT}"
-        image = f"{product}/{i}.jpg"
+    for i in range(start, min(end, len(world.gallery))):
+        number = int(world.owners[i])
+        product, image = named(world, i)
         metadata = {
-            "category": f"c{i // PER_PRODUCT % 40}",
-            "brand": f"b{i // PER_PRODUCT % 300}",
-            "name": f"the product of number {i // PER_PRODUCT}",
-            "price": i // PER_PRODUCT / 7,
+            "category": f"c{number % 40}",
+            "brand": f"b{number % 300}",
+            "name": f"the product of number {number}",
+            "price": number / 7,
         }
         record = IndexedImage(image_id(product, image), product, image, f"{i:064x}", metadata)
-        found.append(Point(record, gallery[i]))
+        found.append(Point(record, world.gallery[i]))
     return found
+
+
+def named(world: World, i: int) -> tuple[str, str]:
+    product = f"p{world.owners[i]}"
+    return product, f"{product}/{i}.jpg"
 
 
 def exact_neighbors(gallery: Vectors, queries: Vectors) -> list[set[int]]:
@@ -92,29 +150,46 @@ def exact_neighbors(gallery: Vectors, queries: Vectors) -> list[set[int]]:
     return found
 
 
-def timed(
-    search: Callable[[Vectors], list[int]], queries: Vectors, truth: list[set[int]]
-) -> tuple[float, float, float]:
-    """p50 and p99 in ms, and recall@50."""
-    times, hits = [], 0
+class Clock:
+    """What pieces of work took, by the wall and by the processor: on a busy machine only the second means much."""
+
+    def __init__(self) -> None:
+        self.wall: list[float] = []
+        self.processor: list[float] = []
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter(), time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        wall, processor = self._started
+        self.wall.append(1e3 * (time.perf_counter() - wall))
+        self.processor.append(1e3 * (time.process_time() - processor))
+
+    def text(self, which: slice = slice(None)) -> str:
+        p50, p99 = np.percentile(self.wall[which], [50, 99])
+        return f"{p50:.2f} / {p99:.2f} ({np.median(self.processor[which]):.2f})"
+
+
+def timed(search: Callable[[Vectors], list[int]], queries: Vectors, truth: list[set[int]]) -> tuple[Clock, float]:
+    """What it took, and recall@50."""
+    clock, hits = Clock(), 0
     for query in queries[:5]:
         search(query)
     for query, expected in zip(queries, truth, strict=True):
-        start = time.perf_counter()
-        found = search(query)
-        times.append(time.perf_counter() - start)
+        with clock:
+            found = search(query)
         hits += len(expected.intersection(found))
-    p50, p99 = np.percentile(times, [50, 99]) * 1e3
-    return float(p50), float(p99), hits / (len(queries) * K)
+    return clock, hits / (len(queries) * K)
 
 
-def built(gallery: Vectors, index: EmbeddedIndex) -> Iterator[tuple[str, str]]:
+def built(world: World, index: EmbeddedIndex) -> Iterator[tuple[str, str]]:
     """Index a gallery, and say what that took."""
+    gallery = world.gallery
     model = ModelIdentity("0" * 64, gallery.shape[1], "benchmark", "-")
     adding = 0.0
     with index.writer(model) as build:
         for start in range(0, len(gallery), BATCH):
-            batch = points(gallery, start, start + BATCH)
+            batch = points(world, start, start + BATCH)
             began = time.perf_counter()
             build.store.upsert(batch)
             adding += time.perf_counter() - began
@@ -126,11 +201,12 @@ def built(gallery: Vectors, index: EmbeddedIndex) -> Iterator[tuple[str, str]]:
 
 
 def ours(
-    gallery: Vectors, queries: Vectors, truth: list[set[int]], place: Path, hnsw_from: int, widths: list[int]
+    world: World, truth: list[set[int]], place: Path, hnsw_from: int, widths: list[int]
 ) -> Iterator[tuple[str, str]]:
+    gallery, queries = world.gallery, world.queries
     index = EmbeddedIndex(place, hnsw_from=hnsw_from)
     if index.manifest() is None:
-        yield from built(gallery, index)
+        yield from built(world, index)
     manifest = index.manifest()
     yield "graph", "yes" if manifest is not None and manifest.hnsw else "no: exact scan"
     yield "disk, bytes/point", f"{allocated(place) / len(gallery):,.0f}"
@@ -141,7 +217,7 @@ def ours(
     yield "new process: import, open, first query, ms", opening
     yield "its memory, MiB", memory
 
-    row = {image_id(f"p{i // PER_PRODUCT}", f"p{i // PER_PRODUCT}/{i}.jpg"): i for i in range(len(gallery))}
+    row = {image_id(*named(world, i)): i for i in range(len(gallery))}
     with index.reader() as (store, _):
 
         def search(query: Vectors, exact: bool) -> list[int]:
@@ -156,10 +232,10 @@ def ours(
             truth,
         )
         if widths:
-            yield from answers(store, queries, widths)
+            yield from answers(store, world, widths)
     yield from report("itemrec exact", exact)
     yield from report("itemrec default", default)
-    yield "itemrec filtered to 1 category in 40 p50/p99, ms", f"{filtered[0]:.2f} / {filtered[1]:.2f}"
+    yield "itemrec filtered to 1 category in 40, ms", filtered[0].text()
     yield from beside_faiss(gallery, queries, truth, exact[0], default[0])
 
 
@@ -179,49 +255,64 @@ class Counted:
         return self._store.nearest_of(vector, product_ids, **options)
 
 
-def answers(store: Searchable, queries: Vectors, widths: list[int]) -> Iterator[tuple[str, str]]:
+def answers(store: Searchable, world: World, widths: list[int]) -> Iterator[tuple[str, str]]:
     """Whole answers at some widths, beside those of exact scans."""
     counted = Counted(store)
+    queries, products = np.concatenate([world.queries, world.unknown]), len(np.unique(world.owners))
+    indexed, sureness = len(world.queries), sureness_of_photos()
 
-    def ask(query: Vectors, exact: bool, close: float = CLOSE) -> tuple[str, str, list[str]]:
-        ranked = find(counted, query, threshold=THRESHOLD, products=5, exact=exact, close=close)
-        near = [e.image for m in ranked for e in m.evidence if e.distance <= THRESHOLD]
-        return ranked[0].product_id, decide(ranked, threshold=THRESHOLD), near
+    def ask(query: Vectors, exact: bool, close: float = CLOSE) -> tuple[str, list[str], str, float]:
+        ranked = find(counted, query, threshold=4.0, products=5, exact=exact, close=close, far=world.threshold)
+        near = [e.image for m in ranked for e in m.evidence if e.distance <= world.threshold]
+        sure = sureness.of(ranked, products).products[0]
+        return ranked[0].product_id, near, decide(ranked, threshold=world.threshold), sure
 
+    began = time.perf_counter()
     expected = [ask(query, True) for query in queries]
-    questions = counted.questions
-    for query in queries:
+    yield "answer by exact scans, mean, ms", f"{(time.perf_counter() - began) / len(queries) * 1e3:.2f}"
+    yield "questions for an answer", f"{counted.questions / len(queries):.2f}"
+    asked, some = counted.questions, queries[:: max(1, len(queries) // SOME)]
+    for query in some:
         ask(query, True, close=0.0)
-    yield "questions for an answer", f"{questions / len(queries):.2f}"
-    yield (
-        "questions, were all products looked into",
-        f"{counted.questions / len(queries) - questions / len(queries):.2f}",
-    )
+    yield "questions, were all products looked into", f"{(counted.questions - asked) / len(some):.2f}"
     kept = hnsw.EF, hnsw.EF_WIDE
     for width in widths:
         hnsw.EF = hnsw.EF_WIDE = width
-        times, found = [], []
+        clock = Clock()
+        found = []
         for query in queries:
-            start = time.perf_counter()
-            found.append(ask(query, False))
-            times.append(time.perf_counter() - start)
-        p50, p99 = np.percentile(times, [50, 99]) * 1e3
-        yield f"answer at width {width} p50/p99, ms", f"{p50:.2f} / {p99:.2f}"
-        parts = ("first product", "verdict", "neighbors within the threshold")
-        same = [sum(f[i] == e[i] for f, e in zip(found, expected, strict=True)) for i in range(3)]
-        yield f"answer at width {width}, same", ", ".join(f"{n} {p}" for n, p in zip(same, parts, strict=True))
+            with clock:
+                found.append(ask(query, False))
+        yield f"answer at width {width}, indexed products, ms", clock.text(slice(None, indexed))
+        yield f"answer at width {width}, others, ms", clock.text(slice(indexed, None))
+        both = list(zip(found, expected, strict=True))
+        first, near = (sum(f[i] == e[i] for f, e in both[:indexed]) for i in range(2))
+        verdict, sure = sum(f[2] == e[2] for f, e in both), sum(abs(f[3] - e[3]) <= 0.01 for f, e in both)
+        yield f"width {width}, same first product", f"{first} of {indexed}"
+        yield f"width {width}, same neighbors within the threshold", f"{near} of {indexed}"
+        yield f"width {width}, same verdict by the threshold", f"{verdict} of {len(queries)}"
+        yield f"width {width}, same P(right)", f"{sure} of {len(queries)}"
     hnsw.EF, hnsw.EF_WIDE = kept
 
 
+def sureness_of_photos() -> Sureness:
+    calibration = find_model(STARTER).calibration
+    kinds = {} if calibration is None else {one.kind: one.calibration.sureness for one in calibration.galleries}
+    found = kinds.get("few")
+    assert found is not None
+    return found
+
+
 def beside_faiss(
-    gallery: Vectors, queries: Vectors, truth: list[set[int]], exact: float, default: float
+    gallery: Vectors, queries: Vectors, truth: list[set[int]], exact: Clock, default: Clock
 ) -> Iterator[tuple[str, str]]:
     faiss.omp_set_num_threads(1)
-    flat = faiss.IndexFlatL2(DIMENSION)
+    dimension = gallery.shape[1]
+    flat = faiss.IndexFlatL2(dimension)
     flat.add(gallery)
     scan = timed(lambda q: flat.search(q[np.newaxis], K)[1][0].tolist(), queries, truth)
     yield from report("faiss flat", scan)
-    graph = faiss.IndexHNSWFlat(DIMENSION, hnsw.M)
+    graph = faiss.IndexHNSWFlat(dimension, hnsw.M)
     graph.hnsw.efConstruction = hnsw.EF_CONSTRUCT
     faiss.omp_set_num_threads(os.cpu_count() or 1)
     began = time.perf_counter()
@@ -232,20 +323,24 @@ def beside_faiss(
         graph.hnsw.efSearch = width
         found = timed(lambda q: graph.search(q[np.newaxis], K)[1][0].tolist(), queries, truth)
         yield from report(f"faiss HNSW ef {width}", found)
-    yield "itemrec exact : faiss flat", f"{exact / scan[0]:.2f}"
-    yield "itemrec default : faiss HNSW, same settings", f"{default / found[0]:.2f}"
+    for name, one, other in (
+        ("itemrec exact : faiss flat", exact, scan[0]),
+        ("itemrec default : faiss HNSW, same settings", default, found[0]),
+    ):
+        wall, processor = (np.median(getattr(one, of)) / np.median(getattr(other, of)) for of in ("wall", "processor"))
+        yield name, f"{wall:.2f} ({processor:.2f})"
 
 
-def report(name: str, result: tuple[float, float, float]) -> Iterator[tuple[str, str]]:
-    yield f"{name} p50/p99, ms", f"{result[0]:.2f} / {result[1]:.2f}"
-    yield f"{name} recall@{K}", f"{result[2]:.4f}"
+def report(name: str, result: tuple[Clock, float]) -> Iterator[tuple[str, str]]:
+    yield f"{name}, ms", result[0].text()
+    yield f"{name} recall@{K}", f"{result[1]:.4f}"
 
 
 def probe(place: str) -> None:
     """In a new process: what a cold query pays, and the memory it has then."""
     start = time.perf_counter()
-    query = normalize(np.random.default_rng(1).standard_normal((1, DIMENSION)))[0]
-    with EmbeddedIndex(Path(place)).reader() as (store, _):
+    with EmbeddedIndex(Path(place)).reader() as (store, manifest):
+        query = normalize(np.random.default_rng(1).standard_normal((1, manifest.model.dimension)))[0]
         store.search(query, limit=K, max_distance=4.0)
         took = time.perf_counter() - start
     print(f"{took * 1e3:.0f} {kilobytes('VmHWM') / 1024:.0f}")
@@ -257,6 +352,9 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--dir", help="where the indexes are made; default: the temporary directory")
     parser.add_argument("--keep", type=Path, help="keep the indexes here, and search those that are there already")
+    parser.add_argument("--photos", type=Path, metavar="GROCERY", help="real vectors, of these photos")
+    parser.add_argument("--model", default=STARTER, help="that makes them")
+    parser.add_argument("--each", type=int, default=PER_PRODUCT, metavar="PICTURES", help="of a product")
     parser.add_argument("--groups", action="store_true", help="products in groups of similar ones")
     parser.add_argument("--graph-from", type=int, default=embedded.HNSW_FROM // DIMENSION, metavar="IMAGES")
     parser.add_argument("--m", type=int, default=hnsw.M)
@@ -272,20 +370,32 @@ def main() -> None:
     if options.ef:
         hnsw.EF = hnsw.EF_WIDE = options.ef
     sizes = [int(s) for s in options.sizes.split(",")]
+    kind = "-real" if options.photos else f"-{options.each}{'-groups' if options.groups else ''}"
+    pictures: dict[str, Photos] = {}
+    threshold = THRESHOLD
+    if options.photos:
+        bundle = find_model(options.model)
+        pictures = {part: gather_folder(options.photos / part, bundle) for part in ("photos/train", "photos/val")}
+        threshold = bundle.calibration.threshold if bundle.calibration else THRESHOLD
     table: dict[str, list[str]] = {}
     for column, size in enumerate(sizes):
-        gallery, queries = clustered(size, options.queries, groups=options.groups)
-        truth = exact_neighbors(gallery, queries)
+        if pictures:
+            world = real(size, options.queries, pictures, threshold)
+        else:
+            world = clustered(size, options.queries, each=options.each, groups=options.groups)
+        truth = exact_neighbors(world.gallery, world.queries)
         with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-            place = (options.keep or Path(folder)) / f"{size}{'-groups' if options.groups else ''}"
+            place = (options.keep or Path(folder)) / f"{size}{kind}"
             widths = [int(width) for width in options.answers.split(",")] if options.answers else []
-            for name, value in ours(gallery, queries, truth, place, options.graph_from * DIMENSION, widths):
+            for name, value in ours(world, truth, place, options.graph_from * world.gallery.shape[1], widths):
                 if name.startswith("faiss"):
                     name = name.replace(str(hnsw.EF_WIDE), "same").replace(str(hnsw.EF), "same")
                 print(f"{size:,}: {name}: {value}", file=sys.stderr)
                 table.setdefault(name, [""] * len(sizes))[column] = value
+    each, dimension = len(world.gallery) / len(np.unique(world.owners)), world.gallery.shape[1]
     print(
-        f"{DIMENSION}-d, {PER_PRODUCT} pictures a product, k = {K}, {options.queries} queries, {os.cpu_count()} cores"
+        f"{dimension}-d, {each:.0f} pictures a product, k = {K}, {options.queries} queries, {os.cpu_count()} cores; "
+        "times: median / 99th percentile by the wall (median by the processor)"
     )
     print(f"| |{' | '.join(f' {s:,}' for s in sizes)} |")
     print(f"|---|{'---|' * len(sizes)}")

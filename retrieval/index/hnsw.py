@@ -6,11 +6,15 @@ M = 16
 """Links of a point on every level but the lowest, which has twice as many."""
 EF_CONSTRUCT = 200
 """At 100, a fiftieth of a catalog whose products lie in tight groups became unreachable at any search width."""
-EF = 768
-"""Search width that keeps recall@50 at 0.99 for 200,000 images of products without any order among them."""
+EF = 128
+"""Search width below `WIDE_FROM` images: twice the one that gave every answer of an exact scan at 100,000 images, of
+products in groups and of products without any order (docs/measurements/embedded-index.md). What it misses of fifty
+neighbors are far pictures of other products, which are no part of an answer."""
 EF_WIDE = 1536
+"""Search width from there on: recall@50 is 0.99 at a million images. What answers need there was not measured."""
 WIDE_FROM = 400_000
-"""From this many images on the wider search is used."""
+WIDEST = 3072
+"""Where many neighbors are asked for, the search is as wide as their number, up to this."""
 
 
 def search_width(images: int, limit: int) -> int:
@@ -20,4 +24,4 @@ def search_width(images: int, limit: int) -> int:
         images: about how many points the index holds.
         limit: how many neighbors are wanted.
     """
-    return max(EF if images < WIDE_FROM else EF_WIDE, min(limit, 4 * EF))
+    return max(EF if images < WIDE_FROM else EF_WIDE, min(limit, WIDEST))

@@ -86,7 +86,7 @@ def test_pictures_of_equal_metadata_are_one_group() -> None:
 
 @pytest.mark.parametrize(
     ("images", "limit", "width"),
-    [(1000, 50, 768), (399_999, 50, 768), (400_000, 50, 1536), (1000, 2000, 2000), (1000, 10**6, 3072)],
+    [(1000, 50, 128), (399_999, 50, 128), (400_000, 50, 1536), (1000, 2000, 2000), (1000, 10**6, 3072)],
 )
 def test_the_graph_is_searched_wider_for_more_pictures_and_more_neighbors(images: int, limit: int, width: int) -> None:
     assert hnsw.search_width(images, limit) == width
