@@ -4,13 +4,15 @@ A score is no probability. `Sureness` maps two numbers of a ranked answer to two
 it was fitted on: photos of the catalog's products, and photos of products that no training saw as a stated part of
 all. Both are logistic:
 
-    P(in catalog)          = 1 / (1 + exp(-(b0 + b1 distance + b2 lead + b3 log(products))))
+    P(in catalog)          = 1 / (1 + exp(-(b0 + b1 distance + b2 lead + b3 log(size))))
     P(first | in catalog)  = the same form with weights of its own
     P(first)               = their product
 
 ``distance`` is that of the first product's nearest picture, ``lead`` the natural logarithm of its score over the
-runner-up's. Few numbers, on purpose: about 25 further ones refused unknown products no better
-(docs/decisions/0016-held-out-products.md). Pure: a query applies this without numpy.
+runner-up's. ``size`` is the number of products of the catalog, but no fewer and no more than the fit saw: what further
+products do to an answer shows in its distance and its lead, and what a fit on 81 products would say of twenty thousand
+claims too little (docs/measurements/catalog-size.md). Few numbers, on purpose: about 25 further ones refused unknown
+products no better (docs/decisions/0016-held-out-products.md). Pure: a query applies this without numpy.
 """
 
 from __future__ import annotations
@@ -129,7 +131,7 @@ class Sureness:
 
     def at(self, distance: float, lead: float, products: int) -> Sure:
         """The probabilities by the numbers of an answer, see `numbers`, in a catalog of so many products."""
-        values = (1.0, distance, lead, math.log(max(products, 1)))
+        values = (1.0, distance, lead, self._log_size(products))
         known = _logistic(self.in_catalog, values)
         return Sure(known, (known * _logistic(self.first, values),))
 
@@ -162,7 +164,11 @@ class Sureness:
         intercept, distance, of_lead, log_products = self.in_catalog
         if distance >= 0.0:
             return None
-        return -(intercept + of_lead * lead + log_products * math.log(max(products, 1))) / distance
+        return -(intercept + of_lead * lead + log_products * self._log_size(products)) / distance
+
+    def _log_size(self, products: int) -> float:
+        low, high = self.products
+        return math.log(min(max(products, low), high))
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""

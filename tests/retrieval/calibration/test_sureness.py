@@ -51,6 +51,16 @@ def test_a_lead_is_bounded() -> None:
     assert numbers(ranked(0.4, 0.4)) == (0.3, 0.0)
 
 
+def test_of_sizes_that_no_fit_saw_nothing_is_made_up() -> None:
+    answer = ranked(0.4, 0.2)
+    assert FITTED.of(answer, 80) == FITTED.of(answer, 20_000)
+    assert FITTED.of(answer, 10) == FITTED.of(answer, 1)
+    assert FITTED.of(answer, 80).in_catalog < FITTED.of(answer, 79).in_catalog < FITTED.of(answer, 10).in_catalog
+    even = FITTED.even(answer, 20_000)
+    assert even is not None
+    assert FITTED.of(ranked(0.4, 0.2, distance=even), 20_000).in_catalog == pytest.approx(0.5)
+
+
 def test_nothing_found_is_unknown() -> None:
     assert FITTED.of([], 10) == Sure(0.0, ())
     assert FITTED.of([], 10).verdict(Limits(0.0, 0.0)) == "unknown"

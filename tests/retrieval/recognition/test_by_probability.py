@@ -146,7 +146,8 @@ def test_the_index_has_the_last_word(bundle: Bundle) -> None:
 
 def test_what_to_expect_is_what_was_measured(bundle: Bundle) -> None:
     found = calibration_in_force(bundle, manifest(1.0))
-    first, more = expectations(bundle, manifest(1.0), found)
+    first, more, size = expectations(bundle, manifest(1.0), found)
+    assert "2 to 9 products" in size
     assert "of 100 phone photos expect 91 first and 97 among five shown for products that it learned" in first
     assert "49 first and 95 among five shown for new products (100 photos of 17 products)" in first
     assert more.startswith("With up to 10 photos of each product: 84 first and 99 among five")
@@ -161,6 +162,13 @@ def test_what_was_measured_among_few_products_is_no_promise_among_many(
     here = replace(manifest(1.0), products=products, images=products)
     first, *_ = expectations(bundle, here, calibration_in_force(bundle, here))
     assert first.endswith(said or "(100 photos of 17 products).")
+
+
+def test_how_sure_answers_are_is_not_calibrated_for_far_more_products(bundle: Bundle) -> None:
+    for products, said in ((18, False), (19, True)):
+        here = replace(manifest(1.0), products=products, images=products)
+        lines = expectations(bundle, here, calibration_in_force(bundle, here))
+        assert any("measured in catalogs of 2 to 9 products" in line for line in lines) == said
 
 
 def test_nothing_is_promised_for_another_catalog(bundle: Bundle) -> None:
