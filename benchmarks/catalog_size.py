@@ -2,10 +2,10 @@
 
     python benchmarks/catalog_size.py GROCERY --model BUNDLE --held-out FILE --drawn 0,500,2000 --cache DIR
 
-GROCERY holds ``photos/train``, ``photos/val`` and ``catalog``, folders of product folders. BUNDLE was trained without
-the products of FILE, one a line; --calibration, a bundle of the same recipe, was not calibrated on them. The catalog holds
-all products of GROCERY and drawn ones beside them, of which no training saw any either. Photos of the products of FILE
-are looked for, and once more with their product taken out of the catalog:
+GROCERY holds ``photos/train``, ``photos/val`` and ``catalog``, folders of product folders. BUNDLE was trained
+without the products of FILE, one a line; --calibration, a bundle of the same recipe, was not calibrated on them. The
+catalog holds all products of GROCERY and drawn ones beside them, of which no training saw any either. Photos of the
+products of FILE are looked for, and once more with their product taken out of the catalog:
 
     R@1            photos whose product comes first
     claimed        mean P(right) of these photos

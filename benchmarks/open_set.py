@@ -10,6 +10,9 @@ the cache: a second run trains nothing. Then, for each kind of gallery that the 
     claimed   FPIR of an operating point with its interval, by the calibration, which saw no picture of the fold
     measured  photos of the fold's products accepted at that threshold
 
+With --recipe the trainings are those of the built-in model's recipe, one without each fold (hours; what is in the cache
+is used again), and each fold is calibrated by the other four.
+
 and the verdicts by probability, of 100 photos: what the calibration says they do, and what they do to photos of known
 products (``photos/val``) and to those of the fold.
 """
@@ -19,9 +22,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +36,13 @@ from retrieval.calibration.verdict_table import VerdictTable
 from retrieval.evaluation import Photos, Target
 from retrieval.evaluation.answers import nearest_distances
 from retrieval.evaluation.by_gallery import Enrolled, HeldOutProducts, calibrate_kind, measure_kinds
-from retrieval.evaluation.sureness_fit import try_all, verdict_table
+from retrieval.evaluation.confidence_fit import UNKNOWN_SHARE
+from retrieval.evaluation.served import served_doc
+from retrieval.evaluation.sureness_fit import Trial, try_all, try_known_and_left_out, verdict_table
 from trainer.progress import Silent
+
+if TYPE_CHECKING:
+    from trainer.starter.folds import Fold
 
 FOLDS = 5
 TARGETS = (0.2, 0.1, 0.05)
@@ -121,6 +130,53 @@ def calibrated(data: Path, fold: int, world: World, cache: Path, weights: str) -
     return photos, [one for one in found if one is not None]
 
 
+@dataclass(frozen=True)
+class Tried:
+    """A calibration for a kind of gallery, and photos that it did not see against such a gallery."""
+
+    claimed: ForGallery
+    known: Sequence[Trial]
+    unknown: Sequence[Trial]
+    nearest: NDArray[np.float32]
+
+
+def by_network(data: Path, fold: int, world: World, cache: Path, weights: str) -> Iterator[Tried]:
+    photos, found = calibrated(data, fold, world, cache, weights)
+    out = fifth(data, fold)
+    enrolled = pictures(world, photos, out, without=True)
+    unknown = pictures(world, photos, out, without=False)
+    strange = unknown.photos.only(np.flatnonzero(~unknown.studio))
+    for one in found:
+        gallery = enrolled.of_kind(one.kind)
+        assert gallery is not None
+        known = [t for t in try_all(asked(world, photos, out), gallery) if t.rank]
+        yield Tried(one, known, try_all(strange, gallery), nearest_distances(strange, gallery)[1])
+
+
+def by_recipe(folds: Sequence[Fold], number: int) -> Iterator[Tried]:
+    from trainer.starter.calibrate import asked_and_gallery, measure_kind
+
+    others = [fold for i, fold in enumerate(folds) if i != number]
+    for kind in ("studio", "few", "mixed"):
+        one = calibrate_kind(
+            measure_kind(kind, others), Target("strangers", UNKNOWN_SHARE), measured_on="-", fpir_targets=TARGETS
+        )
+        assert one is not None
+        probes, gallery = asked_and_gallery(kind, folds[number])
+        known, unknown = try_known_and_left_out(probes, gallery)
+        yield Tried(one, known, unknown, nearest_distances(probes, gallery)[1])
+
+
+def folds_of_recipe(data: Path, cache: Path) -> list[Fold]:
+    from trainer.quiet import import_keras
+
+    import_keras()
+    from trainer.starter.make import Maker
+
+    maker = Maker.open(data, cache, Silent())
+    return [maker.fold(number) for number in range(FOLDS)]
+
+
 def shares(table: VerdictTable) -> dict[str, list[float]]:
     """Of 100 photos of known and of unknown products: match right, match wrong, ambiguous with and without, unknown."""
     sums = {"known": np.zeros(5), "unknown": np.zeros(5)}
@@ -141,26 +197,23 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--folds", default="0", help="which fifths of the products are unknown, 0 to 4")
     parser.add_argument("--weights", default="imagenet")
+    parser.add_argument("--recipe", action="store_true", help="of the built-in model, calibrated by the other folds")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "itemrec-open-set-cache")
     given = parser.parse_args()
     given.cache.mkdir(parents=True, exist_ok=True)
     world = listed(given.data)
-    claims, verdicts, inside = [], [], []
-    for fold in map(int, given.folds.split(",")):
-        photos, found = calibrated(given.data, fold, world, given.cache, given.weights)
-        out = fifth(given.data, fold)
-        enrolled = pictures(world, photos, out, without=True)
-        unknown = pictures(world, photos, out, without=False)
-        strange = unknown.photos.only(np.flatnonzero(~unknown.studio))
-        for one in found:
-            gallery = enrolled.of_kind(one.kind)
-            assert gallery is not None
-            nearest = nearest_distances(strange, gallery)[1]
+    numbers = [int(fold) for fold in given.folds.split(",")]
+    recipe = folds_of_recipe(given.data, given.cache) if given.recipe else []
+    claims, verdicts, errors, inside = [], [], [], []
+    for fold in numbers:
+        found = by_recipe(recipe, fold) if recipe else by_network(given.data, fold, world, given.cache, given.weights)
+        for tried in found:
+            one = tried.claimed
             for point in one.calibration.points:
-                if point.fpir is None or point.fpir_ci is None:
+                if not point.name.startswith("fpir=") or point.fpir is None or point.fpir_ci is None:
                     continue
                 low, high = point.fpir_ci
-                measured = float((nearest <= np.float64(point.threshold)).mean())
+                measured = float((tried.nearest <= np.float64(point.threshold)).mean())
                 inside.append(low <= measured <= high)
                 claims.append(
                     f"| {fold} | {one.kind} | {point.fpir:.3f} | {low:.2f} to {high:.2f} | {measured:.3f} | "
@@ -169,11 +222,16 @@ def main() -> None:
             sureness, table = one.calibration.sureness, one.calibration.verdicts
             if sureness is None or table is None:
                 continue
-            known = try_all(asked(world, photos, out), gallery)
-            here = verdict_table([t for t in known if t.rank], try_all(strange, gallery), sureness)
+            here = verdict_table(tried.known, tried.unknown, sureness)
             for who in ("known", "unknown"):
                 cells = [f"{a:.0f} / {b:.0f}" for a, b in zip(shares(table)[who], shares(here)[who], strict=True)]
                 verdicts.append(f"| {fold} | {one.kind} | {who} | {' | '.join(cells)} |")
+            held = served_doc(tried.known, tried.unknown, sureness)["reliability"]
+            cells = [
+                f"{held[key]['ece']:.3f} ({held[key]['ece_by_chance']:.3f}) | {held[key]['brier']:.3f}"
+                for key in ("first", "in_catalog")
+            ]
+            errors.append(f"| {fold} | {one.kind} | {' | '.join(cells)} |")
     print("| fold | gallery | claimed FPIR | interval | measured FPIR | inside |\n|---|---|---|---|---|---|")
     print("\n".join(claims))
     print(f"\n{sum(inside)} of {len(inside)} measured rates lie inside the interval that was claimed.\n")
@@ -181,6 +239,9 @@ def main() -> None:
     print("| fold | gallery | photos of | match, right | match, wrong | ambiguous, shown | not shown | unknown |")
     print("|---|---|---|---|---|---|---|---|")
     print("\n".join(verdicts))
+    print("\nExpected calibration error (by chance alone) and Brier score, a fifth of the weight unknown:\n")
+    print("| fold | gallery | P(right), ECE | Brier | P(in catalog), ECE | Brier |\n|---|---|---|---|---|---|")
+    print("\n".join(errors))
 
 
 if __name__ == "__main__":

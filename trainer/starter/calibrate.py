@@ -42,7 +42,7 @@ def calibrate(folds: Sequence[Fold]) -> Calibration:
         f"({len(folds)} folds)"
     )
     kinds: tuple[Kind, ...] = ("studio", "few", "mixed")
-    found = [calibrate_kind(_measured(kind, folds), _TARGET, measured_on=measured_on) for kind in kinds]
+    found = [calibrate_kind(measure_kind(kind, folds), _TARGET, measured_on=measured_on) for kind in kinds]
     kept = tuple(one for one in found if one is not None)
     if not kept:
         raise EncoderError(
@@ -52,7 +52,8 @@ def calibrate(folds: Sequence[Fold]) -> Calibration:
     return dataclasses.replace(kept[-1].calibration, galleries=kept)
 
 
-def _measured(kind: Kind, folds: Sequence[Fold]) -> Measured:
+def measure_kind(kind: Kind, folds: Sequence[Fold]) -> Measured:
+    """Photos of held-out products against galleries of a kind: what a calibration for it needs."""
     known: list[Trial] = []
     promised: list[Trial] = []
     unknown: list[Trial] = []
@@ -60,9 +61,7 @@ def _measured(kind: Kind, folds: Sequence[Fold]) -> Measured:
     near, mine, others, theirs = [], [], [], []
     shape = GalleryShape(0, 0, 0.0)
     for fold in folds:
-        asked = _photos(_asked(kind, fold), "asked")
-        all_products = _gallery(kind, fold)
-        gallery = _photos(all_products, kind)
+        asked, gallery = asked_and_gallery(kind, fold)
         found_here, left_out = try_known_and_left_out(asked, gallery)
         known += found_here
         unknown += left_out
@@ -70,7 +69,7 @@ def _measured(kind: Kind, folds: Sequence[Fold]) -> Measured:
         promised += (
             try_all(_photos(fold.shop.asked.of(fold.held_out), "apart"), gallery) if kind != "studio" else found_here
         )
-        few = _photos(all_products.of(fold.held_out), kind)
+        few = _photos(_gallery(kind, fold).of(fold.held_out), kind)
         for trials, more in zip(alone, try_known_and_left_out(asked, few), strict=True):
             trials.extend(more)
         genuine, impostor = nearest_distances(asked, gallery)
@@ -86,7 +85,7 @@ def _measured(kind: Kind, folds: Sequence[Fold]) -> Measured:
         np.concatenate(others),
         np.concatenate(theirs),
         shape.products - 1,
-        others=True,
+        others=len(folds),
     )
     expect = Expectation(
         "new",
@@ -97,6 +96,11 @@ def _measured(kind: Kind, folds: Sequence[Fold]) -> Measured:
     )
     whole = len(known), len(unknown)
     return Measured(kind, shape, known + alone[0], unknown + alone[1], whole, distances, (expect,))
+
+
+def asked_and_gallery(kind: Kind, fold: Fold) -> tuple[Photos, Photos]:
+    """Photos of products that a fold did not see, and a gallery of a kind, of all products."""
+    return _photos(_asked(kind, fold), "asked"), _photos(_gallery(kind, fold), kind)
 
 
 def _gallery(kind: Kind, fold: Fold) -> Embedded:

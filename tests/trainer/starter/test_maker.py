@@ -11,6 +11,7 @@ from trainer.progress import Silent
 from trainer.starter.first_day import Embedded, Shop, fold
 
 calibrate = lazily("trainer.starter.calibrate", "calibrate")
+measure_kind = lazily("trainer.starter.calibrate", "measure_kind")
 Fold = lazily("trainer.starter.folds", "Fold")
 
 
@@ -70,3 +71,5 @@ def test_it_is_calibrated_on_products_that_each_fold_did_not_see() -> None:
         assert (expect.who, expect.photos, expect.products) == ("new", 800 if one.kind == "studio" else 320, 80)
         assert one.shape.products == 80
     assert "80 products, none of them seen" in calibration.measured_on
+    # Rates are claimed of products of one more lot: the interval is that of five lots and one.
+    assert measure_kind("few", folds).distances.others == 5
