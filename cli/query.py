@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +23,7 @@ from cli.options import (
     index_location,
     setting,
 )
-from retrieval.errors import ImageError
+from retrieval.errors import ImageError, UsageError
 from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
 
@@ -69,6 +70,10 @@ def query_command(
     explain: Annotated[
         bool, typer.Option("--explain", help="Also show what decided: scores, shares, votes, distances, pictures.")
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="With --explain: also write a page of what was seen."),
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
@@ -85,10 +90,13 @@ def query_command(
       itemrec query photo.jpg --sure 0.9
       itemrec query --same front.jpg back.jpg
       itemrec query photo.jpg --explain
+      itemrec query photo.jpg --explain --html look.html
       itemrec query photo.jpg --where category=Milk --where brand=Arla
       camera | itemrec query - --json
     """
     render.configure(json=as_json, quiet=quiet)
+    if html is not None and not explain:
+        raise UsageError("expected --explain with --html, which shows what decided", hint="Add --explain")
     from cli.query_text import Printer, explain_filters, find_photos, tally
     from retrieval.recognition.answer import query_document
     from retrieval.recognition.api import Recognizer
@@ -142,6 +150,12 @@ def query_command(
             calibration=shop.in_use(),
         )
         render.emit_json(document)
+    if html is not None:
+        from retrieval.report.closer_look import closer_look_page
+        from retrieval.report.page import write_page
+
+        write_page(html, closer_look_page(answers, shop.manifest.catalog, shop.kept_look))
+        render.say(f"The page is {printable(html)}")
     for photo in refused:
         render.warn(f"{printable(photo.source)}: {printable(photo.error.message)}")
     _say_apart(answers)

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from retrieval.calibration.in_force import InForce
     from retrieval.recognition.conclusion import ByProbability
     from retrieval.refusals import KnownRefusals
+    from retrieval.verification.kept import PictureLook
 
     Photo = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
@@ -331,6 +332,15 @@ class Recognizer:
         gone = named(self.refusals(), words)
         self._index.refusals.remove([refusal.refusal_id for refusal in gone])
         return gone
+
+    def kept_look(self, product_id: str, image: str) -> PictureLook | None:
+        """A small catalog picture with its keypoints, as `index` with ``verify`` kept it; None where it did not.
+
+        Args:
+            product_id: the product that it shows.
+            image: its path, as an answer has it.
+        """
+        return None if self._looker is None else self._looker.kept(product_id, image)
 
     def close(self) -> None:
         """Let go of the model and of the connection. Asking again is an error."""

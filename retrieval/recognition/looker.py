@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retrieval.verification.kept import KeptLooks, PictureLook
+    from retrieval.verification.keypoints import Keypoints
 
 
 FILE = "keypoints.sqlite"
@@ -65,8 +66,6 @@ class Looker:
         Returns:
             A sighting for each picture whose keypoints are kept, found or not; none where the photo cannot be read.
         """
-        from retrieval.verification import compare, find_keypoints, locate, match
-
         names = {
             image_id(m.product_id, e.image): (m.product_id, e.image) for m in wanted for e in m.evidence[:PICTURES]
         }
@@ -77,32 +76,14 @@ class Looker:
             pixels, times = photo()
         except ImageError:  # it is gone meanwhile
             return ()
-        points = find_keypoints(pixels)
-        seen = []
-        for picture, look in looks.items():
-            product_id, image = names[picture]
-            place = locate(look.keypoints, points, match(look.keypoints, points))
-            if place is None:
-                seen.append(Sighting(product_id, image))
-                continue
-            alike = compare(look.pixels, pixels, place, printed=look.keypoints.points)
-            quad = tuple((float(x) * times, float(y) * times) for x, y in place.quad)
-            seen.append(
-                Sighting(
-                    product_id,
-                    image,
-                    len(place.inliers),
-                    quad,
-                    None if alike is None else alike.correlation,
-                    None if alike is None else alike.color,
-                )
-            )
-        return seen
+        from retrieval.verification.keypoints import find_keypoints
 
-    def picture(self, product_id: str, image: str) -> NDArray[np.uint8] | None:
-        """What is kept of a catalog picture, small, RGB, uint8; None where nothing is."""
-        looks = self._kept().get([image_id(product_id, image)])
-        return next((look.pixels for look in looks.values()), None)
+        points = find_keypoints(pixels)
+        return sightings({names[picture]: look for picture, look in looks.items()}, pixels, points, times)
+
+    def kept(self, product_id: str, image: str) -> PictureLook | None:
+        """What is kept of a catalog picture; None where nothing is."""
+        return next(iter(self._kept().get([image_id(product_id, image)]).values()), None)
 
     def _kept(self) -> KeptLooks:
         if self._looks is None:
@@ -134,3 +115,29 @@ class Looker:
         with suppress(StoreError):  # of a disk that may not be written: they are made again next time
             self._kept().put(made)
         return {picture: PictureLook.from_bytes(look) for picture, _, look in made}
+
+
+def sightings(
+    looks: Mapping[tuple[str, str], PictureLook], pixels: NDArray[np.uint8], points: Keypoints, times: float = 1.0
+) -> Sequence[Sighting]:
+    """What is seen of catalog pictures in a photo.
+
+    Args:
+        looks: what is kept of each, by product and path.
+        pixels: the photo, upright, small, RGB, uint8, shape (height, width, 3).
+        points: its keypoints.
+        times: how many times larger it is in its file, whose pixels quadrilaterals are in.
+    """
+    from retrieval.verification import compare, locate, match
+
+    seen = []
+    for (product_id, image), look in looks.items():
+        place = locate(look.keypoints, points, match(look.keypoints, points), steady=True)
+        if place is None:
+            seen.append(Sighting(product_id, image))
+            continue
+        alike = compare(look.pixels, pixels, place, printed=look.keypoints.points)
+        quad = tuple((float(x) * times, float(y) * times) for x, y in place.quad)
+        correlation, color = (None, None) if alike is None else (alike.correlation, alike.color)
+        seen.append(Sighting(product_id, image, len(place.inliers), quad, correlation, color))
+    return seen

@@ -87,10 +87,7 @@ def compare(
     one, other, mask = align(picture, photo, place)
     seen = float(mask.mean())
     if printed is not None and len(printed) > 2:
-        scale = np.array([mask.shape[1] / picture.shape[1], mask.shape[0] / picture.shape[0]])
-        inside = np.zeros(mask.shape, np.uint8)
-        cv2.fillConvexPoly(inside, cv2.convexHull(np.rint(printed * scale).astype(np.int32)), 1)
-        mask = mask & inside.astype(bool)
+        mask = mask & between(printed, (picture.shape[1], picture.shape[0]), mask.shape)
     if mask.sum() < _FEWEST:
         return None
     a, b = (cv2.cvtColor(cv2.GaussianBlur(im, (0, 0), 1.0), cv2.COLOR_RGB2LAB) for im in (one, other))
@@ -100,6 +97,21 @@ def compare(
         color=_correlation(x[:, 1:], y[:, 1:]),
         seen=seen,
     )
+
+
+def between(points: NDArray[np.float32], size: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """What lies between points of a picture, in the mask of a picture of another size.
+
+    Args:
+        points: shape (n, 2), at least three.
+        size: (width, height) of the picture that they are of.
+        shape: (height, width) of the mask.
+    """
+    cv2 = opencv()
+    inside = np.zeros(shape[:2], np.uint8)
+    scale = np.array([shape[1] / size[0], shape[0] / size[1]])
+    cv2.fillConvexPoly(inside, cv2.convexHull(np.rint(points * scale).astype(np.int32)), 1)
+    return inside.astype(bool)
 
 
 def _correlation(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:

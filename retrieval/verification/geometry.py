@@ -40,7 +40,9 @@ class Place:
     inliers: NDArray[np.intp]
 
 
-def locate(picture: Keypoints, photo: Keypoints, pairs: NDArray[np.intp], *, fewest: int = FEWEST) -> Place | None:
+def locate(
+    picture: Keypoints, photo: Keypoints, pairs: NDArray[np.intp], *, fewest: int = FEWEST, steady: bool = False
+) -> Place | None:
     """The place that most of the pairs agree on; None where too few do, or where it is no place for a flat thing.
 
     The same pairs always give the same place.
@@ -50,35 +52,47 @@ def locate(picture: Keypoints, photo: Keypoints, pairs: NDArray[np.intp], *, few
         photo: which may show it.
         pairs: as `retrieval.verification.matching.match` gives them, picture first, shape (k, 2).
         fewest: pairs that must agree, at least 4.
+        steady: where the homography is no such place, try an affine map, which few and noisy pairs bend less. It is
+            right about curved and small things more often, and about absent ones wrong more often.
 
     Raises:
         UsageError: OpenCV is not installed.
     """
     if len(pairs) < max(fewest, 4):
         return None
-    cv2 = opencv()
     from_points, to_points = picture.points[pairs[:, 0]], photo.points[pairs[:, 1]]
+    for estimate in (_homography, _affine)[: 1 + steady]:
+        found, agree = estimate(from_points, to_points, _TOLERANCE * max(photo.size))
+        if found is None or agree.sum() < fewest:
+            continue
+        quad = _quad(found, picture.size)
+        if quad is not None and _sane(quad, picture.size, photo.size):
+            return Place(found, quad, np.flatnonzero(agree))
+    return None
+
+
+_Estimate = tuple[NDArray[np.float64] | None, NDArray[np.bool_]]
+
+
+def _homography(one: NDArray[np.float32], other: NDArray[np.float32], tolerance: float) -> _Estimate:
+    cv2 = opencv()
     try:
-        found, mask = cv2.findHomography(
-            from_points,
-            to_points,
-            cv2.USAC_MAGSAC,
-            _TOLERANCE * max(photo.size),
-            maxIters=_TRIES,
-            confidence=_SURE,
-        )
+        found, mask = cv2.findHomography(one, other, cv2.USAC_MAGSAC, tolerance, maxIters=_TRIES, confidence=_SURE)
     except cv2.error:  # of points on a line, say
-        return None
+        return None, np.zeros(0, bool)
     if found is None or mask is None:
-        return None
-    inliers = np.flatnonzero(mask.ravel())
-    if len(inliers) < fewest:
-        return None
-    homography = np.asarray(found, np.float64)
-    quad = _quad(homography, picture.size)
-    if quad is None or not _sane(quad, picture.size, photo.size):
-        return None
-    return Place(homography, quad, inliers)
+        return None, np.zeros(0, bool)
+    return np.asarray(found, np.float64), mask.ravel().astype(bool)
+
+
+def _affine(one: NDArray[np.float32], other: NDArray[np.float32], tolerance: float) -> _Estimate:
+    cv2 = opencv()
+    found, mask = cv2.estimateAffine2D(
+        one, other, method=cv2.RANSAC, ransacReprojThreshold=tolerance, maxIters=_TRIES, confidence=_SURE
+    )
+    if found is None or mask is None:
+        return None, np.zeros(0, bool)
+    return np.vstack([found, [0.0, 0.0, 1.0]]), mask.ravel().astype(bool)
 
 
 def moved(homography: NDArray[np.float64], points: NDArray[np.floating]) -> NDArray[np.float64]:

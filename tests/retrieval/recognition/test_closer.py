@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from retrieval.calibration.sureness import Limits, Sureness
+from retrieval.errors import UsageError
 from retrieval.index.embedded.index import EmbeddedIndex
 from retrieval.indexing import keypoints_of_index
 from retrieval.indexing.keypoints_of_index import make_keypoints
@@ -185,3 +187,40 @@ def test_keypoints_follow_the_catalog_and_a_run_that_breaks_off_loses_nothing(
     (tmp_path / "catalog" / "c" / "1.png").write_bytes(b"gone bad")
     keypoints_file(place).unlink()
     assert make_keypoints(index) == (2, 1, 0)
+
+
+def test_the_page_shows_the_photo_beside_what_was_looked_for_in_it(shop: Path, tmp_path: Path) -> None:
+    from cli.main import invoke
+
+    index_catalog(shop / "catalog", shop / "index", verify=True)
+    page = tmp_path / "look.html"
+    arguments = ["query", str(shop / "photo.png"), "--index", str(shop / "index"), "--threshold", "4"]
+    assert invoke([*arguments, "--explain", "--html", str(page)]) == 0
+    text = page.read_text()
+    assert "points agree" in text
+    assert "what differs" in text
+    assert text.count("data:image/jpeg;base64,") >= 8
+    assert invoke([*arguments, "--html", str(page)]) == 2
+    assert invoke([*arguments, "--explain", "--no-verify", "--html", str(page)]) == 0
+    assert "Not looked at closer" in page.read_text()
+
+
+def test_what_cannot_be_looked_at_leaves_the_answer_as_it_was(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    index_catalog(shop / "catalog", shop / "index", verify=True)
+    wall = tmp_path / "wall.png"
+    Image.new("RGB", (7200, 7000), (190, 180, 170)).save(wall)
+    with Recognizer(shop / "index", threshold=4.0) as looking:
+        answer = looking.recognize(wall)
+        assert answer.closer_look is None
+        assert answer.matches
+        # The same index on a machine without OpenCV.
+        monkeypatch.setattr("retrieval.verification.opencv.available", lambda: False)
+        assert looking.recognize(shop / "photo.png").closer_look is None
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(UsageError, match="OpenCV is not installed"):
+        Recognizer(shop / "index", threshold=4.0, verify=True)
+    with pytest.raises(UsageError, match="OpenCV is not installed"):
+        index_catalog(shop / "catalog", tmp_path / "other", verify=True)
+    assert not (tmp_path / "other").exists()

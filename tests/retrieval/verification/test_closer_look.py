@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import UsageError
-from retrieval.verification import Place, compare, find_keypoints, locate, match
+from retrieval.verification import Keypoints, Place, compare, find_keypoints, locate, match
 from retrieval.verification.keypoints import LARGEST, MOST
 from tests.retrieval.verification.drawn import Pixels, label, photo_of
 
@@ -87,6 +87,19 @@ def test_what_has_nothing_on_it_has_no_place(blank: Pixels) -> None:
     assert len(find_keypoints(blank)) <= MOST
     assert place_of(label(1), blank) is None
     assert place_of(blank, label(1)) is None
+
+
+def test_a_catalog_of_one_texture_finds_no_place_where_there_is_none() -> None:
+    texture = np.tile(label(6, (40, 40)), (5, 5, 1))
+    shown = photo_of(label(1), QUAD)
+    one, other = find_keypoints(texture), find_keypoints(shown)
+    assert locate(one, other, match(one, other), steady=True) is None
+
+
+def test_points_on_a_line_are_no_place() -> None:
+    line = np.stack([np.arange(12, dtype=np.float32) * 10, np.full(12, 50, np.float32)], axis=1)
+    points = Keypoints((200, 200), line, np.zeros((12, 128), np.uint8))
+    assert locate(points, points, np.stack([np.arange(12)] * 2, axis=1), steady=True) is None
 
 
 def test_fifty_megapixels_are_reduced_before_anything_else() -> None:
