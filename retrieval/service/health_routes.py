@@ -56,6 +56,8 @@ def health_routes(shared: Shared) -> APIRouter:
         if not shared.access.open:
             await shared.allowed(request, "recognize")
         shared.observed.busy(shared.turns.running)
+        if shared.inbox is not None:
+            await shared.turns.run(shared.inbox.note_drift)
         return Response(shared.observed.text(), media_type=CONTENT_TYPE)
 
     return router

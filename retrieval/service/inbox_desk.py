@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from retrieval.catalog.read import read_catalog
 from retrieval.errors import ItemrecError
+from retrieval.inbox.drift import find_drift
 from retrieval.inbox.entries import Entry, NewLabel, Page, Said
 from retrieval.inbox.follow_up import Shelf, follow, waiting
 from retrieval.inbox.inbox import Inbox, tenant_of
@@ -29,6 +31,8 @@ from retrieval.types import Metadata
 AGAIN_SECONDS = 1.0
 """After which what could not be carried out is tried again: an index run may be under way."""
 
+DRIFT_SECONDS = 60.0
+"""Between two looks for drift."""
 MOST_NEVER_FOUND = 200
 """Products that no photo found, as one answer names them; how many there are is said."""
 
@@ -69,6 +73,7 @@ class InboxDesk:
         self._wake = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
+        self._drift_at = float("-inf")
 
     def start(self) -> None:
         """Carry out what an earlier process left, and from now on what is said."""
@@ -164,6 +169,15 @@ class InboxDesk:
         held = self.inbox.held(tenant=tenant_seen(key))
         return {"schema": "itemrec.inbox/1", "held": held.to_json(), "stacks": stacks, "after": page.after or None}
 
+    def note_drift(self) -> None:
+        """Count whether answers have left their usual range; at most once a minute, since it reads many."""
+        now = time.monotonic()
+        if now - self._drift_at < DRIFT_SECONDS:
+            return
+        self._drift_at = now
+        for one in find_drift(self.inbox):
+            self._observed.drift(one.of, one.since)
+
     def quality_document(self, weeks: int, key: Key | None) -> dict[str, Any]:
         """The ``itemrec.inbox-quality/1`` document; each product with a link to its first picture."""
         products = {p.product_id: p for p in self._products.all() if self._sees(key, p.metadata)}
@@ -184,6 +198,7 @@ class InboxDesk:
             "schema": "itemrec.inbox-quality/1",
             "weeks": [week.to_json() for week in found.weeks],
             "all": found.all.to_json(),
+            "drift": [one.to_json() for one in find_drift(self.inbox, tenant=tenant_seen(key))],
             "confusions": confusions,
             "never_found": {
                 "total": len(found.never_found),

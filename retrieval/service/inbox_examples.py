@@ -107,6 +107,19 @@ QUALITY: dict[str, Any] = {
                 "schema": "itemrec.inbox-quality/1",
                 "weeks": [_WEEK],
                 "all": _WEEK,
+                "drift": [
+                    {
+                        "of": "unknown",
+                        "drifted": True,
+                        "since": "2026-11-21T08:12:00.000Z",
+                        "before": 0.11,
+                        "after": 0.37,
+                        "photos": 812,
+                        "evidence": 203_000.0,
+                        "limit": 81_200.0,
+                        "false_alarms": 0.01,
+                    }
+                ],
                 "confusions": [
                     {
                         "said": _PRODUCT,

@@ -57,6 +57,15 @@ class Observed:
         self._inbox_waiting = Gauge(
             "itemrec_inbox_waiting", "Labels that the catalog does not follow yet.", registry=self.registry
         )
+        self._drifted = Gauge(
+            "itemrec_drift", "1 where answers have left their usual range.", ["of"], registry=self.registry
+        )
+        self._drifted_since = Gauge(
+            "itemrec_drift_since_seconds",
+            "Since when, seconds since 1970; 0 where they have not.",
+            ["of"],
+            registry=self.registry,
+        )
         self._not_kept = Counter(
             "itemrec_inbox_not_kept", "Photos answered that could not be kept.", registry=self.registry
         )
@@ -95,6 +104,11 @@ class Observed:
         self._inbox.labels("no").set(unlabeled)
         self._inbox_waiting.set(waiting)
         self._inbox_bytes.set(size)
+
+    def drift(self, of: str, since: float | None) -> None:
+        """Note whether answers have left their usual range, and since when, seconds since 1970."""
+        self._drifted.labels(of).set(since is not None)
+        self._drifted_since.labels(of).set(since or 0.0)
 
     def not_kept(self) -> None:
         """Count a photo that was answered and could not be kept."""

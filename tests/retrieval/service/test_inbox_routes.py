@@ -270,6 +270,8 @@ def test_how_good_it_is_and_calibrating_are_said(client: TestClient) -> None:
     assert client.get(f"/{confusion['photos'][0]['link']}").status_code == 200
     assert client.get(f"/{confusion['shows']['link']}").status_code == 200
     assert {p["product_id"] for p in document["never_found"]["products"]} == {"p000", "p002"}
+    assert [one["drifted"] for one in document["drift"]] == [False, False]
+    assert 'itemrec_drift{of="unknown"} 0.0' in client.get("/metrics").text
     begun = client.post("/v1/calibrate?dry=true")
     assert (begun.status_code, begun.json()["action"]) == (202, "calibrate")
     job = f"/v1/calibrate/{begun.json()['job']}"
