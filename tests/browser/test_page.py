@@ -7,6 +7,7 @@ import io
 import socket
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +22,7 @@ from PIL import Image
 from retrieval.indexing.run import index as index_catalog
 from retrieval.indexing.teach import MOST_TAUGHT
 from retrieval.recognition.api import Recognizer
+from retrieval.service import inbox_examples
 from retrieval.service.application import create_app
 from retrieval.service.settings import Settings
 from tests.browser.chromium import CHROMIUM, needs_chromium
@@ -503,4 +505,40 @@ def test_an_unknown_photo_of_the_inbox_becomes_a_product(browser: Browser, keepe
     page.click(".teach >> text=Undo")
     page.wait_for_selector("text=Taken back.")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.close()
+
+
+def test_how_good_the_answers_are_is_shown(browser: Browser, keeper: tuple[str, Path]) -> None:
+    address, _ = keeper
+    photos = [scene(600), photo(1)]
+    files = [("photo", (f"{n}.jpg", data)) for n, data in enumerate(photos)]
+    first, second = (r["inbox"][0] for r in httpx.post(f"{address}v1/recognize", files=files).json()["results"])
+    labels = [{"photo": first, "label": "not-ours"}, {"photo": second, "label": "product", "product_id": "p002"}]
+    assert httpx.post(f"{address}v1/inbox/labels", json={"labels": labels}).status_code == 200
+    found = httpx.get(f"{address}v1/inbox/quality").json()
+    page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    page.goto(f"{address}#good")
+    page.wait_for_selector(".chart")
+    right = found["all"]["right"]
+    assert f"{right['part']} of {right['whole']} named photos" in page.inner_text(".figures")
+    assert "مصباح" in page.inner_text(".confusions")
+    assert serious(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # Too few photos are confirmed here; what it would change is shown as the service documents it.
+    page.click("text=See what calibrating changes")
+    page.wait_for_selector("text=/expected 100 confirmed/")
+    done = inbox_examples.CALIBRATION["responses"][200]["content"]["application/json"]["example"]
+    page.route("**/v1/calibrate*", lambda route: route.fulfill(json=done))
+    page.click("text=See what calibrating changes")
+    page.wait_for_selector(
+        f"text=Calibrate with {done['result']['known'] + done['result']['unknown']} confirmed photos"
+    )
+    with page.expect_download() as download:
+        page.click("text=Download as a dataset")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert any("p002/" in name for name in archive.namelist())
+    page.click("nav >> text=Catalog")
+    page.click("#unfound-count")
+    page.wait_for_selector("#unfound-products li")
+    assert page.locator("#unfound-products li").count() == found["never_found"]["total"]
     page.close()

@@ -38,6 +38,7 @@ export async function showCatalog(id) {
   if (!id) {
     at("one").replaceChildren();
     search();
+    unfound();
     recent();
     return;
   }
@@ -231,6 +232,24 @@ async function addProduct(file) {
   }
 }
 
+/** Products that came first in no answer: their studio pictures may not be what people photograph. */
+async function unfound() {
+  at("unfound").hidden = true;
+  if (!status.inbox || !status.mayTeach) return;
+  try {
+    const { never_found: never } = await ask("v1/inbox/quality?weeks=1");
+    if (!never) return;
+    at("unfound").hidden = !never.total;
+    at("unfound-count").textContent = `${plural(never.total, "product")} that no photo ever found`;
+    at("unfound-products").replaceChildren(...never.products.map((one) => {
+      const all = element("a", { href: `#catalog/${encodeURIComponent(one.product_id)}`, className: "tile" }, picture(one.link, ""), said(one.name || one.product_id, "name"), said(one.product_id, "more"));
+      return element("li", {}, all);
+    }));
+  } catch {
+    // an older service
+  }
+}
+
 /** What was changed lately, each with a way back. */
 async function recent() {
   at("recent").hidden = true;
@@ -255,6 +274,7 @@ async function recent() {
 
 export function startCatalog() {
   arrows(at("products"));
+  arrows(at("unfound-products"));
   at("more").addEventListener("click", () => search(shown));
   at("search").addEventListener("submit", (event) => event.preventDefault());
   at("taught").addEventListener("change", () => search());

@@ -3,11 +3,12 @@
 import { closeCamera } from "./camera.js";
 import { startAsking } from "./ask.js";
 import { showCatalog, startCatalog } from "./catalog.js";
+import { showGood } from "./good.js";
 import { showInbox, startInbox } from "./inbox.js";
 import { at } from "./parts.js";
 import { held } from "./service.js";
 
-const VIEWS = { ask: () => {}, inbox: showInbox, catalog: showCatalog };
+const VIEWS = { ask: () => {}, inbox: showInbox, catalog: showCatalog, good: showGood };
 
 function view() {
   const [asked, rest = ""] = location.hash.slice(1).split("/");
