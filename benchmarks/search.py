@@ -356,7 +356,7 @@ def main() -> None:
     parser.add_argument("--model", default=STARTER, help="that makes them")
     parser.add_argument("--each", type=int, default=PER_PRODUCT, metavar="PICTURES", help="of a product")
     parser.add_argument("--groups", action="store_true", help="products in groups of similar ones")
-    parser.add_argument("--graph-from", type=int, default=embedded.HNSW_FROM // DIMENSION, metavar="IMAGES")
+    parser.add_argument("--graph-from", type=int, metavar="IMAGES", help="default: as the index does")
     parser.add_argument("--m", type=int, default=hnsw.M)
     parser.add_argument("--ef-construct", type=int, default=hnsw.EF_CONSTRUCT)
     parser.add_argument("--ef", type=int, help="search width; default: the index's own")
@@ -386,8 +386,9 @@ def main() -> None:
         truth = exact_neighbors(world.gallery, world.queries)
         with tempfile.TemporaryDirectory(dir=options.dir) as folder:
             place = (options.keep or Path(folder)) / f"{size}{kind}"
+            graph_from = options.graph_from * world.gallery.shape[1] if options.graph_from else embedded.HNSW_FROM
             widths = [int(width) for width in options.answers.split(",")] if options.answers else []
-            for name, value in ours(world, truth, place, options.graph_from * world.gallery.shape[1], widths):
+            for name, value in ours(world, truth, place, graph_from, widths):
                 if name.startswith("faiss"):
                     name = name.replace(str(hnsw.EF_WIDE), "same").replace(str(hnsw.EF), "same")
                 print(f"{size:,}: {name}: {value}", file=sys.stderr)
