@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
+from retrieval.barcodes.gtin import normal
 from retrieval.errors import UsageError
 from retrieval.types import Verdict
 
@@ -39,7 +40,8 @@ class NewLabel:
         kind: see `LabelKind`.
         product_id: which product, for ``product`` and ``new``.
         name: what a new product is called.
-        gtin: the number under a new product's barcode; 8 to 14 digits, or empty.
+        gtin: the number under a new product's barcode, or empty; written into the catalog's table where that has a
+            column of barcodes.
         note: what a photo shows that is not ours.
     """
 
@@ -64,8 +66,8 @@ class NewLabel:
             return f"expected texts of at most {LONGEST_TEXT} characters, received a longer one"
         if not all(text.isprintable() for text in (self.product_id, self.name, self.note)):
             return "expected texts in one line, received control characters"
-        if self.gtin and not (self.gtin.isascii() and self.gtin.isdigit() and 8 <= len(self.gtin) <= 14):
-            return "expected a GTIN of 8 to 14 digits, received another text"
+        if self.gtin and (not self.gtin.isascii() or not self.gtin.isdigit() or normal(self.gtin) is None):
+            return "expected the digits of a GTIN with its check digit, received another text"
         if self.kind != "new" and (self.name or self.gtin):
             return "expected a name or GTIN with a new product only, received one with another label"
         return ""

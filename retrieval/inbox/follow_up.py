@@ -16,6 +16,9 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from retrieval.barcodes.gtin import is_code_column
+from retrieval.catalog.columns import plain
+from retrieval.catalog.product_table import ProductTable
 from retrieval.catalog.read import Catalog, read_catalog
 from retrieval.errors import ImageError, IndexBusyError, UsageError
 from retrieval.inbox.inbox import Inbox
@@ -117,6 +120,7 @@ class _Wish:
     kind: str
     product_id: str = ""
     name: str = ""
+    gtin: str = ""
     note: str = ""
 
     @property
@@ -150,7 +154,9 @@ class _Batch:
                         if wish is None or (row["kind"], row["product_id"]) != wish.key:
                             self._take_back(catalog, photo, row)
                     if wish is not None:
-                        self._add(catalog, photo, wish)
+                        begun = [row for row in there[photo] if (row["kind"], row["product_id"]) == wish.key]
+                        made = not all(row["row_there"] for row in begun)
+                        self._add(catalog, photo, wish, made=made)
                 except (UsageError, ImageError) as error:
                     problems[photo] = error.message
         if self._added or self._removed:
@@ -180,15 +186,18 @@ class _Batch:
             return None
         if row["kind"] == "not-ours":
             return _Wish("refusal", note=row["note"])
-        return _Wish("picture", row["product_id"], self._name(row["product_id"], row["name"]))
+        product_id = row["product_id"]
+        name, gtin = (row[column] or self._said(product_id, column) for column in ("name", "gtin"))
+        return _Wish("picture", product_id, name, gtin)
 
-    def _name(self, product_id: str, name: str) -> str:
-        """What a product is called that labels make: the first name that was said."""
+    def _said(self, product_id: str, column: str) -> str:
+        """What labels say of a product that they make: the first name or GTIN."""
         rows = self._inbox.database.rows(
-            "SELECT name FROM labels WHERE product_id = ? AND name != '' AND undone IS NULL ORDER BY n LIMIT 1",
+            f"SELECT {column} FROM labels WHERE product_id = ? AND {column} != '' AND undone IS NULL"
+            " ORDER BY n LIMIT 1",
             (product_id,),
         )
-        return name or (str(rows[0]["name"]) if rows else "")
+        return str(rows[0][column]) if rows else ""
 
     def _begin(self, catalog: Path, wishes: Mapping[str, _Wish | None]) -> dict[str, list[sqlite3.Row]]:
         """Write down what will be there, and what was there before; returns what is written down, by photo."""
@@ -213,7 +222,8 @@ class _Batch:
             found = "SELECT * FROM taught WHERE photo = ?"
             return {photo: rows.execute(found, (photo,)).fetchall() for photo in wishes}
 
-    def _add(self, catalog: Path, photo: str, wish: _Wish) -> None:
+    def _add(self, catalog: Path, photo: str, wish: _Wish, *, made: bool) -> None:
+        """Teach or refuse a photo; ``made`` where labels make its product."""
         data = self._inbox.picture(photo)
         if wish.kind == "refusal":
             self._shop.refuse(data, note=wish.note, name=self._called(photo))
@@ -227,7 +237,10 @@ class _Batch:
         taught = write_picture(catalog, data, wish.product_id, known, name=wish.name, new=new)
         if taught.image not in images:
             images.append(taught.image)
-        if new:
+        coded = made and bool(wish.gtin)
+        if coded:
+            _write_code(catalog, wish.product_id, wish.gtin)
+        if new or coded:
             table = self._table = read_catalog(catalog)
         self._added[image_id(wish.product_id, taught.image)] = (taught, table.metadata(wish.product_id))
 
@@ -239,12 +252,24 @@ class _Batch:
         elif row["owned"]:
             images = self._of(product_id)
             for image in [image for image in images if PurePosixPath(image).name == row["image"]]:
+                if not row["row_there"] and len(images) == 1:
+                    self._clear_code(catalog, product_id)
                 remove_picture(catalog, product_id, image, images, keep_row=bool(row["row_there"]))
                 images.remove(image)
                 self._table = None
                 self._removed.append(image_id(product_id, image))
                 self._added.pop(image_id(product_id, image), None)
         self._gone.append((photo, row["kind"], product_id))
+
+    def _clear_code(self, catalog: Path, product_id: str) -> None:
+        """Take a barcode that a label said out of the row that goes: a row that holds more than was said stays."""
+        rows = self._inbox.database.rows("SELECT gtin FROM labels WHERE product_id = ? AND gtin != ''", (product_id,))
+        said = {row["gtin"] for row in rows}
+        if said:
+            table = ProductTable(catalog)
+            values = table.values(product_id)
+            table.set(product_id, {column: "" for column in _codes(table) if values.get(column) in said})
+            table.save()
 
     def _of(self, product_id: str) -> list[str]:
         if product_id not in self._images:
@@ -254,3 +279,16 @@ class _Batch:
     def _called(self, photo: str) -> str:
         entry = self._inbox.entry(photo)
         return (entry.name if entry else "") or photo
+
+
+def _codes(table: ProductTable) -> list[str]:
+    """The columns of a table that hold barcodes."""
+    return [column for column in table.columns if is_code_column(plain(column))]
+
+
+def _write_code(catalog: Path, product_id: str, gtin: str) -> None:
+    """Write a new product's barcode where the catalog has a column for it."""
+    table = ProductTable(catalog)
+    if columns := _codes(table):
+        table.set(product_id, {columns[0]: gtin})
+        table.save()

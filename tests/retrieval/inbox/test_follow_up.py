@@ -82,6 +82,20 @@ def test_a_new_product_a_known_one_and_none_of_ours_are_taught_and_taken_back(
     assert inbox.database.rows("SELECT * FROM todo") == inbox.database.rows("SELECT * FROM taught") == []
 
 
+def test_a_new_products_barcode_goes_into_the_column_that_the_catalog_has(
+    place: Path, shop: Recognizer, inbox: Inbox
+) -> None:
+    (place / "catalog" / "products.csv").write_text("product_id,name,ean\np000,Zero,\n", encoding="utf-8")
+    before = tree(place / "catalog")
+    [ident] = ask(inbox, shop, [photo(7)])
+    say(inbox, shop, NewLabel(ident, "new", "p7", name="Seven", gtin="4006381333931"))
+    assert b"p7,Seven,4006381333931\n" in (place / "catalog" / "products.csv").read_bytes()
+    assert shop.recognize(photo(7)).matches[0].metadata["ean"] == "4006381333931"
+    undo(inbox, photos=[ident])
+    follow(inbox, shop, lambda: shelf_of(shop))
+    assert tree(place / "catalog") == before
+
+
 def test_what_is_held_out_is_measured_and_never_taught(place: Path, shop: Recognizer, inbox: Inbox) -> None:
     before = tree(place / "catalog")
     [ident] = ask(inbox, shop, [photo(8, held_out=True)])

@@ -152,7 +152,7 @@ def test_a_label_that_cannot_be_kept_says_why_and_the_others_are(inbox: Inbox, c
             NewLabel(other, "new", "p001"),
             NewLabel(other, "new", "../up"),
             NewLabel(other, "new", ""),
-            NewLabel(other, "new", "fine", gtin="12x"),
+            NewLabel(other, "new", "fine", gtin="4006381333930"),
             NewLabel(other, "odd"),  # type: ignore[arg-type]
         ],
         exists=lambda product_id: product_id == "p001",
