@@ -14,9 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,29 +24,27 @@ from typing import Any, Self
 
 from retrieval.errors import UsageError
 from retrieval.images import pictures
-from retrieval.images.perceptual_hash import HASHED, NEAR_BITS, hash_of, nearest
+from retrieval.images.perceptual_hash import HASHED, hash_of
 from retrieval.inbox.database import NAME, Database
 from retrieval.inbox.entries import (
     MOST_SHOWN,
     Entry,
     Held,
-    Label,
     Page,
     Stack,
-    State,
     Wanted,
     cursor,
     place_of,
 )
 from retrieval.inbox.shot import SEEN, shot_of
+from retrieval.inbox.stacks import Stacks, signed
+from retrieval.inbox.stored import ENTRIES, condition, entry_of
 from retrieval.system.files import os_errors, replace_file
 from retrieval.system.text import printable
 from retrieval.types import Match, Recognition
 
 MAX_SIDE = 1024
 """Longer side of a picture that is kept, pixels."""
-HELD_OUT = 5
-"""One photo in so many is held out, by its hash."""
 QUESTION_SECONDS = 400 * 86_400.0
 """What was answered is remembered for so long, without the photo: a year, to compare with."""
 
@@ -122,7 +119,7 @@ class Inbox:
         with os_errors("make an inbox", folder):
             (folder / _PICTURES).mkdir(mode=0o700, parents=True, exist_ok=True)
         self.database = Database(folder)
-        self._hashes = _Hashes()
+        self._stacks = Stacks()
 
     def __enter__(self) -> Self:
         return self
@@ -182,14 +179,14 @@ class Inbox:
             if not again:
                 if not values:  # another process removed it since it was looked for
                     values = self._written(data, file)
-                stack, held_out = self._hashes.stack_of(rows, photo, content, values["picture_hash"], tenant)
+                stack, held_out = self._stacks.stack_of(rows, photo, content, values["picture_hash"], tenant)
                 rows.execute(
                     "INSERT INTO photos (photo, content_hash, tenant, stack, picture_hash, held_out, name, request,"
                     " first_asked, asked, times, verdict, answer, fingerprint, width, height, brightness, sharpness,"
                     " badges, bytes, label) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
                     " (SELECT MAX(n) FROM labels WHERE photo = ? AND undone IS NULL))",
                     (
-                        *(photo, content, tenant, stack, _signed(values["picture_hash"]), held_out, name, request),
+                        *(photo, content, tenant, stack, signed(values["picture_hash"]), held_out, name, request),
                         *(now, now, answer.verdict, _remembered(answer), answer.fingerprint),
                         *(values[key] for key in ("width", "height", "brightness", "sharpness", "badges", "bytes")),
                         photo,
@@ -222,7 +219,7 @@ class Inbox:
         Raises:
             UsageError: the cursor is none.
         """
-        where, values = _filter(wanted, tenant)
+        where, values = condition(wanted, tenant)
         # Newest last in numbers, first in the list: the time is negated so that one comparison of rows goes on.
         found = self.database.rows(
             "SELECT stack, grp, newest, n FROM (SELECT stack, COUNT(*) n, -MAX(asked) newest,"
@@ -235,10 +232,10 @@ class Inbox:
         stacks = []
         for row in chosen:
             members = self.database.rows(
-                f"{_ENTRIES} WHERE {where} AND stack = ? ORDER BY asked DESC, photos.n DESC LIMIT ?",
+                f"{ENTRIES} WHERE {where} AND stack = ? ORDER BY asked DESC, photos.n DESC LIMIT ?",
                 (*values, row["stack"], MOST_SHOWN),
             )
-            stacks.append(Stack(row["stack"], tuple(_entry(member) for member in members), row["n"]))
+            stacks.append(Stack(row["stack"], tuple(entry_of(member) for member in members), row["n"]))
         more = len(found) > limit
         last = chosen[-1] if chosen else None
         return Page(tuple(stacks), cursor(last["grp"], last["newest"], last["stack"]) if more and last else "")
@@ -251,14 +248,14 @@ class Inbox:
             tenant: whose it must be; None for anybody's.
         """
         rows = self.database.rows(
-            f"{_ENTRIES} WHERE photos.photo = ? AND (? IS NULL OR photos.tenant = ?)", (photo, tenant, tenant)
+            f"{ENTRIES} WHERE photos.photo = ? AND (? IS NULL OR photos.tenant = ?)", (photo, tenant, tenant)
         )
-        return _entry(rows[0]) if rows else None
+        return entry_of(rows[0]) if rows else None
 
     def entries(self, wanted: Wanted = EVERYTHING, *, tenant: str | None = None) -> list[Entry]:
         """Every photo of a filter, oldest first."""
-        where, values = _filter(wanted, tenant)
-        return [_entry(row) for row in self.database.rows(f"{_ENTRIES} WHERE {where} ORDER BY photos.n", values)]
+        where, values = condition(wanted, tenant)
+        return [entry_of(row) for row in self.database.rows(f"{ENTRIES} WHERE {where} ORDER BY photos.n", values)]
 
     def asked_in(self, request: str, place: int = 0, *, tenant: str | None = None) -> str | None:
         """The photo of a request; of several requests of one id the last. None where it is not kept.
@@ -383,142 +380,6 @@ def tenant_of(where: Iterable[str]) -> str:
     return "\n".join(sorted(where))
 
 
-class _Hashes:
-    """The perceptual hashes of an inbox, so that a new photo finds the stack that it belongs to."""
-
-    def __init__(self) -> None:
-        self._last = 0
-        self._by_tenant: dict[str, tuple[list[int], list[tuple[str, bool]]]] = {}
-
-    def stack_of(
-        self, rows: sqlite3.Connection, photo: str, content: str, picture_hash: int, tenant: str
-    ) -> tuple[str, bool]:
-        """The stack of a photo that is about to be added, and whether it is held out; a stack is so as a whole.
-
-        Else a near-equal shot of a photo that is measured on would be taught.
-        """
-        for row in rows.execute(
-            "SELECT n, tenant, picture_hash, stack, held_out FROM photos WHERE n > ? ORDER BY n", (self._last,)
-        ):
-            self._last = row["n"]
-            hashes, stacks = self._by_tenant.setdefault(row["tenant"], ([], []))
-            hashes.append(_unsigned(row["picture_hash"]))
-            stacks.append((row["stack"], bool(row["held_out"])))
-        hashes, stacks = self._by_tenant.get(tenant, ([], []))
-        if rows.execute("SELECT 1 FROM taught WHERE photo = ?", (photo,)).fetchone():
-            return photo, False  # it made a product once, and had to go meanwhile
-        # Pictures without structure all have the hash 0: they are alike in nothing.
-        if picture_hash and hashes:
-            [where], [bits] = nearest([picture_hash], hashes)
-            if bits <= NEAR_BITS:
-                stack = stacks[int(where)][0]
-                now = rows.execute("SELECT held_out FROM photos WHERE stack = ? LIMIT 1", (stack,)).fetchone()
-                return stack, bool(now["held_out"]) if now else stacks[int(where)][1]
-        return photo, is_held_out(content)
-
-
-def is_held_out(content_hash: str) -> bool:
-    """Whether a photo is one of the fifth that is measured on and never taught: its hash decides, for ever.
-
-    Args:
-        content_hash: SHA-256 of its bytes, in hex.
-    """
-    return int(hashlib.sha256(f"held out\n{content_hash}".encode()).hexdigest()[:12], 16) % HELD_OUT == 0
-
-
-_ENTRIES = (
-    "SELECT photos.*, labels.kind label_kind, labels.product_id label_product, labels.name label_name, labels.gtin,"
-    " labels.note, labels.by, labels.at, labels.batch, todo.problem"
-    " FROM photos LEFT JOIN labels ON labels.n = photos.label LEFT JOIN todo ON todo.photo = photos.photo"
-)
-
-
-def _filter(wanted: Wanted, tenant: str | None) -> tuple[str, list[Any]]:
-    """A condition on ``photos``, and its values."""
-    terms, values = ["1"], list[Any]()
-    if tenant is not None:
-        terms.append("photos.tenant = ?")
-        values.append(tenant)
-    if wanted.verdicts:
-        terms.append(f"photos.verdict IN ({', '.join('?' * len(wanted.verdicts))})")
-        values += wanted.verdicts
-    if wanted.labeled is not None:
-        terms.append(f"photos.label IS {'NOT ' if wanted.labeled else ''}NULL")
-    if wanted.quality:
-        tests = ("photos.badges = ?" if one == "good" else "instr(photos.badges, ?)" for one in wanted.quality)
-        terms.append(f"({' OR '.join(tests)})")
-        values += ["" if one == "good" else one for one in wanted.quality]
-    if wanted.since is not None:
-        terms.append("photos.asked >= ?")
-        values.append(wanted.since)
-    if wanted.product_id:
-        terms.append("photos.label IN (SELECT n FROM labels WHERE product_id = ?)")
-        values.append(wanted.product_id)
-    return " AND ".join(terms), values
-
-
-def _entry(row: sqlite3.Row) -> Entry:
-    return Entry(
-        photo=row["photo"],
-        stack=row["stack"],
-        name=row["name"],
-        request=row["request"],
-        first_asked=row["first_asked"],
-        asked=row["asked"],
-        times=row["times"],
-        verdict=row["verdict"],
-        answer=json.loads(row["answer"]),
-        fingerprint=row["fingerprint"],
-        width=row["width"],
-        height=row["height"],
-        brightness=row["brightness"],
-        sharpness=row["sharpness"],
-        badges=tuple(row["badges"].split()),
-        held_out=bool(row["held_out"]),
-        content_hash=row["content_hash"],
-        bytes=row["bytes"],
-        label=_label(row),
-    )
-
-
-def _label(row: sqlite3.Row) -> Label | None:
-    if row["label_kind"] is None:
-        return None
-    state, why = state_of(row["label_kind"], bool(row["held_out"]), row["badges"].split(), row["problem"])
-    if state == "waiting" and row["problem"] is None:
-        state = "refused" if row["label_kind"] == "not-ours" else "taught"
-    return Label(
-        kind=row["label_kind"],
-        product_id=row["label_product"],
-        name=row["label_name"],
-        gtin=row["gtin"],
-        note=row["note"],
-        by=row["by"],
-        at=row["at"],
-        batch=row["batch"],
-        state=state,
-        why=why,
-    )
-
-
-def state_of(kind: str, held_out: bool, badges: Sequence[str], problem: str | None) -> tuple[State, str]:
-    """What becomes of a label, and why it is not taught; ``waiting`` for one that is or will be.
-
-    Args:
-        kind: see `LabelKind`.
-        held_out: the photo is.
-        badges: of the photo.
-        problem: what the last try to teach it met; empty before, None where nothing is to be done.
-    """
-    if kind == "skip":
-        return "kept", ""
-    if held_out:
-        return "measured", "One photo in five is kept to measure on, and never taught."
-    if badges:
-        return "kept", f"The photo is {' and '.join(badges)}: it is measured on, not taught."
-    return ("failed", problem) if problem else ("waiting", "")
-
-
 def _remembered(answer: Recognition) -> str:
     """An answer as a row keeps it."""
     document: dict[str, Any] = {}
@@ -544,12 +405,3 @@ def _candidate(match: Match) -> Mapping[str, Any]:
 
 def _first(answer: Recognition) -> Match | None:
     return next(iter((*answer.matches, *answer.nearest)), None)
-
-
-def _signed(bits: int) -> int:
-    """SQLite has no unsigned numbers."""
-    return bits - 2**64 if bits >= 2**63 else bits
-
-
-def _unsigned(number: int) -> int:
-    return number % 2**64

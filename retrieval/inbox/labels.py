@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 from retrieval.errors import UsageError
 from retrieval.inbox.entries import MOST_LABELS, UNDO_SECONDS, NewLabel, Outcome, Said
-from retrieval.inbox.inbox import Inbox, state_of
+from retrieval.inbox.inbox import Inbox
+from retrieval.inbox.stored import state_of
 from retrieval.indexing.teach import require_new_id
 
 Allowed = Callable[[NewLabel], str]

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from retrieval.images.pictures import content_hash
-from retrieval.inbox.inbox import Inbox, is_held_out
+from retrieval.inbox.inbox import Inbox
+from retrieval.inbox.stacks import is_held_out
 from retrieval.indexing.run import index as index_catalog
 from retrieval.recognition.api import Recognizer
 from tests.fakes import fake_bundle, picture, write_catalog
