@@ -15,6 +15,7 @@ from cli.options import (
     JsonOption,
     ModelOption,
     QuietOption,
+    VerifyOption,
     dataset_folder,
     index_location,
     rate,
@@ -81,6 +82,7 @@ def evaluate_command(
             help="Compare with an earlier evaluation of the same photos, its --out or --json file.",
         ),
     ] = None,
+    verify: VerifyOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Also write the JSON document here.")
     ] = None,
@@ -136,6 +138,7 @@ def evaluate_command(
                 far=[rate("--far", text) for text in far or []],
                 category=category,
                 views=views,
+                verify=setting("verify", verify),
                 require=require or [],
                 compare=compare,
                 progress=view,

@@ -41,6 +41,7 @@ def print_document(document: EvaluationDoc) -> None:
     _confidence(document)
     _views(document)
     _refusals(document)
+    _closer_look(document)
     for warning in document["warnings"]:
         render.warn(printable(warning))
 
@@ -147,6 +148,19 @@ def _refusals(document: EvaluationDoc) -> None:
             [(e["image"], f"{e['unknown']:,}", f"{e['known']:,}", e["note"]) for e in acting],
             right=(1, 2),
         )
+    render.emit()
+
+
+def _closer_look(document: EvaluationDoc) -> None:
+    section = document.get("closer_look")
+    if section is None:
+        return
+    before, after = (percent(section["top1"][when]["rate"]) for when in ("before", "after"))
+    render.emit(
+        f"A closer look at close calls, {percent(section['close']['rate'])} of {plural(section['photos'], 'photo')}: "
+        f"the right product first in {after}, {before} without ({section['mended']:,} mended, "
+        f"{section['spoiled']:,} spoiled); all figures above are without."
+    )
     render.emit()
 
 

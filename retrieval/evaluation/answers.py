@@ -164,6 +164,17 @@ def first_by_votes(
     return ordered.products[first]
 
 
+def rank_all(probes: Photos, gallery: Photos) -> list[list[Match]]:
+    """The best `TOP` products of each probe, best first, whatever their distance. Raises as `answer_all`."""
+    _check(probes, gallery)
+    ordered = _OrderedGallery.of(gallery)
+    return [
+        list(ordered.answer(row, scored, MAX_DISTANCE).matches)
+        for _, distances in _blocks(probes.vectors, ordered)
+        for row, scored in zip(distances, ordered.scores(ordered.nearest(distances)) + 1.0, strict=True)
+    ]
+
+
 def _check(probes: Photos, gallery: Photos) -> None:
     if not len(gallery) or gallery.vectors.shape[1] != probes.vectors.shape[1]:
         raise ValueError(

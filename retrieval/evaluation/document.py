@@ -390,6 +390,20 @@ class RefusalsDoc(TypedDict):
     each: list[dict[str, Any]]
 
 
+class LookedDoc(TypedDict):
+    """What a closer look at close calls changes, with the index's keypoints; other sections leave it out.
+
+    Of the ``photos`` of products in the gallery: ``close``, the part that was looked at; ``top1``, the right product
+    first ``before`` and ``after``; ``mended`` and ``spoiled``, photos that are right and wrong for it.
+    """
+
+    photos: int
+    close: RateDoc
+    top1: dict[str, RateDoc]
+    mended: int
+    spoiled: int
+
+
 class ViewsRowDoc(TypedDict):
     """So many ``photos`` of an item together, over ``items``.
 
@@ -435,6 +449,7 @@ class EvaluationDoc(TypedDict):
     open_set: OpenSetDoc
     confidence: ConfidenceDoc | None
     refusals: RefusalsDoc | None
+    closer_look: LookedDoc | None
     views: ViewsDoc | None
 
     probabilities: NotRequired[ProbabilitiesDoc | None]

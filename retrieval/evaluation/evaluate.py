@@ -30,6 +30,7 @@ from retrieval.evaluation.document import (
 )
 from retrieval.evaluation.identification import categories_of, identification_section, nearest_own
 from retrieval.evaluation.leakage import Exclusion, Twin, find_twins
+from retrieval.evaluation.looked import looked_section
 from retrieval.evaluation.open_set import first_is_right, fpir_thresholds, open_set_section
 from retrieval.evaluation.pairs import pairs_section
 from retrieval.evaluation.photos import Photos
@@ -43,6 +44,7 @@ from retrieval.evaluation.thresholds import Thresholds, thresholds_for, with_cho
 from retrieval.images.perceptual_hash import NEAR_BITS
 from retrieval.metrics import FAR_TARGETS, FPIR_TARGETS, Identification
 from retrieval.models.bundle import Calibration
+from retrieval.recognition.looker import Looker
 from retrieval.refusals import KnownRefusals
 from retrieval.system.version import release
 from retrieval.types import ModelIdentity
@@ -94,6 +96,7 @@ def evaluate(
     *,
     notes: Sequence[str] = (),
     refusals: KnownRefusals | None = None,
+    looker: Looker | None = None,
 ) -> EvaluationDoc:
     """Measure everything about one split against one gallery.
 
@@ -103,6 +106,7 @@ def evaluate(
         setting: the rest.
         notes: warnings of the gathering, put first.
         refusals: pictures that the index holds of what is not ours.
+        looker: looks closer with the index's keypoints; None does not.
 
     Raises:
         UsageError: there is no threshold, no probe is left after exclusions, or no probe's product is
@@ -186,6 +190,7 @@ def evaluate(
         ),
         confidence=confidence_section(answers, thresholds.confidence, same_photos=thresholds.same_photos),
         refusals=None if refusals is None else refusals_section(photos, answers, refusals, use),
+        closer_look=None if looker is None else looked_section(photos, gallery, looker),
         views=None if setting.views < 2 else views_section(photos, gallery, use, setting.views, setting.calibration),
         probabilities=probabilities_section(photos, gallery, setting.in_force),
         served=None if setting.threshold is not None else served_section(photos, gallery, setting.in_force),

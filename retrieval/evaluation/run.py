@@ -37,6 +37,7 @@ from retrieval.index.protocols import Index
 from retrieval.metrics import FAR_TARGETS
 from retrieval.models import installed
 from retrieval.models.bundle import DESCRIPTION, Bundle, check_place, peek, set_calibration, write_bundle
+from retrieval.recognition.looker import Looker
 from retrieval.recognition.recognizer import calibration_in_force
 from retrieval.refusals import KnownRefusals
 from retrieval.system.progress import Progress, Silent
@@ -59,6 +60,7 @@ def evaluate_dataset(
     views: int = 1,
     require: Sequence[str] = (),
     compare: Location | None = None,
+    verify: bool | None = None,
     progress: Progress = Silent(),
 ) -> EvaluationReport:
     """Measure a model on a split of a dataset that it was not trained on.
@@ -77,6 +79,7 @@ def evaluate_dataset(
         views: also measure up to so many photos of one item together, at most 10.
         require: what must hold, as `retrieval.evaluation.requirements` reads it: ``"top5>=0.95"``.
         compare: a document that an earlier evaluation of the same photos wrote.
+        verify: also measure what a closer look changes, see `retrieval.recognition.api.Recognizer`.
         progress: told how far it is.
 
     Raises:
@@ -149,6 +152,7 @@ def evaluate_dataset(
         refusals=KnownRefusals.load(opened.index.refusals, bundle)
         if against.source == "index" and opened.index is not None
         else None,
+        looker=_looker(against, verify),
     )
     progress.advance(len(photos))
     return EvaluationReport(
@@ -156,6 +160,18 @@ def evaluate_dataset(
         check(requirements, document),
         None if earlier is None else compare_documents(earlier, document),
     )
+
+
+def _looker(against: Gallery, verify: bool | None) -> Looker | None:
+    """Looks closer where the gallery is an index and has keypoints, or is to have them."""
+    if against.source != "index" or verify is False:
+        return None
+    if verify:
+        from retrieval.verification.opencv import opencv
+
+        opencv()
+    looker = Looker(against.location, on_demand=bool(verify))
+    return looker if looker.ready() else None
 
 
 def calibrate_model(

@@ -24,8 +24,8 @@ from dataclasses import replace
 
 from retrieval.types import Match, Sighting
 
-CLOSE = 0.7
-"""A lead from which on nobody looks closer: see the table of docs/measurements/verification.md."""
+CLOSE = 0.5
+"""A lead from which on nobody looks closer."""
 CANDIDATES = 3
 """Products that are looked for at most."""
 PICTURES = 2

@@ -47,6 +47,7 @@ _FEW_WARNINGS = 6
 _FEW_GROUPS = 40
 _MOST_GROUPS = 300
 _TONES: dict[str, Tone] = {"good": "good", "warn": "warn", "bad": "bad"}
+_LOOKED = (("without", "before"), ("with it", "after"))
 
 
 def write_report(path: Path, document: EvaluationDoc) -> None:
@@ -83,6 +84,7 @@ def evaluation_page(document: EvaluationDoc, *, photo: Read, gallery: Read) -> s
         _confidence(document),
         _views(document),
         _refusals(document),
+        _closer_look(document),
         confusions(document, probes, store),
         failures(document, probes, store),
         _method(document),
@@ -310,6 +312,21 @@ def _views(document: EvaluationDoc) -> Section | None:
     headings = ["photos", "items", "right product first", "and near enough (DIR)", "unknown named (FPIR)", "said apart"]
     body = table(headings, rows, numeric=(1, 2, 3, 4, 5), caption=about)
     return Section("views", "Several photos of one item", body)
+
+
+def _closer_look(document: EvaluationDoc) -> Section | None:
+    looked = document.get("closer_look")
+    if looked is None:
+        return None
+    top1 = looked["top1"]
+    rows = [[when, f"{in_percent(top1[key]['rate'])} ({counts(top1[key])})"] for when, key in _LOOKED]
+    about = (
+        f"{in_percent(looked['close']['rate'])} of {plural(looked['photos'], 'photo')} are close calls, whose products "
+        f"are looked for in the photo: {looked['mended']:,} are right for it, {looked['spoiled']:,} wrong. All other "
+        "figures on this page are without."
+    )
+    body = table(["", "right product first"], rows, numeric=(1,), caption=about)
+    return Section("closer-look", "A closer look at close calls", body)
 
 
 def _refusals(document: EvaluationDoc) -> Section | None:

@@ -54,7 +54,7 @@ def answered(products: list[Match], sightings: list[Sighting], probability: ByPr
 
 
 def test_only_close_calls_are_looked_at() -> None:
-    clear, close = ranked(0.3, 0.3 * math.exp(-closer.CLOSE)), ranked(0.3, 0.29, 0.25, 0.24, 0.01)
+    clear, close = ranked(0.3, 0.3 * math.exp(-closer.CLOSE - 0.01)), ranked(0.3, 0.29, 0.25, 0.24, 0.01)
     answer, asked = answered(clear, [seen("b", 90, 0.9)])
     assert not asked
     assert "look" not in answer.timings_ms
@@ -224,3 +224,26 @@ def test_what_cannot_be_looked_at_leaves_the_answer_as_it_was(
     with pytest.raises(UsageError, match="OpenCV is not installed"):
         index_catalog(shop / "catalog", tmp_path / "other", verify=True)
     assert not (tmp_path / "other").exists()
+
+
+def test_an_evaluation_says_what_looks_mend_and_spoil(shop: Path, tmp_path: Path) -> None:
+    from cli.evaluate_text import print_document
+    from retrieval.evaluation.run import evaluate_dataset
+    from retrieval.report.evaluation import evaluation_page
+
+    index_catalog(shop / "catalog", shop / "index", verify=True)
+    for name, pixels in {"blue": label(1, band=(60, 120, 60)), "red": label(1)}.items():
+        (tmp_path / "test" / name).mkdir(parents=True)
+        Image.fromarray(photo_of(pixels, QUAD, seed=1)).save(tmp_path / "test" / name / "1.png")
+    report = evaluate_dataset(tmp_path, index=shop / "index", threshold=4.0)
+    section = report.document["closer_look"]
+    assert section is not None
+    assert section["photos"] == 2
+    assert section["close"]["rate"] > 0.0
+    assert section["top1"]["after"]["rate"] == 1.0
+    assert section["spoiled"] == 0
+    print_document(report.document)
+    page = evaluation_page(report.document, photo=lambda name: b"", gallery=lambda name: b"")
+    assert "A closer look at close calls" in page
+    without = evaluate_dataset(tmp_path, index=shop / "index", threshold=4.0, verify=False)
+    assert without.document["closer_look"] is None
