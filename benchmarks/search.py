@@ -24,6 +24,7 @@ look-alikes of one another. Half of the products of each copy are not indexed, o
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -39,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 from process_memory import kilobytes
 
-from retrieval.calibration.sureness import Sureness
+from retrieval.calibration.sureness import DEFAULT, Sureness
 from retrieval.distance import normalize
 from retrieval.evaluation import Photos, gather_folder
 from retrieval.index import hnsw
@@ -260,9 +261,20 @@ def answers(store: Searchable, world: World, widths: list[int]) -> Iterator[tupl
     counted = Counted(store)
     queries, products = np.concatenate([world.queries, world.unknown]), len(np.unique(world.owners))
     indexed, sureness = len(world.queries), sureness_of_photos()
+    hopeless = sureness.hopeless(DEFAULT, products)
 
     def ask(query: Vectors, exact: bool, close: float = CLOSE) -> tuple[str, list[str], str, float]:
-        ranked = find(counted, query, threshold=4.0, products=5, exact=exact, close=close, far=world.threshold)
+        beyond = hopeless if close else math.inf
+        ranked = find(
+            counted,
+            query,
+            threshold=4.0,
+            products=5,
+            exact=exact,
+            close=close,
+            far=world.threshold,
+            hopeless=beyond,
+        )
         near = [e.image for m in ranked for e in m.evidence if e.distance <= world.threshold]
         sure = sureness.of(ranked, products).products[0]
         return ranked[0].product_id, near, decide(ranked, threshold=world.threshold), sure

@@ -166,6 +166,23 @@ class Sureness:
             return None
         return -(intercept + of_lead * lead + log_products * self._log_size(products)) / distance
 
+    def hopeless(self, limits: Limits, products: int) -> float:
+        """The distance beyond which an answer is *unknown* whatever its lead, squared L2; inf where there is none.
+
+        Args:
+            limits: of the verdicts.
+            products: as `of`.
+        """
+        intercept, distance, of_lead, log_products = self.in_catalog
+        least = min(limits.sure, limits.in_catalog)
+        if distance >= 0.0 or least <= 0.0:
+            return math.inf
+        if least >= 1.0:
+            return 0.0
+        most = intercept + max(of_lead * MOST_LEAD, 0.0) + log_products * self._log_size(products)
+        # A little farther than computed: the sums of a probability are rounded, too.
+        return max((math.log(least / (1.0 - least)) - most) / distance, 0.0) + 1e-9
+
     def _log_size(self, products: int) -> float:
         low, high = self.products
         return math.log(min(max(products, low), high))

@@ -56,6 +56,7 @@ def find(
     exact: bool = False,
     close: float = 0.0,
     far: float | None = None,
+    hopeless: float = math.inf,
 ) -> list[Match]:
     """The best products whatever the threshold, each scored by its own pictures whatever else is near.
 
@@ -78,6 +79,9 @@ def find(
         close: the part of the best score that a product beyond ``far`` must be able to reach to be looked into;
             others are ranked by those of their pictures that were seen.
         far: squared L2; by default the threshold.
+        hopeless: squared L2; a photo whose nearest picture lies beyond is unknown whatever else is near: its products
+            are ranked by those of their pictures that were seen, since it takes looking into very many to tell apart
+            what is about equally far.
 
     Returns:
         At most ``products`` matches, as `retrieval.recognition.votes.rank` orders them.
@@ -94,6 +98,11 @@ def find(
         seen: dict[str, list[Neighbor]] = {}
         for neighbor in neighbors:
             seen.setdefault(neighbor.product_id, []).append(neighbor)
+        if neighbors and neighbors[0].distance > hopeless:
+            if len(seen) >= products or not cut or limit >= LAST_LIMIT:
+                return votes.rank(neighbors, threshold=threshold, products=products)
+            limit *= WIDEN
+            continue
         # With fewer of its pictures seen, a product's mean can only fall: this ranking is optimistic.
         candidates = [c for c in votes.standings(neighbors, threshold=threshold) if c.product_id not in complete]
         for at, candidate in enumerate(candidates):
@@ -139,7 +148,10 @@ def search(
     threshold = lowered(threshold, length)
     limit = near_enough(threshold, None if refusal is None else refusal.distance)
     # Probabilities were fitted to products in the order of their scores, whatever the threshold.
-    reach = limit if probability is None else MAX_DISTANCE
+    reach, hopeless = limit, limit
+    if probability is not None:
+        reach = MAX_DISTANCE
+        hopeless = probability.sureness.hopeless(probability.limits, probability.products)
     ranked = find(
         store,
         photo.vector,
@@ -148,6 +160,7 @@ def search(
         where=where,
         close=CLOSE,
         far=limit,
+        hopeless=hopeless,
     )
     search_ms = (time.perf_counter() - start) * 1e3
     return Ranked(photo, ranked, threshold, limit, refusal, probability, length, search_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -59,6 +60,21 @@ def test_of_sizes_that_no_fit_saw_nothing_is_made_up() -> None:
     even = FITTED.even(answer, 20_000)
     assert even is not None
     assert FITTED.of(ranked(0.4, 0.2, distance=even), 20_000).in_catalog == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("limits", [DEFAULT, Limits(0.3, 0.9), Limits(0.999, 0.001)])
+@pytest.mark.parametrize("weights", [FITTED.in_catalog, (2.0, -4.0, -1.5, -0.3)])
+def test_beyond_the_hopeless_distance_all_is_unknown(
+    limits: Limits, weights: tuple[float, float, float, float]
+) -> None:
+    sureness = replace(FITTED, in_catalog=weights)
+    beyond = sureness.hopeless(limits, 40)
+    for lead in (0.0, 1.0, MOST_LEAD):
+        assert sureness.at(beyond + 1e-6, lead, 40).verdict(limits) == "unknown"
+    nearer = [sureness.at(beyond - 1e-6, lead, 40).in_catalog for lead in (0.0, MOST_LEAD)]
+    assert max(nearer) >= min(limits.sure, limits.in_catalog)
+    assert sureness.hopeless(Limits(0.0, 0.5), 40) == math.inf
+    assert replace(FITTED, in_catalog=(1.0, 0.1, 1.0, 0.0)).hopeless(limits, 40) == math.inf
 
 
 def test_nothing_found_is_unknown() -> None:

@@ -116,6 +116,21 @@ def test_a_clear_answer_takes_one_search() -> None:
     assert store.asked == 1
 
 
+def test_a_photo_of_nothing_like_it_takes_one_search_and_shows_as_many_products() -> None:
+    rng = np.random.default_rng(3)
+    vector = normalize(rng.standard_normal((1, DIMENSION)))[0]
+    for sizes, searches in (([5] * 60, 1), ([300, 20, 20, 20, 20], 3)):
+        store = Counting(DIMENSION)
+        store.rows = gallery(rng, sizes, 0.02).rows
+        full = find(store, vector, threshold=4.0, products=5)
+        store.asked = 0
+        nearest = min(match.best_distance for match in full)
+        found = find(store, vector, threshold=4.0, products=5, hopeless=nearest - 1e-6)
+        assert len(found) == 5
+        assert store.asked == searches
+        assert find(store, vector, threshold=4.0, products=5, hopeless=nearest + 1e-6) == full
+
+
 def test_many_pictures_of_one_product_do_not_crowd_out_the_others() -> None:
     rng = np.random.default_rng(0)
     store = gallery(rng, [2000, 1, 1], 0.05)
