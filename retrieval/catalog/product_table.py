@@ -76,6 +76,12 @@ class ProductTable:
         return self._header or None
 
     @property
+    def whole(self) -> bool:
+        """False where the last line has no end, as some editors leave it."""
+        last = self._rows[-1] if self._rows else self._header
+        return not last or last.endswith(("\n", "\r"))
+
+    @property
     def name_column(self) -> str:
         """The column that holds what people call a product; ``name`` where there is none yet."""
         return next((name for name in NAMES if name in self.columns), NAMES[0])
@@ -157,6 +163,13 @@ class ProductTable:
             for cells in map(self._cells, self._rows)
         ):
             self._header, self.columns = header, columns
+
+    def end_open(self) -> None:
+        """Take the end off the last line, as the table had it before."""
+        if self._rows:
+            self._rows[-1] = self._rows[-1].rstrip("\r\n")
+        else:
+            self._header = self._header.rstrip("\r\n")
 
     def save(self) -> None:
         """Write it durably; a table without header is removed.

@@ -24,7 +24,6 @@ from retrieval.errors import UsageError
 from retrieval.indexing.teach import COVER, product_folder, require_known
 from retrieval.system.files import move_file, os_errors, remove_tree, replace_file, sync_directory
 from retrieval.system.text import one_form, printable
-from retrieval.types import Metadata
 
 Action = Literal["edit", "remove-product", "remove-picture"]
 
@@ -35,7 +34,8 @@ KEPT = timedelta(days=30)
 
 _RECORD = "change.json"
 _SCHEMA = "itemrec.change/1"
-_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
+_ID = re.compile(r"\d{8}T\d{12}-[0-9a-f]{8}")
+_TIME = "%Y%m%dT%H%M%S%f"
 _LONGEST_COVER = 4096
 
 
@@ -48,12 +48,16 @@ class TableChange:
         row: the row before, as it was written; None where there was none.
         place: where it stood, from 0.
         values: what is written into it; None removes the row.
+        written: the row after; None where there is none.
+        whole: the table's last line ended before.
     """
 
     header: str | None
     row: str | None
     place: int
     values: Mapping[str, str] | None
+    written: str | None
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Change:
         moved: files and folders that it moved, relative to the catalog; the n-th lies in the record's folder as ``n``.
         table: what happened to the product's row; None for nothing.
         undone: it is being taken back.
+        applied: the folder is as the record says; else a process died, and `resume` goes on. What happens to the
+            folder afterwards is its owner's.
     """
 
     id: str
@@ -77,11 +83,12 @@ class Change:
     moved: tuple[str, ...] = ()
     table: TableChange | None = None
     undone: bool = False
+    applied: bool = False
 
     @property
     def created(self) -> datetime:
         """When it was made, UTC."""
-        return datetime.strptime(self.id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        return datetime.strptime(self.id[:21], _TIME).replace(tzinfo=UTC)
 
 
 def describe_product(
@@ -110,12 +117,12 @@ def describe_product(
         _require_only(found)
         named = {table.name_column if column == "name" else column: one_form(text) for column, text in values.items()}
         place, row = table.row(product_id) or (0, None)
-        was = TableChange(table.header, row, place, named)
+        header, whole = table.header, table.whole
         table.set(product_id, named)  # a value that cannot be is refused before anything is written
-        change = Change(_new_id(), "edit", product_id, table=was)
-        _write(catalog, change)
-        _apply(catalog, change)
-    return change
+        written = table.row(product_id)
+        assert written is not None
+        was = TableChange(header, row, place, named, written[1], whole)
+        return _carry_out(catalog, Change(_new_id(), "edit", product_id, table=was))
 
 
 def remove_product(catalog: Path, product_id: str, images: Sequence[str]) -> Change:
@@ -139,15 +146,13 @@ def remove_product(catalog: Path, product_id: str, images: Sequence[str]) -> Cha
             folders.add(product_id)
         table = ProductTable(catalog)
         place, row = table.row(product_id) or (0, None)
-        was = TableChange(table.header, row, place, None) if row is not None else None
+        was = TableChange(table.header, row, place, None, None, table.whole) if row is not None else None
         if was is None:
             _require_only(found, product_id)
         change = Change(
             _new_id(), "remove-product", product_id, images=tuple(images), moved=tuple(sorted(folders)), table=was
         )
-        _write(catalog, change)
-        _apply(catalog, change)
-    return change
+        return _carry_out(catalog, change)
 
 
 def remove_any_picture(catalog: Path, product_id: str, image: str, images: Sequence[str]) -> Change:
@@ -172,16 +177,14 @@ def remove_any_picture(catalog: Path, product_id: str, image: str, images: Seque
     product_folder(read_catalog(catalog), product_id, [image])
     change = Change(_new_id(), "remove-picture", product_id, images=(image,), moved=(image,))
     with os_errors("remove a picture", catalog):
-        _write(catalog, change)
-        _apply(catalog, change)
-    return change
+        return _carry_out(catalog, change)
 
 
 def undo(catalog: Path, change: Change) -> Change:
     """Put back what a change took out; durable when this returns. Its record stays until `drop`.
 
     Raises:
-        UsageError: something else lies in its place by now.
+        UsageError: something else lies in its place by now, or the product's row was changed since.
         DiskFullError, StoreError: the folder cannot be written.
     """
     for place, path in enumerate(change.moved):
@@ -190,11 +193,17 @@ def undo(catalog: Path, change: Change) -> Change:
                 f"expected nothing at {printable(path)}, received something that was made since",
                 hint="Remove or rename it first; what was taken out is kept.",
             )
-    undone = replace(change, undone=True)
     with os_errors("undo a change", catalog):
-        _write(catalog, undone)
-        _apply(catalog, undone)
-    return undone
+        if change.table is not None:
+            now = ProductTable(catalog).row(change.product_id)
+            if (now[1].rstrip("\r\n") if now else None) != (
+                change.table.written and change.table.written.rstrip("\r\n")
+            ):
+                raise UsageError(
+                    f"expected the row of {printable(change.product_id)} as this change left it, received another",
+                    hint="Undo the later change first.",
+                )
+        return _carry_out(catalog, replace(change, undone=True, applied=False))
 
 
 def drop(catalog: Path, change: Change) -> None:
@@ -218,21 +227,25 @@ def read_changes(catalog: Path) -> list[Change]:
     return list(_read(catalog, names))
 
 
-def resume(catalog: Path, change: Change) -> None:
-    """Complete a change whose process died before it was acknowledged, in the direction that its record says.
+def resume(catalog: Path, change: Change) -> Change:
+    """Complete a change whose process died in the middle, in the direction that its record says.
 
     Raises:
         DiskFullError, StoreError: the folder cannot be written.
     """
     with os_errors("complete a change", catalog):
-        _apply(catalog, change)
+        return change if change.applied else _carry_out(catalog, change)
 
 
 def sweep(catalog: Path, *, now: datetime | None = None) -> None:
     """Forget the changes that are older than `KEPT`."""
-    before = (now or datetime.now(UTC)) - KEPT
-    for change in read_changes(catalog):
-        if change.created < before and not change.undone:
+    before = f"{(now or datetime.now(UTC)) - KEPT:{_TIME}}"
+    try:
+        old = [name for name in os.listdir(catalog / UNDO) if _ID.fullmatch(name) and name < before]
+    except OSError:
+        return
+    for change in _read(catalog, old):
+        if change.applied and not change.undone:
             drop(catalog, change)
 
 
@@ -291,15 +304,6 @@ def require_picture(product_id: str, image: str, images: Sequence[str]) -> None:
         raise UsageError(f"expected a picture of {printable(product_id)}, received {printable(image)}")
 
 
-def metadata_of(catalog: Path, product_id: str) -> Metadata:
-    """What the catalog's table says of a product now; empty without a row.
-
-    Raises:
-        CatalogError: it cannot be read.
-    """
-    return read_catalog(catalog).metadata(product_id)
-
-
 def _require_only(found: Catalog, product_id: str = "") -> None:
     """Refuse a catalog whose products another table describes."""
     if found.metadata_keys and not (found.root / "products.csv").is_file():
@@ -309,6 +313,15 @@ def _require_only(found: Catalog, product_id: str = "") -> None:
             "expected products.csv, received a catalog with a table of another kind",
             hint="Change the product in that table, then run itemrec index.",
         )
+
+
+def _carry_out(catalog: Path, change: Change) -> Change:
+    """Write down what is to be done, do it, and write down that it is done."""
+    _write(catalog, change)
+    _apply(catalog, change)
+    done = replace(change, applied=True)
+    _write(catalog, done)
+    return done
 
 
 def _apply(catalog: Path, change: Change) -> None:
@@ -327,6 +340,8 @@ def _apply(catalog: Path, change: Change) -> None:
     if change.undone:
         table.put(change.product_id, change.table.row, change.table.place)
         table.put_header(change.table.header)
+        if not change.table.whole:
+            table.end_open()
     elif change.table.values is None:
         table.put(change.product_id, None, 0)
     else:
@@ -350,7 +365,8 @@ def _read(catalog: Path, names: Sequence[str]) -> Iterator[Change]:
                 continue
             table = TableChange(**read["table"]) if read["table"] else None
             images, moved = tuple(map(str, read["images"])), tuple(map(str, read["moved"]))
-            change = Change(name, read["action"], read["product_id"], images, moved, table, read["undone"] is True)
+            flags = read["undone"] is True, read["applied"] is True
+            change = Change(name, read["action"], read["product_id"], images, moved, table, *flags)
             if all(_inside(path) for path in change.moved):
                 yield change
         except (OSError, ValueError, KeyError, TypeError):
@@ -367,4 +383,4 @@ def _home(catalog: Path, change: Change) -> Path:
 
 
 def _new_id() -> str:
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+    return f"{datetime.now(UTC):{_TIME}}-{secrets.token_hex(4)}"

@@ -155,7 +155,7 @@ PRODUCT: dict[str, Any] = {
         **ERRORS,
     }
 }
-_CHANGED = {**_JOB, "image": "", "change": "20261128T093000-5f0c6f0a"}
+_CHANGED = {**_JOB, "image": "", "change": "20261128T093000123456-5f0c6f0a"}
 
 
 def _object(example: dict[str, Any], **properties: dict[str, Any]) -> dict[str, Any]:
@@ -183,7 +183,7 @@ COVER: dict[str, Any] = {
     "openapi_extra": _object({"image": "0012/front.jpg"}, image={"type": ["string", "null"]}),
 }
 _CHANGE = {
-    "change": "20261128T093000-5f0c6f0a",
+    "change": "20261128T093000123456-5f0c6f0a",
     "action": "remove-product",
     "product_id": "0012",
     "created": "2026-11-28T09:30:00+00:00",

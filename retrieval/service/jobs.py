@@ -240,14 +240,15 @@ class Teaching:
                 product_id = one_form(file.parent.name)
                 new = (Taught(product_id, image, new=True), table.metadata(product_id))
                 self._put(Job(_id(), product_id, "add", image, added=[new]))
-        for change in reversed(changed):
-            changes.resume(catalog, change)
-            images = self.images(change.product_id)
+        changed = [changes.resume(catalog, change) for change in reversed(changed)]
+        table = read_catalog(catalog)
+        for change in changed:
             if change.undone:
                 self._put(self._restored(change))
             elif change.action == "edit":
-                if any(r != changes.metadata_of(catalog, change.product_id) for r in self._told(change.product_id)):
-                    self._put(self._described(change, images, "edit"))
+                told = self._products.get(change.product_id)
+                if told is not None and told.metadata != table.metadata(change.product_id):
+                    self._put(self._described(change, told.images, "edit"))
             elif gone := [i for i in change.images if i in known and not (catalog / i).exists()]:
                 ids = [image_id(change.product_id, image) for image in gone]
                 self._put(Job(_id(), change.product_id, "remove-product", removed=ids, change=change))
@@ -278,13 +279,8 @@ class Teaching:
             images = {i: None for i in images if image_id(product_id, i) not in job.removed}
         return list(images)
 
-    def _told(self, product_id: str) -> list[Metadata]:
-        """What the index says of a product."""
-        known = self._products.get(product_id)
-        return [known.metadata] if known else []
-
     def _described(self, change: Change, images: Sequence[str], action: Action) -> Job:
-        metadata = changes.metadata_of(self.catalog, change.product_id)
+        metadata = read_catalog(self.catalog).metadata(change.product_id)
         told = {image_id(change.product_id, image): metadata for image in images}
         return Job(_id(), change.product_id, action, described=told, change=change)
 
@@ -292,7 +288,7 @@ class Teaching:
         """The way back into the index of what a change had taken out."""
         if change.action == "edit":
             return self._described(change, self.images(change.product_id), "undo")
-        metadata = changes.metadata_of(self.catalog, change.product_id)
+        metadata = read_catalog(self.catalog).metadata(change.product_id)
         back = [(Taught(change.product_id, image, new=True), metadata) for image in change.images]
         return Job(_id(), change.product_id, "undo", added=back, change=change)
 
@@ -301,6 +297,8 @@ class Teaching:
             raise Problem(503, "busy", "Too much waits for the index already", hint="Try again in a moment.")
 
     def _put(self, job: Job) -> Job:
+        if job.change is not None:
+            changes.sweep(self.catalog)
         with self._changed:
             self._jobs[job.id] = job
             while len(self._jobs) > _KEPT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from starlette.testclient import TestClient
 
 from retrieval.indexing.run import index as index_catalog
 from retrieval.recognition.api import Recognizer
-from retrieval.service import recognize_routes
+from retrieval.service import page_files, recognize_routes
 from retrieval.service.access import add_key, read_keys, write_keys
 from retrieval.service.application import create_app
 from retrieval.service.settings import Settings
@@ -224,6 +225,17 @@ def test_answers_keep_browsers_safe(client: TestClient) -> None:
     assert sent.headers["x-request-id"] == "abc-1"
     forged = client.get("/healthz", headers={"x-request-id": "a" * 65})
     assert len(forged.headers["x-request-id"]) == 16
+
+
+def test_every_file_of_the_page_is_served_and_loads_nothing_from_elsewhere(client: TestClient) -> None:
+    kinds = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+    for file in sorted(page_files.PAGE.iterdir()):
+        served = client.get("/" if file.name == "index.html" else f"/{file.name}")
+        assert served.headers["content-type"].startswith(kinds[file.suffix]), file.name
+        assert served.content == file.read_bytes()
+        found = set(re.findall(r"https?://[^\s\"'`)]+", served.text)) - {"http://www.w3.org/2000/svg"}
+        assert found == set(), file.name
+    assert "<script>" not in client.get("/").text
 
 
 def test_a_page_that_is_named_may_ask_from_elsewhere(place: Path) -> None:

@@ -82,6 +82,8 @@ def test_any_picture_but_the_last_is_removed_and_the_cover_is_chosen(shop: Path,
 
 
 def test_a_new_product_has_its_row_first_and_then_its_picture(shop: Path, client: TestClient) -> None:
+    table = shop / "catalog" / "products.csv"
+    table.write_bytes(table.read_bytes().rstrip(b"\n"))
     before = tree(shop / "catalog")
     made = client.put("/v1/products/p7?new=true", json={"name": "Seven", "metadata": {"barcode": "42"}})
     job = settled(client, made)
@@ -176,6 +178,26 @@ def test_changes_that_a_crash_cut_short_are_completed(shop: Path, monkeypatch: p
             undone(client, change)
         assert tree(shop / "catalog") == before
         assert asked(client, photo(1))[1] == ["p001"]
+
+
+def test_what_its_owner_does_afterwards_is_his(shop: Path) -> None:
+    app = Settings(index=str(shop / "index"))
+    table = shop / "catalog" / "products.csv"
+    with TestClient(create_app(app)) as client:
+        first = settled(client, client.put("/v1/products/p001", json={"name": "Uno"}))
+        second = settled(client, client.put("/v1/products/p001", json={"metadata": {"price": 7}}))
+        removed = settled(client, client.delete("/v1/products/p002"))
+        # Undone in the wrong order, a change would take the later one along.
+        refused = client.post(f"/v1/changes/{first['change']}/undo")
+        assert (refused.status_code, "later change" in refused.json()["hint"]) == (422, True)
+        undone(client, second)
+    table.write_text(table.read_text().replace("Uno", "Ein") + "p002,Again,4\n")
+    before = table.read_bytes()
+    with TestClient(create_app(app)) as client:
+        assert client.post(f"/v1/changes/{removed['change']}/undo").status_code == 422
+        assert client.post(f"/v1/changes/{first['change']}/undo").status_code == 422
+        assert client.get("/v1/products/p002").json()["name"] == "Again"
+        assert table.read_bytes() == before
 
 
 def test_undo_does_not_write_over_what_was_made_since_and_ends_after_thirty_days(
