@@ -15,6 +15,7 @@ from retrieval.errors import ItemrecError, UsageError
 
 COMMANDS = {
     "index": ("cli.index", "Make a catalog findable."),
+    "watch": ("cli.watch", "Index a catalog whenever it changes."),
     "query": ("cli.query", "Which product is in this photo, or none of ours?"),
     "prepare": ("cli.prepare", "Make a dataset of raw photos."),
     "train": ("cli.train", "Learn a model from a dataset."),
@@ -29,6 +30,7 @@ COMMANDS = {
     "snapshot": ("cli.move", "Write an index to one file with a checksum."),
     "restore": ("cli.move", "Make an index of a snapshot."),
     "serve": ("cli.serve", "Answer photos over HTTP, and on a page."),
+    "mcp": ("cli.mcp", "Offer recognizing and teaching to agents, over MCP."),
     "demo": ("cli.demo", "Try it all on a drawn catalog."),
 }
 GROUPS = {

@@ -41,6 +41,7 @@ TIERS = {
     ],
     "kill": [
         "cli/test_exits.py",
+        "cli/test_watch.py",
         "faults/test_concurrency.py",
         "faults/test_crash_points.py",
         "faults/test_disk_full.py",

@@ -25,6 +25,8 @@ EXTRAS = [
     (("models", "import", "m.onnx", "--name", "mine"), "onnxruntime", "ONNX Runtime", "onnx"),
     (("evaluate", "--data", "data", "--html", "report.html"), "matplotlib", "Matplotlib", "report"),
     (("train", "data", "--out", "mine"), "keras", "Keras", "train"),
+    (("watch", "catalog", "--quiet"), "watchfiles", "watchfiles", "watch"),
+    (("mcp",), "mcp", "The Python package mcp", "mcp"),
 ]
 
 
