@@ -25,10 +25,19 @@ _ERROR = {
 }
 
 
-_TYPES: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object"}
+_TYPES: dict[type, str] = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+}
 _FREE = ("metadata", "timings_ms")
 """Objects whose keys are the catalog's, or depend on what was done."""
-_OPTIONAL = ("after", "code", "confidence", "in_catalog", "label", "state")
+_OPTIONAL = frozenset(
+    ["after", "before", "code", "confidence", "in_catalog", "interval", "label", "result", "share", "since", "state"]
+)
 """Keys that are missing, or null, where there is nothing to say: no confidence without a calibration."""
 
 
@@ -36,11 +45,11 @@ def _schema(example: Any, name: str = "") -> dict[str, Any]:
     """What a document like this one is: all its keys and their types; more keys may come."""
     if example is None:
         return {}
-    if isinstance(example, list):
-        return {"type": "array", "items": _schema(example[0]) if example else {}}
     kind = _TYPES[type(example)]
     described: dict[str, Any] = {"type": [kind, "null"] if name in _OPTIONAL else kind}
-    if isinstance(example, dict) and name not in _FREE:
+    if isinstance(example, list):
+        described["items"] = _schema(example[0]) if example else {}
+    elif isinstance(example, dict) and name not in _FREE:
         described |= {
             "properties": {key: _schema(value, key) for key, value in example.items()},
             "required": [key for key in example if key not in _OPTIONAL],
