@@ -299,6 +299,17 @@ def print_probabilities(answers: Sequence[Asked]) -> None:
             print(f"| {' | '.join(map(str, row))} |")
 
 
+def print_limits(answers: Sequence[Asked]) -> None:
+    """What a look can mend at all: the right product is among those that are looked for, and is found."""
+    for gallery in ("studio", "crowded"):
+        some = [a for a in answers if a.gallery == gallery and a.packed and a.group == "new"]
+        shown = np.mean([a.truth in [match.product_id for match in a.ranked[: closer.CANDIDATES]] for a in some])
+        close = [a for a in some if a.truth in [match.product_id for match in closer.candidates(a.ranked)]]
+        found = np.mean([closer.best_of(a.seen)[a.truth].inliers > 0 for a in close])
+        print(f"\n{gallery}: of photos of new packages {shown:.3f} have the right product among three; it is found in")
+        print(f"{found:.3f} of {len(close)} close calls.")
+
+
 def print_times(answers: Sequence[Asked]) -> None:
     took = np.array([a.ms for a in answers if a.ms])
     clear = [a for a in answers if not closer.candidates(a.ranked)]
@@ -352,6 +363,7 @@ def main() -> None:
     print_rates(answers)
     print_weights(answers)
     print_probabilities(answers)
+    print_limits(answers)
     print_times(answers)
 
 

@@ -308,9 +308,8 @@ class CloserLook:
     def before_in_words(self) -> str:
         """What the answer had been without the look, for people."""
         sure = "" if self.confidence is None else f", {100 * self.confidence:.0f} % sure"
-        return (
-            f"{'Changed by the look' if self.changed else 'As before the look'}: was {self.verdict}, {self.first}{sure}"
-        )
+        how = "Changed by the look" if self.changed else "Not changed by the look"
+        return f"{how}: it was {self.verdict}, {self.first}{sure}"
 
     def to_json(self) -> dict[str, Any]:
         """The ``closer_look`` of an entry of ``results`` in ``itemrec.query/1``."""

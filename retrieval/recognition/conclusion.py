@@ -45,8 +45,7 @@ class ByProbability:
     products: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(NamedTuple):
     """What a search found for a photo, and all else that its answer follows from but the products' pictures.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,12 +43,15 @@ def closer_look_page(answers: Sequence[Answer], catalog: str, kept: KeptLook) ->
     looked = [answer for answer in answers if answer.closer_look is not None]
     changed = sum(answer.closer_look is not None and answer.closer_look.changed for answer in answers)
     sections = [
-        Section(f"photo-{number}", answer.source, _body(answer, catalog, kept), tone=_TONES[answer.verdict])
+        Section(
+            f"photo-{number}",
+            PurePath(answer.source).name or answer.source,
+            _body(answer, catalog, kept),
+            tone=_TONES[answer.verdict],
+        )
         for number, answer in enumerate(answers, 1)
     ]
-    verdict = (
-        f"{plural(len(looked), 'photo')} of {len(answers):,} looked at closer, {changed:,} answered otherwise for it"
-    )
+    verdict = f"{len(looked):,} of {plural(len(answers), 'photo')} looked at closer, {changed:,} answered otherwise"
     return page(
         "A closer look",
         verdict=verdict,
@@ -63,7 +66,7 @@ def closer_look_page(answers: Sequence[Answer], catalog: str, kept: KeptLook) ->
 
 def _body(answer: Answer, catalog: str, kept: KeptLook) -> Markup:
     first = (answer.matches or answer.nearest)[:1]
-    sure = f", {first[0].confidence:.0%} sure" if first and first[0].confidence is not None else ""
+    sure = f", {100 * first[0].confidence:.0f} % sure" if first and first[0].confidence is not None else ""
     said = f"{answer.verdict}: {first[0].product_id}{sure}" if first else answer.verdict
     look = answer.closer_look
     try:

@@ -22,6 +22,7 @@ from retrieval.recognition.api import Recognizer
 from retrieval.recognition.conclusion import ByProbability, EmbeddedPhoto, Ranked, conclude
 from retrieval.types import Evidence, Match, Sighting
 from retrieval.verification.kept import KeptLooks, keypoints_file
+from tests.qdrant import double
 from tests.retrieval.verification.drawn import label, photo_of
 
 QUAD = [(90, 40), (300, 70), (290, 320), (70, 300)]
@@ -247,3 +248,23 @@ def test_an_evaluation_says_what_looks_mend_and_spoil(shop: Path, tmp_path: Path
     assert "A closer look at close calls" in page
     without = evaluate_dataset(tmp_path, index=shop / "index", threshold=4.0, verify=False)
     assert without.document["closer_look"] is None
+
+
+def test_an_index_on_a_server_is_looked_at_with_keypoints_in_the_local_cache(
+    shop: Path, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ITEMREC_GRPC_PORT", "0")
+    monkeypatch.setenv("ITEMREC_CACHE", str(tmp_path))
+    with double.serving() as server:
+        url = server.url("/labels")
+        index_catalog(shop / "catalog", url, model=tiny_bundle.path)
+        with Recognizer(url, threshold=4.0) as plain:
+            assert plain.recognize(shop / "photo.png").closer_look is None
+        # This machine can read the catalog's pictures: their keypoints are made when somebody asks for a look.
+        with Recognizer(url, threshold=4.0, verify=True) as asked:
+            first = asked.recognize(shop / "photo.png").closer_look
+        assert first is not None
+        assert keypoints_file(url).is_relative_to(tmp_path)
+        assert KeptLooks(url).count() == len(first.seen)
+        with Recognizer(url, threshold=4.0) as later:
+            assert later.recognize(shop / "photo.png").closer_look == first
