@@ -114,11 +114,17 @@ def calibrate_confirmed(
     unknown = try_all(probes.only(np.flatnonzero(~ours)), gallery)
     if len(known) < LEAST_ANSWERS or len(unknown) < LEAST_UNKNOWN:
         raise _too_few(len(photos), len(known), len(unknown))
+    products = {trial.product for trial in known}
     fitted_on = f"the inbox: {plural(len(known), 'photo')} of ours, {len(unknown):,} of others"
     sureness = fit_sureness(known, unknown, fitted_on=fitted_on)
     after = cross_checked(known, unknown)
     if sureness is None or after is None:
-        raise _too_few(len(photos), len(known), len(unknown))
+        # A fold of products may hold many of the photos.
+        raise UsageError(
+            f"expected {LEAST_ANSWERS} confirmed photos of the catalog also without any fifth of its products, to try "
+            f"the probabilities on those, received {len(known):,} of {plural(len(products), 'product')}",
+            hint="One labeled photo in five is held out for this: label more, of other products.",
+        )
     in_use = found.calibration.sureness if found.fits is not False else None
     before = verdict_table(known, unknown, in_use) if in_use is not None else None
     chosen = _with(found.calibration, sureness=sureness, verdicts=after)

@@ -4,8 +4,8 @@
     DATA/val/…  DATA/train/…                the others, four fifths of them to learn from
     DATA/products.csv                       id, name and GTIN of new products
 
-A photo of what is not ours stands in test/ and val/ under a product of its own, which no gallery has: it is a photo of
-an unknown product. Photos with a badge are left out of train/.
+A photo of what is not ours stands in test/ and val/ under a made-up product, one for each note, which no gallery has:
+it is a photo of an unknown product. Photos with a badge are left out of train/.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def labeled(inbox: Inbox, *, tenant: str | None = None) -> list[Exported]:
         if label is None or label.kind == "skip":
             continue
         split = split_of(entry)
-        product_id = f"{STRANGER}{entry.stack[:8]}" if label.kind == "not-ours" else label.product_id
+        product_id = _stranger(entry, label.note) if label.kind == "not-ours" else label.product_id
         try:
             require_new_id(product_id)
         except UsageError:
@@ -83,6 +83,11 @@ def labeled(inbox: Inbox, *, tenant: str | None = None) -> list[Exported]:
             continue
         found.append(Exported(entry, split, product_id))
     return found
+
+
+def _stranger(entry: Entry, note: str) -> str:
+    """The made-up id of an unknown product: what was said of it by the same words is one, else each stack is."""
+    return STRANGER + (hashlib.sha256(note.casefold().encode()).hexdigest() if note else entry.stack)[:8]
 
 
 def split_of(entry: Entry) -> str:
