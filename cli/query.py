@@ -43,6 +43,19 @@ def query_command(
     same: Annotated[
         bool, typer.Option("--same", help="All photos show the same item: give one answer, from all of them together.")
     ] = False,
+    many: Annotated[
+        bool, typer.Option("--many", help="Find every item in a photo, of a shelf say, with its place (extra: verify).")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="With --many: the photo with its items drawn in, .jpg or .png."),
+    ] = None,
+    planogram: Annotated[
+        Path | None,
+        typer.Option(
+            "--planogram", metavar="FILE", help="With --many: compare with rows of products that should stand there."
+        ),
+    ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
@@ -72,7 +85,7 @@ def query_command(
     ] = False,
     html: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE", help="With --explain: also write a page of what was seen."),
+        typer.Option("--html", metavar="FILE", help="With --explain or --many: also write a page of what was seen."),
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -92,11 +105,17 @@ def query_command(
       itemrec query photo.jpg --explain
       itemrec query photo.jpg --explain --html look.html
       itemrec query photo.jpg --where category=Milk --where brand=Arla
+      itemrec query shelf.jpg --many --out annotated.jpg
+      itemrec query shelf.jpg --many --planogram rows.csv
       camera | itemrec query - --json
     """
     render.configure(json=as_json, quiet=quiet)
-    if html is not None and not explain:
-        raise UsageError("expected --explain with --html, which shows what decided", hint="Add --explain")
+    if html is not None and not (explain or many):
+        raise UsageError("expected --explain or --many with --html, which shows what was seen", hint="Add one of them")
+    if not many and (only := [o for o, v in (("--out", out), ("--planogram", planogram)) if v]):
+        raise UsageError(f"expected --many with {only[0]}, which is about many items in a photo", hint="Add --many")
+    if many and same:
+        raise UsageError("expected --many or --same, received both", hint="One finds items, one says all show the same")
     from cli.query_text import Printer, explain_filters, find_photos, tally
     from retrieval.recognition.answer import query_document
     from retrieval.recognition.api import Recognizer
@@ -112,6 +131,10 @@ def query_command(
         barcodes=barcodes,
         verify=setting("verify", verify),
     )
+    if many:
+        from cli.many_items import query_many
+
+        return query_many(shop, photos, where=where, planogram=planogram, out=out, html=html, as_json=as_json)
     sources = find_photos(photos)
     show = Printer(sources, thumbnails and not as_json, few=len(sources) <= MANY, explain=explain)
     while True:

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
     from retrieval.calibration.confidence import Confidence
     from retrieval.calibration.in_force import InForce
+    from retrieval.detection.finder import KnownPictures
+    from retrieval.detection.found import FoundItems
     from retrieval.recognition.conclusion import ByProbability
     from retrieval.refusals import KnownRefusals
     from retrieval.verification.kept import PictureLook
@@ -154,6 +156,7 @@ class Recognizer:
         self._lock = threading.Lock()
         self._opening = Opening(self._index, linger=linger)
         self._barcodes = barcodes
+        self._pictures: tuple[str, tuple[IndexedImage, ...] | None, KnownPictures] | None = None
         self._alone = threading.Lock()
         self._closed = False
         self._looker = None if verify is False else Looker(self.location, on_demand=bool(verify))
@@ -285,6 +288,70 @@ class Recognizer:
         while chunk := [_named(photo) for photo in islice(source, CHUNK)]:
             results, state = self._answers(chunk, state, top, where, alone=alone)
             yield from results
+
+    def find(self, photo: Photo | PhotoSource, *, where: Filters | None = None, name: str | None = None) -> FoundItems:
+        """Every item of the catalog in a photo, a shelf for example, with its place.
+
+        Printed packages are found, by points of the catalog's pictures (extra: verify): the pictures must still lie in
+        the catalog's folder. See `retrieval.recognition.many`.
+
+        Args:
+            photo: as in `recognize`.
+            where: see `recognize`; other products are not looked for.
+            name: see `recognize`.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            UsageError: the extra is not installed, or ``where`` names no column of the catalog.
+            EncoderError, IndexNotFoundError, IndexBusyError, IndexDamagedError, ServerError: as `recognize`.
+        """
+        from retrieval.detection.finder import KnownPictures
+        from retrieval.recognition.many import PHOTO_SIDE, find_items
+        from retrieval.verification.opencv import opencv
+
+        opencv("finding many items in a photo")
+        source, state = _named(photo, name), self._current()
+        filters = parse_where(where or (), state.manifest)
+        data = source.photo() if callable(source.photo) else source.photo
+        seen = (
+            pictures.thumbnail(data, PHOTO_SIDE)
+            if isinstance(data, bytes)
+            else pictures.thumbnail_decoded(data, PHOTO_SIDE)
+        )
+        with self._lock:
+            if self._pictures is None or self._pictures[0] != state.manifest.created:
+                known = self._pictures[2] if self._pictures is not None else KnownPictures()
+                self._pictures = (state.manifest.created, None, known)
+            created, records, known = self._pictures
+        if records is None:
+            with self._opening.reader(state.manifest) as (store, _):
+                records = tuple(store.records())
+            with self._lock:
+                self._pictures = (created, records, known)
+
+        def ask(question: Callable[[VectorStore], None]) -> None:
+            with self._opening.reader(state.manifest) as (store, _):
+                question(store)
+
+        def embed(crops: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+            sources = [_Source(str(number), crop) for number, crop in enumerate(crops)]
+            look = partial(_look, state.bundle, False)
+            results = embed_pictures(sources, state.bundle, look, threads=self._threads, encoders=state.many)
+            return [r.vector for r in results if isinstance(r, Embedded) and r.vector is not None]
+
+        return find_items(
+            source.name,
+            np.array(seen, dtype=np.uint8),
+            pictures.longer_side(data) / max(seen.size),
+            records,
+            ask,
+            embed,
+            self.recognize,
+            known,
+            state.manifest.catalog,
+            where=filters,
+            threads=self._threads,
+        )
 
     def refuse(self, photo: Photo | PhotoSource, *, note: str = "", name: str | None = None) -> RefusalPicture:
         """Keep a photo of something that is none of the catalog's: what looks like it is *unknown* from now on.

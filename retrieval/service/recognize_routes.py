@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
+from retrieval.errors import ImageError
 from retrieval.index.manifest import Manifest
 from retrieval.recognition.answer import Answer, query_document
 from retrieval.recognition.api import PhotoSource
@@ -39,14 +40,18 @@ def recognize_routes(shared: Shared) -> APIRouter:
         top: Top = 5,
         where: Where = None,
         same: Annotated[bool, Query(description="The photos show one item: one answer for all.")] = False,
+        many: Annotated[bool, Query(description="Find every item in a photo, with its place.")] = False,
     ) -> JSONResponse:
         """Which product is in each photo, how sure, or none of the catalog's.
 
         The body is an image, or a form with 1 to 16 photos in fields named `photo`. The answer is the document of
-        `itemrec query --json`, and beside each picture a link to show it with.
+        `itemrec query --json`, and beside each picture a link to show it with. With `many` it is that of `itemrec query
+        --many --json`: the items of each photo and their boxes.
         """
         key = await shared.allowed(request, "recognize")
         uploads = await shared.turns.receive(read_photos(request))
+        if many:
+            return JSONResponse(await shared.turns.run(partial(_items, shared, uploads, where or [], key)))
         return JSONResponse(
             await shared.turns.run(
                 partial(_document, shared, uploads, top, where or [], key, same=same, request=request.state.id)
@@ -54,6 +59,27 @@ def recognize_routes(shared: Shared) -> APIRouter:
         )
 
     return router
+
+
+def _items(shared: Shared, uploads: Sequence[Upload], where: Sequence[str], key: Key | None) -> dict[str, Any]:
+    """The document of the items of some photos."""
+    from retrieval.detection.found import FoundItems, items_document
+
+    filters = narrowed(where, key.where if key is not None else (), shared.shop.live())
+    found: list[tuple[FoundItems, None]] = []
+    refused: list[tuple[str, ImageError]] = []
+    for upload in uploads:
+        name = printable(upload.name)[:LONGEST_NAME]
+        try:
+            found.append((shared.shop.find(upload.data, where=filters, name=name), None))
+        except ImageError as error:
+            refused.append((name, error))
+            shared.observed.refused(error.reason)
+    document = items_document(found, refused, fingerprint=shared.shop.model.fingerprint)
+    for result in document["results"]:
+        for match in (match for item in result["items"] for match in item["matches"]):
+            match["link"] = shared.pictures.link(match["image"])
+    return document
 
 
 def _document(

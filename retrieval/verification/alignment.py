@@ -93,8 +93,8 @@ def compare(
     a, b = (cv2.cvtColor(cv2.GaussianBlur(im, (0, 0), 1.0), cv2.COLOR_RGB2LAB) for im in (one, other))
     x, y = a[mask].astype(np.float32), b[mask].astype(np.float32)
     return Alike(
-        correlation=_correlation(x[:, :1], y[:, :1]),
-        color=_correlation(x[:, 1:], y[:, 1:]),
+        correlation=correlation(x[:, :1], y[:, :1]),
+        color=correlation(x[:, 1:], y[:, 1:]),
         seen=seen,
     )
 
@@ -114,7 +114,7 @@ def between(points: NDArray[np.float32], size: tuple[int, int], shape: tuple[int
     return inside.astype(bool)
 
 
-def _correlation(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
+def correlation(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
     """Of all channels together, each about its own mean; 0 where one of the two is flat."""
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     norm = float(np.sqrt(np.square(x).sum() * np.square(y).sum()))

@@ -16,11 +16,11 @@ MOST = 300
 LARGEST = 2048
 """The largest ``side`` that may be asked for: it bounds time and memory, whatever the photo."""
 
+CONTRAST = 0.02
 _SMALLEST = 16
 """Below so many pixels a side a picture has no points."""
 _ENLARGED = 2.0
 """A small picture is enlarged so many times at most: more shows nothing more."""
-_CONTRAST = 0.02
 _SCALE = 512.0
 """RootSIFT values lie in [0, 1], nearly all of them below a half: so many steps to 1 fill a byte."""
 
@@ -34,17 +34,22 @@ class Keypoints:
         points: x and y of each, in pixels of that picture, float32, shape (n, 2).
         descriptors: what each looks like, uint8, shape (n, 128): RootSIFT, the square root of a SIFT descriptor of
             sum 1, so that a scalar product of two is how alike they are.
+        frames: size in pixels of that picture and direction in degrees of each, float32, shape (n, 2); None where
+            they were not kept.
     """
 
     size: tuple[int, int]
     points: NDArray[np.float32]
     descriptors: NDArray[np.uint8]
+    frames: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.points)
 
 
-def find_keypoints(pixels: NDArray[np.uint8], *, side: int = SIDE, most: int = MOST) -> Keypoints:
+def find_keypoints(
+    pixels: NDArray[np.uint8], *, side: int = SIDE, most: int = MOST, contrast: float = CONTRAST
+) -> Keypoints:
     """The strongest points of a picture; a blank one has none.
 
     Args:
@@ -52,6 +57,7 @@ def find_keypoints(pixels: NDArray[np.uint8], *, side: int = SIDE, most: int = M
         side: pixels of the longer side at which points are looked for, up to `LARGEST`. A larger picture is reduced,
             a smaller one enlarged, to twice its size at most. Time and memory grow with its square.
         most: how many points are kept.
+        contrast: of a point at least; where little is printed or the picture is blurred, less finds more.
 
     Raises:
         UsageError: OpenCV is not installed.
@@ -63,7 +69,9 @@ def find_keypoints(pixels: NDArray[np.uint8], *, side: int = SIDE, most: int = M
         raise ValueError(f"expected RGB pixels, uint8, (height, width, 3), received {pixels.dtype}, {pixels.shape}")
     cv2 = opencv()
     height, width = pixels.shape[:2]
-    nothing = Keypoints((width, height), np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8))
+    nothing = Keypoints(
+        (width, height), np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), np.zeros((0, 2), np.float32)
+    )
     if min(width, height) < _SMALLEST:
         return nothing
     scale = min(side / max(width, height), _ENLARGED)
@@ -74,14 +82,15 @@ def find_keypoints(pixels: NDArray[np.uint8], *, side: int = SIDE, most: int = M
     how = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_CUBIC
     small = pixels if size == (width, height) else cv2.resize(pixels, size, interpolation=how)
     gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-    found, descriptors = cv2.SIFT_create(nfeatures=most, contrastThreshold=_CONTRAST).detectAndCompute(gray, None)
+    found, descriptors = cv2.SIFT_create(nfeatures=most, contrastThreshold=contrast).detectAndCompute(gray, None)
     if descriptors is None or not found:
         return nothing
     # Points of equal strength are all kept: a mosaic of a thousand equal tiles has thousands.
     order = np.argsort([-point.response for point in found], kind="stable")[:most]
     points = np.array([found[i].pt for i in order], np.float32)
     points *= np.array([width / size[0], height / size[1]], np.float32)
-    return Keypoints((width, height), points, _root(descriptors[order]))
+    frames = np.array([(found[i].size / scale, found[i].angle) for i in order], np.float32)
+    return Keypoints((width, height), points, _root(descriptors[order]), frames)
 
 
 def _root(descriptors: NDArray[np.float32]) -> NDArray[np.uint8]:

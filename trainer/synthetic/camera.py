@@ -48,6 +48,13 @@ def studio_picture(product: SyntheticProduct, *, size: int = 320, view: int = 0)
     return big.convert("RGB").reduce(2)
 
 
+def package_front(product: SyntheticProduct, *, height: int) -> Image.Image:
+    """A package from the front, a little from above, RGBA, cropped to what is seen of it."""
+    rng = chance(*product.key, "front")
+    pose = Pose(float(rng.uniform(-0.12, 0.12)), float(rng.uniform(0.0, 0.1)), 0.0, 8.0)
+    return _cut_out(product, pose, height, 0, height)
+
+
 def _studio_produce(big: Image.Image, organic: Organic, rng: np.random.Generator) -> None:
     side = big.width
     count = 1 if organic.form.aspect > 0.5 and rng.random() < 0.6 else int(rng.integers(2, 5))

@@ -337,3 +337,13 @@ def test_what_goes_live_is_answered_and_other_processes_get_their_turn(tmp_path:
         assert after["results"][0]["matches"][0]["product_id"] == "p005"
         assert client.get("/v1/status").json()["products"] == 4
         assert client.get("/v1/products").json()["total"] == 4
+
+
+def test_many_items_have_a_document_of_their_own(client: TestClient) -> None:
+    answer = client.post("/v1/recognize?many=true", files={"photo": photo(1)})
+    assert answer.status_code == 200
+    document = answer.json()
+    assert document["schema"] == "itemrec.items/1"
+    assert document["results"][0]["items"] == []
+    broken = client.post("/v1/recognize?many=true", files={"photo": b"no picture"})
+    assert broken.json()["refused"][0]["code"] == "unknown-format"
