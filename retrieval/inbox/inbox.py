@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -286,11 +287,12 @@ class Inbox:
         Args:
             tenant: of whom; None for everybody.
         """
+        # Without a tenant an index alone answers: this is asked with every photo.
+        where, values = ("", ()) if tenant is None else (" WHERE tenant = ?", (tenant,))
         [row] = self.database.rows(
             "SELECT COUNT(*) photos, COALESCE(SUM(label IS NULL), 0) unlabeled, COALESCE(SUM(bytes), 0) bytes,"
-            " (SELECT COUNT(*) FROM todo WHERE problem = '') waiting"
-            " FROM photos WHERE (? IS NULL OR tenant = ?)",
-            (tenant, tenant),
+            f" (SELECT COUNT(*) FROM todo WHERE problem = '') waiting FROM photos{where}",
+            values,
         )
         return Held(row["photos"], row["unlabeled"], row["waiting"], row["bytes"])
 
@@ -310,10 +312,12 @@ class Inbox:
             count, size = rows.execute("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM photos").fetchone()
             count, size = count - len(gone), size - sum(gone.values())
             if count > self.caps.photos or size > self.caps.bytes:
-                for row in rows.execute(
+                settled = (
                     "SELECT photo, bytes FROM photos WHERE photo NOT IN (SELECT photo FROM todo WHERE problem = '')"
-                    " ORDER BY label IS NOT NULL, asked, n"
-                ):
+                )
+                # One after the other, in the order of an index: a full inbox makes room for every photo.
+                oldest = (f"{settled} AND label IS {which} ORDER BY asked" for which in ("NULL", "NOT NULL"))
+                for row in chain.from_iterable(rows.execute(found) for found in oldest):
                     if count <= self.caps.photos and size <= self.caps.bytes:
                         break
                     if row["photo"] not in gone:

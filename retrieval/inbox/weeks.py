@@ -20,6 +20,7 @@ from retrieval.metrics.intervals import Interval, by_product, rate_interval
 MOST_WEEKS = 53
 MOST_CONFUSIONS = 20
 _SHOWN = 4
+_RESAMPLES = 500
 _WEEK = 7 * 86_400.0
 
 
@@ -43,7 +44,7 @@ class Share:
         if not holds:
             return cls(0, 0, rate_interval(np.zeros(0), np.zeros(0)))
         parts, wholes = by_product(np.array(holds), np.array(groups))
-        return cls(int(sum(holds)), len(holds), rate_interval(parts, wholes))
+        return cls(int(sum(holds)), len(holds), rate_interval(parts, wholes, resamples=_RESAMPLES))
 
     def to_json(self) -> dict[str, Any]:
         """``share`` is null where there are no photos."""
