@@ -7,6 +7,8 @@ five folds. Photos of ``photos/val`` are looked for; each cell is the share whos
 / the share whose product is among the five nearest, mean of the folds. The galleries: the studio picture of every
 product, or of the fold's alone, and five photos of ``photos/train`` of each, drawn five times.
 
+With --served the products are in the order in which queries rank them, by votes: the first, and the five first.
+
 A model is ``recipe``, how the built-in model is made, trained anew without each fold (an hour and more; what is in the
 cache is used again): the built-in one itself has seen all of these products. Or ``frozen``, EfficientNet-Lite0 with
 ImageNet's weights at 256 pixels, its pooled features. Or the name of an installed model, or a bundle, which must not
@@ -54,7 +56,7 @@ def by_frozen(data: Path) -> Shop:
     return Shop(*parts)
 
 
-def by_recipe(data: Path, cache: Path, folds: list[int]) -> dict[str, str]:
+def by_recipe(data: Path, cache: Path, folds: list[int], *, served: bool) -> dict[str, str]:
     from trainer.quiet import import_keras
 
     import_keras()
@@ -62,7 +64,7 @@ def by_recipe(data: Path, cache: Path, folds: list[int]) -> dict[str, str]:
 
     maker = Maker.open(data, cache, Silent())
     tried = [maker.fold(number) for number in folds]
-    return mean_of([first_day(one.shop, one.held_out) for one in tried])
+    return mean_of([first_day(one.shop, one.held_out, served=served) for one in tried])
 
 
 def main() -> None:
@@ -70,6 +72,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--models", default="recipe,frozen", help="recipe, frozen, installed models, bundles")
     parser.add_argument("--folds", default="0,1,2,3,4")
+    parser.add_argument("--served", action="store_true", help="rank products by votes, as queries do")
     parser.add_argument("--cache", type=Path, default=cache_home("starter"), help="of the recipe's trainings")
     given = parser.parse_args()
     folds = [int(number) for number in given.folds.split(",")]
@@ -79,11 +82,13 @@ def main() -> None:
     for model in given.models.split(","):
         print(model, file=sys.stderr, flush=True)
         if model == "recipe":
-            rows.append((model, by_recipe(given.data, given.cache, folds)))
+            rows.append((model, by_recipe(given.data, given.cache, folds, served=given.served)))
             continue
         shop = by_frozen(given.data) if model == "frozen" else by_bundle(given.data, model)
         products = np.unique(shop.photos.labels).tolist()
-        rows.append((model, mean_of([first_day(shop, fold(products, number)) for number in folds])))
+        rows.append(
+            (model, mean_of([first_day(shop, fold(products, number), served=given.served) for number in folds]))
+        )
     print(table(rows))
 
 

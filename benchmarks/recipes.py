@@ -14,8 +14,8 @@ learns from:
     held-out@5        R@1 of held-out products, five photos of each in a gallery with all photos of the others
     held-out@5:5      the same with five photos of every product
     held-out VAL      VAL at FAR 1 % among all photos of the held-out products
-    DIR at FPIR 1 %   probes whose nearest picture is of their product, and near enough, where 1 % of the held-out photos
-                      are accepted; of trained products
+    DIR at FPIR 1 %   probes of trained products whose nearest picture is theirs, and within a threshold that accepts
+                      1 % of the held-out photos
     claimed FPIR      FPIR of the model's own threshold, as its calibration has it
     measured FPIR     photos of held-out products accepted at that threshold, with all others as the gallery
     DIR at threshold  likewise within that threshold

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,21 @@ from retrieval.recognition.decision import decide, split
 from retrieval.types import Match, Metadata, Neighbor, Verdict
 
 TOP = votes.RIVALS
+
+
+class Embedded(Protocol):
+    """Unit vectors, shape (n, d), and the product of each, shape (n,)."""
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """The vectors."""
+        ...
+
+    @property
+    def labels(self) -> NDArray[np.str_]:
+        """The products."""
+        ...
+
 
 _BLOCK_DISTANCES = 2**22
 
@@ -173,6 +189,22 @@ def rank_all(probes: Photos, gallery: Photos) -> list[list[Match]]:
         for _, distances in _blocks(probes.vectors, ordered)
         for row, scored in zip(distances, ordered.scores(ordered.nearest(distances)) + 1.0, strict=True)
     ]
+
+
+def ranks_by_votes(probes: Embedded, gallery: Embedded) -> NDArray[np.int64]:
+    """The place that a query gives the right product of each photo, whatever the threshold, shape (n,); 0 for none.
+
+    Args:
+        probes: unit vectors of the photos, and their products.
+        gallery: of the pictures that they are compared with, at least one.
+    """
+    ordered = _OrderedGallery(gallery.vectors, gallery.labels)
+    own = ordered.columns(probes.labels)
+    ranks = np.zeros(len(own), np.int64)
+    for part, distances in _blocks(probes.vectors, ordered):
+        nearest = ordered.nearest(distances)
+        ranks[part], _ = _ranked(ordered.scores(nearest), nearest[:, :, 0], own[part], MAX_DISTANCE)
+    return ranks
 
 
 def _check(probes: Photos, gallery: Photos) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.evaluation.answers import ranks_by_votes
+
 FOLDS = 5
 """Products are dealt into so many folds, each held out once."""
 
@@ -92,7 +94,7 @@ def fold(products: Sequence[str], number: int) -> tuple[str, ...]:
     return tuple(names[i] for i in order[number::FOLDS])
 
 
-def first_day(shop: Shop, held_out: Sequence[str]) -> dict[str, Hits]:
+def first_day(shop: Shop, held_out: Sequence[str], *, served: bool = False) -> dict[str, Hits]:
     """The photos of held-out products against each of `GALLERIES`.
 
     Galleries of photos are drawn several times, and all of them count.
@@ -100,6 +102,7 @@ def first_day(shop: Shop, held_out: Sequence[str]) -> dict[str, Hits]:
     Args:
         shop: embedded by a model that has not seen the held-out products.
         held_out: products of a fold.
+        served: rank products as queries do, by votes, instead of by the nearest picture, which compares networks.
     """
     asked = shop.asked.of(held_out)
     drawn = [few_photos(shop.photos, draw) for draw in range(_DRAWS)]
@@ -110,7 +113,7 @@ def first_day(shop: Shop, held_out: Sequence[str]) -> dict[str, Hits]:
         [some.of(held_out) for some in drawn],
     )
     return {
-        name: sum((_find(asked, gallery) for gallery in several), Hits(0, 0, 0))
+        name: sum((_find(asked, gallery, served) for gallery in several), Hits(0, 0, 0))
         for name, several in zip(GALLERIES, galleries, strict=True)
     }
 
@@ -142,7 +145,10 @@ def few_photos(photos: Embedded, draw: int) -> Embedded:
     return photos.only(chosen)
 
 
-def _find(asked: Embedded, gallery: Embedded) -> Hits:
+def _find(asked: Embedded, gallery: Embedded, served: bool) -> Hits:
+    if served:
+        ranks = ranks_by_votes(asked, gallery)
+        return Hits(int((ranks == 1).sum()), int(((ranks >= 1) & (ranks <= _SHOWN)).sum()), len(ranks))
     names, owner = np.unique(gallery.labels, return_inverse=True)
     similar = asked.vectors @ gallery.vectors.T
     best = np.stack([similar[:, owner == i].max(axis=1) for i in range(len(names))], axis=1)  # (n, products)

@@ -16,7 +16,7 @@ from retrieval.calibration.points import Calibration, OperatingPoint
 from retrieval.distance import normalize
 from retrieval.errors import UsageError
 from retrieval.evaluation import EvaluationDoc, Photos, Setting, Target, calibrate, evaluate
-from retrieval.evaluation.answers import answer_all, nearest_distances
+from retrieval.evaluation.answers import answer_all, nearest_distances, ranks_by_votes
 from retrieval.evaluation.document import RateDoc
 from retrieval.evaluation.leakage import find_twins
 from retrieval.index.refusals import RefusalPicture, refusal_id_of, refusal_id_of_hash
@@ -426,3 +426,10 @@ def test_the_order_of_photos_does_not_matter() -> None:
     assert one["open_set"]["verdicts"] == other["open_set"]["verdicts"]
     assert one["data"]["digest"] == other["data"]["digest"]
     assert one["identification"]["top1"] == other["identification"]["top1"]
+
+
+def test_ranks_of_a_benchmark_are_those_of_queries() -> None:
+    gallery, probes = clusters(12, 7, noise=0.3, seed=1), clusters(13, 4, noise=0.3, seed=2)
+    ranks = answer_all(probes, gallery, 0.5, [4.0]).outcomes[4.0].ranks
+    assert len(set(ranks.tolist())) > 2
+    assert ranks_by_votes(probes, gallery).tolist() == ranks.tolist()
