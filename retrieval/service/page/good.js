@@ -116,17 +116,20 @@ export async function showGood() {
   );
 }
 
-const GROUPS = { known: "Photos of your products", "look-alikes": "Photos of products much like yours", unknown: "Photos of none of yours" };
+const GROUPS = { known: "Yours", look_alikes: "Much like yours, not yours", others: "Others, not yours" };
+const VERDICTS = {
+  match_right: "named right", match_wrong: "named wrong", ambiguous_right: "several shown, the right one among them",
+  ambiguous_wrong: "several shown, the right one not among them", unknown: "unknown",
+};
+// Of what is not ours no product is the right one, and unknown is.
+const NOT_OURS = { ...VERDICTS, match_wrong: "named, as if it were yours", ambiguous_wrong: "several shown, as if it were yours", unknown: "unknown, as it is" };
 
 /** What verdicts did to the same photos before and would do after, by kind of photo. */
 function compared(before, after) {
-  const names = { match_right: "right", match_wrong: "wrong", ambiguous_right: "among several", ambiguous_wrong: "not among several", unknown: "unknown" };
   const rows = [];
   for (const group of after.groups) {
     const was = before && before.groups.find((one) => one.group === group.group);
-    const all = Object.keys(names).reduce((sum, key) => sum + (group[key] || 0), 0);
-    if (!all) continue;
-    for (const [key, word] of Object.entries(names)) {
+    for (const [key, word] of Object.entries(group.group === "known" ? VERDICTS : NOT_OURS)) {
       if (!group[key] && !(was && was[key])) continue;
       rows.push([`${GROUPS[group.group] || group.group}: ${word}`, was ? String(was[key] || 0) : "–", String(group[key] || 0)]);
     }
