@@ -13,6 +13,8 @@ from retrieval.types import ModelIdentity
 
 MANIFEST_SCHEMA = "itemrec.generation/1"
 DISTANCE_NAME = "squared_l2"
+KEYPOINTS_FILE = "keypoints.sqlite"
+"""What `retrieval.verification.kept` lies in, beside the generations of an index in a directory."""
 
 
 @dataclass(frozen=True, slots=True)

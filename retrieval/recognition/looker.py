@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.errors import ImageError, StoreError
+from retrieval.index.manifest import KEYPOINTS_FILE
 from retrieval.recognition.closer import PICTURES
 from retrieval.types import Match, Sighting, image_id
 
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 
     from retrieval.verification.kept import KeptLooks, PictureLook
     from retrieval.verification.keypoints import Keypoints
-
-
-FILE = "keypoints.sqlite"
-"""What the keypoints of an index in a directory are kept in, there."""
 
 
 class Looker:
@@ -46,7 +43,7 @@ class Looker:
     def ready(self) -> bool:
         """Whether there is anything to look with: keypoints of this index, and OpenCV. Cheap enough for every query."""
         # A cold query of an index without keypoints imports nothing for this.
-        if not self.on_demand and self._alone and not os.path.exists(os.path.join(self._location, FILE)):
+        if not self.on_demand and self._alone and not os.path.exists(os.path.join(self._location, KEYPOINTS_FILE)):
             return False
         from retrieval.verification.opencv import available
 

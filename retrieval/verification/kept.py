@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from retrieval.catalog.fetched import cache_folder
 from retrieval.errors import StoreError
 from retrieval.images import pictures
+from retrieval.index.manifest import KEYPOINTS_FILE
 from retrieval.verification import keypoints
 from retrieval.verification.keypoints import Keypoints
 
@@ -34,7 +35,6 @@ _log = logging.getLogger("itemrec.verify")
 
 VERSION = 1
 """Of what is kept; what another release wrote is made anew."""
-FILE = "keypoints.sqlite"
 THUMBNAIL = 192
 """Pixels of the longer side of the picture that is kept with its keypoints: enough to be compared and to be shown."""
 
@@ -115,7 +115,7 @@ def keypoints_file(location: str) -> Path:
         location: of the index, a directory or the URL of a server.
     """
     if "://" not in location:
-        return Path(location) / FILE
+        return Path(location) / KEYPOINTS_FILE
     return cache_folder() / "keypoints" / f"{hashlib.sha256(location.encode()).hexdigest()[:24]}.sqlite"
 
 
