@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ MOST_CONFUSIONS = 20
 _SHOWN = 4
 _RESAMPLES = 500
 _WEEK = 7 * 86_400.0
+_FIRST_MONDAY = 4 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +203,5 @@ def _confusions(inbox: Inbox, rows: Sequence[_Asked]) -> tuple[Confusion, ...]:
 
 
 def _monday(seconds: float) -> float:
-    day = datetime.fromtimestamp(seconds, UTC)
-    begins = day.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=day.weekday())
-    return begins.timestamp()
+    """When the week of a time began, in UTC."""
+    return (seconds - _FIRST_MONDAY) // _WEEK * _WEEK + _FIRST_MONDAY
