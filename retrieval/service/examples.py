@@ -33,7 +33,7 @@ _TYPES: dict[type, str] = {
     list: "array",
     dict: "object",
 }
-_FREE = ("metadata", "timings_ms")
+_FREE = ("metadata", "timings_ms", "counts")
 """Objects whose keys are the catalog's, or depend on what was done."""
 _OPTIONAL = frozenset(
     ["after", "before", "code", "confidence", "in_catalog", "interval", "label", "result", "share", "since", "state"]
@@ -64,6 +64,14 @@ def example(document: dict[str, Any]) -> dict[str, Any]:
     return {"content": {"application/json": {"schema": _schema(document), "example": document}}}
 
 
+def either(first: dict[str, Any], *others: dict[str, Any]) -> dict[str, Any]:
+    """A JSON answer of one of several kinds: an example of the first, and what all like each of them have."""
+    kinds = [_schema(document) for document in (first, *others)]
+    common = [key for key in kinds[0]["required"] if all(key in kind["required"] for kind in kinds)]
+    schema = {"type": "object", "required": common, "anyOf": kinds}
+    return {"content": {"application/json": {"schema": schema, "example": first}}}
+
+
 def error(description: str) -> dict[str, Any]:
     """An answer that something is wrong."""
     return {"description": description, **example(_ERROR)}
@@ -86,9 +94,33 @@ BODY: dict[int | str, dict[str, Any]] = {
 GONE: dict[int | str, dict[str, Any]] = {404: error("There is none of that name.")}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
+_ITEMS = {
+    "schema": "itemrec.items/1",
+    "fingerprint": "9f2c…",
+    "results": [
+        {
+            "source": "shelf.jpg",
+            "size": [3024, 4032],
+            "items": [
+                {
+                    "verdict": "match",
+                    "box": [104.5, 96.0, 310.2, 402.8],
+                    "quad": [[104.5, 96.0], [310.2, 97.1], [309.8, 402.8], [105.0, 401.9]],
+                    "matches": [{"product_id": "0012", "image": "0012/front.jpg", "link": "v1/pictures/…"}],
+                }
+            ],
+            "regions": [],
+            "counts": {"0012": 1},
+            "pictures": 240,
+            "missing": 0,
+            "timings_ms": {"look": 120.4},
+        }
+    ],
+    "refused": [],
+}
 RECOGNIZE: dict[str, Any] = {
     "responses": {
-        200: example(
+        200: either(
             {
                 "schema": "itemrec.query/1",
                 "fingerprint": "9f2c…",
@@ -97,7 +129,8 @@ RECOGNIZE: dict[str, Any] = {
                     {"source": "photo.jpg", "verdict": "match", "matches": [_MATCH], "timings_ms": {"embed": 3.1}}
                 ],
                 "refused": [],
-            }
+            },
+            _ITEMS,
         ),
         **BODY,
         **ERRORS,
