@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import COMMANDS, GROUPS
+from retrieval.inbox.inbox import Inbox
 from tests.fakes import picture, tiny_model, write_catalog
 from tests.forking import ITEMREC, ForkServer
 from tests.places import ROOT
@@ -64,6 +65,9 @@ WORDS = {
     "refuse": "refuse",
     "refuse add": "refuse add data/test/p000/9.png",
     "refuse list": "refuse list",
+    "inbox": "inbox",
+    "inbox list": "inbox list --inbox inbox",
+    "inbox gc": "inbox gc --inbox inbox",
     "models": "models",
     "models list": "models list",
     "models show": "models show starter",
@@ -93,6 +97,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Pat
                 view = 3 + 3 * place + n
                 picture(product, view).save(shop / "data" / split / f"p{product:03}" / f"{view}.png")
     shutil.copyfile(tflite("embed"), shop / "net.tflite")
+    Inbox(shop / "inbox").close()
     tiny_model(shop / "home" / "models" / "tiny")
     for words in ("index catalog", "index catalog --rebuild", "snapshot shop.itemrec"):
         forks.run(ITEMREC, *words.split(), cwd=shop, env=environment(shop), check=True)
