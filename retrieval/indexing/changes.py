@@ -21,7 +21,7 @@ from typing import Any, Literal
 from retrieval.catalog.product_table import ProductTable
 from retrieval.catalog.read import Catalog, read_catalog
 from retrieval.errors import UsageError
-from retrieval.indexing.teach import COVER, product_folder, require_known
+from retrieval.indexing.teach import COVER, is_taught, product_folder, require_known
 from retrieval.system.files import move_file, os_errors, remove_tree, replace_file, sync_directory
 from retrieval.system.text import one_form, printable
 
@@ -255,7 +255,8 @@ def set_cover(catalog: Path, product_id: str, image: str, images: Sequence[str])
     Args:
         catalog: the catalog's folder.
         product_id: which.
-        image: path of the picture in the catalog; empty takes the choice back.
+        image: path of the picture in the catalog; empty takes the choice back, and so does the one that is shown
+            without a choice.
         images: paths of all pictures of the product.
 
     Raises:
@@ -267,6 +268,8 @@ def set_cover(catalog: Path, product_id: str, image: str, images: Sequence[str])
     found = read_catalog(catalog)
     require_known(found, product_id, images, new=False)
     folder = product_folder(found, product_id, [image] if image else images)
+    if image == _first(images):
+        image = ""
     with os_errors("choose a cover", catalog):
         if image:
             replace_file(folder / COVER, PurePosixPath(image).relative_to(folder.relative_to(found.root)).as_posix())
@@ -276,7 +279,7 @@ def set_cover(catalog: Path, product_id: str, image: str, images: Sequence[str])
 
 
 def cover_of(catalog: Path, images: Sequence[str]) -> str:
-    """The picture that is shown for a product: the one chosen, else the first.
+    """The picture that is shown for a product: the one chosen, else the first that was not taught.
 
     Args:
         catalog: the catalog's folder.
@@ -291,7 +294,11 @@ def cover_of(catalog: Path, images: Sequence[str]) -> str:
                 continue
             if (chosen := (folder / name).as_posix()) in images:
                 return chosen
-    return images[0]
+    return _first(images)
+
+
+def _first(images: Sequence[str]) -> str:
+    return next((image for image in sorted(images) if not is_taught(image)), min(images))
 
 
 def require_picture(product_id: str, image: str, images: Sequence[str]) -> None:

@@ -72,11 +72,14 @@ def test_any_picture_but_the_last_is_removed_and_the_cover_is_chosen(shop: Path,
     assert [entry["image"] for entry in chosen["images"]] == [second, first]
     listed = client.get("/v1/products?q=one").json()["products"][0]["images"]
     assert (listed[0]["image"], listed[0]["taught"]) == (second, False)
+    taught, own = "p001/taught-0123456789abcdef.jpg", "p001/z.jpg"
+    assert changes.cover_of(shop / "catalog", [taught, own]) == own
     job = settled(client, client.delete(f"/v1/products/p001/pictures/{second}?studio=true"))
     assert [entry["image"] for entry in client.get("/v1/products/p001").json()["images"]] == [first]
     assert client.delete(f"/v1/products/p001/pictures/{first}?studio=true").status_code == 422
     undone(client, job)
-    client.put("/v1/products/p001/cover", json={"image": None})
+    # What is shown without a choice is no choice.
+    client.put("/v1/products/p001/cover", json={"image": first})
     assert tree(shop / "catalog") == before
     assert len(client.get("/v1/products/p001").json()["images"]) == 2
 
