@@ -140,6 +140,16 @@ def test_several_addresses_the_next_is_asked_when_one_dies(capsys: pytest.Captur
         assert len(contents(late)) == 40
 
 
+def test_of_several_addresses_what_the_last_one_that_answers_says_is_told() -> None:
+    with clustered() as cluster:
+        index = ServerIndex(cluster.url("shop"), overrides={"replicas": 2})
+        fill(index, POINTS)
+        for alive in range(3):
+            cluster.lost = {0, 1, 2} - {alive}
+            with pytest.raises(ServerError, match="too few nodes of the cluster answer"):
+                read(index)
+
+
 def test_several_addresses_over_grpc_where_the_node_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with clustered(2) as cluster, grpc_double.serving_grpc(cluster.nodes[0]) as port:
         fill(ServerIndex(cluster.nodes[0].url("/shop")), POINTS)

@@ -69,6 +69,8 @@ class Cluster:
             self._note(request, steps)
             return False
         rest = "/".join(steps[2:])
+        if rest and steps[1] != "aliases" and steps[1] not in self.layouts:
+            return False  # there is no such collection, which every node knows
         replicas, acknowledged = self.layouts.get(steps[1], (1, 1))
         node = min(self.lost)
         if rest in ("", "index") or steps[1] == "aliases":

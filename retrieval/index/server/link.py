@@ -130,12 +130,13 @@ class Link:
         return True
 
     def _verdict(self, action: str, failure: Failure, failed: dict[int, Failure]) -> StoreError:
-        """What to raise: the failure, or one line for all addresses when none of them answers."""
+        """What to raise: what a node that answers said, or one line for all addresses when none of them does."""
         addresses = self.nodes.addresses if self.nodes is not None else ()
-        if len(failed) < 2 or not all(isinstance(f.error, ServerUnreachableError) for f in failed.values()):
-            return failure.error
+        answered = [f.error for f in failed.values() if not isinstance(f.error, ServerUnreachableError)]
+        if len(failed) < 2 or answered:
+            return answered[-1] if answered else failure.error
         said = "; ".join(
-            f"{addresses[n].host_and_port}: {f.error.message.partition(addresses[n].url + ': ')[2]:.60}"
+            f"{addresses[n].host_and_port}: {f.error.message.partition(addresses[n].url + ': ')[2].partition(':')[0]}"
             for n, f in sorted(failed.items())
         )
         return ServerUnreachableError(
