@@ -74,9 +74,9 @@ def box_within(item: Standing, size: tuple[int, int]) -> tuple[float, float, flo
 
 
 def compared(found: Sequence[tuple[str, Sequence[float]]], shelf: Shelf) -> tuple[int, int, set[int]]:
-    """How many found items are right, how many are wrong, and which of the shelf's items were found."""
+    """How many found items are right, how many are wrong but where another product stands, and which were found."""
     used: set[int] = set()
-    wrong = 0
+    renamed = 0
     for name, box in found:
         fits = [
             (overlap(box, box_within(item, shelf.photo.size)), place)
@@ -87,8 +87,9 @@ def compared(found: Sequence[tuple[str, Sequence[float]]], shelf: Shelf) -> tupl
         if best[0] >= IOU:
             used.add(best[1])
         else:
-            wrong += 1
-    return len(found) - wrong, wrong, used
+            there = (item for item in shelf.items if item.product_id not in ("", name))
+            renamed += any(overlap(box, box_within(item, shelf.photo.size)) >= IOU for item in there)
+    return len(used), renamed, used
 
 
 def annotated(shelf: Shelf, found: Sequence[tuple[str, Candidate]], file: Path) -> None:
@@ -117,6 +118,7 @@ def finding(
     print("| photo | rows | blur | items | precision | recall | named as sure | precision of these | time |")
     print("|---|---|---|---|---|---|---|---|---|")
     total = np.zeros(6, int)
+    wrong = misnamed = 0
     for size, rows in SIZES:
         for blur in BLURS:
             counts = np.zeros(6, int)
@@ -129,11 +131,12 @@ def finding(
                 took.append(time.perf_counter() - start)
                 ranked = [rivals(item, lambda number: ids[number]) for item in items]
                 found = [(ids[best[0].number], best[0]) for best, _ in ranked]
-                right, wrong, used = compared([(product, c.box) for product, c in found], shelf)
+                right, renamed, used = compared([(product, c.box) for product, c in found], shelf)
                 sure = [(ids[best[0].number], best[0].box) for best, close in ranked if not close]
                 sure_right, _, _ = compared(sure, shelf)
                 need = [place for place, item in enumerate(shelf.items) if item.product_id and item.visible >= VISIBLE]
-                counts += (right, wrong, len(used & set(need)), len(need), sure_right, len(sure))
+                wrong, misnamed = wrong + len(found) - right, misnamed + renamed
+                counts += (right, len(found) - right, len(used & set(need)), len(need), sure_right, len(sure))
                 for place, item in enumerate(shelf.items):
                     if item.product_id and blur <= 1.0:
                         high = next((f"up to {t} px" for t in (100, 140, 180, 250) if item.height <= t), "over 250 px")
@@ -147,6 +150,7 @@ def finding(
             print_row(f"| {size[0]} x {size[1]} | {rows} | {blur:g}", counts, f"{1e3 * np.median(took):,.0f} ms")
             total += counts
     print_row("| all | | ", total, "")
+    print(f"\nOf {wrong} that are wrong {misnamed} lie where another product of the catalog stands.")
     for key, title in (("height", "height of an item"), ("seen", "seen of an item")):
         print(f"\n| {title}, blur up to 1 | recall | items |\n|---|---|---|")
         for value, (hits, number) in sorted(
@@ -165,6 +169,7 @@ def print_row(head: str, counts: Sequence[int], took: str) -> None:
 
 
 def choosing(counts: Sequence[int], model: str, photos: int) -> None:
+    tried_at_most = many.TRIED
     print("\n| products | on the shelf and looked for | products looked for | time to choose |\n|---|---|---|---|")
     for count in counts:
         products = [p for p in draw_products(round(1.4 * count), seed=2) if p.kind != "produce"][:count]
@@ -177,7 +182,7 @@ def choosing(counts: Sequence[int], model: str, photos: int) -> None:
             fronts = fronts_of(products[:: max(1, len(products) // 40)][:40])
             hits = need = tried = 0
             took = []
-            many.TRIED = min(many.TRIED, len(products) // 2)
+            many.TRIED = min(tried_at_most, len(products) // 2)
             shutil.rmtree(root)  # nothing is looked for: only what would be is asked
             with Recognizer(Path(folder, "index")) as shop:
                 for shot in range(photos):
