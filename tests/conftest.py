@@ -45,6 +45,7 @@ TIERS = {
         "faults/test_concurrency.py",
         "faults/test_crash_points.py",
         "faults/test_disk_full.py",
+        "faults/test_inbox_killed.py",
         "faults/test_index_killed.py",
         "faults/test_kill.py",
         "faults/test_prepare_killed.py",

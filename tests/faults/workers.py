@@ -8,9 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from retrieval.errors import ItemrecError
+from retrieval.inbox.entries import NewLabel
+from retrieval.inbox.inbox import Inbox
+from retrieval.inbox.labels import label
 from retrieval.index.embedded.index import EmbeddedIndex
+from retrieval.types import Recognition
 from tests.contract.samples import MODEL, OTHER_MODEL, sample_points
+from tests.retrieval.inbox.shop import scene
 
+UNKNOWN = Recognition("a.jpg", "unknown", (), 0.3, "f" * 64)
 KEYS = ("category", "price", "organic")
 
 
@@ -33,6 +39,16 @@ def index_run(path: str, count: str, batch: str, graph_from: str = "1000000000")
         say("committing")
         build.commit(catalog="/catalog", metadata_keys=KEYS)
     say("committed")
+
+
+def keep_photos(path: str, first: str, count: str) -> None:
+    """Keep photos in an inbox and label every second one; acknowledge each when that is done."""
+    with Inbox(Path(path)) as inbox:
+        for number in range(int(first), int(first) + int(count)):
+            photo = inbox.keep(scene(number), UNKNOWN, request=str(number))
+            if number % 2:
+                label(inbox, [NewLabel(photo, "product", "p001")], exists=lambda _: True)
+            say("labeled" if number % 2 else "kept", photo)
 
 
 def hold_writer(path: str, count: str) -> None:
@@ -108,7 +124,8 @@ def write_until_full(path: str) -> None:
 
 
 WORKERS: dict[str, Callable[..., None]] = {
-    w.__name__: w for w in (index_run, hold_writer, hold_reader, query_often, query_models, write_until_full)
+    w.__name__: w
+    for w in (index_run, keep_photos, hold_writer, hold_reader, query_often, query_models, write_until_full)
 }
 
 
