@@ -20,10 +20,13 @@ NodesOption = Annotated[
     int | None, typer.Option("--nodes", metavar="N", min=1, help="Nodes of the cluster. Default: asked of the server.")
 ]
 ShardsOption = Annotated[int | None, typer.Option("--shards", metavar="N", min=1, help="Shards of the collection.")]
-ReplicasOption = Annotated[int | None, typer.Option("--replicas", metavar="N", min=1, help="Replicas of every shard.")]
+ReplicasOption = Annotated[
+    int | None,
+    typer.Option("--replicas", metavar="N", min=1, help="Replicas of every shard. Default: three, or one a node."),
+]
 WriteConsistencyOption = Annotated[
     int | None,
-    typer.Option("--write-consistency", metavar="N", min=1, help="Replicas that a write must reach."),
+    typer.Option("--write-consistency", metavar="N", min=1, help="Replicas that a write must reach. Default: most."),
 ]
 OnDiskOption = Annotated[
     bool | None, typer.Option("--on-disk/--in-memory", help="Keep vectors on disk (memory-mapped), or in memory.")

@@ -195,6 +195,24 @@ def test_a_wrong_key_is_told_and_the_next_address_is_not_tried(monkeypatch: pyte
         assert cluster.nodes[1].requests == []
 
 
+def test_a_key_that_may_not_see_the_cluster_lays_out_for_one_node_and_says_so() -> None:
+    said: list[str] = []
+    with clustered() as cluster:
+
+        def deny(request: double.Request) -> bool:
+            wrong = request.path == "/cluster"
+            if wrong:
+                request.refuse(403, "Forbidden: Global access is required")
+            return wrong or cluster.before(0, request)
+
+        cluster.nodes[0].before = deny
+        fill(ServerIndex(cluster.nodes[0].url("/shop"), notify=said.append), POINTS)
+        assert cluster.layouts["shop-gen-000001"] == (1, 1)
+        assert any("--nodes" in line for line in said)
+        fill(ServerIndex(cluster.nodes[0].url("/other"), notify=said.append, nodes=3), POINTS)
+        assert cluster.layouts["other-gen-000001"] == (3, 2)
+
+
 def test_how_several_addresses_are_written() -> None:
     named = Address.parse_all("http://a:6333/shop, http://b:6333,http://c/")
     assert [(a.host, a.name) for a in named] == [("a", "shop"), ("b", "shop"), ("c", "shop")]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from retrieval.errors import IndexDamagedError, ServerError, UsageError
+from retrieval.errors import AccessDeniedError, IndexDamagedError, ServerError, UsageError
 from retrieval.index import hnsw
 from retrieval.index import payload as codec
 from retrieval.index.commands import REBUILD_HINT
@@ -284,10 +284,13 @@ def create(link: Link, name: str, layout: Layout, metadata: dict[str, str]) -> N
 
 
 def nodes(link: Link) -> int:
-    """Nodes of the cluster; 1 where the server is none."""
+    """Nodes of the cluster; 1 where the server is none, or, which is told, does not let this key ask."""
     try:
         status = link.read("look at the cluster", link.client.cluster_status)
-    except (ServerError, NotImplementedError, UsageError):
+    except NotImplementedError:  # the client in this process is no server
+        return 1
+    except (AccessDeniedError, ServerError, UsageError) as error:
+        link.notify(f"{error.message}. Laid out for one node; --nodes N says how many there are")
         return 1
     return max(1, len(getattr(status, "peers", None) or {}))
 
