@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from retrieval.errors import ItemrecError
 from retrieval.service import examples
 from retrieval.service.access import Key
 from retrieval.service.observed import CONTENT_TYPE
@@ -57,7 +59,8 @@ def health_routes(shared: Shared) -> APIRouter:
             await shared.allowed(request, "recognize")
         shared.observed.busy(shared.turns.running)
         if shared.inbox is not None:
-            await shared.turns.run(shared.inbox.note_drift)
+            with suppress(Problem, ItemrecError):  # a busy service, or a full disk, is when counters are wanted
+                await shared.turns.run(shared.inbox.note_drift)
         return Response(shared.observed.text(), media_type=CONTENT_TYPE)
 
     return router

@@ -222,6 +222,7 @@ def test_a_full_disk_takes_no_answer_away(client: TestClient, monkeypatch: pytes
         raise DiskFullError("Disk full")
 
     monkeypatch.setattr(Inbox, "keep", full)
+    monkeypatch.setattr(inbox_desk, "find_drift", full)
     document = recognize(client, photo(1))
     assert (document["results"][0]["verdict"], document["results"][0]["inbox"]) == ("match", [])
     assert "itemrec_inbox_not_kept_total 1.0" in client.get("/metrics").text
