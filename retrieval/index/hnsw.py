@@ -7,9 +7,9 @@ M = 16
 EF_CONSTRUCT = 200
 """At 100, a fiftieth of a catalog whose products lie in tight groups became unreachable at any search width."""
 EF = 128
-"""Search width below `WIDE_FROM` images: twice the one that gave every answer of an exact scan at 100,000 images, of
-products in groups and of products without any order (docs/measurements/embedded-index.md). What it misses of fifty
-neighbors are far pictures of other products, which are no part of an answer."""
+"""Search width below `WIDE_FROM` images. It gave each answer of an exact scan at 100,000 images, of products in groups,
+without any order, and of fifty thousand products; half of it missed one (docs/measurements/embedded-index.md). What it
+misses of fifty neighbors are far pictures of other products, which are no part of an answer."""
 EF_WIDE = 1536
 """Search width from there on: recall@50 is 0.99 at a million images. What answers need there was not measured."""
 WIDE_FROM = 400_000
