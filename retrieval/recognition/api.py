@@ -133,7 +133,7 @@ class Recognizer:
                 where the catalog has a column of them (``gtin``, ``ean``, ``upc``, ``barcode``) and the extra
                 ``barcode`` is installed.
             verify: look closer at close calls; by default where the index has keypoints (``index(…, verify=True)``)
-                and OpenCV is installed. True also makes the keypoints that are missing, of pictures that can be read.
+                and OpenCV is installed. True looks also where it has none yet, and makes them as they are needed.
 
         Raises:
             IndexNotFoundError: there is no index, or its first build is not complete.

@@ -25,7 +25,7 @@ class Looker:
     """Looks closer at photos of one index. Thread-safe.
 
     Attributes:
-        on_demand: pictures whose keypoints are not kept are read from the catalog, and kept from then on.
+        on_demand: look also where no keypoints of this index are kept yet.
     """
 
     def __init__(self, location: str, *, on_demand: bool = False) -> None:
@@ -61,7 +61,8 @@ class Looker:
             catalog: the folder that the paths of their pictures are relative to.
 
         Returns:
-            A sighting for each picture whose keypoints are kept, found or not; none where the photo cannot be read.
+            A sighting for each picture, found or not; those whose keypoints are not kept are made, and kept from then
+            on, where the catalog can be read. None where the photo cannot be.
         """
         names = {
             image_id(m.product_id, e.image): (m.product_id, e.image) for m in wanted for e in m.evidence[:PICTURES]
@@ -92,7 +93,7 @@ class Looker:
     def _looks_of(self, names: dict[str, tuple[str, str]], catalog: str) -> dict[str, PictureLook]:
         looks = self._kept().get(list(names))
         missing = [picture for picture in names if picture not in looks]
-        if missing and self.on_demand:
+        if missing:
             looks |= self._made(missing, names, catalog)
         return looks
 

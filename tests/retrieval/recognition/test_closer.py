@@ -141,6 +141,11 @@ def test_an_index_without_keypoints_answers_as_ever_and_one_with_them_looks_clos
     assert by_name["blue"].color > by_name["red"].color
     assert answer.matches[0].product_id == "blue"
     assert "look" in answer.timings_ms
+    # What a look misses is made, where the catalog can be read.
+    KeptLooks(str(place)).prune([])
+    with Recognizer(place, threshold=4.0) as looking:
+        assert looking.recognize(photo).closer_look == look
+    assert KeptLooks(str(place)).count() == len(look.seen)
 
 
 def test_keypoints_follow_the_catalog_and_a_run_that_breaks_off_loses_nothing(
