@@ -76,12 +76,6 @@ class ProductTable:
         return self._header or None
 
     @property
-    def whole(self) -> bool:
-        """False where the last line has no end, as some editors leave it."""
-        last = self._rows[-1] if self._rows else self._header
-        return not last or last.endswith(("\n", "\r"))
-
-    @property
     def name_column(self) -> str:
         """The column that holds what people call a product; ``name`` where there is none yet."""
         return next((name for name in NAMES if name in self.columns), NAMES[0])
@@ -142,7 +136,7 @@ class ProductTable:
         found = self.row(product_id)
         if text is None:
             if found:
-                del self._rows[found[0]]
+                self._remove(found[0])
         elif found:
             self._rows[found[0]] = text
         elif place < len(self._rows):
@@ -164,13 +158,6 @@ class ProductTable:
         ):
             self._header, self.columns = header, columns
 
-    def end_open(self) -> None:
-        """Take the end off the last line, as the table had it before."""
-        if self._rows:
-            self._rows[-1] = self._rows[-1].rstrip("\r\n")
-        else:
-            self._header = self._header.rstrip("\r\n")
-
     def save(self) -> None:
         """Write it durably; a table without header is removed.
 
@@ -183,13 +170,26 @@ class ProductTable:
         replace_file(self._file, self._mark + "".join([self._header, *self._rows]).encode())
 
     def _append(self, text: str) -> None:
+        """Add a row. A table whose last line has no end, as some editors leave it, stays one."""
         last = self._rows[-1] if self._rows else self._header
-        if not last.endswith(("\n", "\r")):
-            if self._rows:
-                self._rows[-1] += self._end
-            else:
-                self._header += self._end
-        self._rows.append(text)
+        is_open = not last.endswith(("\n", "\r"))
+        if is_open:
+            self._end_last()
+        self._rows.append(text.rstrip("\r\n") + ("" if is_open else self._end))
+
+    def _remove(self, place: int) -> None:
+        is_open = place == len(self._rows) - 1 and not self._rows[place].endswith(("\n", "\r"))
+        del self._rows[place]
+        if is_open and self._rows:
+            self._rows[-1] = self._rows[-1].rstrip("\r\n")
+        elif is_open:
+            self._header = self._header.rstrip("\r\n")
+
+    def _end_last(self) -> None:
+        if self._rows:
+            self._rows[-1] += self._end
+        else:
+            self._header += self._end
 
     def _split(self, lines: Sequence[str]) -> list[str]:
         """The header and each row as they are written; a cell may hold line breaks."""

@@ -49,7 +49,6 @@ class TableChange:
         place: where it stood, from 0.
         values: what is written into it; None removes the row.
         written: the row after; None where there is none.
-        whole: the table's last line ended before.
     """
 
     header: str | None
@@ -57,7 +56,6 @@ class TableChange:
     place: int
     values: Mapping[str, str] | None
     written: str | None
-    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +115,11 @@ def describe_product(
         _require_only(found)
         named = {table.name_column if column == "name" else column: one_form(text) for column, text in values.items()}
         place, row = table.row(product_id) or (0, None)
-        header, whole = table.header, table.whole
+        header = table.header
         table.set(product_id, named)  # a value that cannot be is refused before anything is written
         written = table.row(product_id)
         assert written is not None
-        was = TableChange(header, row, place, named, written[1], whole)
+        was = TableChange(header, row, place, named, written[1])
         return _carry_out(catalog, Change(_new_id(), "edit", product_id, table=was))
 
 
@@ -146,7 +144,7 @@ def remove_product(catalog: Path, product_id: str, images: Sequence[str]) -> Cha
             folders.add(product_id)
         table = ProductTable(catalog)
         place, row = table.row(product_id) or (0, None)
-        was = TableChange(table.header, row, place, None, None, table.whole) if row is not None else None
+        was = TableChange(table.header, row, place, None, None) if row is not None else None
         if was is None:
             _require_only(found, product_id)
         change = Change(
@@ -347,8 +345,6 @@ def _apply(catalog: Path, change: Change) -> None:
     if change.undone:
         table.put(change.product_id, change.table.row, change.table.place)
         table.put_header(change.table.header)
-        if not change.table.whole:
-            table.end_open()
     elif change.table.values is None:
         table.put(change.product_id, None, 0)
     else:
