@@ -21,7 +21,7 @@ BOTH, CLEAR = 0.8, 0.6
 """And either their sum, or that of the pixels alone: a package of one color has no colors to compare."""
 OVERLAP = 0.3
 """Boxes that overlap by more of their union are one item."""
-CLOSE = 0.03
+CLOSE = 0.1
 """Two products at one place whose likeness differs by less cannot be told apart."""
 
 _FEWEST = 200
