@@ -13,7 +13,8 @@ from retrieval.system.text import plural, printable
 if TYPE_CHECKING:
     from retrieval.detection.found import FoundItems
     from retrieval.detection.planogram import Compliance
-    from retrieval.recognition.api import PhotoSource, Recognizer
+    from retrieval.recognition.api import Recognizer
+    from retrieval.recognition.photo_source import PhotoSource
     from retrieval.types import Metadata
 
 _NAMES = ("name", "title")

@@ -16,7 +16,8 @@ from retrieval.errors import ImageError, UsageError
 from retrieval.images import pictures
 from retrieval.index.payload import matches
 from retrieval.recognition.answer import Answer
-from retrieval.recognition.api import PhotoSource, Recognizer
+from retrieval.recognition.api import Recognizer
+from retrieval.recognition.photo_source import PhotoSource
 from retrieval.recognition.recognizer import RefusedPhoto, parse_where
 from retrieval.system.text import plural, printable
 from retrieval.types import Compare, JsonScalar, Recognition

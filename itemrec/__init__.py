@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from retrieval.indexing.run import index as index
     from retrieval.recognition.answer import Answer as Answer
     from retrieval.recognition.answer import AnswerMatch as AnswerMatch
-    from retrieval.recognition.api import PhotoSource as PhotoSource
     from retrieval.recognition.api import Recognizer as Recognizer
+    from retrieval.recognition.photo_source import PhotoSource as PhotoSource
     from retrieval.recognition.recognizer import RefusedPhoto as RefusedPhoto
     from retrieval.system.progress import Progress as Progress
     from retrieval.system.progress import Silent as Silent
@@ -75,7 +75,7 @@ _HOMES = {
     "CalibrationReport": "retrieval.evaluation.results",
     "EvaluationReport": "retrieval.evaluation.results",
     "IndexReport": "retrieval.indexing.report",
-    "PhotoSource": "retrieval.recognition.api",
+    "PhotoSource": "retrieval.recognition.photo_source",
     "PrepareReport": "trainer.prepare",
     "Progress": "retrieval.system.progress",
     "Reading": "retrieval.catalog.columns",

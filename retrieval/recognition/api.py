@@ -10,9 +10,8 @@ Everything that asks an index goes through here: `itemrec query`, `itemrec demo`
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,18 +23,18 @@ import numpy as np
 from retrieval.calibration.sureness import DEFAULT, Limits
 from retrieval.errors import ImageError, UsageError
 from retrieval.images import pictures
-from retrieval.images.views import Prepared, Thumbnail
 from retrieval.index.manifest import Manifest
 from retrieval.index.open import open_index
 from retrieval.index.protocols import Index, VectorStore
 from retrieval.index.refusals import RefusalPicture, named
 from retrieval.models.bundle import Bundle
-from retrieval.models.embedding import Embedded, EncoderPool, Look, Refused, embed_pictures
+from retrieval.models.embedding import Embedded, EncoderPool, Refused, embed_pictures
 from retrieval.models.installed import resolve_model
 from retrieval.recognition.answer import Answer
 from retrieval.recognition.conclusion import EmbeddedPhoto, Glance, Ranked, conclude
 from retrieval.recognition.looker import Looker
 from retrieval.recognition.opening import Opening
+from retrieval.recognition.photo_source import PhotoSource, Seen, Source, look_at, named_photo, seen_whole
 from retrieval.recognition.recognizer import (
     Filters,
     RefusedPhoto,
@@ -47,37 +46,22 @@ from retrieval.recognition.recognizer import (
     search,
 )
 from retrieval.system.threads import default_threads, ordered_map
-from retrieval.types import Apart, IndexedImage, JsonScalar, ReadCode, Recognition, Where
+from retrieval.types import Apart, IndexedImage, JsonScalar, Recognition, Where
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL import Image
 
     from retrieval.calibration.confidence import Confidence
     from retrieval.calibration.in_force import InForce
     from retrieval.detection.finder import KnownPictures
     from retrieval.detection.found import FoundItems
     from retrieval.recognition.conclusion import ByProbability
+    from retrieval.recognition.photo_source import Photo
     from retrieval.refusals import KnownRefusals
     from retrieval.verification.kept import PictureLook
 
-    Photo = str | Path | bytes | Image.Image | NDArray[np.uint8]
-
 CHUNK = 64
 """Photos that are embedded before the index is opened for them."""
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoSource:
-    """A photo that is read when its turn comes.
-
-    Attributes:
-        name: what the answer calls it.
-        read: gives its bytes; its `ImageError` refuses this photo alone.
-    """
-
-    name: str
-    read: Callable[[], bytes]
 
 
 class _State(NamedTuple):
@@ -224,7 +208,7 @@ class Recognizer:
             EncoderError: the network failed.
             IndexNotFoundError, IndexBusyError, IndexDamagedError, ServerError: the index cannot be searched.
         """
-        source = _named(photo, name, keep=True)
+        source = named_photo(photo, name, keep=True)
         # Whoever asks alone gets every core for the network; who asks beside others, one.
         alone = self._alone.acquire(blocking=False)
         try:
@@ -255,7 +239,7 @@ class Recognizer:
             ImageError: one of them cannot be read.
             UsageError: there are none; or as `recognize`, as the other errors.
         """
-        sources = [_named(photo) for photo in photos]
+        sources = [named_photo(photo) for photo in photos]
         if not sources:
             raise UsageError("expected photos of one item, received none", hint="recognize_same(['a.jpg', 'b.jpg'])")
         (result,), _ = self._answers(sources, self._current(), top, where, alone=len(sources) == 1, same=True)
@@ -285,7 +269,7 @@ class Recognizer:
         alone = isinstance(photos, Sized) and len(photos) == 1
         source = iter(photos)
         state = self._current()
-        while chunk := [_named(photo) for photo in islice(source, CHUNK)]:
+        while chunk := [named_photo(photo) for photo in islice(source, CHUNK)]:
             results, state = self._answers(chunk, state, top, where, alone=alone)
             yield from results
 
@@ -310,7 +294,7 @@ class Recognizer:
         from retrieval.verification.opencv import opencv
 
         opencv("finding many items in a photo")
-        source, state = _named(photo, name), self._current()
+        source, state = named_photo(photo, name), self._current()
         filters = parse_where(where or (), state.manifest)
         data = source.photo() if callable(source.photo) else source.photo
         seen = (
@@ -334,8 +318,8 @@ class Recognizer:
                 question(store)
 
         def embed(crops: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-            sources = [_Source(str(number), crop) for number, crop in enumerate(crops)]
-            look = partial(_look, state.bundle, False)
+            sources = [Source(str(number), crop) for number, crop in enumerate(crops)]
+            look = partial(look_at, state.bundle, False)
             results = embed_pictures(sources, state.bundle, look, threads=self._threads, encoders=state.many)
             return [r.vector for r in results if isinstance(r, Embedded) and r.vector is not None]
 
@@ -370,7 +354,7 @@ class Recognizer:
         """
         from retrieval.refusals import refuse
 
-        source = _named(photo, name, keep=True)
+        source = named_photo(photo, name, keep=True)
         state = self._current()
         assert source.again is not None
         return refuse(self._index.refusals, state.bundle, source.name, source.again(), note=note, encoders=state.single)
@@ -485,7 +469,7 @@ class Recognizer:
 
     def _answers(
         self,
-        sources: Sequence[_Source],
+        sources: Sequence[Source],
         state: _State,
         top: int,
         where: Filters | None,
@@ -502,7 +486,7 @@ class Recognizer:
                 embed_pictures(
                     sources,
                     state.bundle,
-                    partial(_look, state.bundle, bool(state.code_columns)),
+                    partial(look_at, state.bundle, bool(state.code_columns)),
                     threads=self._threads,
                     encoders=state.single if alone else state.many,
                 )
@@ -531,7 +515,7 @@ class Recognizer:
         if isinstance(found, RefusedPhoto):
             return found
         catalog = state.manifest.catalog
-        photo = partial(_seen_whole, found.source)
+        photo = partial(seen_whole, found.source)
         glance = None if looker is None else partial(looker.look, photo=photo, catalog=catalog)
         answer = found.decided or _concluded(found, state, top, glance)
         if found.codes_ms is not None:
@@ -575,7 +559,7 @@ class Recognizer:
     ) -> _Found | RefusedPhoto:
         from retrieval.recognition import same
 
-        photos: list[Embedded[_Source, _Seen]] = []
+        photos: list[Embedded[Source, Seen]] = []
         for result in results:
             if isinstance(result, Refused):
                 if isinstance(result.error, ImageError):
@@ -646,7 +630,11 @@ class Recognizer:
             bundle = resolve_model(self._model, index_model=manifest.model)
             single, many = EncoderPool(bundle, threads=self._threads), EncoderPool(bundle)
         manifest.require(bundle.identity, self.location)
-        columns = _code_columns(manifest, self._barcodes)
+        columns: tuple[str, ...] = ()
+        if self._barcodes or (self._barcodes is None and manifest.metadata_keys):
+            from retrieval.recognition.by_barcode import wanted_columns
+
+            columns = wanted_columns(manifest, required=self._barcodes is not None)
         found = calibration_in_force(bundle, manifest)
         if self._threshold is not None or found is None:
             threshold = query_threshold(self._threshold, bundle)
@@ -664,30 +652,14 @@ def _limits(sure: float | None, in_catalog: float | None) -> Limits:
         raise UsageError(str(error), hint="80 % is 0.8.") from error
 
 
-class _Source(NamedTuple):
-    """A photo in whatever form, under its name."""
-
-    name: str
-    photo: Callable[[], bytes] | Image.Image | NDArray[np.uint8]
-    again: Callable[[], bytes] | None = None
-
-
-class _Seen(NamedTuple):
-    """What a look at a photo gives beside its pixels: the codes in it, and what both took, in ms."""
-
-    decode_ms: float
-    codes: tuple[ReadCode, ...] = ()
-    codes_ms: float | None = None
-
-
-_Result = Embedded[_Source, _Seen] | Refused[_Source]
+_Result = Embedded[Source, Seen] | Refused[Source]
 
 
 class _Found(NamedTuple):
     """What was found for one answer."""
 
     ranked: Ranked
-    source: _Source
+    source: Source
     """The photo that is looked at closer: of several, the first."""
     photos: tuple[str, ...] = ()
     apart: tuple[Apart, ...] = ()
@@ -696,90 +668,9 @@ class _Found(NamedTuple):
     """The answer where barcodes decided it."""
 
 
-def _named(photo: Photo | PhotoSource, name: str | None = None, *, keep: bool = False) -> _Source:
-    """The photo under its name. With ``keep`` a notebook can show it, also where only its pixels are at hand."""
-    if isinstance(photo, PhotoSource):
-        return _Source(name or photo.name, photo.read, photo.read)
-    if isinstance(photo, (str, Path)):
-        read = partial(pictures.read_file, Path(photo))
-        return _Source(name or str(photo), read, read)
-    if isinstance(photo, bytes):
-        return _Source(name or "bytes", lambda: photo, (lambda: photo) if keep else None)
-    if hasattr(photo, "getexif") or hasattr(photo, "dtype"):
-        return _Source(name or "pixels", photo, partial(pictures.to_png, photo) if keep else None)
-    raise UsageError(
-        f"expected a photo as path, bytes, Pillow image or array of pixels, received {type(photo).__name__}",
-        hint="For example: recognize('photo.jpg')",
-    )
-
-
-def _seen_whole(source: _Source) -> tuple[NDArray[np.uint8], float]:
-    """A photo as it is looked at closer, and how many times larger it is."""
-    from retrieval.verification.keypoints import SIDE
-
-    data = source.photo() if callable(source.photo) else source.photo
-    small = pictures.thumbnail(data, SIDE) if isinstance(data, bytes) else pictures.thumbnail_decoded(data, SIDE)
-    return np.asarray(small), pictures.longer_side(data) / max(small.size)
-
-
-def _look(bundle: Bundle, barcodes: bool, source: _Source) -> Look[_Seen]:
-    """The pixels of a photo, how long decoding took, and the barcodes in it where they are asked for."""
-    data = source.photo() if callable(source.photo) else source.photo
-    start = time.perf_counter()
-    if not barcodes:
-        pixels = (
-            pictures.prepare(data, bundle.preprocessing)
-            if isinstance(data, bytes)
-            else pictures.prepare_decoded(data, bundle.preprocessing)
-        )
-        return Look(_Seen((time.perf_counter() - start) * 1e3), pixels)
-    from retrieval.barcodes.scan import SIDE, read_codes
-
-    if isinstance(data, bytes):
-        small, large = pictures.views(data, Prepared(bundle.preprocessing), Thumbnail(SIDE))
-        pixels = np.array(small, dtype=np.uint8)
-    else:
-        pixels = pictures.prepare_decoded(data, bundle.preprocessing)
-        large = pictures.thumbnail_decoded(data, SIDE)
-    decoded = time.perf_counter()
-    codes = read_codes(large, pictures.longer_side(data) / max(large.size))
-    return Look(_Seen((decoded - start) * 1e3, codes, (time.perf_counter() - decoded) * 1e3), pixels)
-
-
-def _code_columns(manifest: Manifest, wanted: bool | None) -> tuple[str, ...]:
-    """The columns of barcodes that decide; none where codes are not read.
-
-    Args:
-        manifest: names the columns that exist.
-        wanted: by the user; None for where it is possible.
-
-    Raises:
-        UsageError: they are wanted and cannot be read or looked up.
-    """
-    if wanted is False or (wanted is None and not manifest.metadata_keys):
-        return ()
-    from retrieval.recognition.by_barcode import code_columns
-
-    columns = code_columns(manifest.metadata_keys)
-    if wanted:
-        from retrieval.barcodes.scan import require_reader
-
-        require_reader()
-        if not columns:
-            raise UsageError(
-                "expected a column of barcodes in the catalog's table, received none",
-                hint="Call it gtin, ean, upc or barcode, and index the catalog again.",
-            )
-    if not columns:
-        return ()
-    from retrieval.barcodes.scan import installed
-
-    return columns if installed() else ()
-
-
 def _with_codes(
     found: _Found,
-    seen: Sequence[tuple[str, _Seen]],
+    seen: Sequence[tuple[str, Seen]],
     state: _State,
     store: VectorStore,
     top: int,

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from retrieval.barcodes.gtin import in_store, is_code_column, normal, spellings
 from retrieval.catalog.columns import plain
 from retrieval.distance import MAX_DISTANCE
+from retrieval.errors import UsageError
+from retrieval.index.manifest import Manifest
 from retrieval.index.payload import each, tag
 from retrieval.index.protocols import VectorStore
 from retrieval.recognition import votes
@@ -131,3 +133,30 @@ def _contradicts(code: ReadCode, product: Match, columns: Iterable[str]) -> bool
     """True where a product carries codes, and not this one."""
     own = {normal(value) for column in columns for value in each(product.metadata.get(column))} - {None}
     return bool(own) and code.gtin not in own and not in_store(code.gtin)
+
+
+def wanted_columns(manifest: Manifest, *, required: bool) -> tuple[str, ...]:
+    """The columns of barcodes that decide; none where codes are not read.
+
+    Args:
+        manifest: names the columns that exist.
+        required: by the user; else only where it is possible.
+
+    Raises:
+        UsageError: they are wanted and cannot be read or looked up.
+    """
+    columns = code_columns(manifest.metadata_keys)
+    if required:
+        from retrieval.barcodes.scan import require_reader
+
+        require_reader()
+        if not columns:
+            raise UsageError(
+                "expected a column of barcodes in the catalog's table, received none",
+                hint="Call it gtin, ean, upc or barcode, and index the catalog again.",
+            )
+    if not columns:
+        return ()
+    from retrieval.barcodes.scan import installed
+
+    return columns if installed() else ()

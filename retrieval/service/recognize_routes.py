@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from retrieval.errors import ImageError
 from retrieval.index.manifest import Manifest
 from retrieval.recognition.answer import Answer, query_document
-from retrieval.recognition.api import PhotoSource
+from retrieval.recognition.photo_source import PhotoSource
 from retrieval.recognition.recognizer import RefusedPhoto, parse_where
 from retrieval.service import examples
 from retrieval.service.access import Key

@@ -18,7 +18,8 @@ from retrieval.index.embedded.index import EmbeddedIndex
 from retrieval.indexing.run import index as index_catalog
 from retrieval.models.bundle import Bundle
 from retrieval.recognition.answer import Answer
-from retrieval.recognition.api import CHUNK, PhotoSource, Recognizer
+from retrieval.recognition.api import CHUNK, Recognizer
+from retrieval.recognition.photo_source import PhotoSource
 from retrieval.recognition.recognizer import RefusedPhoto
 from tests.fakes import PixelEncoder, fake_bundle, picture, use_pixel_encoder, write_catalog
 from tests.qdrant import double
