@@ -69,11 +69,11 @@ class Calibrating:
             dry: only say what it would do.
 
         Raises:
-            Problem: 503 while another is under way.
+            Problem: 409 while another is under way.
         """
         with self._lock:
             if any(job.state == "running" for job in self._jobs.values()):
-                raise Problem(503, "busy", "A calibration is under way already", hint="Ask for its job.")
+                raise Problem(409, "under-way", "A calibration is under way already", hint="Ask for its job.")
             job = CalibrationJob(secrets.token_hex(8))
             self._jobs[job.id] = job
             while len(self._jobs) > _KEPT:

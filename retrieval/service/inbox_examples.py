@@ -162,7 +162,12 @@ _CALIBRATION = {
     },
 }
 CALIBRATE: dict[str, Any] = {
-    "responses": {202: example({**_CALIBRATION, "state": "running", "result": None}), 404: _NONE, **ERRORS}
+    "responses": {
+        202: example({**_CALIBRATION, "state": "running", "result": None}),
+        404: _NONE,
+        409: error("Another calibration is under way."),
+        **ERRORS,
+    }
 }
 CALIBRATION: dict[str, Any] = {"responses": {200: example(_CALIBRATION), 404: _NONE, **ERRORS}}
 EXPORT: dict[str, Any] = {"responses": {404: _NONE, **ERRORS}}
