@@ -15,7 +15,7 @@ from retrieval.calibration.galleries import Expectation, GalleryShape
 from retrieval.calibration.points import Calibration, ForGallery, OperatingPoint
 from retrieval.calibration.verdict_table import GroupVerdicts, LookAlike, VerdictTable
 from tests.fakes import fake_bundle
-from trainer.report import TrainedModel, TrainReport
+from trainer.report import Comparison, Found, TrainedModel, TrainReport
 
 TABLE = VerdictTable(
     0.8,
@@ -71,3 +71,16 @@ def test_each_kind_of_catalog_has_its_own_promise(tmp_path: Path, capsys: pytest
     assert ["known", "products", "75", "2", "20", "1", "2", "200"] in rows
     assert ["look-alikes", "of", "one", "-", "30", "-", "50", "20", "100"] in rows
     assert ["other", "unknown", "products", "-", "5", "-", "45", "50", "100"] in rows
+
+
+@pytest.mark.parametrize(("known", "said"), [(170, True), (171, False)])
+def test_a_training_that_is_no_better_than_the_built_in_model_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], known: int, said: bool
+) -> None:
+    whole = report(tmp_path / "bundle")
+    both = Comparison(Found(known, 200), Found(170, 200), Found(30, 40), Found(38, 40))
+    print_report(replace(whole, model=replace(whole.model, beside=both)), tmp_path, None)
+    out = capsys.readouterr().out
+    assert f"Found first on val: {known} of 200 photos; by the built-in model 170." in out
+    assert "Of products held out of training: 30 of 40; by the built-in model 38." in out
+    assert ("It is no better than the built-in model" in out) is said
