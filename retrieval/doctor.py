@@ -26,7 +26,7 @@ from retrieval.index.protocols import Index, VectorStore
 from retrieval.models.bundle import Bundle
 from retrieval.models.encoder import load_encoder
 from retrieval.models.installed import resolve_model
-from retrieval.recognition.expectations import operating_point
+from retrieval.recognition.expectations import beyond_the_fit, operating_point
 from retrieval.recognition.recognizer import calibration_in_force
 from retrieval.system.installation import install_hint
 from retrieval.system.text import plural
@@ -340,11 +340,12 @@ def _calibration(bundle: Bundle, manifest: Manifest) -> Check:
         detail = f"{bundle.name} is not calibrated: queries need --threshold"
         return Check("calibration", True, detail, "Calibrate it: itemrec calibrate --data DIR", warns=True)
     point = operating_point(found.calibration, own=manifest.calibration is not None)
+    why_not = found.why_not or beyond_the_fit(found, manifest.products)
     return Check(
         "calibration",
         True,
-        point + (f". {found.why_not}" if found.why_not else ""),
-        "Photos of your own tell what holds here: itemrec calibrate --data DIR" if found.why_not else "",
+        point + (f". {why_not}" if why_not else ""),
+        "Photos of your own tell what holds here: itemrec calibrate --data DIR" if why_not else "",
         {
             "operating_point": found.calibration.chosen,
             "threshold": found.calibration.threshold,
@@ -353,7 +354,7 @@ def _calibration(bundle: Bundle, manifest: Manifest) -> Check:
             "fits": found.fits,
             "own": manifest.calibration is not None,
         },
-        warns=bool(found.why_not),
+        warns=bool(why_not),
     )
 
 

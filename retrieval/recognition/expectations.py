@@ -38,16 +38,23 @@ def expectations(bundle: Bundle, manifest: Manifest, found: InForce | None) -> l
         lines += [f"With {spoken_kind(kind)}: {shares(expect)}." for kind, expect in more[:1]]
     else:
         lines.append(f"What to expect of photos of this catalog was not measured with {bundle.name}.")
-    sureness = found.calibration.sureness
-    if sureness is not None and found.fits and manifest.products > 2 * sureness.products[1]:
-        low, high = sureness.products
-        lines.append(
-            f"How sure answers are was measured in catalogs of {low:,} to {high:,} products; "
-            f"for {manifest.products:,} it is not calibrated."
-        )
+    if too_many := beyond_the_fit(found, manifest.products):
+        lines.append(too_many)
     if found.why_not:
         lines.append(f"{found.why_not} {_CALIBRATE}")
     return lines
+
+
+def beyond_the_fit(found: InForce, products: int) -> str:
+    """A sentence where a catalog has far more products than probabilities were fitted among; none where it has not."""
+    sureness = found.calibration.sureness
+    if sureness is None or not found.fits or products <= 2 * sureness.products[1]:
+        return ""
+    low, high = sureness.products
+    return (
+        f"How sure answers are was measured in catalogs of {low:,} to {high:,} products; "
+        f"for {products:,} it is not calibrated."
+    )
 
 
 def operating_point(calibration: Calibration, *, own: bool) -> str:

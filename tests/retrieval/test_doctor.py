@@ -11,7 +11,9 @@ import pytest
 from cli.main import invoke
 from retrieval import doctor
 from retrieval.calibration.galleries import GalleryShape
+from retrieval.calibration.in_force import InForce
 from retrieval.calibration.points import Calibration, ForGallery, OperatingPoint
+from retrieval.calibration.sureness import Sureness
 from retrieval.catalog.read import read_catalog
 from retrieval.distance import normalize
 from retrieval.doctor import Check, examine
@@ -20,6 +22,7 @@ from retrieval.index.commands import index_command
 from retrieval.index.refusals import RefusalPicture, refusal_id_of
 from retrieval.indexing.indexer import index_catalog
 from retrieval.models.bundle import Bundle, set_calibration
+from retrieval.recognition.expectations import beyond_the_fit
 from retrieval.refusals import refuse
 from retrieval.types import Point
 from tests.contract.reference import MemoryIndex
@@ -76,6 +79,13 @@ def test_what_is_in_force_is_told_and_warns_where_it_does_not_fit(index: MemoryI
     index.set_calibration(Calibration.given(0.3).to_json())
     found = checks(index, bundle)["calibration"]
     assert (found.state, found.facts["threshold"], found.facts["own"]) == ("ok", 0.3, True)
+
+
+def test_a_catalog_far_larger_than_what_was_measured_warns() -> None:
+    sureness = Sureness((1.0, -1.0, 1.0, 0.0), (1.0, -1.0, 1.0, 0.0), (15, 81), 200, 200, 20, 0.2)
+    found = InForce(Calibration(0.4, "x", (OperatingPoint("x", 0.4),), sureness=sureness), "studio", True)
+    assert beyond_the_fit(found, 162) == ""
+    assert "for 20,000 it is not calibrated" in beyond_the_fit(found, 20_000)
 
 
 def test_refused_pictures_are_examined_where_there_are_any(index: MemoryIndex, bundle: Bundle) -> None:
