@@ -71,7 +71,7 @@ def ways(folder: Path, built_in: Bundle, chosen: list[str]) -> Iterator[tuple[st
             except UsageError as error:  # too few photos to learn on top of
                 print(f"on top: {error}", file=sys.stderr)
         elif name == "from imagenet":
-            yield name, train(folder / "data", out, preset="fast", **common).model.bundle  # type: ignore[arg-type]
+            yield name, train(folder / "data", out, preset="fast", weights="imagenet", **common).model.bundle  # type: ignore[arg-type]
         else:
             yield name, train(folder / "data", out, preset="fast", weights=built_in.path, **common).model.bundle  # type: ignore[arg-type]
 
