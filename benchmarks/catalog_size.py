@@ -79,18 +79,6 @@ def first_of_each(photos: Photos, count: int) -> NDArray[np.int64]:
     return np.array(kept)
 
 
-def joined(one: Photos, two: Photos) -> Photos:
-    return replace(
-        one,
-        sources=one.sources + two.sources,
-        labels=np.concatenate([one.labels, two.labels]),
-        vectors=np.concatenate([one.vectors, two.vectors]),
-        content_hashes=one.content_hashes + two.content_hashes,
-        picture_hashes=np.concatenate([one.picture_hashes, two.picture_hashes]),
-        hashed=np.concatenate([one.hashed, two.hashed]),
-    )
-
-
 def row(probes: Photos, gallery: Photos, sureness: Sureness) -> str:
     served = served_doc(*try_known_and_left_out(probes, gallery), sureness)
     known = served["claimed"][0]
@@ -127,12 +115,12 @@ def main() -> None:
         if one.kind not in folders or one.calibration.sureness is None:
             continue
         real, left = (studio, photos) if one.kind == "studio" else (photos.only(shots), rest)
-        probes = joined(left, asked)
+        probes = left.joined(asked)
         probes = probes.only(np.flatnonzero(np.isin(probes.labels, names)))
         beside = embedded(folders[one.kind], bundle, given.cache)
         for size in sizes:
             some = beside.only(np.flatnonzero(np.isin(beside.labels, beside.products[:size])))
-            gallery = joined(real, some) if size else real
+            gallery = real.joined(some) if size else real
             sureness = one.calibration.sureness
             everything = replace(sureness, products=(1, 10**9))
             for name, by in (("as it is", everything), ("bounded", sureness)):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retrieval.evaluation import Photos, gather_folder
 from retrieval.evaluation.answers import first_by_votes
@@ -38,7 +36,7 @@ def compare(
     their_gallery = gather_folder(dataset / "train", built_in, progress=progress, stage="The built-in model's gallery")
     new, built_in_new = Found(0, 0), Found(0, 0)
     for one in held_out:
-        asked, kept = _of(one, photos), _of(one, gallery)
+        (asked, _), (kept, _) = one.of(photos), one.of(gallery)
         new += found(asked, kept, sorted(one.products))
         built_in_new += found(theirs, their_gallery, sorted(one.products))
     return Comparison(found(photos, gallery), found(theirs, their_gallery), new, built_in_new)
@@ -52,11 +50,3 @@ def found(photos: Photos, gallery: Photos, products: Sequence[str] | None = None
         return Found(0, 0)
     first = first_by_votes(asked.vectors, gallery.vectors, gallery.labels)
     return Found(int((first == asked.labels).sum()), len(asked))
-
-
-def _of(one: HeldOutEmbeddings, photos: Photos) -> Photos:
-    """The same pictures, where a training without some of the products embedded them."""
-    rows = [i for i, name in enumerate(photos.content_hashes) if name in one.embeddings]
-    kept = photos.only(rows)
-    vectors: list[NDArray[np.float32]] = [one.embeddings[name] for name in kept.content_hashes]
-    return dataclasses.replace(kept, vectors=np.stack(vectors)) if vectors else kept

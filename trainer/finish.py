@@ -259,16 +259,10 @@ def calibrate_on_val(
 def _held_out_products(one: HeldOutEmbeddings, photos: Photos, enrolled: Enrolled) -> HeldOutProducts:
     """The same pictures as networks see them that were not shown some of the products."""
 
-    def seen(of: Photos) -> tuple[Photos, NDArray[np.int64]]:
-        rows = np.array([i for i, name in enumerate(of.content_hashes) if name in one.embeddings], np.int64)
-        kept = of.only(rows)
-        vectors = [one.embeddings[name] for name in kept.content_hashes]
-        return dataclasses.replace(kept, vectors=np.stack(vectors) if vectors else kept.vectors), rows
-
-    pictures, rows = seen(enrolled.photos)
+    pictures, rows = one.of(enrolled.photos)
     studio = enrolled.studio[rows]
     unknown = np.isin(pictures.labels, sorted(one.products))
-    known, _ = seen(photos)
+    known, _ = one.of(photos)
     return HeldOutProducts(
         pictures.only(np.flatnonzero(unknown)),
         studio[unknown],

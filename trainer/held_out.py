@@ -8,12 +8,13 @@ that training never saw: the network has been told how it differs from all other
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.calibration.support import LEAST_PRODUCTS
+from retrieval.evaluation import Photos
 
 FEWEST_PRODUCTS = 2 * LEAST_PRODUCTS
 """With fewer, leaving out as many as an interval needs would leave too little to learn."""
@@ -31,6 +32,13 @@ class HeldOutEmbeddings:
 
     products: frozenset[str]
     embeddings: Mapping[str, NDArray[np.float32]]
+
+    def of(self, photos: Photos) -> tuple[Photos, NDArray[np.int64]]:
+        """The photos that it has, as it embeds them, and which rows those were."""
+        rows = np.array([i for i, name in enumerate(photos.content_hashes) if name in self.embeddings], np.int64)
+        kept = photos.only(rows)
+        vectors = [self.embeddings[name] for name in kept.content_hashes]
+        return replace(kept, vectors=np.stack(vectors)) if vectors else kept, rows
 
 
 def choose_held_out(products: Sequence[str], share: float, times: int, seed: int) -> tuple[tuple[str, ...], ...]:

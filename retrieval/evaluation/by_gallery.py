@@ -89,7 +89,7 @@ class Enrolled:
 
     def joined(self, other: Enrolled) -> Enrolled:
         """These and others by the same network."""
-        return Enrolled(_joined(self.photos, other.photos), np.concatenate([self.studio, other.studio]))
+        return Enrolled(self.photos.joined(other.photos), np.concatenate([self.studio, other.studio]))
 
     def _only(self, which: NDArray[np.bool_]) -> Photos:
         return self.photos.only(np.flatnonzero(which))
@@ -349,7 +349,7 @@ def _new(kind: Kind, one: HeldOutProducts, shown: Photos) -> list[Trial]:
     if not len(added):
         return []
     asked = asked.only(np.flatnonzero(np.isin(asked.labels, added.labels)))
-    return try_all(_sampled(asked), _joined(shown, added))
+    return try_all(_sampled(asked), shown.joined(added))
 
 
 def _expectation(who: str, trials: Sequence[Trial]) -> Expectation:
@@ -367,18 +367,6 @@ def _sampled(photos: Photos) -> Photos:
     if len(photos) <= _MOST:
         return photos
     return photos.only(sorted(sorted(range(len(photos)), key=lambda i: photos.content_hashes[i])[:_MOST]))
-
-
-def _joined(one: Photos, two: Photos) -> Photos:
-    return dataclasses.replace(
-        one,
-        sources=one.sources + two.sources,
-        labels=np.concatenate([one.labels, two.labels]),
-        vectors=np.concatenate([one.vectors, two.vectors]),
-        content_hashes=one.content_hashes + two.content_hashes,
-        picture_hashes=np.concatenate([one.picture_hashes, two.picture_hashes]),
-        hashed=np.concatenate([one.hashed, two.hashed]),
-    )
 
 
 def _from_studio(photos: Photos) -> NDArray[np.bool_]:

@@ -28,9 +28,8 @@ def confidence_section(answers: Answers, confidence: Confidence | None, *, same_
     measured = reliability(claimed, data.right)
     products, owner = np.unique(data.products, return_inverse=True)
     bins = []
-    for i, bin_ in enumerate(measured.bins):
-        last = i == len(measured.bins) - 1
-        inside = (claimed >= bin_.low) & ((claimed <= bin_.high) if last else (claimed < bin_.high))
+    for bin_ in measured.bins:
+        inside = bin_.holds(claimed)
         bins.append(
             ReliabilityBinDoc(
                 low=bin_.low,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,18 @@ class Photos:
     def digest(self) -> str:
         """Hex SHA-256 that is equal for equal sets of photos, whatever their names and order."""
         return hashlib.sha256("\n".join(sorted(self.content_hashes)).encode()).hexdigest()
+
+    def joined(self, other: Photos) -> Photos:
+        """These and then the others, with what else is known of these."""
+        return replace(
+            self,
+            sources=self.sources + other.sources,
+            labels=np.concatenate([self.labels, other.labels]),
+            vectors=np.concatenate([self.vectors, other.vectors]),
+            content_hashes=self.content_hashes + other.content_hashes,
+            picture_hashes=np.concatenate([self.picture_hashes, other.picture_hashes]),
+            hashed=np.concatenate([self.hashed, other.hashed]),
+        )
 
     def only(self, rows: Sequence[int] | NDArray[np.integer]) -> Photos:
         """Some of them, by number, in that order."""

@@ -106,9 +106,8 @@ def reliability_doc(
     measured = reliability(claimed, true, weights=weights)
     errors = (claimed - true) ** 2
     bins = []
-    for i, one in enumerate(measured.bins):
-        last = i == len(measured.bins) - 1
-        inside = (claimed >= one.low) & ((claimed <= one.high) if last else (claimed < one.high))
+    for one in measured.bins:
+        inside = one.holds(claimed)
         bins.append(
             WeightedBinDoc(
                 low=one.low,

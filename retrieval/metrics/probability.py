@@ -229,6 +229,11 @@ class ReliabilityBin:
     right: Rate
     rate: float
 
+    def holds(self, probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Which of some probabilities are of this bin, shape (n,)."""
+        below = probabilities <= self.high if self.high == 1.0 else probabilities < self.high
+        return (probabilities >= self.low) & below
+
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
