@@ -237,7 +237,7 @@ def ours(
     yield from report("itemrec exact", exact)
     yield from report("itemrec default", default)
     yield "itemrec filtered to 1 category in 40, ms", filtered[0].text()
-    yield from beside_faiss(gallery, queries, truth, exact[0], default[0])
+    yield from beside_faiss(gallery, queries, truth, exact[0], default[0], place.with_suffix(".faiss"))
 
 
 class Counted:
@@ -316,7 +316,7 @@ def sureness_of_photos() -> Sureness:
 
 
 def beside_faiss(
-    gallery: Vectors, queries: Vectors, truth: list[set[int]], exact: Clock, default: Clock
+    gallery: Vectors, queries: Vectors, truth: list[set[int]], exact: Clock, default: Clock, kept: Path
 ) -> Iterator[tuple[str, str]]:
     faiss.omp_set_num_threads(1)
     dimension = gallery.shape[1]
@@ -324,13 +324,17 @@ def beside_faiss(
     flat.add(gallery)
     scan = timed(lambda q: flat.search(q[np.newaxis], K)[1][0].tolist(), queries, truth)
     yield from report("faiss flat", scan)
-    graph = faiss.IndexHNSWFlat(dimension, hnsw.M)
-    graph.hnsw.efConstruction = hnsw.EF_CONSTRUCT
-    faiss.omp_set_num_threads(os.cpu_count() or 1)
-    began = time.perf_counter()
-    graph.add(gallery)
-    yield "faiss HNSW build, s", f"{time.perf_counter() - began:.1f}"
-    faiss.omp_set_num_threads(1)
+    if kept.exists():
+        graph = faiss.read_index(str(kept))
+    else:
+        graph = faiss.IndexHNSWFlat(dimension, hnsw.M)
+        graph.hnsw.efConstruction = hnsw.EF_CONSTRUCT
+        faiss.omp_set_num_threads(os.cpu_count() or 1)
+        began = time.perf_counter()
+        graph.add(gallery)
+        yield "faiss HNSW build, s", f"{time.perf_counter() - began:.1f}"
+        faiss.omp_set_num_threads(1)
+        faiss.write_index(graph, str(kept))
     for width in (256, hnsw.EF if len(gallery) < hnsw.WIDE_FROM else hnsw.EF_WIDE):
         graph.hnsw.efSearch = width
         found = timed(lambda q: graph.search(q[np.newaxis], K)[1][0].tolist(), queries, truth)
