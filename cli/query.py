@@ -181,7 +181,7 @@ def query_command(
         render.say(f"The page is {printable(html)}")
     for photo in refused:
         render.warn(f"{printable(photo.source)}: {printable(photo.error.message)}")
-    _say_apart(answers)
+    _say_of_photos(answers)
     if len(sources) > 1 and not as_json and not same:
         render.say(tally(answers, refused))
     if where and any(answer.verdict == "unknown" for answer in answers):
@@ -191,7 +191,10 @@ def query_command(
     return 1 if any(answer.verdict == "unknown" for answer in answers) else 0
 
 
-def _say_apart(answers: Iterable[Answer]) -> None:
+def _say_of_photos(answers: Iterable[Answer]) -> None:
+    """Which of several photos of one item show nothing, and which can hardly show one item."""
+    for name in (name for answer in answers if answer.photos and answer.matches for name in answer.blanks):
+        render.warn(f"{printable(name)} shows nothing, one color or noise, and does not count")
     for pair in (pair for answer in answers for pair in answer.apart):
         one, other = map(printable, pair.photos)
         render.warn(

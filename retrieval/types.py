@@ -341,6 +341,8 @@ class Recognition:
         codes: the barcodes that were read in it, where the catalog has a column of them.
         conflict: what the picture says where a code says otherwise.
         closer_look: what a closer look saw; None where there was none.
+        blanks: what those of its photos are called that show nothing, one color or noise, and do not count; where
+            none is left, the answer is ``unknown``.
     """
 
     source: str
@@ -358,6 +360,7 @@ class Recognition:
     codes: tuple[ReadCode, ...] = ()
     conflict: Conflict | None = None
     closer_look: CloserLook | None = None
+    blanks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.verdict == "unknown") != (not self.matches):
@@ -368,6 +371,8 @@ class Recognition:
         """Why the photo is unknown, for people; empty where it is not."""
         if self.matches:
             return ""
+        if len(self.blanks) == max(1, len(self.photos)):
+            return "it shows nothing: one color, or noise"
         by = self.refused_by
         if by is None:
             sure = self.in_catalog
@@ -402,6 +407,8 @@ class Recognition:
         found: dict[str, Any] = {} if self.in_catalog is None else {"in_catalog": self.in_catalog}
         if self.refused_by is not None:
             found["refused_by"] = self.refused_by.to_json()
+        if self.blanks:
+            found["blanks"] = list(self.blanks)
         if self.photos:
             found |= {
                 "photos": list(self.photos),

@@ -393,6 +393,8 @@ def _remembered(answer: Recognition) -> str:
         document["in_catalog"] = answer.in_catalog
     if answer.refused_by is not None:
         document["refused_by"] = answer.refused_by.to_json()
+    if answer.blanks:
+        document["blanks"] = list(answer.blanks)
     return json.dumps(document, ensure_ascii=False)
 
 

@@ -31,7 +31,7 @@ from retrieval.models.bundle import Bundle
 from retrieval.models.embedding import Embedded, EncoderPool, Refused, embed_pictures
 from retrieval.models.installed import resolve_model
 from retrieval.recognition.answer import Answer
-from retrieval.recognition.conclusion import EmbeddedPhoto, Glance, Ranked, conclude
+from retrieval.recognition.conclusion import EmbeddedPhoto, Glance, Ranked, conclude, without_any
 from retrieval.recognition.looker import Looker
 from retrieval.recognition.opening import Opening
 from retrieval.recognition.photo_source import PhotoSource, Seen, Source, look_at, named_photo, seen_whole
@@ -546,7 +546,8 @@ class Recognizer:
             probability=state.probability,
             refusal=refused.nearest(result.vector) if refused is not None else None,
         )
-        return _with_codes(_Found(found, source), [(source.name, result.facts)], state, store, top, where)
+        ranked = _Found(found, source, blanks=(source.name,) if result.facts.blank else ())
+        return _with_codes(ranked, [(source.name, result.facts)], state, store, top, where)
 
     def _rank_same(
         self,
@@ -566,8 +567,11 @@ class Recognizer:
                     return RefusedPhoto(result.item.name, result.error)
                 raise result.error
             photos.append(result)
-        vectors = np.stack([photo.vector for photo in photos if photo.vector is not None])
+        # One that shows nothing says nothing of the item.
+        telling = [photo for photo in photos if not photo.facts.blank]
+        vectors = np.stack([photo.vector for photo in telling or photos if photo.vector is not None])
         names = tuple(photo.item.name for photo in photos)
+        blanks = tuple(photo.item.name for photo in photos if photo.facts.blank)
         vector, length = same.one_vector(vectors)
         found = search(
             EmbeddedPhoto(
@@ -586,7 +590,8 @@ class Recognizer:
         )
         limit = same.farthest(state.bundle.calibration)
         seen = [(photo.item.name, photo.facts) for photo in photos]
-        ranked = _Found(found, photos[0].item, names, same.apart(vectors, names, limit))
+        apart = same.apart(vectors, [photo.item.name for photo in telling or photos], limit)
+        ranked = _Found(found, (telling or photos)[0].item, names, apart, blanks)
         return _with_codes(ranked, seen, state, store, top, where)
 
     def _known_refusals(self, state: _State) -> KnownRefusals | None:
@@ -663,6 +668,8 @@ class _Found(NamedTuple):
     """The photo that is looked at closer: of several, the first."""
     photos: tuple[str, ...] = ()
     apart: tuple[Apart, ...] = ()
+    blanks: tuple[str, ...] = ()
+    """Those of the photos that show nothing."""
     codes_ms: float | None = None
     decided: Recognition | None = None
     """The answer where barcodes decided it."""
@@ -695,5 +702,10 @@ def _with_codes(
 def _concluded(found: _Found, state: _State, top: int, glance: Glance | None = None) -> Recognition:
     """The answer that the picture alone gives."""
     confidence = state.confidence if found.ranked.length >= 1.0 else None
+    blank = len(found.blanks) == max(1, len(found.photos))
+    if blank:
+        glance = None
     answer = conclude(found.ranked, top=top, fingerprint=state.bundle.fingerprint, confidence=confidence, glance=glance)
-    return replace(answer, photos=found.photos, apart=found.apart)
+    if blank:
+        answer = without_any(answer)
+    return replace(answer, photos=found.photos, apart=found.apart, blanks=found.blanks)

@@ -120,6 +120,17 @@ def conclude(
     )
 
 
+def without_any(answer: Recognition) -> Recognition:
+    """The answer where the photo shows nothing: no product, whatever its vector is near to.
+
+    Args:
+        answer: to its vector.
+    """
+    nearest = tuple(replace(match, confidence=None) for match in (*answer.matches, *answer.nearest))
+    sure = None if answer.in_catalog is None else 0.0
+    return replace(answer, verdict="unknown", matches=(), nearest=nearest, in_catalog=sure, refused_by=None)
+
+
 class _Judged(NamedTuple):
     """What ranked products say; see `Recognition`."""
 

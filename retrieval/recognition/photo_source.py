@@ -13,6 +13,7 @@ import numpy as np
 
 from retrieval.errors import UsageError
 from retrieval.images import pictures
+from retrieval.images.blank import shows_nothing
 from retrieval.images.views import Prepared, Thumbnail
 from retrieval.models.bundle import Bundle
 from retrieval.models.embedding import Look
@@ -47,9 +48,10 @@ class Source(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a look at a photo gives beside its pixels: the codes in it, and what both took, in ms."""
+    """What a look at a photo gives beside its pixels: if it shows nothing, its codes, and what both took, in ms."""
 
     decode_ms: float
+    blank: bool
     codes: tuple[ReadCode, ...] = ()
     codes_ms: float | None = None
 
@@ -90,7 +92,7 @@ def look_at(bundle: Bundle, barcodes: bool, source: Source) -> Look[Seen]:
             if isinstance(data, bytes)
             else pictures.prepare_decoded(data, bundle.preprocessing)
         )
-        return Look(Seen((time.perf_counter() - start) * 1e3), pixels)
+        return Look(Seen((time.perf_counter() - start) * 1e3, shows_nothing(pixels)), pixels)
     from retrieval.barcodes.scan import SIDE, read_codes
 
     if isinstance(data, bytes):
@@ -101,4 +103,5 @@ def look_at(bundle: Bundle, barcodes: bool, source: Source) -> Look[Seen]:
         large = pictures.thumbnail_decoded(data, SIDE)
     decoded = time.perf_counter()
     codes = read_codes(large, pictures.longer_side(data) / max(large.size))
-    return Look(Seen((decoded - start) * 1e3, codes, (time.perf_counter() - decoded) * 1e3), pixels)
+    took = (time.perf_counter() - decoded) * 1e3
+    return Look(Seen((decoded - start) * 1e3, shows_nothing(pixels), codes, took), pixels)

@@ -326,7 +326,9 @@ def test_a_listed_model_needs_its_name_alone_until_the_first_answer(
             file = tmp_path / "shop" / product / f"{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             shade = 40 + 150 * (product == "b") + number
-            Image.new("RGB", (32, 32), (shade, 90, 250 - shade)).save(file)
+            shown = Image.new("RGB", (32, 32), (shade, 90, 250 - shade))
+            shown.paste((250, 250, 90), (0, 0, 32, 8))
+            shown.save(file)
     assert invoke(["index", "shop", "--model", "tiny", "--quiet"]) == 0
     capsys.readouterr()
     assert invoke(["query", "shop/b/0.png", "--threshold", "0.5", "--json"]) == 0

@@ -78,7 +78,7 @@ function answer(photos, result) {
   let verdict = "Unknown";
   if (result.verdict === "unknown") {
     const by = result.refused_by;
-    const why = by ? `It looks like a photo that was said not to be ours${by.note ? `: ${by.note}` : ""}.` : "None of yours is near enough.";
+    const why = (result.blanks || []).length ? "It shows nothing: one color, or noise." : by ? `It looks like a photo that was said not to be ours${by.note ? `: ${by.note}` : ""}.` : "None of yours is near enough.";
     body.push(said(nearest.length ? `${why} Nearest:` : why, "sure"));
     if (nearest.length) body.push(tiles(nearest, "dim", false, choose));
   } else if (result.verdict === "ambiguous") {
@@ -102,6 +102,7 @@ function remarks(result) {
   const found = codes.filter((code) => !code.products.length).map((code) => `The barcode ${numberOf(code)} is not in the catalog.`);
   if (result.by === "barcode") found.push("Its barcode decided.");
   if (result.conflict) found.push(`The picture alone says ${result.conflict.picture}${result.conflict.wins === "barcode" ? "" : ", which carries another barcode"}.`);
+  if (result.matches.length && (result.blanks || []).length) found.push("Shots that show nothing do not count.");
   if ((result.apart || []).length) found.push("These photos hardly show one item.");
   return found;
 }

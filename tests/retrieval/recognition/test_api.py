@@ -292,3 +292,16 @@ def test_bytes_stay_out_of_what_is_kept_of_many(place: Path, photo: Path) -> Non
         (answer,) = shop.recognize_all([io.BytesIO(photo.read_bytes()).getvalue()])
     assert isinstance(answer, Answer)
     assert answer.photo is None
+
+
+def test_a_photo_that_shows_nothing_is_unknown_whatever_is_near(place: Path) -> None:
+    with Recognizer(place, threshold=4.0) as shop:
+        answers = [shop.recognize(np.full((30, 40, 3), level, np.uint8)) for level in (0, 128, 255)]
+        seen = shop.recognize(np.asarray(picture(2)))
+    for answer in answers:
+        assert (answer.verdict, answer.matches, answer.blanks) == ("unknown", (), ("pixels",))
+        assert answer.nearest
+        assert answer.reason == "it shows nothing: one color, or noise"
+        assert answer.to_json()["blanks"] == ["pixels"]
+    assert (seen.verdict, seen.blanks) == ("match", ())
+    assert "blanks" not in seen.to_json()

@@ -216,7 +216,9 @@ def test_what_cannot_be_looked_at_leaves_the_answer_as_it_was(
 ) -> None:
     index_catalog(shop / "catalog", shop / "index", verify=True)
     wall = tmp_path / "wall.png"
-    Image.new("RGB", (7200, 7000), (190, 180, 170)).save(wall)
+    seen = Image.new("RGB", (7200, 7000), (190, 180, 170))
+    seen.paste((160, 150, 140), (0, 4000, 7200, 7000))
+    seen.save(wall)
     with Recognizer(shop / "index", threshold=4.0) as looking:
         answer = looking.recognize(wall)
         assert answer.closer_look is None

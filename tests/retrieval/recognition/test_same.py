@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cli import options
 from cli.main import invoke
@@ -123,3 +124,16 @@ def test_what_cannot_be_read_ends_it(shop: Path) -> None:
             recognizer.recognize_same(["2-7.png", "bad.png"])
         with pytest.raises(UsageError, match="received none"):
             recognizer.recognize_same([])
+
+
+def test_a_photo_that_shows_nothing_does_not_count(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (40, 30), "gray").save("gray.png")
+    with Recognizer() as asked:
+        alone = asked.recognize_same(["2-7.png"])
+        beside = asked.recognize_same(["gray.png", "2-7.png"])
+        nothing = asked.recognize_same(["gray.png", "gray.png"])
+    assert beside.matches == alone.matches
+    assert (beside.photos, beside.blanks) == (("gray.png", "2-7.png"), ("gray.png",))
+    assert (nothing.verdict, nothing.reason) == ("unknown", "it shows nothing: one color, or noise")
+    assert invoke(["query", "--same", "gray.png", "2-7.png"]) == 0
+    assert "gray.png shows nothing, one color or noise, and does not count" in capsys.readouterr().err
