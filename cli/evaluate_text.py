@@ -104,16 +104,17 @@ def _views(document: EvaluationDoc) -> None:
     section = document.get("views")
     if section is None:
         return
+    from retrieval.evaluation.shown_rates import headings_of_views, rates_of_views
+
     render.emit(f"Several photos of one item, of {plural(section['products'], 'product')}; unknown: leave one out.")
     render.table(
-        ("photos", "items", "right product first", "near enough (DIR)", "unknown named (FPIR)", "said apart"),
+        ("photos", "items", "right product first", *headings_of_views(section), "said apart"),
         [
             (
                 str(row["photos"]),
                 f"{row['items']:,}",
                 percent(row["top1"]["rate"]),
-                percent(row["dir"]["rate"]),
-                percent(row["fpir"]["rate"]),
+                *(percent(rate["rate"]) for rate in rates_of_views(row)),
                 percent(row["apart"]["rate"]) if row["apart"] else "",
             )
             for row in section["rows"]
@@ -127,17 +128,16 @@ def _refusals(document: EvaluationDoc) -> None:
     section = document.get("refusals")
     if section is None:
         return
+    from retrieval.evaluation.shown_rates import rates_of_refusals
+
     left_out = section["same_photos"]
     itself = f" {plural(left_out, 'photo')} refused themselves left out." if left_out else ""
     render.emit(
         f"Not ours: the index refuses {plural(section['pictures'], 'picture')}; all figures above are without.{itself}"
     )
-    rows = [("right product first", section["known"]), ("leave-one-out unknowns named", section["unknown"])]
-    if section["outsiders"] is not None:
-        rows.append(("photos outside the gallery named", section["outsiders"]))
     render.table(
         ("", "before", "photos", "with refusals", "photos"),
-        [(name, *counted(r["before"])[:2], *counted(r["after"])[:2]) for name, r in rows],
+        [(name, *counted(before)[:2], *counted(after)[:2]) for name, before, after in rates_of_refusals(section)],
         right=(1, 2, 3, 4),
     )
     acting = [each for each in section["each"] if each["known"] or each["unknown"]]

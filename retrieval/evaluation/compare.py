@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,7 +155,8 @@ def compare_documents(earlier: Mapping[str, Any], document: Mapping[str, Any], *
     """Compare a new evaluation with an earlier one.
 
     Photos are matched by their path in the split. Identification rates count photos whose product both galleries
-    hold; FPIR counts every photo as a leave-one-out unknown.
+    hold; FPIR counts every photo as a leave-one-out unknown. Where both evaluations go by probability, so do
+    ``match_right`` and ``match_wrong`` (the verdict *match* on known photos) and ``unknown_match`` (on unknown ones).
 
     Args:
         earlier: the ``itemrec.evaluate/1`` document of the model in use.
@@ -188,6 +190,7 @@ def compare_documents(earlier: Mapping[str, Any], document: Mapping[str, Any], *
             _by_photo("map_at_r", known, lambda probe: float(probe["average_precision"] or 0.0), seed),
             _by_photo("dir", known, lambda probe: bool(probe["right"]), seed),
             _by_photo("fpir", unknown, _false_positive, seed, lower_is_better=True),
+            *_as_served(pairs, known, seed),
             *_by_product(earlier, document, seed),
         ]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -221,6 +224,38 @@ def _probes(document: Mapping[str, Any]) -> dict[str, _Probe]:
 
 def _false_positive(probe: _Probe) -> bool:
     return bool(probe["as_stranger"]["verdict"] != "unknown")
+
+
+def _as_served(pairs: Sequence[tuple[_Probe, _Probe]], known: Sequence[tuple[_Probe, _Probe]], seed: int) -> list[Row]:
+    """Verdicts by probability, where both evaluations have them."""
+
+    def both(some: Sequence[tuple[_Probe, _Probe]]) -> list[tuple[_Probe, _Probe]]:
+        return [(a, b) for a, b in some if a.get("served") and b.get("served")]
+
+    def matched(probe: _Probe, *, right: bool) -> bool:
+        served = probe["served"]
+        return bool(served["verdict"] == "match" and (served["product"] == probe["product"]) == right)
+
+    def as_unknown(probe: _Probe) -> Mapping[str, Any] | None:
+        """Its answer among other products only."""
+        served: Mapping[str, Any] = probe["served"]
+        return served["left_out"] if probe["known"] else served
+
+    known = both(known)
+    if not known:
+        return []
+    unknown = [pair for pair in both(pairs) if all(as_unknown(probe) is not None for probe in pair)]
+    return [
+        _by_photo("match_right", known, partial(matched, right=True), seed),
+        _by_photo("match_wrong", known, partial(matched, right=False), seed, lower_is_better=True),
+        _by_photo(
+            "unknown_match",
+            unknown,
+            lambda probe: (as_unknown(probe) or {})["verdict"] == "match",
+            seed,
+            lower_is_better=True,
+        ),
+    ]
 
 
 def _by_photo(

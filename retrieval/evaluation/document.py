@@ -23,6 +23,8 @@ from retrieval.evaluation.document_served import (
     ProbabilitiesDoc,
     ReliabilityDoc,
     ServedDoc,
+    ServedProbeDoc,
+    ServedRatesDoc,
     WeightedBinDoc,
 )
 
@@ -56,6 +58,8 @@ __all__ = [
     "ReliabilityBinDoc",
     "ReliabilityDoc",
     "ServedDoc",
+    "ServedProbeDoc",
+    "ServedRatesDoc",
     "SweepDoc",
     "ThresholdDoc",
     "TwinDoc",
@@ -354,7 +358,8 @@ class ProbeDoc(TypedDict):
     0 when unknown. ``knn_rank``: by nearest picture. ``verdict``, ``matches``: at the threshold in use.
     ``right``: the first match is its product. ``own_distance``: genuine, to its own product; ``rival_distance``:
     impostor, to the nearest other one. ``as_stranger``: the answer with its product taken out of the gallery,
-    null where it holds no other one. Distances are null where there is nothing to measure to.
+    null where it holds no other one. Distances are null where there is nothing to measure to. ``served``: by the rule
+    that queries go by; null where that is the threshold.
     """
 
     source: str
@@ -371,6 +376,7 @@ class ProbeDoc(TypedDict):
     right: bool
     matches: list[MatchDoc]
     as_stranger: dict[str, Any] | None
+    served: NotRequired[ServedProbeDoc | None]
 
 
 class RefusalsDoc(TypedDict):
@@ -380,6 +386,7 @@ class RefusalsDoc(TypedDict):
     get a name; ``outsiders``: photos of products that the gallery lacks and that get one; null without any. Each has
     the rate ``before``, without refusals, and ``after``, with them. ``same_photos``: photos of the split that are
     refused themselves, and not counted. ``each``: for every refusal, the photos that it turned into *unknown*.
+    ``served``: verdicts by probability ``before`` and ``after``, and ``each`` goes by those, where queries do.
     """
 
     pictures: int
@@ -388,6 +395,7 @@ class RefusalsDoc(TypedDict):
     unknown: dict[str, RateDoc]
     outsiders: dict[str, RateDoc] | None
     each: list[dict[str, Any]]
+    served: NotRequired[dict[str, ServedRatesDoc] | None]
 
 
 class LookedDoc(TypedDict):
@@ -408,7 +416,8 @@ class ViewsRowDoc(TypedDict):
     """So many ``photos`` of an item together, over ``items``.
 
     ``top1``: the right product first, by votes; ``dir``: first and near enough; ``fpir``: leave-one-out unknowns that
-    get a name; ``apart``: items whose photos are said to be too far apart to show one; null for one photo.
+    get a name; ``apart``: items whose photos are said to be too far apart to show one; null for one photo. ``served``:
+    by probability, where queries go by it.
     """
 
     photos: int
@@ -417,6 +426,7 @@ class ViewsRowDoc(TypedDict):
     dir: RateDoc
     fpir: RateDoc
     apart: RateDoc | None
+    served: NotRequired[ServedRatesDoc | None]
 
 
 class ViewsDoc(TypedDict):

@@ -50,6 +50,28 @@ class ClaimedDoc(TypedDict):
     in_catalog_brier: float
 
 
+class ServedProbeDoc(TypedDict):
+    """What one photo gets by probability: its verdict, the first product, P(right) and P(in catalog).
+
+    ``left_out``: the same four with its product taken out of the gallery; null where it cannot be.
+    """
+
+    verdict: str
+    product: str
+    first: float
+    in_catalog: float
+    left_out: dict[str, Any] | None
+
+
+class ServedRatesDoc(TypedDict):
+    """Rates of verdicts by probability. ``match_right``: known photos with a *match* that is right; ``unknown_match``:
+    leave-one-out unknowns with a *match*; ``outsiders_match``: photos of products that the gallery lacks, likewise."""
+
+    match_right: RateDoc
+    unknown_match: RateDoc
+    outsiders_match: RateDoc | None
+
+
 class ServedDoc(TypedDict):
     """The rule that queries of this gallery go by: by probability; the section is null where they go by the threshold.
 

@@ -39,6 +39,7 @@ from retrieval.evaluation.rate_docs import number
 from retrieval.evaluation.refusals import refusals_section
 from retrieval.evaluation.same_item import views_section
 from retrieval.evaluation.served import served_section
+from retrieval.evaluation.served_answers import ServedAnswers, serve_all
 from retrieval.evaluation.summary import headline, warnings_of
 from retrieval.evaluation.thresholds import Thresholds, thresholds_for, with_chosen
 from retrieval.images.perceptual_hash import NEAR_BITS
@@ -146,6 +147,7 @@ def evaluate(
     answers = answer_all(
         photos, gallery, use, [MAX_DISTANCE, *(t for t in (*far_thresholds, *at_fpir.values()) if t is not None)]
     )
+    served = None if setting.threshold is not None else serve_all(photos, gallery, setting.in_force)
     identification, nearest = identification_section(
         photos, gallery, answers, use, category_column=setting.category_column
     )
@@ -189,13 +191,15 @@ def evaluate(
             photos, answers, thresholds, pairs["at_far"], at_fpir, gallery_products=len(gallery.products)
         ),
         confidence=confidence_section(answers, thresholds.confidence, same_photos=thresholds.same_photos),
-        refusals=None if refusals is None else refusals_section(photos, answers, refusals, use),
+        refusals=None if refusals is None else refusals_section(photos, answers, refusals, use, served=served),
         closer_look=None if looker is None else looked_section(photos, gallery, looker),
-        views=None if setting.views < 2 else views_section(photos, gallery, use, setting.views, setting.calibration),
+        views=None
+        if setting.views < 2
+        else views_section(photos, gallery, use, setting.views, setting.calibration, served and served.sureness),
         probabilities=probabilities_section(photos, gallery, setting.in_force),
-        served=None if setting.threshold is not None else served_section(photos, gallery, setting.in_force),
+        served=served and served_section(served),
         excluded=_excluded(found, exclusion, setting.max_bits),
-        probes=_probes(photos, gallery, answers, nearest, thresholds, setting.category_column),
+        probes=_probes(photos, gallery, answers, nearest, thresholds, setting.category_column, served),
     )
     document["verdict"], document["tone"] = headline(document)
     document["warnings"] = [*notes, *warnings_of(document)]
@@ -235,7 +239,9 @@ def _probes(
     nearest: Identification,
     thresholds: Thresholds,
     category_column: str,
+    served: ServedAnswers | None,
 ) -> list[ProbeDoc]:
+    by_probability = {} if served is None else served.probes()
     categories = categories_of(photos, gallery, category_column)
     own_images = nearest_own(photos, gallery)
     ranks = answers.outcomes[MAX_DISTANCE].ranks
@@ -263,6 +269,7 @@ def _probes(
                     "verdict": unknown.verdict,
                     "matches": _matches(unknown, thresholds.confidence)[:1],
                 },
+                served=by_probability.get(i),
             )
         )
     return documents

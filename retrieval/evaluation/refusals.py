@@ -12,15 +12,23 @@ from numpy.typing import NDArray
 
 from retrieval.distance import squared_l2
 from retrieval.evaluation.answers import Answers, ProbeAnswer
-from retrieval.evaluation.document import RateDoc, RefusalsDoc
+from retrieval.evaluation.document import RateDoc, RefusalsDoc, ServedRatesDoc
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rate_docs import rate_of
+from retrieval.evaluation.served_answers import RatesOfVerdicts, ServedAnswers
 from retrieval.index.refusals import refusal_id_of_hash
 from retrieval.recognition.decision import near_enough
 from retrieval.refusals import KnownRefusals
 
 
-def refusals_section(photos: Photos, answers: Answers, known: KnownRefusals, threshold: float) -> RefusalsDoc | None:
+def refusals_section(
+    photos: Photos,
+    answers: Answers,
+    known: KnownRefusals,
+    threshold: float,
+    *,
+    served: ServedAnswers | None = None,
+) -> RefusalsDoc | None:
     """Answer every probe once more, with the refusals of the index.
 
     Args:
@@ -28,6 +36,7 @@ def refusals_section(photos: Photos, answers: Answers, known: KnownRefusals, thr
         answers: of every probe.
         known: the refusals; None is returned where there are none.
         threshold: the one in use.
+        served: the photos as they are served; None where queries go by the threshold.
     """
     if not len(known.vectors):
         return None
@@ -60,12 +69,17 @@ def refusals_section(photos: Photos, answers: Answers, known: KnownRefusals, thr
     labels = answers.truth[own]
     before = [bool(a.matches) and a.matches[0].product_id == p for a, p in _pairs(answers, rows)]
     after = [with_them(i, answers.answers[i], "known") == answers.truth[i] for i in rows]
+    by_probability = None
+    if served is not None:
+        changed = {"known": Counter(), "unknown": Counter()}
+        by_probability = _served(served, counted, nearest, distances.min(axis=1), changed)
     return RefusalsDoc(
         pictures=len(known.pictures),
         same_photos=int((~counted).sum()),
         known={"before": rate_of(np.array(before, bool), labels), "after": rate_of(np.array(after, bool), labels)},
         unknown=named(unknown, answers.left_one_out),
         outsiders=named(outside, answers.answers) if outside.any() else None,
+        served=by_probability,
         each=[
             {
                 "refusal_id": refusal.refusal_id,
@@ -81,3 +95,26 @@ def refusals_section(photos: Photos, answers: Answers, known: KnownRefusals, thr
 
 def _pairs(answers: Answers, rows: list[int]) -> list[tuple[ProbeAnswer, str]]:
     return [(answers.answers[i], str(answers.truth[i])) for i in rows]
+
+
+def _served(
+    served: ServedAnswers,
+    counted: NDArray[np.bool_],
+    nearest: NDArray[np.intp],
+    distances: NDArray[np.float32],
+    changed: dict[str, Counter[int]],
+) -> dict[str, ServedRatesDoc]:
+    """Verdicts by probability without and with the refusals; ``changed`` gets the photos that each turned *unknown*."""
+    before, after = (RatesOfVerdicts() for _ in range(2))
+    for i, row in enumerate(served.rows):
+        if not counted[row]:
+            continue
+        truth, known, refusal = str(served.answers.truth[i]), bool(served.answers.known[i]), float(distances[row])
+        was, now = served.whole(i), served.whole(i, refusal=refusal)
+        left, left_now = served.without_its_product(i), served.without_its_product(i, refusal=refusal)
+        before.add(truth, was if known else None, left, None if known else was)
+        after.add(truth, now if known else None, left_now, None if known else now)
+        for group, one, other in (("known", was if known else None, now), ("unknown", left, left_now)):
+            if one is not None and other is not None and one.verdict != "unknown" and other.verdict == "unknown":
+                changed[group][int(nearest[row])] += 1
+    return {"before": before.document(), "after": after.document()}

@@ -3,7 +3,8 @@
 A requirement is ``NAME OP NUMBER`` with OP one of ``>= <= > <``; a NUMBER may be a percentage. NAME is
 
 * one of `NAMES`, such as ``top1``, ``map_at_r``, ``fpir``, ``auc`` or ``ece``; ``val`` and ``far`` are those at
-  the threshold in use;
+  the threshold in use; ``match``, ``coverage`` and ``unknown_match`` are by probability, as queries are answered: how
+  often a *match* is right, how many known photos get one, and how many unknown ones;
 * a rate at an operating point: ``val@far=0.01``, ``threshold@far=0.01``, ``dir@far=0.01``, ``dir@fpir=0.05``,
   ``val@threshold=0.3``;
 * an end of a 95 % interval: ``top5.low``, ``val.low@far=0.01``, ``fpir.high``;
@@ -43,6 +44,9 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "dir": ("open_set", "rates", "dir"),
     "ece": ("confidence", "ece"),
     "brier": ("confidence", "brier"),
+    "match": ("served", "match"),
+    "coverage": ("served", "coverage_of_match"),
+    "unknown_match": ("served", "unknown_match"),
     "photos": ("photos",),
     "products": ("products",),
 }
@@ -50,6 +54,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 _TRIALS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "far": (("pairs", "different"), "impostor pairs"),
     "fpir": (("open_set", "rates", "fpir", "whole"), "photos of unknown products"),
+    "unknown_match": (("served", "unknown_match", "whole"), "photos of unknown products"),
 }
 """Where the document counts what an error rate is measured over, and what that is."""
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from retrieval.calibration.points import Calibration
+from retrieval.calibration.sureness import Sureness
 from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import UsageError
-from retrieval.evaluation.answers import ProbeAnswer, answer_all
-from retrieval.evaluation.document import ViewsDoc, ViewsRowDoc
+from retrieval.evaluation.answers import Answers, ProbeAnswer, answer_all
+from retrieval.evaluation.document import ServedRatesDoc, ViewsDoc, ViewsRowDoc
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rate_docs import rate_of
+from retrieval.evaluation.served_answers import RatesOfVerdicts, given
 from retrieval.recognition import same
 
 MOST = 10
@@ -22,7 +24,12 @@ _SEED = 0
 
 
 def views_section(
-    photos: Photos, gallery: Photos, threshold: float, views: int, calibration: Calibration | None
+    photos: Photos,
+    gallery: Photos,
+    threshold: float,
+    views: int,
+    calibration: Calibration | None,
+    sureness: Sureness | None = None,
 ) -> ViewsDoc:
     """Answer groups of 1 to ``views`` photos of a product, each group as one item.
 
@@ -32,6 +39,7 @@ def views_section(
         threshold: the one in use, for single photos.
         views: photos of an item, at least 2.
         calibration: says how far apart photos of one product are, if anything does.
+        sureness: gives the probabilities that queries go by; None where they go by the threshold.
 
     Raises:
         UsageError: no product of the gallery has so many photos.
@@ -44,12 +52,18 @@ def views_section(
             hint="Ask for fewer views, or measure a split with more photos a product.",
         )
     limit = same.farthest(calibration)
-    rows = [_row(photos, gallery, threshold, enough, size, limit) for size in range(1, views + 1)]
+    rows = [_row(photos, gallery, threshold, enough, size, limit, sureness) for size in range(1, views + 1)]
     return ViewsDoc(products=len(enough), limit=limit, rows=rows)
 
 
 def _row(
-    photos: Photos, gallery: Photos, threshold: float, products: list[str], size: int, limit: float | None
+    photos: Photos,
+    gallery: Photos,
+    threshold: float,
+    products: list[str],
+    size: int,
+    limit: float | None,
+    sureness: Sureness | None,
 ) -> ViewsRowDoc:
     random = np.random.default_rng(_SEED)
     groups: list[np.ndarray] = []
@@ -68,7 +82,8 @@ def _row(
         single.picture_hashes,
         single.hashed,
     )
-    limits = [same.lowered(threshold, length) for _, length in means]
+    lengths = [length for _, length in means]
+    limits = [same.lowered(threshold, length) for length in lengths]
     # Each item has a threshold of its own: the best products whatever their distance, then those near enough.
     answers = answer_all(items, gallery, MAX_DISTANCE, [])
     named = [_named(answer, t) for answer, t in zip(answers.answers, limits, strict=True)]
@@ -84,7 +99,20 @@ def _row(
         dir=rate_of(found, items.labels),
         fpir=rate_of(unknown[answers.tried], items.labels[answers.tried]),
         apart=None if limit is None or size == 1 else rate_of(flagged, items.labels),
+        served=None if sureness is None else _served(answers, sureness, len(gallery.products), lengths),
     )
+
+
+def _served(answers: Answers, sureness: Sureness, products: int, lengths: list[float]) -> ServedRatesDoc:
+    """Verdicts by probability, all of items whose product the gallery holds."""
+    rates = RatesOfVerdicts()
+    for i, length in enumerate(lengths):
+        left = None
+        if answers.tried[i]:
+            left = given(sureness, answers.left_one_out[i].matches, products - 1, length=length)
+        known = given(sureness, answers.answers[i].matches, products, length=length)
+        rates.add(str(answers.truth[i]), known, left, None)
+    return rates.document()
 
 
 def _named(answer: ProbeAnswer, threshold: float) -> str | None:

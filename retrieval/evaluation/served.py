@@ -12,33 +12,19 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.calibration.in_force import InForce
 from retrieval.calibration.sureness import DEFAULT, Sureness
 from retrieval.calibration.verdict_table import Group, VerdictTable
 from retrieval.evaluation.document import ClaimedDoc, ReliabilityDoc, ServedDoc, WeightedBinDoc
-from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rate_docs import number, rate_of
-from retrieval.evaluation.sureness_fit import Trial, try_known_and_left_out, verdict_table
+from retrieval.evaluation.served_answers import ServedAnswers
+from retrieval.evaluation.sureness_fit import Trial, known_and_left_out, verdict_table
 from retrieval.metrics import ece_by_chance, reliability
 from retrieval.metrics.intervals import rate_interval
 
-_MOST = 2_000
-"""Photos that are tried at most, evenly over all."""
 
-
-def served_section(photos: Photos, gallery: Photos, found: InForce | None) -> ServedDoc | None:
-    """Verdicts by probability, and how far the probabilities hold; None where queries go by the threshold.
-
-    Args:
-        photos: of the split.
-        gallery: what they are compared with.
-        found: what the calibration says of a gallery like it.
-    """
-    sureness = found.calibration.sureness if found is not None and found.fits else None
-    if sureness is None:
-        return None
-    tried = photos.only(range(0, len(photos), -(-len(photos) // _MOST)))
-    return served_doc(*try_known_and_left_out(tried, gallery), sureness)
+def served_section(served: ServedAnswers) -> ServedDoc:
+    """Verdicts by probability, and how far the probabilities hold."""
+    return served_doc(*known_and_left_out(served.answers, served.products), served.sureness)
 
 
 def served_doc(known: Sequence[Trial], unknown: Sequence[Trial], sureness: Sureness) -> ServedDoc:

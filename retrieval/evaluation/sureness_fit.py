@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from retrieval.calibration.sureness import DEFAULT, MOST_LEAD, Limits, Sureness, numbers
 from retrieval.calibration.verdict_table import GroupVerdicts, LookAlike, VerdictTable
 from retrieval.distance import MAX_DISTANCE
-from retrieval.evaluation.answers import ProbeAnswer, answer_all
+from retrieval.evaluation.answers import Answers, ProbeAnswer, answer_all
 from retrieval.evaluation.confidence_fit import LEAST_ANSWERS, UNKNOWN_SHARE
 from retrieval.evaluation.photos import Photos
 from retrieval.metrics.probability import fit_logistic_weights
@@ -80,9 +80,17 @@ def try_known_and_left_out(probes: Photos, gallery: Photos) -> tuple[list[Trial]
         probes: the photos.
         gallery: what they are compared with.
     """
-    answers = answer_all(probes, gallery, MAX_DISTANCE, ())
-    ranks = answers.outcomes[MAX_DISTANCE].ranks.tolist()
-    truth, products = answers.truth.tolist(), len(gallery.products)
+    return known_and_left_out(answer_all(probes, gallery, MAX_DISTANCE, ()), len(gallery.products))
+
+
+def known_and_left_out(answers: Answers, products: int) -> tuple[list[Trial], list[Trial]]:
+    """As `try_known_and_left_out`, of photos that were answered already.
+
+    Args:
+        answers: whatever the distance.
+        products: in the gallery.
+    """
+    ranks, truth = answers.outcomes[MAX_DISTANCE].ranks.tolist(), answers.truth.tolist()
     known, unknown = [], []
     for i, rank in enumerate(ranks):
         if answers.known[i]:

@@ -14,6 +14,7 @@ from retrieval.calibration.points import spoken
 from retrieval.calibration.support import percent
 from retrieval.catalog.fetched import locate
 from retrieval.evaluation.numbers import counts, ends, in_percent, interval, number, plain_interval
+from retrieval.evaluation.shown_rates import headings_of_views, rates_of_refusals, rates_of_views
 from retrieval.images import pictures
 from retrieval.metrics import EXPERIMENT_FAR
 from retrieval.report import plots
@@ -300,7 +301,7 @@ def _views(document: EvaluationDoc) -> Section | None:
         [
             str(row["photos"]),
             f"{row['items']:,}",
-            *(f"{in_percent(r['rate'])} {interval(r['ci'])}" for r in (row["top1"], row["dir"], row["fpir"])),
+            *(f"{in_percent(r['rate'])} {interval(r['ci'])}" for r in (row["top1"], *rates_of_views(row))),
             in_percent(row["apart"]["rate"]) if row["apart"] else "",
         ]
         for row in views["rows"]
@@ -309,7 +310,7 @@ def _views(document: EvaluationDoc) -> Section | None:
         f"Photos of one product, drawn from {plural(views['products'], 'product')}, stand for photos of one item; "
         "their vectors are averaged. Unknown: the product's own pictures are left out."
     )
-    headings = ["photos", "items", "right product first", "and near enough (DIR)", "unknown named (FPIR)", "said apart"]
+    headings = ["photos", "items", "right product first", *headings_of_views(views), "said apart"]
     body = table(headings, rows, numeric=(1, 2, 3, 4, 5), caption=about)
     return Section("views", "Several photos of one item", body)
 
@@ -333,15 +334,9 @@ def _refusals(document: EvaluationDoc) -> Section | None:
     refusals = document["refusals"]
     if refusals is None:
         return None
-    rates = [
-        ("right product first", refusals["known"]),
-        ("leave-one-out unknowns that get a name", refusals["unknown"]),
-        ("photos outside the gallery that get a name", refusals["outsiders"]),
-    ]
     rows = [
-        [name, *(f"{in_percent(r[when]['rate'])} ({counts(r[when])})" for when in ("before", "after"))]
-        for name, r in rates
-        if r is not None
+        [name, *(f"{in_percent(rate['rate'])} ({counts(rate)})" for rate in (before, after))]
+        for name, before, after in rates_of_refusals(refusals)
     ]
     acting = [[e["image"], e["note"], f"{e['unknown']:,}", f"{e['known']:,}"] for e in refusals["each"]]
     about = (
