@@ -148,6 +148,7 @@ def evaluate(
         photos, gallery, use, [MAX_DISTANCE, *(t for t in (*far_thresholds, *at_fpir.values()) if t is not None)]
     )
     served = None if setting.threshold is not None else serve_all(photos, gallery, setting.in_force)
+    sureness = None if served is None else served.sureness
     identification, nearest = identification_section(
         photos, gallery, answers, use, category_column=setting.category_column
     )
@@ -195,9 +196,9 @@ def evaluate(
         closer_look=None if looker is None else looked_section(photos, gallery, looker),
         views=None
         if setting.views < 2
-        else views_section(photos, gallery, use, setting.views, setting.calibration, served and served.sureness),
+        else views_section(photos, gallery, use, setting.views, setting.calibration, sureness),
         probabilities=probabilities_section(photos, gallery, setting.in_force),
-        served=served and served_section(served),
+        served=None if served is None else served_section(served),
         excluded=_excluded(found, exclusion, setting.max_bits),
         probes=_probes(photos, gallery, answers, nearest, thresholds, setting.category_column, served),
     )

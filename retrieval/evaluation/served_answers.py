@@ -100,7 +100,10 @@ class ServedAnswers:
     def _probe(self, i: int) -> ServedProbeDoc:
         answer, other = self.whole(i), self.without_its_product(i)
         return ServedProbeDoc(
-            **answer._asdict(),
+            verdict=answer.verdict,
+            product=answer.product,
+            first=answer.first,
+            in_catalog=answer.in_catalog,
             left_out=None if other is None else other._asdict(),
         )
 

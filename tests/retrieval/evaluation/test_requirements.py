@@ -85,6 +85,9 @@ def test_names_find_their_numbers(document: dict[str, Any]) -> None:
         "dir": open_set["rates"]["dir"]["rate"],
         "ece": None,
         "brier": None,
+        "match": None,
+        "coverage": None,
+        "unknown_match": None,
         "photos": 240.0,
         "products": 24.0,
     }
