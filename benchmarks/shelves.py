@@ -1,17 +1,22 @@
 """Precision and recall of `itemrec query --many` on drawn shelves, by size, blur and what covers an item; time a photo.
 
     python benchmarks/shelves.py [--catalog GROCERY/catalog] [--photos 2] [--annotated FOLDER]
+    python benchmarks/shelves.py --cold
     python benchmarks/shelves.py --chosen 80 1000 [--model starter]
 
 Fronts are drawn, or cut out of studio pictures of a real catalog. A quarter of the products are in no catalog and stand
-between the others. The second form measures which share of the products on a shelf is among those that are looked for
+between the others. The second form measures what a photo costs a process that has just started, the first time and
+later. The third measures which share of the products on a shelf is among those that are looked for
 when the catalog has too many to try all.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -22,7 +27,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from retrieval.detection.candidates import Candidate, overlap
-from retrieval.detection.finder import KnownPicture, look_for, photo_points, rivals
+from retrieval.detection.finder import look_for, photo_points, rivals
+from retrieval.detection.known import KnownPicture
 from retrieval.indexing.run import index as index_catalog
 from retrieval.recognition import many
 from retrieval.recognition.api import Recognizer
@@ -168,6 +174,33 @@ def print_row(head: str, counts: Sequence[int], took: str) -> None:
     )
 
 
+def cold(count: int, model: str) -> None:
+    pictures, fronts, others = drawn_set(count)
+    print("\n| products | photo | | CPU seconds |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        root, index = Path(folder, "catalog"), Path(folder, "index")
+        for name, picture in pictures:
+            (root / name).mkdir(parents=True)
+            picture.save(root / name / "studio.jpg", quality=92)
+        index_catalog(root, index, model=model)
+        shot = Path(folder, "shelf.png")
+        for size, rows in (((640, 480), 3), ((1600, 1100), 4)):
+            draw_shelf(fronts, others, seed=5, size=size, rows=rows, blur=1.0).photo.save(shot)
+            for kept in index.glob("shelves.sqlite*"):
+                kept.unlink()
+            for when in ("first", "second", "third"):
+                before = cpu_of_children()
+                asked = [sys.executable, "-m", "itemrec", "query", str(shot), "--many", "--json", "--index", str(index)]
+                subprocess.run(asked, check=True, stdout=subprocess.DEVNULL)
+                took = cpu_of_children() - before
+                print(f"| {len(pictures)} | {size[0]} x {size[1]} | {when} process | {took:.1f} |", flush=True)
+
+
+def cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def choosing(counts: Sequence[int], model: str, photos: int) -> None:
     tried_at_most = many.TRIED
     print("\n| products | on the shelf and looked for | products looked for | time to choose |\n|---|---|---|---|")
@@ -202,11 +235,15 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=2, help="shelves a row")
     parser.add_argument("--products", type=int, default=80, help="drawn ones")
     parser.add_argument("--annotated", type=Path, help="a folder for pictures of what was found")
+    parser.add_argument("--cold", action="store_true", help="measure processes that have just started")
     parser.add_argument("--chosen", type=int, nargs="+", help="sizes of catalogs of which products are chosen")
     parser.add_argument("--model", default="starter", help="that chooses")
     options = parser.parse_args()
     if options.annotated is not None:
         options.annotated.mkdir(parents=True, exist_ok=True)
+    if options.cold:
+        cold(options.products, options.model)
+        return
     if options.chosen:
         choosing(options.chosen, options.model, options.photos)
         return

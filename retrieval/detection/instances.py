@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from retrieval.verification.geometry import Place, moved
 from retrieval.verification.keypoints import Keypoints
-from retrieval.verification.matching import match
+from retrieval.verification.matching import nearest_in, unit
 from retrieval.verification.opencv import opencv
 
 Box = tuple[int, int, int, int]
@@ -39,19 +39,24 @@ _STEEPEST, _SLIMMEST, _SMALLEST = 2.0, 0.4, 12.0
 """How much longer an edge may be than the opposite one; how squeezed a picture may be; pixels of an edge at least."""
 
 
-def find_places(looks: Sequence[Keypoints], photo: Keypoints, box: Box) -> list[Place]:
+def find_places(
+    looks: Sequence[Keypoints], photo: Keypoints, box: Box, units: NDArray[np.float32] | None = None
+) -> list[Place]:
     """The places of a picture in a photo.
 
     Args:
         looks: points of the picture, with frames, as it is sharp and as it is blurred: all in its own pixels.
         photo: points of the photo, with frames.
         box: of the picture, what the item fills of it: its corners are those of the places.
+        units: the photo's descriptors, as `retrieval.verification.matching.unit` makes them; whoever looks for many
+            pictures makes them once.
 
     Raises:
         UsageError: OpenCV is not installed.
     """
+    there = unit(photo.descriptors) if units is None else units
     # Each look for itself: the same corner, sharp and blurred, would be its own rival.
-    pairs = [_pairs(look, photo) for look in looks]
+    pairs = [_pairs(look, there) for look in looks]
     if sum(map(len, pairs)) < VOTES:
         return []
     votes = _Votes(looks, photo, pairs, box)
@@ -69,16 +74,10 @@ def find_places(looks: Sequence[Keypoints], photo: Keypoints, box: Box) -> list[
     return found
 
 
-def _pairs(picture: Keypoints, photo: Keypoints) -> NDArray[np.intp]:
+def _pairs(picture: Keypoints, photo: NDArray[np.float32]) -> NDArray[np.intp]:
     """Pairs of points, picture first, the most similar ones."""
-    pairs: NDArray[np.intp] = match(photo, picture, ratio=RATIO, mutual=False)[:, ::-1]
-    if not len(pairs):
-        return pairs
-    one = picture.descriptors[pairs[:, 0]].astype(np.float32)
-    other = photo.descriptors[pairs[:, 1]].astype(np.float32)
-    alike = (one * other).sum(axis=1) / np.maximum(np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1), 1e-6)
-    order = np.argsort(-alike, kind="stable")[:MOST_PAIRS]
-    kept: NDArray[np.intp] = pairs[order[alike[order] >= ALIKE]]
+    pairs, alike = nearest_in(photo, unit(picture.descriptors), ratio=RATIO, least=ALIKE)
+    kept: NDArray[np.intp] = pairs[np.argsort(-alike, kind="stable")[:MOST_PAIRS], ::-1]
     return kept
 
 
@@ -110,7 +109,8 @@ class _Votes:
         self._x = self._to[:, 0] + times * (np.cos(turn) * across - np.sin(turn) * down)
         self._y = self._to[:, 1] + times * (np.sin(turn) * across + np.cos(turn) * down)
         self._alive = np.ones(len(there), bool)
-        self._bins, self._number = self._binned()
+        self._bins, number = self._binned()
+        self._counts = np.bincount(self._bins.ravel(), minlength=number)
 
     def _binned(self) -> tuple[NDArray[np.intp], int]:
         """The bin of each vote in each of 16 shifted ways of binning, shape (16, n), and how many there are."""
@@ -130,9 +130,8 @@ class _Votes:
 
     def largest(self) -> NDArray[np.intp] | None:
         """The votes of the fullest bin; None where no bin has enough."""
-        counts = np.bincount(self._bins[:, self._alive].ravel(), minlength=self._number)
-        fullest = int(counts.argmax())
-        if counts[fullest] < VOTES:
+        fullest = int(self._counts.argmax())
+        if self._counts[fullest] < VOTES:
             return None
         return np.flatnonzero(self._alive & (self._bins == fullest).any(axis=0))
 
@@ -144,6 +143,8 @@ class _Votes:
         turned = np.abs((self._turn - middle + 180.0) % 360.0 - 180.0) < 35.0
         around = np.hypot(self._x - x, self._y - y) < 0.4 * size
         near = np.flatnonzero(self._alive & turned & around & (np.abs(self._octave - octave) < 0.7))
+        if len(np.unique(self._which[near])) < FEWEST - 1:
+            return None, near
         tolerance = max(2.0, _TOLERANCE * size)
         homography = self._homography(near, tolerance)
         if homography is None:
@@ -175,7 +176,9 @@ class _Votes:
 
     def drop(self, votes: NDArray[np.intp]) -> None:
         """Take votes out of the count."""
-        self._alive[votes] = False
+        gone = votes[self._alive[votes]]
+        self._alive[gone] = False
+        np.subtract.at(self._counts, self._bins[:, gone].ravel(), 1)
 
 
 def _sane(quad: NDArray[np.float64], width: float, height: float) -> bool:

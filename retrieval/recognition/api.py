@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
     from retrieval.calibration.confidence import Confidence
     from retrieval.calibration.in_force import InForce
-    from retrieval.detection.finder import KnownPictures
     from retrieval.detection.found import FoundItems
+    from retrieval.detection.known import KnownPictures
     from retrieval.recognition.conclusion import ByProbability
     from retrieval.recognition.photo_source import Photo
     from retrieval.refusals import KnownRefusals
@@ -289,7 +289,7 @@ class Recognizer:
             UsageError: the extra is not installed, or ``where`` names no column of the catalog.
             EncoderError, IndexNotFoundError, IndexBusyError, IndexDamagedError, ServerError: as `recognize`.
         """
-        from retrieval.detection.finder import KnownPictures
+        from retrieval.detection.known import KnownPictures
         from retrieval.recognition.many import PHOTO_SIDE, find_items
         from retrieval.verification.opencv import opencv
 
@@ -304,7 +304,7 @@ class Recognizer:
         )
         with self._lock:
             if self._pictures is None or self._pictures[0] != state.manifest.created:
-                known = self._pictures[2] if self._pictures is not None else KnownPictures()
+                known = self._pictures[2] if self._pictures is not None else KnownPictures(self._index.location)
                 self._pictures = (state.manifest.created, None, known)
             created, records, known = self._pictures
         if records is None:

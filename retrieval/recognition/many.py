@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.detection.candidates import Candidate
-from retrieval.detection.finder import PICTURE_SIDE, KnownPicture, KnownPictures, look_for, photo_points, rivals
+from retrieval.detection.finder import look_for, photo_points, rivals
 from retrieval.detection.found import FoundItem, FoundItems, FoundRegion, ItemMatch, rows_of
 from retrieval.detection.gaps import unexplained
+from retrieval.detection.known import SEEN_SIDE, KnownPicture, KnownPictures
 from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import ImageError
 from retrieval.index.payload import each, matches
 from retrieval.index.protocols import VectorStore
-from retrieval.system.threads import ordered_map
 from retrieval.types import IndexedImage, Recognition, Where
 
 TRIED = 400
@@ -163,11 +164,8 @@ def _loaded(
     records: Sequence[IndexedImage], known: KnownPictures, catalog: Path, threads: int
 ) -> tuple[list[tuple[IndexedImage, KnownPicture]], int]:
     """Pictures ready to be looked for, and how many are gone. Of a product with studio pictures, these alone."""
-
-    def load(record: IndexedImage) -> KnownPicture | None:
-        return known.get(record.content_hash, lambda: _pixels(catalog, record.image))
-
-    opened = list(zip(records, ordered_map(load, records, threads), strict=True))
+    asked = [(record.content_hash, partial(_pixels, catalog, record.image)) for record in records]
+    opened = list(zip(records, known.get(asked, threads=threads), strict=True))
     ready = [(record, picture) for record, picture in opened if picture is not None]
     studio = {record.product_id for record, picture in ready if picture.plain}
     return [pair for pair in ready if pair[1].plain or pair[0].product_id not in studio], len(opened) - len(ready)
@@ -179,7 +177,7 @@ def _pixels(catalog: Path, image: str) -> NDArray[np.uint8] | None:
 
     file, root = locate(catalog, image)
     try:
-        return np.array(pictures.thumbnail(pictures.read_file(file, root=root), PICTURE_SIDE), dtype=np.uint8)
+        return np.array(pictures.thumbnail(pictures.read_file(file, root=root), SEEN_SIDE), dtype=np.uint8)
     except ImageError:
         return None
 

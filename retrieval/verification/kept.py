@@ -1,19 +1,15 @@
 """Keypoints of a catalog's pictures, kept beside its index so that a closer look need not open the pictures.
 
-One SQLite file, ``DIR/keypoints.sqlite``, for an index in a directory; for one on a server a file in the local cache of
-each machine that looks. Pictures are kept by the hash of their bytes, so that a picture under two names is kept once
-and one that was replaced is made anew. It belongs to no generation and to no model: whoever loses it loses time. A
-reader that cannot read it finds nothing; a writer begins it anew.
+One file, ``keypoints.sqlite`` (`retrieval.verification.kept_file` says where). Pictures are kept by the hash of their
+bytes, so that a picture under two names is kept once and one that was replaced is made anew.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,11 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.catalog.fetched import cache_folder
-from retrieval.errors import StoreError
 from retrieval.images import pictures
 from retrieval.index.manifest import KEYPOINTS_FILE
 from retrieval.verification import keypoints
+from retrieval.verification.kept_file import KeptFile, beside
 from retrieval.verification.keypoints import Keypoints
 
 if TYPE_CHECKING:
@@ -45,8 +40,6 @@ _QUALITY = 85
 _FINE = 64.0
 """Steps to a pixel that points are kept in."""
 _HEAD = struct.Struct("<HHH")
-_PATIENCE = 10.0
-"""Seconds to wait for another process that writes."""
 _AT_ONCE = 500
 """Names in one question: SQLite takes a limited number."""
 _TABLES = (
@@ -114,9 +107,7 @@ def keypoints_file(location: str) -> Path:
     Args:
         location: of the index, a directory or the URL of a server.
     """
-    if "://" not in location:
-        return Path(location) / KEYPOINTS_FILE
-    return cache_folder() / "keypoints" / f"{hashlib.sha256(location.encode()).hexdigest()[:24]}.sqlite"
+    return beside(location, KEYPOINTS_FILE)
 
 
 class KeptLooks:
@@ -129,10 +120,11 @@ class KeptLooks:
             location: of the index, see `keypoints_file`.
         """
         self.file = keypoints_file(location)
+        self._kept = KeptFile(self.file, _TABLES, version=VERSION, what="keypoints")
 
     def there(self) -> bool:
         """Whether any were made for this index; cheap enough for every query."""
-        return self.file.is_file()
+        return self._kept.there()
 
     def get(self, image_ids: Sequence[str]) -> dict[str, PictureLook]:
         """Those of some pictures, by image id; whatever cannot be read is not there."""
@@ -143,7 +135,7 @@ class KeptLooks:
         import sqlite3
 
         try:
-            with self._read() as database:
+            with self._kept.read() as database:
                 rows = database.execute(question, list(image_ids)).fetchall() if database is not None else []
             return {image_id: PictureLook.from_bytes(look) for image_id, look in rows}
         except (sqlite3.Error, ValueError) as error:
@@ -156,7 +148,7 @@ class KeptLooks:
         Args:
             wanted: pairs of image id and content hash.
         """
-        with self._write() as database:
+        with self._kept.write() as database:
             for part in _parts(wanted):
                 known = _rows(database, "pictures", "image_id, content_hash", "image_id", [i for i, _ in part])
                 looks = {h for (h,) in _rows(database, "looks", "content_hash", "content_hash", [h for _, h in part])}
@@ -178,7 +170,7 @@ class KeptLooks:
         """
         if not made:
             return
-        with self._write() as database, database:
+        with self._kept.write() as database, database:
             database.executemany("INSERT OR REPLACE INTO looks VALUES (?, ?)", [(h, look) for _, h, look in made])
             database.executemany("INSERT OR REPLACE INTO pictures VALUES (?, ?)", [(i, h) for i, h, _ in made])
 
@@ -191,7 +183,7 @@ class KeptLooks:
         Raises:
             StoreError: they cannot be changed.
         """
-        with self._write() as database, database:
+        with self._kept.write() as database, database:
             database.execute("CREATE TEMP TABLE living (image_id TEXT PRIMARY KEY) WITHOUT ROWID")
             database.executemany("INSERT OR IGNORE INTO living VALUES (?)", ((image_id,) for image_id in image_ids))
             database.execute("DELETE FROM pictures WHERE image_id NOT IN (SELECT image_id FROM living)")
@@ -203,64 +195,10 @@ class KeptLooks:
         import sqlite3
 
         try:
-            with self._read() as database:
+            with self._kept.read() as database:
                 return 0 if database is None else int(database.execute("SELECT COUNT(*) FROM looks").fetchone()[0])
         except sqlite3.Error:
             return 0
-
-    @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection | None]:
-        """The file open for reading; None where another release wrote it."""
-        import sqlite3
-
-        address = f"{self.file.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, timeout=_PATIENCE, uri=True)) as database:
-            (version,) = database.execute("PRAGMA user_version").fetchone()
-            yield database if version == VERSION else None
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        import sqlite3
-
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            database = self._opened()
-        except (sqlite3.Error, OSError) as error:
-            raise self._broken(error) from error
-        with closing(database):
-            try:
-                yield database
-            except sqlite3.Error as error:
-                raise self._broken(error) from error
-
-    def _opened(self) -> sqlite3.Connection:
-        """The file with its tables; one that is damaged, or of another release, is begun anew."""
-        import sqlite3
-
-        for _ in range(2):
-            database = sqlite3.connect(self.file, timeout=_PATIENCE)
-            try:
-                (version,) = database.execute("PRAGMA user_version").fetchone()
-                if version in (0, VERSION):
-                    for table in _TABLES:
-                        database.execute(table)
-                    database.execute(f"PRAGMA user_version = {VERSION}")
-                    database.commit()
-                    return database
-                database.close()
-            except sqlite3.OperationalError:  # locked, full, or not to be written: nothing that a new file mends
-                database.close()
-                raise
-            except sqlite3.DatabaseError:
-                database.close()
-            self.file.unlink(missing_ok=True)
-        raise sqlite3.DatabaseError("it cannot be begun anew")
-
-    def _broken(self, error: Exception) -> StoreError:
-        return StoreError(
-            f"Cannot keep keypoints in {self.file}: {error}",
-            hint="The index itself is as it was. Free some space or check the permissions, and index again",
-        )
 
 
 def _parts(wanted: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:

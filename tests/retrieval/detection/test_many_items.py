@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 
 from cli.main import invoke
-from retrieval.detection import finder
+from retrieval.detection import finder, known
 from retrieval.detection.candidates import content_box, overlap
-from retrieval.detection.finder import KnownPicture, look_for, photo_points
+from retrieval.detection.finder import look_for, photo_points
+from retrieval.detection.known import KnownPicture
+from retrieval.detection.known import looked_at as known_bytes
 from retrieval.errors import UsageError
 from retrieval.indexing.run import index as index_catalog
 from retrieval.models.bundle import Bundle
@@ -116,6 +118,40 @@ def test_pictures_that_are_gone_are_counted(tmp_path: Path, place: Path, shelf: 
     assert "p0" not in found.counts
 
 
+def test_what_was_seen_of_pictures_is_kept_for_the_next_process(
+    shop: Recognizer, place: Path, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = shop.find(shelf.photo).items
+    looked = []
+    monkeypatch.setattr(known, "looked_at", lambda pixels: looked.append(1) or known_bytes(pixels))
+    with Recognizer(place) as other:
+        assert other.find(shelf.photo).items == before
+    assert looked == []
+    (place / known.SHELVES_FILE).write_bytes(b"no database at all, but long enough for a header" * 30)
+    with Recognizer(place) as other:
+        assert other.find(shelf.photo).items == before
+    assert len(looked) == len(SOLD)
+    with Recognizer(place) as other:
+        assert other.find(shelf.photo).items == before
+    assert len(looked) == len(SOLD)
+
+
+def test_no_more_is_kept_than_may_be_and_nothing_where_nothing_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known, "MOST_KEPT", 2)
+    data = known_bytes(np.asarray(front(0)))
+    kept = known.KeptPictures(str(tmp_path))
+    kept.put([("a", data), ("b", data)])
+    kept.put([("c", data)])
+    assert set(kept.get(["a", "b", "c"])) == {"b", "c"}
+    (tmp_path / "file").write_text("no folder")
+    pictures = known.KnownPictures(str(tmp_path / "file"))
+    seen, gone = pictures.get([("a", lambda: np.asarray(front(0))), ("b", lambda: None)])
+    assert seen is not None
+    assert gone is None
+
+
 @pytest.mark.parametrize("kind", ["blank", "tiny", "noise"])
 def test_a_photo_without_items_has_none(shop: Recognizer, kind: str) -> None:
     pixels = np.full((480, 640, 3), 240, np.uint8)
@@ -129,9 +165,9 @@ def test_a_photo_without_items_has_none(shop: Recognizer, kind: str) -> None:
 def test_a_mosaic_and_a_catalog_of_one_texture_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     tile = np.asarray(front(0).resize((40, 52)))
     mosaic = np.tile(tile, (12, 20, 1))
-    known = [KnownPicture.of(np.asarray(front(0)))] * 4
+    labels = [KnownPicture.of(np.asarray(front(0)))] * 4
     monkeypatch.setattr(finder, "MOST_PLACES", 70)
-    items = look_for(known, mosaic, photo_points(mosaic))
+    items = look_for(labels, mosaic, photo_points(mosaic))
     assert sum(map(len, items)) <= 120
     stripes = np.tile(np.array([[[0] * 3] * 4 + [[255] * 3] * 4], np.uint8), (200, 25, 1))
     wall = np.tile(stripes, (2, 3, 1))
