@@ -287,9 +287,9 @@ def answers(store: Searchable, world: World, widths: list[int]) -> Iterator[tupl
     for query in some:
         ask(query, True, close=0.0)
     yield "questions, were all products looked into", f"{(counted.questions - asked) / len(some):.2f}"
-    kept = hnsw.EF, hnsw.EF_WIDE
+    kept = hnsw.EF
     for width in widths:
-        hnsw.EF = hnsw.EF_WIDE = width
+        hnsw.EF = width
         clock = Clock()
         found = []
         for query in queries:
@@ -304,7 +304,7 @@ def answers(store: Searchable, world: World, widths: list[int]) -> Iterator[tupl
         yield f"width {width}, same neighbors within the threshold", f"{near} of {indexed}"
         yield f"width {width}, same verdict by the threshold", f"{verdict} of {len(queries)}"
         yield f"width {width}, same P(right)", f"{sure} of {len(queries)}"
-    hnsw.EF, hnsw.EF_WIDE = kept
+    hnsw.EF = kept
 
 
 def sureness_of_photos() -> Sureness:
@@ -335,7 +335,7 @@ def beside_faiss(
         yield "faiss HNSW build, s", f"{time.perf_counter() - began:.1f}"
         faiss.omp_set_num_threads(1)
         faiss.write_index(graph, str(kept))
-    for width in (256, hnsw.EF if len(gallery) < hnsw.WIDE_FROM else hnsw.EF_WIDE):
+    for width in (256, hnsw.EF):
         graph.hnsw.efSearch = width
         found = timed(lambda q: graph.search(q[np.newaxis], K)[1][0].tolist(), queries, truth)
         yield from report(f"faiss HNSW ef {width}", found)
@@ -384,7 +384,7 @@ def main() -> None:
         return
     hnsw.M, hnsw.EF_CONSTRUCT = options.m, options.ef_construct
     if options.ef:
-        hnsw.EF = hnsw.EF_WIDE = options.ef
+        hnsw.EF = options.ef
     sizes = [int(s) for s in options.sizes.split(",")]
     kind = "-real" if options.photos else f"-{options.each}{'-groups' if options.groups else ''}"
     pictures: dict[str, Photos] = {}
@@ -406,7 +406,7 @@ def main() -> None:
             widths = [int(width) for width in options.answers.split(",")] if options.answers else []
             for name, value in ours(world, truth, place, graph_from, widths):
                 if name.startswith("faiss"):
-                    name = name.replace(str(hnsw.EF_WIDE), "same").replace(str(hnsw.EF), "same")
+                    name = name.replace(str(hnsw.EF), "same")
                 print(f"{size:,}: {name}: {value}", file=sys.stderr)
                 table.setdefault(name, [""] * len(sizes))[column] = value
     each, dimension = len(world.gallery) / len(np.unique(world.owners)), world.gallery.shape[1]

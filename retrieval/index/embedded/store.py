@@ -161,7 +161,7 @@ class EmbeddedStore:
             limit=min(limit, max(self.count(), 1)),
             query=edge.Query.Nearest(vector.tolist()),
             filter=_filter(self._wanted(where), product_id),
-            params=edge.SearchParams(hnsw_ef=hnsw.search_width(self.count(), limit), exact=exact),
+            params=edge.SearchParams(hnsw_ef=hnsw.search_width(limit), exact=exact),
             score_threshold=to_euclid_bound(min(max_distance, MAX_DISTANCE)),
             with_payload=edge.PayloadSelector.Include(list(codec.SHOWN)),
             with_vector=False,

@@ -57,12 +57,10 @@ class ServerBuild:
         self._shard = shard
         self._finished = False
         self.waiting = 0
-        images = live.images if live is not None and in_place else 0
         self._store = CountedStore(
             collections.link,
             collections.name(generation),
             model.dimension,
-            images=images,
             tally=self._known(),
             fresh=not in_place and not resumed,
             first=self._forget,

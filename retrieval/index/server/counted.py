@@ -29,7 +29,6 @@ class CountedStore(ServerStore):
         collection: str,
         dimension: int,
         *,
-        images: int,
         tally: Checksum | None,
         fresh: bool,
         first: Callable[[], None],
@@ -37,15 +36,14 @@ class CountedStore(ServerStore):
         """Name a collection; nothing is asked.
 
         Args:
-            link: as for `ServerStore`, as are the next three.
+            link: as for `ServerStore`, as are the next two.
             collection: its name.
             dimension: length d of its vectors.
-            images: about how many points it holds.
             tally: the checksum of what it holds; None where nobody knows it.
             fresh: it began empty, so that new pictures replace none.
             first: called before the first change.
         """
-        super().__init__(link, collection, dimension, images=images)
+        super().__init__(link, collection, dimension)
         self._tally = tally
         self._fresh = fresh
         self._first = first

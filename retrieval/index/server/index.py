@@ -118,12 +118,7 @@ class ServerIndex:
             if data is not None and data.get("created") == pinned.created:
                 manifest = pinned
         yield (
-            ServerStore(
-                self.collections.link,
-                self.collections.name(manifest.generation),
-                manifest.model.dimension,
-                images=manifest.images,
-            ),
+            ServerStore(self.collections.link, self.collections.name(manifest.generation), manifest.model.dimension),
             manifest,
         )
 

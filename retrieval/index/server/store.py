@@ -39,19 +39,17 @@ OVERSAMPLING = 2.0
 class ServerStore:
     """One collection, to read and write."""
 
-    def __init__(self, link: Link, collection: str, dimension: int, *, images: int = 0) -> None:
+    def __init__(self, link: Link, collection: str, dimension: int) -> None:
         """Name a collection; nothing is asked.
 
         Args:
             link: the server.
             collection: its name, not an alias: another generation may go live meanwhile.
             dimension: length d of its vectors.
-            images: about how many points it holds, which decides how wide the graph is searched.
         """
         self._link = link
         self.collection = collection
         self._dimension = dimension
-        self._images = images
         self.changed = False
         self._asked: tuple[Where, list[list[str]]] | None = None
 
@@ -122,7 +120,7 @@ class ServerStore:
         from qdrant_client import models
 
         return models.SearchParams(
-            hnsw_ef=hnsw.search_width(self._images, limit),
+            hnsw_ef=hnsw.search_width(limit),
             exact=exact,
             quantization=models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
         )
