@@ -67,7 +67,7 @@ class Source(Protocol):
 
         Args:
             model: of the network's input.
-            pictures: that this source, or one of the same plan before it, was filled with; its own by default.
+            pictures: its own by default; of others, what has to be there is computed first, where it is not.
         """
 
     def inputs(self, pictures: Pictures, progress: TrainingProgress) -> Array:
@@ -116,6 +116,8 @@ class _Features:
         self._store.fill(self._pictures, progress=progress, stage=stage)
 
     def outputs(self, model: Any, pictures: Pictures | None = None) -> NDArray[np.float32]:
+        if pictures is not None:
+            self._store.fill(pictures)
         return in_batches(model, self._store.batches(self._pictures if pictures is None else pictures))
 
     def inputs(self, pictures: Pictures, progress: TrainingProgress) -> Array:

@@ -1,5 +1,8 @@
 """What is kept of pictures: by content, whatever the order, computed once."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,11 +12,14 @@ from tests.lazily import lazily
 from tests.trainer.datasets import write_dataset
 from trainer.data.augment import Views
 from trainer.data.dataset import read_pictures
+from trainer.progress import Silent
 
 keras = lazily("keras")
 FeatureBatches, BatchSampler = lazily("trainer.data.batches", "FeatureBatches", "BatchSampler")
 FeatureStore, ViewPlan = lazily("trainer.data.features", "FeatureStore", "ViewPlan")
 Runner = lazily("trainer.networks.stem", "Runner")
+open_source = lazily("trainer.sources", "open_source")
+preset = lazily("trainer.presets", "preset")
 
 PREPROCESSING = Preprocessing(32, 32)
 
@@ -123,3 +129,21 @@ def test_some_pictures_may_have_fewer_views_and_share_them_with_other_plans(runn
     np.testing.assert_array_equal(seen[0], seen[2])  # views count around
     np.testing.assert_array_equal(seen[1], features.identity_views(pictures, [0])[0])
     assert not np.array_equal(seen[3], seen[4])
+
+
+def test_what_nobody_learned_from_is_computed_when_it_is_asked_for(folder, tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(4, 3, strides=2, padding="same")(inputs)
+    network = SimpleNamespace(stem=keras.Model(inputs, maps), preprocessing=PREPROCESSING, shape=(16, 16, 4))
+    features = keras.Input((16, 16, 4))
+    above = keras.Model(features, keras.layers.GlobalAveragePooling2D()(features))
+    plan = replace(preset("fast"), cached_augmentations=1, augmentation=Views())
+    pictures = read_pictures(folder)
+    learned = pictures.only(range(15))
+    repeats = np.ones(15, np.int64)
+    source = open_source(network, learned, repeats, plan, tmp_path, BatchSampler(products=2, views=2, seed=0))
+    source.fill(Silent())
+    found = source.outputs(above, pictures)
+    assert found.shape == (20, 4)
+    np.testing.assert_array_equal(found[:15], source.outputs(above))
