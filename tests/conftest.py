@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
+import itertools
 import os
+import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +83,41 @@ def tiers(path: Path) -> list[str]:
     return [tier for tier, places in TIERS.items() if any(place.is_relative_to(name) for name in places)]
 
 
+IN_MEMORY = Path("/dev/shm")
+"""Where the kernel keeps files in memory: what hundreds of small indexes cost on a disk is mostly waiting for it."""
+ROOM = 8 * 2**30
+"""Bytes that must be free there, and in memory: each index takes 50 MiB while its test or its module runs."""
+
+
+def pytest_configure() -> None:
+    """Temporary folders are in memory where there is room, unless somebody wants them elsewhere."""
+    if not (IN_MEMORY.is_dir() and os.access(IN_MEMORY, os.W_OK)):
+        return
+    available = 0
+    with contextlib.suppress(OSError):
+        found = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
+        available = int(found[1]) * 1024 if found else 0
+    if min(available, shutil.disk_usage(IN_MEMORY).free) > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
+
+def left_out(path: Path, wanted: str) -> bool:
+    """True for a test file whose tests ``-m wanted`` leaves out, whatever other tiers are theirs besides."""
+    found = tiers(path)
+    if not found or not {*re.findall(r"[^\s()]+", wanted)} <= {*TIERS, "not", "and", "or"}:
+        return False
+    others = [tier for tier in TIERS if tier not in found]
+    more = itertools.chain.from_iterable(itertools.combinations(others, n) for n in range(len(others) + 1))
+    return not any(eval(wanted, {tier: tier in {*found, *also} for tier in TIERS}) for also in more)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files whose tiers ``-m`` leaves out stay unopened: what they import takes seconds in every worker."""
+    if config.option.markexpr and collection_path.suffix == ".py" and left_out(collection_path, config.option.markexpr):
+        return True
+    return None
+
+
 OVER_A_SOCKET = {"grpc", "socket"}
 """Kinds of index in a test's name whose server answers over a socket: the same test runs without one, too."""
 
@@ -104,6 +144,9 @@ def pytest_collection_finish() -> None:
     found = {"tensorflow", "keras", "jax"} & set(sys.modules)
     if found:
         raise pytest.UsageError(f"expected tests to import {', '.join(sorted(found))} when they run, not before")
+    # Four thousand tests and their modules stay until the end: no collection of garbage need look at them.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -117,3 +160,10 @@ def forks() -> Iterator[ForkServer]:
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A model where any will do: see `tests.fakes.tiny_model`. ``--model str(tiny_bundle.path)`` is how it is named."""
     return tiny_model(tmp_path_factory.mktemp("tiny") / "tiny")
+
+
+@pytest.fixture
+def small_built_in(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training is compared with `tiny_bundle`: with the built-in model each picture of its dataset takes longer
+    than everything else."""
+    monkeypatch.setattr("trainer.beside.find_model", lambda _: tiny_bundle)

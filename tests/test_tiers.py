@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TIERS, tiers
+from tests.conftest import TIERS, left_out, tiers
 
 HERE = Path(__file__).parent
 FILES = sorted(HERE.rglob("test_*.py"))
@@ -35,3 +35,17 @@ def test_what_its_name_or_its_text_tells_is_in_the_tier(tier: str, named: str, w
     ]
     assert found
     assert [file.name for file in found if tier not in tiers(file)] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "wanted", "expected"),
+    [
+        ("cli/test_train.py", "not (train or kill)", True),
+        ("cli/test_train.py", "kill", False),  # a test in it may be both
+        ("cli/test_train.py", "kill and not train", True),
+        ("cli/test_train.py", "not (train or hypothesis)", False),
+        ("cli/test_main.py", "train", False),
+    ],
+)
+def test_only_files_of_which_nothing_is_wanted_stay_unopened(place: str, wanted: str, expected: bool) -> None:
+    assert left_out(HERE / place, wanted) is expected

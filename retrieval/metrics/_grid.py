@@ -10,6 +10,7 @@ the same as ``level(d) <= floor(t * 2^23)``, and counting levels is counting dis
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from retrieval.distance import MAX_DISTANCE, is_unit
 from retrieval.system.threads import default_threads, ordered_map
@@ -300,6 +301,12 @@ def accepted_pairs(
         yield down, across, row, column, block.reshape(-1)[hits]
 
 
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """The libraries that have threads of their own; to find them takes longer than a small product does."""
+    return ThreadpoolController()
+
+
 def _distances(pairs: PairSet) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
     """Every block with its distances in bins, shape (r, k), to be used up before the next one is asked for.
 
@@ -312,7 +319,7 @@ def _distances(pairs: PairSet) -> Iterator[tuple[slice, slice, NDArray[np.float3
         (down, across), buffer = place
         return down, across, _product(pairs, down, across, buffer)
 
-    with threadpool_limits(max(1, default_threads() - 1), user_api="blas"):
+    with _libraries().limit(limits=max(1, default_threads() - 1), user_api="blas"):
         yield from ordered_map(compute, zip(pairs.blocks(), buffers, strict=False), 1, ahead=2)
 
 

@@ -35,6 +35,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A snapshot, which nobody changes."""
+    place = tmp_path_factory.mktemp("saved")
+    fill(open_index(str(place / "a")), sample_points(40))
+    snapshot(FromIndex(open_index(str(place / "a"))), place / "s")
+    return place / "s"
+
+
 def itemrec(place: Path, *words: str, program: tuple[str, ...] = ("-m", "cli.main")) -> subprocess.Popen[str]:
     command = [sys.executable, *program, *words]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
@@ -130,14 +139,18 @@ def test_the_manifest_is_under_the_checksum_and_older_snapshots_restore(
     ],
 )  # fmt: skip
 def test_every_field_of_a_manifest_is_checked(
-    place: Path, changes: dict[str, object], capsys: pytest.CaptureFixture[str]
+    saved: Path,
+    tmp_path: Path,
+    changes: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    snapshot(FromIndex(open_index("a")), place / "s")
-    with zipfile.ZipFile("s") as archive:
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(saved) as archive:
         manifest, checksum = (json.loads(archive.read(f"{n}.json")) for n in ("manifest", "checksum"))
     del checksum["manifest_sha256"]
     members = {"manifest": json.dumps(manifest | changes).encode(), "checksum": json.dumps(checksum).encode()}
-    rewrite(Path("s"), Path("odd"), **members)
+    rewrite(saved, Path("odd"), **members)
     assert invoke(["restore", "odd", "--index", "new"]) == 3
     errors = capsys.readouterr().err
     assert "Cannot read the snapshot odd: " in errors

@@ -31,7 +31,7 @@ def _place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tiny(monkeypatch):
+def tiny(monkeypatch, small_built_in):
     monkeypatch.setattr("trainer.networks.assemble.backbone", tiny_backbone)
 
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,19 +15,6 @@ from retrieval.index.server import ServerIndex
 from retrieval.index.server.link import Link
 from tests.contract.reference import MemoryIndex
 from tests.qdrant import double, grpc_double
-
-_MEMORY = Path("/dev/shm")
-_ENOUGH = 2 * 2**30
-
-
-@pytest.fixture
-def workplace(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory where there is one: these tests are about answers, not about durability."""
-    if not (_MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=_MEMORY, prefix="itemrec-tests-") as name:
-        yield Path(name)
 
 
 def local_index() -> ServerIndex:
@@ -85,12 +70,12 @@ def index_of(kind: str, place: Path, request: pytest.FixtureRequest) -> Iterator
 
 
 @pytest.fixture(params=KINDS)
-def index(request: pytest.FixtureRequest, workplace: Path) -> Iterator[Index]:
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Index]:
     """An empty index of every kind: ours, the oracle, the client in this process, over sockets (REST, gRPC), a server.
 
     The last one only where the environment variable QDRANT_URL names a Qdrant server.
     """
-    with index_of(request.param, workplace, request) as made:
+    with index_of(request.param, tmp_path, request) as made:
         yield made
 
 

@@ -106,11 +106,11 @@ def test_several_may_add_at_the_same_time(index: Index) -> None:
     assert all(index.refusals.picture(r.refusal_id) == r.image.encode() for r in found)
 
 
-def test_what_a_killed_process_left_is_no_refusal_and_goes_with_the_next_change(workplace: Path) -> None:
-    index = open_index(str(workplace / "index"))
+def test_what_a_killed_process_left_is_no_refusal_and_goes_with_the_next_change(tmp_path: Path) -> None:
+    index = open_index(str(tmp_path / "index"))
     fill(index, sample_points(3))
     index.refusals.add([(refusal("a.jpg", one=1), JPEG)])
-    pictures = workplace / "index" / "refusals"
+    pictures = tmp_path / "index" / "refusals"
     orphan = refusal("b.jpg").refusal_id
     (pictures / f"{orphan}.jpg").write_bytes(JPEG)
     (pictures / f".{orphan}.jpg.0123456789ab.new").write_bytes(JPEG[:3])

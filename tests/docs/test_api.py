@@ -48,6 +48,7 @@ def test_the_examples_run(shop: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.train
+@pytest.mark.usefixtures("small_built_in")
 def test_the_examples_of_training_run(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.trainer.datasets import tiny_backbone
 

@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.contract.conftest import workplace
 from tests.forking import Forked, ForkServer
 from tests.places import ROOT
 
-__all__ = ["ROOT", "Start", "start", "workplace"]
+__all__ = ["ROOT", "Start", "start"]
 
 Start = Callable[..., Forked]
 

@@ -20,12 +20,12 @@ POINTS = sample_points(24)
 
 
 @cache
-def whole(place: Path) -> tuple[str, ...]:
-    """Make an index; the names of its files."""
+def whole(place: Path) -> tuple[tuple[str, ...], list[object]]:
+    """Make an index; the names of its files, and what it answers."""
     fill(open_index(str(place / "whole")), POINTS)
-    answers(place / "whole")
+    wanted = answers(place / "whole")
     names = (str(p.relative_to(place / "whole")) for p in sorted((place / "whole").rglob("*")) if p.is_file())
-    return tuple(n for n in names if not n.startswith(("reader", "writer")))
+    return tuple(n for n in names if not n.startswith(("reader", "writer"))), wanted
 
 
 def answers(place: Path) -> list[object]:
@@ -75,8 +75,7 @@ def look(place: Path, wanted: list[object]) -> tuple[str, bool]:
 def index_round(place: Path, seed: int) -> None:
     """Damage one file of an index, ask it, and have it examined."""
     random = Random(seed)
-    names = whole(place)
-    wanted = answers(place / "whole")
+    names, wanted = whole(place)
     broken = place / "broken"
     shutil.rmtree(broken, ignore_errors=True)
     copy_changed(place / "whole", broken, None)

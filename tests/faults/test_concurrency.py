@@ -108,8 +108,8 @@ def test_queries_during_commits_see_whole_generations_only(tmp_path: Path, start
     assert len(contents(index)) == 300
 
 
-def test_queries_never_fail_nor_mix_models_while_models_are_switched(workplace: Path, start: Start) -> None:
-    place = workplace / "index"
+def test_queries_never_fail_nor_mix_models_while_models_are_switched(tmp_path: Path, start: Start) -> None:
+    place = tmp_path / "index"
     index = open_index(str(place))
     models = {MODEL: sample_points(100, seed=0), OTHER_MODEL: sample_points(100, seed=1)}
     fill(index, models[MODEL])

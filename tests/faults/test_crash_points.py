@@ -37,11 +37,11 @@ def crash_everywhere(forks: ForkServer, template: Path, work: Path, scenario: st
     ],
 )
 def test_a_crash_leaves_the_old_or_the_new_index_whole(
-    forks: ForkServer, workplace: Path, scenario: str, old: list[str] | None, new: list[str]
+    forks: ForkServer, tmp_path: Path, scenario: str, old: list[str] | None, new: list[str]
 ) -> None:
-    template = workplace / "template"
+    template = tmp_path / "template"
     fill(open_index(str(template)), OLD)
-    work = workplace / "work"
+    work = tmp_path / "work"
     work.mkdir()
     lines = crash_everywhere(forks, template, work, scenario)
     assert len(lines) > (3 if scenario == "touch" else 12)
@@ -68,12 +68,12 @@ def test_a_crash_leaves_the_old_or_the_new_index_whole(
     [("rollback", ids(NEW), ids(OLD), [1, 2]), ("collect", ids(NEW), ids(NEW), [2])],
 )
 def test_a_crash_while_going_back_or_collecting_leaves_a_whole_index(
-    forks: ForkServer, workplace: Path, scenario: str, before: list[str], after: list[str], kept: list[int]
+    forks: ForkServer, tmp_path: Path, scenario: str, before: list[str], after: list[str], kept: list[int]
 ) -> None:
-    template = workplace / "template"
+    template = tmp_path / "template"
     fill(open_index(str(template)), OLD)
     fill(open_index(str(template)), NEW, model=OTHER_MODEL, rebuild=True)
-    work = workplace / "work"
+    work = tmp_path / "work"
     work.mkdir()
     lines = crash_everywhere(forks, template, work, scenario)
     assert len(lines) > 3

@@ -82,8 +82,8 @@ DAMAGES: dict[str, Damage] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_damage_is_named_and_a_rebuild_heals_it(workplace: Path, kind: str, capfd: pytest.CaptureFixture[str]) -> None:
-    place = workplace / "index"
+def test_damage_is_named_and_a_rebuild_heals_it(tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "index"
     index = open_index(str(place))
     fill(index, sample_points(30))
     DAMAGES[kind](place)
@@ -101,9 +101,9 @@ def test_damage_is_named_and_a_rebuild_heals_it(workplace: Path, kind: str, capf
     assert len(contents(index)) == 20
 
 
-def test_a_build_that_cannot_be_opened_is_dropped_with_a_notice(workplace: Path) -> None:
+def test_a_build_that_cannot_be_opened_is_dropped_with_a_notice(tmp_path: Path) -> None:
     notices: list[str] = []
-    place = workplace / "index"
+    place = tmp_path / "index"
     index = EmbeddedIndex(place, notify=notices.append)
     fill(index, sample_points(10))
     with index.writer(MODEL) as build:
@@ -117,8 +117,8 @@ def test_a_build_that_cannot_be_opened_is_dropped_with_a_notice(workplace: Path)
     assert any("cannot be opened" in n for n in notices)
 
 
-def test_leftovers_of_an_optimizer_are_cleared(workplace: Path) -> None:
-    place = workplace / "index"
+def test_leftovers_of_an_optimizer_are_cleared(tmp_path: Path) -> None:
+    place = tmp_path / "index"
     index = EmbeddedIndex(place)
     with index.writer(MODEL) as build:
         build.store.upsert(sample_points(20))

@@ -32,9 +32,9 @@ POINTS = sample_points(40)
 
 
 @pytest.fixture
-def place(workplace: Path) -> Path:
-    fill(open_index(str(workplace / "index")), POINTS)
-    return workplace / "index"
+def place(tmp_path: Path) -> Path:
+    fill(open_index(str(tmp_path / "index")), POINTS)
+    return tmp_path / "index"
 
 
 def checks(index: Index, *, full: bool = True) -> dict[str, Check]:
@@ -131,8 +131,8 @@ def test_the_commit_says_what_was_written(place: Path, kind: str, older: bool) -
     assert all(c.healthy for c in checks(index).values())
 
 
-def test_an_interrupted_run_that_is_continued_says_so_too(workplace: Path) -> None:
-    index = open_index(str(workplace / "index"))
+def test_an_interrupted_run_that_is_continued_says_so_too(tmp_path: Path) -> None:
+    index = open_index(str(tmp_path / "index"))
     with index.writer(MODEL) as build:
         build.store.upsert(POINTS[:20])
     with index.writer(MODEL) as build:

@@ -33,7 +33,7 @@ def arguments(dataset, out, *options):
     ]
 
 
-def test_killed_and_resumed_is_the_same_as_whole(tmp_path, monkeypatch, capsys):
+def test_killed_and_resumed_is_the_same_as_whole(tmp_path, monkeypatch, capsys, small_built_in):
     monkeypatch.setattr("trainer.networks.assemble.small_cnn", short_cnn)
     dataset = write_dataset(tmp_path / "data", products=24, splits={"train": 8, "val": 3})
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "ITEMREC_HOME": str(tmp_path / "home")}

@@ -51,7 +51,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_built_in: None) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ITEMREC_HOME", str(tmp_path / "home"))
     options._config.cache_clear()

@@ -8,6 +8,7 @@ and nothing else in the package calls it.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -210,6 +211,10 @@ class EmbeddedStore:
 
     def sample(self, count: int) -> list[Point]:
         """See `retrieval.index.protocols.VectorStore.sample`."""
+        if self.count() <= count:  # one call tells what hundreds would
+            everything, _ = self.point_page(None, max(count, 1))
+            ids = [UUID(point.record.image_id) for point in everything]
+            return sample(count, lambda start: everything[(first := bisect_left(ids, start)) : first + 1])
         return sample(count, lambda start: self.point_page(start, 1)[0])
 
     def _scroll(self, offset: UUID | None, size: int, *, vectors: bool) -> tuple[list[Any], UUID | None]:

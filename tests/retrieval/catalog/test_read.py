@@ -249,10 +249,10 @@ def walk_peak(root: Path) -> int:
 
 
 def test_the_walk_holds_one_folder_at_a_time(tmp_path: Path) -> None:
-    put(tmp_path, *(f"small/p{p}/{n:03}.jpg" for p in range(4) for n in range(80)))
-    put(tmp_path, *(f"large/p{p}/{n:03}.jpg" for p in range(40) for n in range(80)))
+    put(tmp_path, *(f"small/p{p}/{n:03}.jpg" for p in range(4) for n in range(40)))
+    put(tmp_path, *(f"large/p{p}/{n:03}.jpg" for p in range(40) for n in range(40)))
     small, large = (min(walk_peak(tmp_path / name) for _ in range(3)) for name in ("small", "large"))
-    # What may grow is a few hundred bytes a product; 36 x 80 more pictures would be some 300 KB.
+    # What may grow is a few hundred bytes a product; 36 x 40 more pictures would be some 150 KB.
     assert large - small < 36 * 600
 
 

@@ -20,6 +20,7 @@ from retrieval.indexing.run import index as index_catalog
 from retrieval.models.bundle import Bundle
 from retrieval.recognition import many
 from retrieval.recognition.api import Recognizer
+from retrieval.verification.keypoints import Keypoints
 from tests.retrieval.verification.drawn import label
 from trainer.synthetic.shelves import Front, Shelf, draw_shelf
 
@@ -37,6 +38,22 @@ def front(number: int) -> Image.Image:
 def shelf() -> Shelf:
     fronts = [Front(name, front(number).convert("RGBA")) for number, name in enumerate(IDS)]
     return draw_shelf(fronts[:4], fronts[4:], seed=3, size=(640, 480), rows=3, blur=0.6)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _points_of_a_photo_are_found_once() -> Iterator[None]:
+    """Most tests look at one and the same photo, and finding its points is most of what that takes."""
+    found: dict[tuple[bytes, tuple[int, ...]], Keypoints] = {}
+
+    def points(photo: np.ndarray) -> Keypoints:
+        key = (photo.tobytes(), photo.shape)
+        if key not in found:
+            found[key] = photo_points(photo)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(many, "photo_points", points)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -91,13 +91,9 @@ def test_the_interval_of_far_is_that_of_drawing_products_one_by_one() -> None:
     images = pairs.images
 
     def far(picks: np.ndarray) -> float:
-        accepted = different = 0.0
-        for a in range(25):
-            for b in range(a + 1, 25):
-                if picks[a] != picks[b]:
-                    accepted += matrix[picks[a], picks[b]]
-                    different += images[picks[a]] * images[picks[b]]
-        return accepted / different
+        different = picks[:, None] != picks  # two copies of one product are none
+        drawn = images[picks]
+        return float(matrix[np.ix_(picks, picks)][different].sum() / np.outer(drawn, drawn)[different].sum())
 
     drawn = brute_bootstrap(far, 25, resamples=1500)
     interval = far_interval(pairs, resamples=4000)
@@ -110,44 +106,32 @@ def test_the_interval_of_far_is_that_of_drawing_products_one_by_one() -> None:
 def test_the_interval_of_the_eer_is_that_of_the_eer_of_drawn_products() -> None:
     data = clustered(240, 24, seed=3, noise=1.3)
     curve = pair_rates(*data).curve
-    rows = [np.flatnonzero(data.labels == product) for product in np.unique(data.labels)]
+    products = np.unique(data.labels, return_inverse=True)[1]
+    first, second = np.triu_indices(len(products), 1)
+    distances = 2 - 2 * (data.embeddings @ data.embeddings.T)[first, second]
+    order = np.argsort(distances)
+    distances, first, second = distances[order], products[first[order]], products[second[order]]
+    same = first == second
+    # Different-product pairs as near as each same-product pair.
+    nearer = np.searchsorted(distances[~same], distances[same], side="right")
     rng = np.random.default_rng(5)
 
     def eer(picks: np.ndarray) -> float:
         # Each drawn copy is a product of its own; pairs of two copies of one product are no different-product pairs.
-        near = pair_distances(data.embeddings, [rows[p] for p in picks], picks)
-        return brute_eer(*near)
+        copies = np.bincount(picks, minlength=24)
+        accepted = np.concatenate([[0], np.cumsum((copies[first] * copies[second])[~same])])
+        far = np.repeat(accepted[nearer] / accepted[-1], copies[first[same]])
+        frr = 1 - np.arange(1, len(far) + 1) / len(far)
+        place = int(np.argmax(far >= frr))
+        return float((far[place] + frr[place]) / 2)
 
-    drawn = [eer(rng.integers(0, len(rows), len(rows))) for _ in range(600)]
+    drawn = [eer(rng.integers(0, 24, 24)) for _ in range(600)]
     low, high = np.quantile(drawn, [0.025, 0.975])
     threshold, slope = curve.crossing() or (math.nan, math.nan)
     interval = eer_interval(curve.eer, accepted_by_product(*data, threshold), slope)
     assert interval.low == pytest.approx(low, abs=0.15 * (high - low))
     assert interval.high == pytest.approx(high, abs=0.15 * (high - low))
     assert interval.low < curve.eer < interval.high
-
-
-def pair_distances(
-    embeddings: np.ndarray, members: list[np.ndarray], products: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted distances of all same-product and all different-product pairs of some products."""
-    same, different = [], []
-    for a, left in enumerate(members):
-        own = 2 - 2 * embeddings[left] @ embeddings[left].T
-        same.append(own[np.triu_indices(len(left), 1)])
-        different += [
-            (2 - 2 * embeddings[left] @ embeddings[right].T).ravel()
-            for b, right in enumerate(members[a + 1 :], a + 1)
-            if products[a] != products[b]
-        ]
-    return np.sort(np.concatenate(same)), np.sort(np.concatenate(different))
-
-
-def brute_eer(same: np.ndarray, different: np.ndarray) -> float:
-    far = np.searchsorted(different, same, side="right") / len(different)
-    frr = 1 - np.arange(1, len(same) + 1) / len(same)
-    place = int(np.argmax(far >= frr))
-    return float((far[place] + frr[place]) / 2)
 
 
 def test_the_interval_of_the_eer_at_its_ends() -> None:

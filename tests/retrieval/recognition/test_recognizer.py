@@ -30,10 +30,10 @@ def gallery(rng: np.random.Generator, sizes: list[int], spread: float) -> Memory
     store = MemoryStore(DIMENSION)
     for number, size in enumerate(sizes):
         center = rng.standard_normal(DIMENSION)
-        for n in range(size):
-            vector = normalize((center + spread * rng.standard_normal(DIMENSION))[None])[0]
-            name, image = f"p{number}", f"p{number}/{n}.jpg"
-            store.upsert([Point(IndexedImage(image_id(name, image), name, image, "0" * 64, {"n": number}), vector)])
+        vectors = normalize(center + spread * rng.standard_normal((size, DIMENSION)))
+        name, images = f"p{number}", [f"p{number}/{n}.jpg" for n in range(size)]
+        records = [IndexedImage(image_id(name, image), name, image, "0" * 64, {"n": number}) for image in images]
+        store.upsert([Point(*each) for each in zip(records, vectors, strict=True)])
     return store
 
 

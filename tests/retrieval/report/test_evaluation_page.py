@@ -2,15 +2,38 @@
 
 import io
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import Markup
 from PIL import Image
 
 from retrieval.errors import ImageError, UsageError
+from retrieval.report import plots
 from retrieval.report.evaluation import evaluation_page, write_report
 from tests.evaluate_example import example_document
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _a_plot_is_drawn_once() -> Iterator[None]:
+    """Pages differ in their words; what plots show is the same on most, and drawing it takes a second a page."""
+    drawn: dict[str, Markup] = {}
+
+    def remembered(draw: Callable[..., Markup]) -> Callable[..., Markup]:
+        def draw_once(*data: object) -> Markup:
+            key = f"{draw.__name__} {data}"
+            if key not in drawn:
+                drawn[key] = draw(*data)
+            return drawn[key]
+
+        return draw_once
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("val_far", "distances", "roc", "cmc", "reliability", "open_set", "coverage"):
+            patch.setattr(plots, name, remembered(getattr(plots, name)))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import qdrant_edge as edge
@@ -66,3 +67,15 @@ def test_an_illegible_engine_configuration_is_damage(tmp_path: Path, text: str) 
     (tmp_path / "edge_config.json").write_text(text)
     with pytest.raises(IndexDamagedError, match="configuration"):
         check_config(tmp_path, 3)
+
+
+def test_a_sample_of_a_small_index_is_what_a_question_for_each_step_would_give(tmp_path: Path) -> None:
+    index = open_index(str(tmp_path / "index"))
+    fill(index, sample_points(60))
+    with index.reader() as (store, _):
+        few, many = store.sample(59), store.sample(400)
+        ids = sorted(point.record.image_id for batch in store.points() for point in batch)
+    for sample, count in ((few, 59), (many, 400)):
+        steps = [str(UUID(int=i * 2**128 // count)) for i in range(count)]
+        found = [next(ident for ident in ids if ident >= step) for step in steps if step <= ids[-1]]
+        assert [point.record.image_id for point in sample] == list(dict.fromkeys(found))
