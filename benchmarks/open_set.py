@@ -96,7 +96,7 @@ def embedded(data: Path, gone: list[int], *, half: bool, cache: Path, weights: s
             paths = RunPaths(data / "photos", data / "catalog", Path(run), cache / "features")
             material = read_training_data(paths.dataset, paths.catalog, plan, Silent())
             lacking = tuple(product for fold in gone for product in fifth(data, fold))
-            found, _ = learn_without(replace(material, held_out=(lacking,)), paths, plan, Silent())
+            found = learn_without(replace(material, held_out=(lacking,)), paths, plan, Silent())
         hashes = list(found.embeddings)
         np.savez(file, hashes=hashes, vectors=np.stack([found.embeddings[name] for name in hashes]))
     with np.load(file) as kept:
