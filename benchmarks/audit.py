@@ -34,6 +34,7 @@ from retrieval.images.pictures import decode
 from retrieval.metrics import threshold_at_far
 from retrieval.models.bundle import Bundle
 from retrieval.models.installed import resolve_model
+from retrieval.types import CatalogImage
 
 TWIN = "-entered-again"
 
@@ -50,7 +51,7 @@ def copy_catalog(source: Path, target: Path) -> dict[str, list[Path]]:
     """Hard links where the disk allows, copies elsewhere; returns the files of each product."""
     files: dict[str, list[Path]] = {}
     for entry in read_catalog(source).entries():
-        if not hasattr(entry, "file"):
+        if not isinstance(entry, CatalogImage):
             continue
         place = target / entry.product_id / Path(entry.image).name
         place.parent.mkdir(parents=True, exist_ok=True)

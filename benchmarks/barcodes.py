@@ -23,7 +23,7 @@ from retrieval.barcodes.scan import read_codes
 from retrieval.distance import normalize
 from retrieval.index.embedded.index import EmbeddedIndex
 from retrieval.recognition.by_barcode import products_with
-from retrieval.types import IndexedImage, ModelIdentity, Point, image_id
+from retrieval.types import IndexedImage, JsonValue, ModelIdentity, Point, image_id
 from tests.retrieval.barcodes.drawn import photo_of
 
 CASES: dict[str, dict[str, Any]] = {
@@ -88,7 +88,12 @@ def finding(products: int) -> None:
     points = []
     for place, (vector, code) in enumerate(zip(vectors, codes, strict=True)):
         product = f"p{place:05}"
-        metadata = {"name": f"Product {place}", "ean": code, "price": place / 100, "category": f"c{place % 40}"}
+        metadata: dict[str, JsonValue] = {
+            "name": f"Product {place}",
+            "ean": code,
+            "price": place / 100,
+            "category": f"c{place % 40}",
+        }
         points.append(Point(IndexedImage(image_id(product, "a.jpg"), product, "a.jpg", "0" * 64, metadata), vector))
     with tempfile.TemporaryDirectory() as folder:
         index = EmbeddedIndex(Path(folder, "index"))

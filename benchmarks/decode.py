@@ -32,6 +32,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from process_memory import kilobytes
 
@@ -149,13 +150,13 @@ def largest(kind: str) -> bytes:
     if kind == "BMP":
         # In color the file would be too large: a one-bit bitmap has the most pixels that fit.
         image = Image.new("1", LARGEST)
-    options: dict[str, object] = {
+    options: dict[str, dict[str, object]] = {
         "JPEG progressive": {"progressive": True},
         "AVIF": {"speed": 10, "quality": 30},
         "WEBP": {"method": 0, "quality": 30},
         "TIFF": {"compression": "tiff_lzw"},
-    }.get(kind, {})
-    return encode(image, format_, **options)
+    }
+    return encode(image, format_, **options.get(kind, {}))
 
 
 def grow(path: Path) -> None:
@@ -267,13 +268,14 @@ def profiles(data: list[bytes]) -> None:
     bundle = read_starter()
     encoder = load_encoder(bundle)
 
-    def embed(item: bytes) -> np.ndarray:
-        return encoder.encode(prepare(item, bundle.preprocessing)[np.newaxis])[0]
+    def embed(item: bytes) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = encoder.encode(prepare(item, bundle.preprocessing)[np.newaxis])[0]
+        return found
 
     def saved(image: Image.Image, profile: bytes | None = None) -> bytes:
         return encode(image, "JPEG", quality=95, subsampling=0, icc_profile=profile)
 
-    def show(name: str, found: list[np.ndarray]) -> None:
+    def show(name: str, found: list[NDArray[np.float32]]) -> None:
         off = ((np.stack(found) - twins) ** 2).sum(axis=1)
         print(f"{name:34} {np.median(off):8.5f} {off.max():8.5f} {int((off > 0.002).sum()):6}", flush=True)
 
@@ -285,10 +287,9 @@ def profiles(data: list[bytes]) -> None:
     show("sRGB, saved at quality 85", [embed(encode(im, "JPEG", quality=85)) for im in originals])
     for name, profile in spaces.items():
         to = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        made = [
-            ImageCms.profileToProfile(im, srgb, to, renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC)
-            for im in originals
-        ]
+        intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+        changed = (ImageCms.profileToProfile(im, srgb, to, renderingIntent=intent) for im in originals)
+        made = [im for im in changed if im is not None]
         for im in made:
             im.info = {}
         show(name, [embed(saved(im, profile)) for im in made])

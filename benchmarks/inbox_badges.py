@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,18 @@ def worse(photo: Path, change: Callable[[Image.Image], Image.Image]) -> Shot:
     return look_at(file.getvalue())
 
 
+def resized(width: int, im: Image.Image) -> Image.Image:
+    return im.resize((width, width))
+
+
+def darkened(part: float, im: Image.Image) -> Image.Image:
+    return im.point(lambda value: round(value * part))
+
+
+def blurred(radius: int, im: Image.Image) -> Image.Image:
+    return im.filter(ImageFilter.GaussianBlur(radius))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=Path, required=True)
@@ -42,13 +55,13 @@ def main() -> None:
     some = photos[::EVERY]
     print(f"{len(some):,} of them made worse:")
     for width in (250, 150, 100):
-        found = [worse(p, lambda im, w=width: im.resize((w, w))) for p in some]
+        found = [worse(p, partial(resized, width)) for p in some]
         print(f"  {width:4} pixels       small   {np.mean(['small' in s.badges for s in found]):.3f}")
     for part in (0.5, 0.4, 0.3, 0.2):
-        found = [worse(p, lambda im, f=part: im.point(lambda v: round(v * f))) for p in some]
+        found = [worse(p, partial(darkened, part)) for p in some]
         print(f"  {part:4} of the light  dark    {np.mean(['dark' in s.badges for s in found]):.3f}")
     for radius in (1, 2, 3, 4):
-        found = [worse(p, lambda im, r=radius: im.filter(ImageFilter.GaussianBlur(r))) for p in some]
+        found = [worse(p, partial(blurred, radius)) for p in some]
         print(f"  blur of {radius} px     blurred {np.mean(['blurred' in s.badges for s in found]):.3f}")
 
 

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from recipes import fifth
 
-from benchmarks.recipes import fifth
 from retrieval.calibration.points import ForGallery
 from retrieval.calibration.verdict_table import VerdictTable
 from retrieval.evaluation import Photos, Target

@@ -70,7 +70,8 @@ def other_word(im: Image.Image, width: float) -> Image.Image:
     left, top, right, bottom = int(w * 0.3), int(h * 0.4), int(w * (0.3 + width)), int(h * (0.4 + width / 4))
     im = im.copy()
     draw = ImageDraw.Draw(im)
-    below = im.getpixel((left, top))
+    below = im.convert("RGB").getpixel((left, top))
+    assert isinstance(below, tuple)
     draw.rectangle((left, top, right, bottom), fill=below)
     ink = (0, 0, 0) if sum(below) > 380 else (255, 255, 255)
     draw.text((left, top), "LIGHT", fill=ink, font=ImageFont.load_default(size=max(8, bottom - top)))
@@ -109,9 +110,9 @@ def main() -> None:
     for i in random.Random(0).sample(range(len(data)), min(COPIES, len(data))):
         for name, copy in copies(data[i]).items():
             differences.setdefault(name, []).append(hamming(perceptual_hash(copy), hashes[i]))
-    for name, bits in differences.items():
-        found = np.mean(np.array(bits) <= NEAR_BITS)
-        print(f"  {name:26} {np.median(bits):>4.0f} {np.percentile(bits, 95):>4.0f} {found:>6.0%}")
+    for name, apart in differences.items():
+        part = np.mean(np.array(apart) <= NEAR_BITS)
+        print(f"  {name:26} {np.median(apart):>4.0f} {np.percentile(apart, 95):>4.0f} {part:>6.0%}")
 
     print("\nof those found: called the same picture by a closer look")
     for title, variants in (("copies", copies), ("other packs", others)):
@@ -122,8 +123,8 @@ def main() -> None:
             for name, other in variants(data[i]).items():
                 if hamming(perceptual_hash(other), hashes[i]) <= NEAR_BITS:
                     called.setdefault(name, []).append(same_picture(look, miniature(other)))
-        for name, same in called.items():
-            print(f"    {name:26} {np.mean(same):>4.0%} of {len(same)}")
+        for name, answers in called.items():
+            print(f"    {name:26} {np.mean(answers):>4.0%} of {len(answers)}")
 
     many = np.random.default_rng(0).integers(0, 2**64, 10_000, dtype=np.uint64)
     start = time.perf_counter()

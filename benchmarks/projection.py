@@ -29,6 +29,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,7 @@ from trainer.quiet import import_keras
 WAYS: dict[str, Callable[[NDArray[np.float32], NDArray[np.int64], int], Projection]] = {
     "none": lambda features, _, __: (features.mean(axis=0), np.eye(features.shape[1], dtype=np.float32)),
     "half whitening": lambda features, _, dimension: whitening(features, dimension),
-    **{
-        f"discriminant {part}": lambda features, labels, dimension, part=part: discriminant(
-            features, labels, dimension, of_all=part
-        )
-        for part in (0.05, 0.15, 0.3, 1.0)
-    },
+    **{f"discriminant {part}": partial(discriminant, of_all=part) for part in (0.05, 0.15, 0.3, 1.0)},
 }
 
 
@@ -91,18 +87,20 @@ def on_top(data: Path, model: str, folds: list[int]) -> None:
     bundle = find_model(model)
     train, val, studio = (gather_folder(data / part, bundle) for part in PARTS)
     tried = ways_of(train.vectors.shape[1])
-    rows = []
+    rows: list[dict[str, object]] = []
     for learned in ([train], [train, studio]):
         found: list[list[dict[str, float]]] = [[] for _ in tried]
         for fold in folds:
             held_out = np.array(fifth(data, fold))
             for results, projection in zip(found, fit(learned, held_out, tried), strict=True):
-                parts = [Photos(projected(projection, part.vectors), part.labels) for part in (train, val, studio)]
-                results.append(frozen_rates(*parts, held_out))
+                one, two, three = (
+                    Photos(projected(projection, part.vectors), part.labels) for part in (train, val, studio)
+                )
+                results.append(frozen_rates(one, two, three, held_out))
         for way, results in zip(tried, found, strict=True):
             if way.ridge is not None or len(learned) == 1:
                 label = "none" if way.ridge is None else f"{way.dimension} values, ridge {way.ridge:g}"
-                rows.append({"projection": f"{label}, catalog" if len(learned) > 1 else label} | means(results))
+                rows.append({"projection": f"{label}, catalog" if len(learned) > 1 else label, **means(results)})
     print_table(rows)
 
 
@@ -168,7 +166,7 @@ def main() -> None:
                 )
                 old = (photos.only(~np.isin(photos.labels, held_out)) for photos in (train, val, studio))
                 rows[way].append(known(*old) | held_out_rates(train, val, held_out))
-    print_table([{"projection": way} | means(results) for way, results in rows.items()])
+    print_table([{"projection": way, **means(results)} for way, results in rows.items()])
 
 
 if __name__ == "__main__":

@@ -92,14 +92,15 @@ def held_out_rates(
 ) -> dict[str, float]:
     is_held_out, asked = np.isin(train.labels, held_out), np.isin(val.labels, held_out)
     probes = val.only(asked)
-    crowded, even = [], []
+    crowded: list[float] = []
+    even: list[float] = []
     for draw in range(DRAWS):
         rng = np.random.default_rng(draw)
         five = np.zeros(len(train.labels), bool)
         for product in np.unique(train.labels):
             five[rng.permutation(np.flatnonzero(train.labels == product))[:SHOTS]] = True
-        for gallery, results in ((five | ~is_held_out, crowded), (five, even)):
-            results.append(first_is_right(probes, train.only(gallery)))
+        for shown, results in ((five | ~is_held_out, crowded), (five, even)):
+            results.append(first_is_right(probes, train.only(shown)))
     vectors = np.concatenate([train.vectors[is_held_out], probes.vectors])
     labels = np.concatenate([train.labels[is_held_out], probes.labels])
     at = pair_rates(vectors, labels, thresholds=(), far_targets=(0.01,)).at_far[0]

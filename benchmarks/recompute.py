@@ -17,8 +17,10 @@ import math
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.images import pictures
 from retrieval.models.bundle import read_bundle
@@ -29,7 +31,7 @@ TEMPERATURE, VOTERS = 0.2, 5
 ROUNDING = 1e-6
 
 
-def embed(root: Path, bundle_path: str) -> tuple[list[str], list[str], list[str], np.ndarray]:
+def embed(root: Path, bundle_path: str) -> tuple[list[str], list[str], list[str], NDArray[np.float32]]:
     """Paths, products, hashes and vectors of every readable photo under a folder of product folders."""
     bundle = read_bundle(Path(bundle_path))
     encoder = load_encoder(bundle)
@@ -47,8 +49,9 @@ def embed(root: Path, bundle_path: str) -> tuple[list[str], list[str], list[str]
     return paths, products, hashes, np.stack(vectors)
 
 
-def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.clip(np.float32(2) - np.float32(2) * (a @ b.T), 0, 4)
+def distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.clip(np.float32(2) - np.float32(2) * (a @ b.T), 0, 4)
+    return found
 
 
 class Check:
@@ -67,10 +70,11 @@ class Check:
         print(f"{'ok  ' if same else 'FAIL'}  {name:40} {ours!r:>24} {theirs!r:>24}")
 
 
-def check_pairs(check: Check, doc: dict, products: list[str], vectors: np.ndarray) -> None:
+def check_pairs(check: Check, doc: dict[str, Any], products: list[str], vectors: NDArray[np.float32]) -> None:
     d = distances(vectors, vectors).astype(float)
     n = len(products)
-    genuine, impostor = [], []
+    genuine: list[float] = []
+    impostor: list[float] = []
     for i in range(n):
         for j in range(i + 1, n):
             (genuine if products[i] == products[j] else impostor).append(d[i, j])
@@ -98,7 +102,9 @@ def check_pairs(check: Check, doc: dict, products: list[str], vectors: np.ndarra
     check("AUC, within rounding", True, sure - 1e-12 <= doc["auc"] <= possible + 1e-12)
 
 
-def answer(row: np.ndarray, by_product: dict[str, list[int]], threshold: float) -> list[tuple[float, float, str]]:
+def answer(
+    row: NDArray[np.float32], by_product: dict[str, list[int]], threshold: float
+) -> list[tuple[float, float, str]]:
     """Products within the threshold: (-score, best distance, product), best first."""
     found = []
     for product, members in by_product.items():
@@ -110,7 +116,12 @@ def answer(row: np.ndarray, by_product: dict[str, list[int]], threshold: float) 
 
 
 def check_identification(
-    check: Check, doc: dict, probes: list[str], vectors: np.ndarray, gallery: list[str], others: np.ndarray
+    check: Check,
+    doc: dict[str, Any],
+    probes: list[str],
+    vectors: NDArray[np.float32],
+    gallery: list[str],
+    others: NDArray[np.float32],
 ) -> None:
     by_product: dict[str, list[int]] = defaultdict(list)
     for i, product in enumerate(gallery):
@@ -158,7 +169,7 @@ def check_identification(
     check("fnir", (n - within[1]) / n, open_set["fnir"])
 
 
-def check_matching(check: Check, doc: dict, products: list[str], vectors: np.ndarray) -> None:
+def check_matching(check: Check, doc: dict[str, Any], products: list[str], vectors: NDArray[np.float32]) -> None:
     """One medoid a product as the gallery, every other photo as a probe."""
     d = distances(vectors, vectors).astype(float)
     exact = vectors.astype(float)

@@ -29,7 +29,7 @@ from retrieval.models.installed import resolve_model
 from retrieval.recognition.decision import NEARER, near_enough
 
 DRAWS = 10
-Numbers = NDArray[np.float64]
+Numbers = NDArray[np.floating]
 Score = Callable[[Numbers, Numbers, float], Numbers]
 """Distances to products, distances to refusals, the threshold -> what is compared with the threshold."""
 
@@ -87,8 +87,8 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, help="default: the bundle's")
     options = parser.parse_args()
     bundle = resolve_model(options.model, index_model=None)
-    assert options.threshold or bundle.calibration, "give --threshold: the model has none"
-    threshold = options.threshold or bundle.calibration.threshold
+    threshold = options.threshold or (bundle.calibration.threshold if bundle.calibration else None)
+    assert threshold, "give --threshold: the model has none"
     held = set(options.held_out.read_text().split())
     found = [gather_folder(options.grocery / "photos" / split, bundle) for split in ("train", "val")]
     parts = [(photos.vectors, photos.labels) for photos in found]
@@ -110,8 +110,8 @@ def main() -> None:
         at[f"FPIR {fpir:.0%}, {np.quantile(probes.unknown, fpir):.3f}"] = float(np.quantile(probes.unknown, fpir))
     print(f"\n| refusals | {' | '.join(at)} |\n|---|{'---|' * len(at)}")
     for count in (0, 1, 3, 10):
-        cells = [shipped(probes, from_known, from_unknown, labels, count, held, t)[:2] for t in at.values()]
-        print(f"| {count or 'none'} of each | " + " | ".join(f"FPIR {f:.3f}, DIR {d:.3f}" for f, d in cells) + " |")
+        rates = [shipped(probes, from_known, from_unknown, labels, count, held, t)[:2] for t in at.values()]
+        print(f"| {count or 'none'} of each | " + " | ".join(f"FPIR {f:.3f}, DIR {d:.3f}" for f, d in rates) + " |")
     half = set(sorted(held)[::2])
     rest = shipped(probes, from_known, from_unknown, labels, 3, half, threshold)[2]
     before = float((probes.unknown[~np.isin(labels, list(half))] <= threshold).mean())
@@ -151,7 +151,7 @@ def shipped(
         others = ~np.isin(labels, list(products))
         found = probes.right & (probes.known <= limits[0])
         rows.append((accepted[~picked].mean(), found.mean(), accepted[others].mean() if others.any() else 0.0))
-    return tuple(np.mean(rows, axis=0).tolist())  # type: ignore[return-value]
+    return tuple(np.mean(rows, axis=0).tolist())
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ from retrieval.models.installed import STARTER, find_model
 from retrieval.recognition.decision import decide
 from retrieval.recognition.recognizer import CLOSE, find
 from retrieval.system.files import allocated
-from retrieval.types import IndexedImage, ModelIdentity, Neighbor, Point, image_id
+from retrieval.types import IndexedImage, JsonValue, ModelIdentity, Neighbor, Point, image_id
 
 DIMENSION = 128
 PER_PRODUCT = 20
@@ -127,7 +127,7 @@ def points(world: World, start: int, end: int) -> list[Point]:
     for i in range(start, min(end, len(world.gallery))):
         number = int(world.owners[i])
         product, image = named(world, i)
-        metadata = {
+        metadata: dict[str, JsonValue] = {
             "category": f"c{number % 40}",
             "brand": f"b{number % 300}",
             "name": f"the product of number {number}",
@@ -325,7 +325,7 @@ def beside_faiss(
     scan = timed(lambda q: flat.search(q[np.newaxis], K)[1][0].tolist(), queries, truth)
     yield from report("faiss flat", scan)
     if kept.exists():
-        graph = faiss.read_index(str(kept))
+        graph: Any = faiss.read_index(str(kept))
     else:
         graph = faiss.IndexHNSWFlat(dimension, hnsw.M)
         graph.hnsw.efConstruction = hnsw.EF_CONSTRUCT

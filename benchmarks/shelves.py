@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from retrieval.detection.candidates import Candidate, overlap
@@ -165,7 +166,7 @@ def finding(
             print(f"| {value} | {hits / number:.3f} | {number} |")
 
 
-def print_row(head: str, counts: Sequence[int], took: str) -> None:
+def print_row(head: str, counts: NDArray[np.int64], took: str) -> None:
     right, wrong, hits, need, sure_right, sure = counts
     print(
         f"{head} | {need} | {right / max(right + wrong, 1):.3f} | {hits / max(need, 1):.3f} | {sure} | "

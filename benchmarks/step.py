@@ -30,6 +30,7 @@ def step(given: argparse.Namespace) -> float:
     for layer in base.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)  # as in training
     low = freeze_point(base, given.freeze)
+    assert low is not None
     source = keras.Input(low.shape[1:])
     trunk = keras.Model(low, keras.layers.GlobalAveragePooling2D()(base.output))
     model = keras.Model(source, trunk(source))

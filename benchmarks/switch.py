@@ -60,7 +60,7 @@ def ask(place: str, images: int, queries: int, seed: int, chunk: int) -> None:
                 raise IndexNotFoundError("expected a live generation, received none")
             letter = manifest.model.fingerprint[0]
             with index.reader(manifest) as (store, current):
-                current.require(MODELS[letter])
+                current.require(MODELS[letter], place)
                 hits = [store.search(vectors[letter][row], limit=1, max_distance=4.0) for row in rows]
             for row, (hit,) in zip(rows, hits, strict=True):
                 mixed += hit.metadata["model"] != letter

@@ -31,7 +31,7 @@ import math
 import pickle
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -137,7 +137,9 @@ class Shop:
         return found
 
 
-def rank(query: NDArray[np.float32], vectors: NDArray[np.float32], own: dict[str, NDArray[np.intp]], files: list[str]):
+def rank(
+    query: NDArray[np.float32], vectors: NDArray[np.float32], own: dict[str, NDArray[np.intp]], files: list[str]
+) -> list[Match]:
     """The best products of one photo, as `retrieval.recognition.votes.rank` makes them."""
     distances = np.maximum(0.0, 2.0 - 2.0 * (vectors @ query))
     found = []
@@ -203,7 +205,7 @@ def rates(answers: Sequence[Asked]) -> tuple[float, float]:
     return float(np.mean(before)), float(np.mean(after))
 
 
-CELLS = {
+CELLS: dict[str, Callable[[Asked], bool]] = {
     "new packages": lambda a: a.packed and a.group == "new",
     "of them look-alikes": lambda a: a.alike and a.group == "new",
     "known packages": lambda a: a.packed and a.group == "known",

@@ -42,7 +42,8 @@ Rule = Callable[[Floats, Floats], Floats]
 
 
 def mean_vote(distances: Floats, voters: int, temperature: float = 0.2) -> Floats:
-    return np.exp(-distances[:, :voters] / temperature).mean(axis=1)
+    found: Floats = np.exp(-distances[:, :voters] / temperature).mean(axis=1)
+    return found
 
 
 def over_crowd(power: float, cap: float = math.inf, voters: int = 5, temperature: float = 0.2) -> Rule:
@@ -54,13 +55,15 @@ def nearest_part(part: int, cap: int, power: float) -> Rule:
 
     def rule(ds: Floats, to_mean: Floats) -> Floats:
         pictures = min(ds.shape[1], cap)
-        return mean_vote(ds, -(-pictures // part)) / pictures**power
+        found: Floats = mean_vote(ds, -(-pictures // part)) / pictures**power
+        return found
 
     return rule
 
 
 def sixth_and_mean(ds: Floats, to_mean: Floats) -> Floats:
-    return -ds[:, : -(-ds.shape[1] // 6)].mean(axis=1) - to_mean
+    found: Floats = -ds[:, : -(-ds.shape[1] // 6)].mean(axis=1) - to_mean
+    return found
 
 
 RULES: dict[str, Rule] = {
