@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from retrieval.barcodes.gtin import normal
-from retrieval.barcodes.stripes import cuts
+from retrieval.barcodes.stripes import Cut, cut_at, cuts
 from retrieval.errors import UsageError
 from retrieval.types import Quad, ReadCode
 
@@ -23,6 +24,8 @@ SIDE = 2000
 
 A code is read from about one of these pixels for its thinnest bar on: one that takes a sixteenth of the photo.
 """
+GLIMPSED = 1000
+"""Pixels of the longer side at which a photo without a place that reads is scanned whole."""
 LEAST_READS = 3
 """Reads of a place that must agree on a code."""
 _SHARPER = (6, 200, 0)
@@ -49,8 +52,9 @@ def require_reader() -> None:
 def read_codes(photo: Image.Image, scale: float = 1.0) -> tuple[ReadCode, ...]:
     """The codes of retail products in a photo, each number once, as they lie from top to bottom.
 
-    Only places with stripes are read (`retrieval.barcodes.stripes`), so that the time is bounded whatever the photo.
-    A place is read in several ways: one of them misreads a blurred code now and then, most of them do not agree on it.
+    Only places with stripes are read (`retrieval.barcodes.stripes`), so that the time is bounded whatever the photo;
+    where none reads, one scan of the whole photo says where else to look. A place is read in several ways: one of them
+    misreads a blurred code now and then, most of them do not agree on it.
 
     Args:
         photo: upright, RGB.
@@ -59,8 +63,15 @@ def read_codes(photo: Image.Image, scale: float = 1.0) -> tuple[ReadCode, ...]:
     Returns:
         Only whole codes, whose check digits are right, and of those at one place the one that was read most often.
     """
+    gray = photo.convert("L")
+    found = _agreed(cuts(gray), scale) or _agreed(_glimpsed(gray), scale)
+    return tuple(sorted(found, key=lambda one: (one.quad[0][1], one.quad[0][0])))
+
+
+def _agreed(places: Iterable[Cut], scale: float) -> list[ReadCode]:
+    """The codes that enough reads of a place agree on."""
     reads: dict[str, list[Quad]] = {}
-    for cut in cuts(photo.convert("L")):
+    for cut in places:
         for number, corners in _read_all(cut.pixels):
             quad = tuple(cut.place(x, y) for x, y in corners)
             reads.setdefault(number, []).append(tuple((round(x * scale, 1), round(y * scale, 1)) for x, y in quad))
@@ -69,7 +80,22 @@ def read_codes(photo: Image.Image, scale: float = 1.0) -> tuple[ReadCode, ...]:
         largest = max(quads, key=_width)
         if len(quads) >= LEAST_READS and not any(_at_one_place(largest, other.quad) for other in found):
             found.append(ReadCode(number, largest))
-    return tuple(sorted(found, key=lambda one: (one.quad[0][1], one.quad[0][0])))
+    return found
+
+
+def _glimpsed(gray: Image.Image) -> Iterator[Cut]:
+    """Places where a scan of the whole photo reads a code: of one that is covered but for a strip, no block is all
+    stripes. The scan alone is not believed: its place is read as any other."""
+    import zxingcpp
+    from PIL import Image
+
+    times = max(1.0, max(gray.size) / GLIMPSED)
+    small = gray.resize([max(1, round(side / times)) for side in gray.size], Image.Resampling.BOX)
+    for code in zxingcpp.read_barcodes(np.asarray(small), formats=_formats(), try_invert=False, try_downscale=False):
+        at = code.position
+        corners = (at.top_left, at.top_right, at.bottom_right, at.bottom_left)
+        if normal(code.text) is not None:
+            yield cut_at(gray, tuple((corner.x * times, corner.y * times) for corner in corners))
 
 
 def _read_all(pixels: NDArray[np.uint8]) -> list[tuple[str, Quad]]:
@@ -91,7 +117,6 @@ def _read(pixels: NDArray[np.uint8]) -> Iterator[tuple[str, Quad]]:
     import zxingcpp
     from PIL import Image, ImageFilter, ImageOps
 
-    formats = zxingcpp.barcode_formats_from_str("EANUPC|ITF14")
     middle, local = zxingcpp.Binarizer.FixedThreshold, zxingcpp.Binarizer.LocalAverage
     plain = ImageOps.autocontrast(Image.fromarray(pixels), cutoff=1)
     sharp = plain.filter(ImageFilter.UnsharpMask(*_SHARPER))
@@ -99,7 +124,7 @@ def _read(pixels: NDArray[np.uint8]) -> Iterator[tuple[str, Quad]]:
         for binarizer in (local, middle):
             for code in zxingcpp.read_barcodes(
                 np.ascontiguousarray(picture),
-                formats=formats,
+                formats=_formats(),
                 binarizer=binarizer,
                 text_mode=zxingcpp.TextMode.Plain,
                 try_rotate=False,
@@ -111,6 +136,13 @@ def _read(pixels: NDArray[np.uint8]) -> Iterator[tuple[str, Quad]]:
                     at = code.position
                     corners = (at.top_left, at.top_right, at.bottom_right, at.bottom_left)
                     yield number, tuple((float(corner.x), float(corner.y)) for corner in corners)
+
+
+@cache
+def _formats() -> object:
+    import zxingcpp
+
+    return zxingcpp.barcode_formats_from_str("EANUPC|ITF14")
 
 
 def _width(quad: Quad) -> float:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from retrieval.system.union_find import Sets
+from retrieval.types import Quad
 
 BLOCK = 10
 """Side of a block, pixels of the picture that is looked at."""
@@ -35,6 +36,9 @@ WIDE, HIGH = 900, 130
 """Pixels of a cut at most."""
 MAGNIFIED = 3.0
 """Pixels of a cut for each of the photo, at most."""
+
+_QUIET = 0.06
+"""Half of the blank that a code needs at either end, as a part of its length."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +72,18 @@ def cuts(photo: Image.Image) -> Iterator[Cut]:
         small = photo.resize(size, Image.Resampling.BOX)
         for blocks, angle in _places(np.asarray(small, np.float32))[:most]:
             yield _cut(photo, (blocks + 0.5) * BLOCK * scale, angle, BLOCK * scale)
+
+
+def cut_at(photo: Image.Image, quad: Quad) -> Cut:
+    """The place of a code that was read, as `cuts` gives places.
+
+    Args:
+        photo: gray.
+        quad: corners of the code, clockwise from its own upper left one.
+    """
+    corners = np.array(quad, np.float64)
+    along = corners[1] + corners[2] - corners[0] - corners[3]
+    return _cut(photo, corners, float(np.arctan2(along[1], along[0])), _QUIET * float(np.linalg.norm(along)) / 2)
 
 
 def _places(gray: NDArray[np.floating[Any]]) -> list[tuple[NDArray[np.float64], float]]:

@@ -14,11 +14,13 @@ import stat
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from retrieval.catalog.columns import ADDRESS, AS_FOUND, Meaning, Reading, clears, pictures_in
+from retrieval.barcodes.gtin import are_codes, is_code_column, normal
+from retrieval.catalog.columns import ADDRESS, AS_FOUND, Meaning, Reading, clears, pictures_in, plain
 from retrieval.catalog.fetched import Fetched, fetch_pictures, is_address
 from retrieval.catalog.flat import Names, names_rows, understand_names
 from retrieval.catalog.ignored import Ignores, is_ignored, is_text, read_ignore_file
@@ -45,6 +47,10 @@ __all__ = ["Catalog", "Refusal", "read_catalog"]
 
 Kind = Literal["folders", "table", "flat"]
 
+CODE = "gtin"
+"""The column that holds what products are called by where that is their barcode."""
+
+_NAMES_SEEN = 500
 _SHOWN_MERGED = 5
 _LOOKED_AT = 50
 _LAYOUT_HINT = (
@@ -92,6 +98,7 @@ class Catalog:
         kind: ``folders``, ``table``, or ``flat`` for a folder of pictures that are named by product.
         products: every product that has a folder or a row, by id.
         metadata_keys: the columns of the table, in its order.
+        coded: whether products are called by their barcodes: `metadata` has each one's as `CODE`, then.
         level: which level of folders holds the products, from 1; 1 for a table.
         notes: what was understood and a person may want to know, a line each.
         spread: products that lie in several folders.
@@ -130,6 +137,10 @@ class Catalog:
         self.kind: Kind = kind
         self.products: Mapping[str, Product] = MappingProxyType(dict(products))
         self.metadata_keys = metadata_keys
+        step = max(1, len(self.products) // _NAMES_SEEN)
+        self.coded = are_codes(list(islice(self.products, 0, None, step)))
+        if self.coded:
+            self.notes = (*self.notes, f"Products are called by their barcodes: {CODE} holds them")
         self.ignored = 0
         self._tables = tables
         self._listed = listed
@@ -172,7 +183,11 @@ class Catalog:
     def metadata(self, product_id: str) -> Metadata:
         """What the table says about a product; empty without a row."""
         product = self.products.get(product_id)
-        return product.metadata if product else {}
+        said = product.metadata if product else {}
+        if not self.coded or len(said) >= MAX_COLUMNS or normal(product_id) is None:
+            return said
+        own = any(said[column] for column in said if is_code_column(plain(column)))
+        return said if own else {**said, CODE: product_id}
 
     def entries(self) -> Iterator[CatalogImage | Refusal]:
         """Walk the catalog afresh, in a stable order. Holds one directory's names at a time.

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from pathlib import PurePosixPath
 
 from retrieval.catalog.listing import Listing
-from retrieval.catalog.read import Catalog, Refusal
+from retrieval.catalog.read import CODE, Catalog, Refusal
 from retrieval.errors import CatalogError, ImageError, IndexDamagedError
 from retrieval.images import pictures
 from retrieval.images.formats.color_profile import flawed_note, noticing
@@ -403,7 +403,8 @@ def _commit(
             f"expected at least one readable picture in {catalog.root}, received none{reason}",
             hint="A catalog is a folder of product folders with pictures: catalog/<product_id>/*.jpg",
         )
-    return build.commit(catalog=str(catalog.root), metadata_keys=catalog.metadata_keys, check=check, studio=studio)
+    keys = tuple(dict.fromkeys((*catalog.metadata_keys, CODE))) if catalog.coded else catalog.metadata_keys
+    return build.commit(catalog=str(catalog.root), metadata_keys=keys, check=check, studio=studio)
 
 
 def _chunks(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -20,7 +20,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.barcodes.gtin import in_store, is_code_column, normal, spellings
+from retrieval.barcodes.gtin import as_printed, in_store, is_code_column, normal, spellings
 from retrieval.catalog.columns import plain
 from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import UsageError
@@ -47,7 +47,7 @@ def products_with(code: str, columns: Iterable[str], store: VectorStore) -> tupl
         columns: those that hold codes.
         store: the generation.
     """
-    tags = [tag(column, spelling) for column in columns for spelling in spellings(code)]
+    tags = [tag(column, spelling) for column in columns for spelling in (*spellings(code), *as_printed(code))]
     return tuple(dict.fromkeys(record.product_id for record in store.tagged(tags, limit=MOST_PICTURES)))
 
 

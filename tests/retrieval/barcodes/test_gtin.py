@@ -1,6 +1,6 @@
 import pytest
 
-from retrieval.barcodes.gtin import in_store, is_code_column, normal, spellings
+from retrieval.barcodes.gtin import as_printed, in_store, is_code_column, normal, spellings
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,8 @@ from retrieval.barcodes.gtin import in_store, is_code_column, normal, spellings
         (4006381333931.0, "04006381333931"),
         ("96385074", "00000096385074"),
         ("978-3-16-148410-0", "09783161484100"),
+        ("'4006381333931", "04006381333931"),  # a spreadsheet was told that it is text
+        ("4006381333931.0", "04006381333931"),
         ("A4006381333931", None),
         ("140063813339312", None),
         ("0000000000000", None),
@@ -36,6 +38,20 @@ def test_every_usual_spelling_of_a_code_is_asked_for() -> None:
     ]
     assert spellings("14006381333938") == ["14006381333938", 14006381333938]
     assert all(normal(spelling) == "00000096385074" for spelling in spellings("00000096385074"))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("978-3-16-148410-0", "978 3 16 148410 0", "979-10-90636-07-1", "4 006381 333931", "4-006381-333931"),
+        *("0 36000 29145 2", "9638 5074", "1 40 06381 33393 8", "'4006381333931", "4006381333931.0"),
+    ],
+)
+def test_a_code_is_found_as_people_write_it_down(written: str) -> None:
+    code = normal(written)
+    assert code is not None
+    assert written in as_printed(code)
+    assert {normal(spelling) for spelling in as_printed(code)} == {code}
 
 
 @pytest.mark.parametrize(

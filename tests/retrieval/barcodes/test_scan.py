@@ -26,6 +26,7 @@ FOUND = "04006381333931"
         {"blur": 1.5},
         {"angle": 40, "blur": 1.2},
         {"covered": 0.6},
+        {"covered": 0.85},
         {"width": 130},
         {"width": 850},
     ],

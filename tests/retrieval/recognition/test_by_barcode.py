@@ -16,8 +16,8 @@ from retrieval.recognition.api import Recognizer
 from tests.fakes import fake_bundle, picture, use_pixel_encoder, write_catalog
 from tests.retrieval.barcodes.drawn import photo_of
 
-# Of p000 as a table writes it, of p001 as a spreadsheet spoils it, of p002 and p003 both, of p004 with all digits.
-CODES = ["4006381333931", "36000291452", "96385074", "96385074", "09783161484100", ""]
+# Of p000 as it is printed, of p001 as a spreadsheet spoils it, of p002 and p003 both, of p004 with all digits.
+CODES = ["4 006381 333931", "36000291452", "96385074", "96385074", "09783161484100", ""]
 FOREIGN, OWN_OF_A_SHOP = "5901234123457", "2012345678903"
 
 
@@ -141,6 +141,30 @@ def test_it_is_off_without_a_column_without_the_extra_and_when_asked(
     with pytest.raises(UsageError, match="zxing-cpp is not installed; reading barcodes needs it") as refused:
         Recognizer(place, barcodes=True)
     assert "[barcode]" in refused.value.hint
+
+
+def test_products_that_are_called_by_their_codes_need_no_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_pixel_encoder(monkeypatch)
+    catalog, place = write_catalog(tmp_path / "catalog", products=5, views=1), tmp_path / "index"
+    names = ["4006381333931", "0036000291452", "96385074", "9783161484100", "apples"]
+    for number, name in enumerate(names):
+        (catalog / f"p{number:03}").rename(catalog / name)
+    (catalog / "products.csv").write_text("product_id,name,ean\n96385074,Drink,5901234123457\napples,Apples,\n")
+    bundle = fake_bundle(tmp_path / "bundle").path
+    report = index_catalog(catalog, place, model=bundle)
+    assert "Products are called by their barcodes: gtin holds them" in report.notes
+    with Recognizer(place) as shop:
+        assert said(shop.recognize(showing(4, "4006381333931"))) == ("match", ["4006381333931"], "barcode")
+        assert said(shop.recognize(showing(4, "5901234123457"))) == ("match", ["96385074"], "barcode")
+        assert {r.metadata["gtin"] for r in shop.records() if "gtin" in r.metadata} == {*names[:2], names[3]}
+    # Half of them are no longer: then a number that is read is no name.
+    (catalog / names[0]).rename(catalog / "pens")
+    (catalog / "products.csv").unlink()
+    index_catalog(catalog, place, model=bundle, prune=True)
+    with Recognizer(place) as shop:
+        assert said(shop.recognize(showing(4, names[1])))[2] == ""
 
 
 def test_it_cannot_be_asked_for_where_no_column_has_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
