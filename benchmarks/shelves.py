@@ -2,7 +2,7 @@
 
     python benchmarks/shelves.py [--catalog GROCERY/catalog] [--photos 2] [--annotated FOLDER]
     python benchmarks/shelves.py --cold
-    python benchmarks/shelves.py --chosen 80 1000 [--model starter]
+    python benchmarks/shelves.py --chosen 80 1000 10000 [--model starter] [--keep FOLDER]
 
 Fronts are drawn, or cut out of studio pictures of a real catalog. A quarter of the products are in no catalog and stand
 between the others. The second form measures what a photo costs a process that has just started, the first time and
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,6 @@ from retrieval.detection.candidates import Candidate, overlap
 from retrieval.detection.finder import look_for, photo_points, rivals
 from retrieval.detection.known import KnownPicture
 from retrieval.indexing.run import index as index_catalog
-from retrieval.recognition import many
 from retrieval.recognition.api import Recognizer
 from trainer.synthetic.camera import studio_picture
 from trainer.synthetic.products import draw_products
@@ -117,12 +115,13 @@ def finding(
     others: Sequence[Front],
     photos: int,
     folder: Path | None,
+    first_seed: int,
 ) -> None:
     known = [KnownPicture.of(np.asarray(picture)) for _, picture in pictures]
     ids = [product for product, _ in pictures]
     tables: dict[str, dict[str, list[int]]] = {key: defaultdict(lambda: [0, 0]) for key in ("height", "seen")}
     print(f"\n{name}: {len(ids)} products, one picture each\n")
-    print("| photo | rows | blur | items | precision | recall | named as sure | precision of these | time |")
+    print("| photo | rows | blur | items | precision | recall | named as sure | precision of these | CPU time |")
     print("|---|---|---|---|---|---|---|---|---|")
     total = np.zeros(6, int)
     wrong = misnamed = 0
@@ -131,12 +130,13 @@ def finding(
             counts = np.zeros(6, int)
             took = []
             for shot in range(photos):
-                seed = int(1000 * blur) + 7 * rows + size[0] + shot
+                seed = int(1000 * blur) + 7 * rows + size[0] + shot + first_seed
                 shelf = draw_shelf(fronts, others, seed=seed, size=size, rows=rows, blur=blur)
-                start = time.perf_counter()
-                items = look_for(known, np.asarray(shelf.photo), photo_points(np.asarray(shelf.photo)))
-                took.append(time.perf_counter() - start)
-                ranked = [rivals(item, lambda number: ids[number]) for item in items]
+                start = time.process_time()
+                pixels = np.asarray(shelf.photo)
+                items = look_for(known, pixels, photo_points(pixels))
+                ranked = [rivals(item, lambda number: ids[number], known, pixels) for item in items]
+                took.append(time.process_time() - start)
                 found = [(ids[best[0].number], best[0]) for best, _ in ranked]
                 right, renamed, used = compared([(product, c.box) for product, c in found], shelf)
                 sure = [(ids[best[0].number], best[0].box) for best, close in ranked if not close]
@@ -202,32 +202,44 @@ def cpu_of_children() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def choosing(counts: Sequence[int], model: str, photos: int) -> None:
-    tried_at_most = many.TRIED
-    print("\n| products | on the shelf and looked for | products looked for | time to choose |\n|---|---|---|---|")
+def choosing(counts: Sequence[int], model: str, photos: int, keep: Path | None) -> None:
+    columns = ("products", "on the shelf and looked for", "pictures looked for", "CPU time to choose", "items")
+    rates = ("precision", "recall", "named as sure", "precision of these", "CPU time in all")
+    print(f"\n| {' | '.join((*columns, *rates))} |\n{'|---' * 10}|")
     for count in counts:
-        products = [p for p in draw_products(round(1.4 * count), seed=2) if p.kind != "produce"][:count]
+        products = [p for p in draw_products(round(1.8 * count), seed=2) if p.kind != "produce"]
+        sold, others = products[:count], fronts_of(products[count : count + 20])
         with tempfile.TemporaryDirectory() as folder:
-            root = Path(folder, "catalog")
-            for product in products:
-                (root / product.product_id).mkdir(parents=True)
-                studio_picture(product, view=1, size=224).save(root / product.product_id / "studio.jpg", quality=90)
-            index_catalog(root, Path(folder, "index"), model=model)
-            fronts = fronts_of(products[:: max(1, len(products) // 40)][:40])
+            root = (keep or Path(folder)) / f"{count}"
+            for product in sold:
+                file = root / "catalog" / product.product_id / "studio.jpg"
+                if not file.exists():
+                    file.parent.mkdir(parents=True)
+                    studio_picture(product, view=1, size=224).save(file, quality=90)
+            index_catalog(root / "catalog", root / "index", model=model)
+            fronts = fronts_of(sold[:: max(1, len(sold) // 40)][:40])
             hits = need = tried = 0
-            took = []
-            many.TRIED = min(tried_at_most, len(products) // 2)
-            shutil.rmtree(root)  # nothing is looked for: only what would be is asked
-            with Recognizer(Path(folder, "index")) as shop:
+            totals, took, chose = np.zeros(6, int), [], []
+            with Recognizer(root / "index", threads=1) as shop:
                 for shot in range(photos):
-                    shelf = draw_shelf(fronts, [], seed=shot, size=(1024, 768), rows=3, blur=0.8)
+                    size, rows = SIZES[-1 - shot % 2]
+                    shelf = draw_shelf(fronts, others, seed=100 + shot, size=size, rows=rows, blur=0.8)
+                    start = time.process_time()
                     found = shop.find(np.asarray(shelf.photo))
-                    chosen = set(found.chosen)
-                    took.append(found.timings_ms["choose"])
-                    shown = {item.product_id for item in shelf.items if item.visible >= VISIBLE}
-                    hits, need, tried = hits + len(shown & chosen), need + len(shown), tried + len(chosen)
-            share, median = f"{hits / need:.3f} of {need}", f"{np.median(took):,.0f} ms"
-            print(f"| {len(products):,} | {share} | {tried / photos:.0f} | {median} |", flush=True)
+                    took.append(time.process_time() - start)
+                    chose.append(found.timings_ms["choose"] / sum(found.timings_ms.values()) * took[-1])
+                    chosen = set(found.chosen) or {product.product_id for product in sold}
+                    clear = [n for n, item in enumerate(shelf.items) if item.product_id and item.visible >= VISIBLE]
+                    shown = {shelf.items[place].product_id for place in clear}
+                    hits, need, tried = hits + len(shown & chosen), need + len(shown), tried + found.pictures
+                    right, _, used = compared([(item.product_id, item.box) for item in found.items], shelf)
+                    sure = [(item.product_id, item.box) for item in found.items if item.verdict == "match"]
+                    sure_right, _, _ = compared(sure, shelf)
+                    wrong = len(found.items) - right
+                    totals += (right, wrong, len(used & set(clear)), len(clear), sure_right, len(sure))
+            share = f"{hits / need:.3f} of {need}"
+            head = f"| {len(sold):,} | {share} | {tried / photos:.0f} | {np.median(chose):.1f} s"
+            print_row(head, totals, f"{np.median(took):.1f} s")
 
 
 def main() -> None:
@@ -235,9 +247,13 @@ def main() -> None:
     parser.add_argument("--catalog", type=Path, help="a real catalog with studio pictures, a table and departments")
     parser.add_argument("--photos", type=int, default=2, help="shelves a row")
     parser.add_argument("--products", type=int, default=80, help="drawn ones")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="other shelves: thresholds were chosen on those of 500 and 900"
+    )
     parser.add_argument("--annotated", type=Path, help="a folder for pictures of what was found")
     parser.add_argument("--cold", action="store_true", help="measure processes that have just started")
     parser.add_argument("--chosen", type=int, nargs="+", help="sizes of catalogs of which products are chosen")
+    parser.add_argument("--keep", type=Path, help="a folder in which these catalogs and their indexes stay")
     parser.add_argument("--model", default="starter", help="that chooses")
     options = parser.parse_args()
     if options.annotated is not None:
@@ -246,12 +262,12 @@ def main() -> None:
         cold(options.products, options.model)
         return
     if options.chosen:
-        choosing(options.chosen, options.model, options.photos)
+        choosing(options.chosen, options.model, options.photos, options.keep)
         return
     if options.catalog is not None:
-        finding("Real fronts", *real_set(options.catalog), options.photos, options.annotated)
+        finding("Real fronts", *real_set(options.catalog), options.photos, options.annotated, options.seed)
     else:
-        finding("Drawn fronts", *drawn_set(options.products), options.photos, options.annotated)
+        finding("Drawn fronts", *drawn_set(options.products), options.photos, options.annotated, options.seed)
 
 
 if __name__ == "__main__":

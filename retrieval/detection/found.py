@@ -49,10 +49,11 @@ class FoundItem:
     """One item of a photo.
 
     Attributes:
-        verdict: ``ambiguous`` where a second product looks as alike at its place.
+        verdict: ``ambiguous`` where a second product may as well lie at its place, or what lies there looks so little
+            like the first that it may be a product that the catalog lacks.
         box: left, top, right and bottom, in pixels of the upright photo.
         quad: its corners, clockwise from its own upper left one; they may lie outside of the photo.
-        matches: products, the most alike first.
+        matches: products, the most probable first.
     """
 
     verdict: Literal["match", "ambiguous"]

@@ -23,10 +23,13 @@ from retrieval.distance import MAX_DISTANCE
 from retrieval.errors import ImageError
 from retrieval.index.payload import each, matches
 from retrieval.index.protocols import VectorStore
+from retrieval.system.threads import ordered_map
 from retrieval.types import IndexedImage, Recognition, Where
 
 TRIED = 400
-"""Pictures that are looked for in one photo."""
+"""Pictures of a catalog that are all looked for in one photo."""
+CHOSEN = 300
+"""Pictures that are looked for where it has more."""
 MOST_REGIONS = 40
 """Places without an item that are recognized."""
 _STEPS = ("choose", "pictures", "look", "regions")
@@ -34,10 +37,9 @@ OF_EACH = 3
 """Pictures of a product that are looked for."""
 NEAREST = 12
 """Products near a window that are looked for."""
-_WINDOWS = (2, 3, 5)
-"""Windows side by side along the photo's shorter side; each overlaps the next by half."""
-_ASPECT = 0.8
-"""Width over height of the windows."""
+_WINDOWS = ((0.8, (2, 3, 4)), (1.8, (3, 4)), (0.42, (2,)))
+"""Width over height of the windows, and how many lie one above the other along the photo's shorter side: each overlaps
+the next by half. Bottles fill a third of a square, and bars of chocolate half of one."""
 PHOTO_SIDE = 1920
 """Pixels of the longer side of a photo that is looked at."""
 
@@ -90,7 +92,11 @@ def find_items(
     read = time.perf_counter()
     points = photo_points(photo)
     found = look_for([picture for _, picture in loaded], photo, points, threads=threads)
-    items = [_item(item, [record for record, _ in loaded], scale) for item in found]
+    shown = [record for record, _ in loaded]
+    named = partial(
+        rivals, product_of=lambda n: shown[n].product_id, pictures=[picture for _, picture in loaded], photo=photo
+    )
+    items = [_item(*one, shown, scale) for one in ordered_map(named, found, threads)]
     looked = time.perf_counter()
     height, width = photo.shape[:2]
     rows = [[_shrunk(item.box, scale) for item in row] for row in rows_of(items)]
@@ -111,15 +117,16 @@ def find_items(
 
 def windows(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
     """Boxes of several sizes over a photo, each overlapping the next by half: left, top, right, bottom."""
-    for count in _WINDOWS:
-        high = min(width, height) / count
-        wide = high * _ASPECT
-        columns, rows = max(1, round(2 * width / wide) - 1), max(1, round(2 * height / high) - 1)
-        for row in range(rows):
-            for column in range(columns):
-                left = (width - wide) * column / max(columns - 1, 1)
-                top = (height - high) * row / max(rows - 1, 1)
-                yield round(left), round(top), round(left + wide), round(top + high)
+    for aspect, counts in _WINDOWS:
+        for count in counts:
+            high = min(width, height) / count
+            wide = min(high * aspect, float(width))
+            columns, rows = max(1, round(2 * width / wide) - 1), max(1, round(2 * height / high) - 1)
+            for row in range(rows):
+                for column in range(columns):
+                    left = (width - wide) * column / max(columns - 1, 1)
+                    top = (height - high) * row / max(rows - 1, 1)
+                    yield round(left), round(top), round(left + wide), round(top + high)
 
 
 def _near_windows(
@@ -129,7 +136,7 @@ def _near_windows(
     embed: Embed,
     where: Where | None,
 ) -> list[IndexedImage]:
-    """Pictures of the products that are nearest to windows of a photo, `TRIED` at most."""
+    """Pictures of the products that are nearest to windows of a photo, `CHOSEN` at most."""
     height, width = photo.shape[:2]
     boxes = [box for box in windows(width, height) if box[2] - box[0] >= 16 and box[3] - box[1] >= 16]
     vectors = embed([photo[top:bottom, left:right] for left, top, right, bottom in boxes])
@@ -150,7 +157,7 @@ def _near_windows(
         if record.product_id in best and len(own.setdefault(record.product_id, [])) < OF_EACH:
             own[record.product_id].append(record)
     ordered = sorted(own, key=lambda product_id: best[product_id])
-    return [record for product_id in ordered for record in own[product_id]][:TRIED]
+    return [record for product_id in ordered for record in own[product_id]][:CHOSEN]
 
 
 def _fits(record: IndexedImage, where: Where | None) -> bool:
@@ -198,12 +205,11 @@ def _region(
     return FoundRegion(answer.verdict, box, answer.matches)
 
 
-def _item(item: Sequence[Candidate], records: Sequence[IndexedImage], scale: float) -> FoundItem:
-    ranked, close = rivals(item, lambda number: records[number].product_id)
+def _item(ranked: Sequence[Candidate], unsure: bool, records: Sequence[IndexedImage], scale: float) -> FoundItem:
     first = ranked[0]
     left, top, right, bottom = (value * scale for value in first.box)
     return FoundItem(
-        verdict="ambiguous" if close else "match",
+        verdict="ambiguous" if unsure else "match",
         box=(left, top, right, bottom),
         quad=tuple((float(x) * scale, float(y) * scale) for x, y in first.place.quad),
         matches=tuple(

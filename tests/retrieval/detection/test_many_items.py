@@ -116,6 +116,7 @@ def test_of_a_large_catalog_products_near_windows_are_looked_for(
     shop: Recognizer, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(many, "TRIED", 3)
+    monkeypatch.setattr(many, "CHOSEN", 3)
     found = shop.find(shelf.photo)
     assert 1 <= len(found.chosen) <= 3
     assert found.to_json()["chosen"] == len(found.chosen)
