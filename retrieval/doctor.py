@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import shutil
@@ -113,6 +114,7 @@ def examine(index: Index, model: str | None, *, sample: int | None = 200) -> Ite
         yield _disk(index.location)
 
 
+@functools.cache  # it stays as it is while a process runs, and reading it takes longer than some of the checks
 def _versions() -> Check:
     found = {}
     for package in PACKAGES:

@@ -24,8 +24,9 @@ from tests.forking import ForkServer, forking
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(_name, "1")
 
-# A busy machine is no failure: pytest-timeout ends tests that hang.
-settings.register_profile("itemrec", deadline=None)
+# A busy machine is no failure: pytest-timeout ends tests that hang. Every run draws other examples; where they are of
+# what strangers send (payloads, pictures), the tests ask for more.
+settings.register_profile("itemrec", deadline=None, max_examples=50)
 settings.load_profile("itemrec")
 
 TIERS = {
@@ -147,6 +148,7 @@ def pytest_collection_finish() -> None:
     # Four thousand tests and their modules stay until the end: no collection of garbage need look at them.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from cli import options
 from cli.main import invoke
 from retrieval.evaluation import EvaluationDoc
 from retrieval.models.bundle import Calibration, read_bundle, set_calibration
-from tests.audit_catalog import view
+from tests.audit_catalog import view_file
 from tests.fakes import fake_bundle, use_pixel_encoder
 from tests.retrieval.evaluation.test_evaluate import conforms
 
@@ -32,7 +32,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder = root / split / f"p{product:03}"
             folder.mkdir(parents=True)
             for number in range(start, start + views):
-                view(product, number).save(folder / f"{number}.png")
+                (folder / f"{number}.png").write_bytes(view_file(product, number))
         start += views
     rows = ["product_id,category", *(f"p{p:03},{'Milk' if p % 2 else 'Juice'}" for p in range(PRODUCTS))]
     (root / "train" / "products.csv").write_text("\n".join(rows) + "\n")

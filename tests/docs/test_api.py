@@ -28,7 +28,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for product in range(6):
         folder = tmp_path / "photos" / f"p{product:03}"
         folder.mkdir(parents=True)
-        for view in range(10):
+        for view in range(6):
             picture(product, view=view, side=64).save(folder / f"{view}.jpg")
     return tmp_path
 

@@ -24,6 +24,7 @@ def whole(place: Path) -> tuple[tuple[str, ...], list[object]]:
     """Make an index; the names of its files, and what it answers."""
     fill(open_index(str(place / "whole")), POINTS)
     wanted = answers(place / "whole")
+    assert look(place / "whole", wanted) == ("equal", False)  # and what it reads once is there for every child
     names = (str(p.relative_to(place / "whole")) for p in sorted((place / "whole").rglob("*")) if p.is_file())
     return tuple(n for n in names if not n.startswith(("reader", "writer"))), wanted
 

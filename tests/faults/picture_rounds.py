@@ -23,9 +23,10 @@ TRIES = 25
 def picture_round(place: Path, seed: int) -> None:
     """Damage pictures of every format and prepare them for a network."""
 
+    wholes = samples()  # made once, not in each process
+
     def look() -> None:
         random = Random(seed)
-        wholes = samples()
         for _ in range(TRIES):
             data = wholes[random.choice(sorted(wholes))]
             with suppress(ImageError):

@@ -16,7 +16,7 @@ from cli.main import invoke
 from retrieval.errors import UsageError
 from retrieval.evaluation import gather_folder
 from retrieval.models.bundle import Readout, read_bundle
-from tests.fakes import picture
+from tests.fakes import picture_file
 from tests.retrieval.networks import PREPROCESSING, bundle_of, needs_onnxruntime, onnx_model, tflite
 from trainer import on_top
 from trainer.on_top import judge, train_on_top
@@ -41,7 +41,7 @@ def shop(folder: Path, products: int = 24, photos: int = 6, splits: tuple[str, .
             place = folder / split / f"p{product:02}"
             place.mkdir(parents=True)
             for view in range(photos):
-                picture(product, view + s * photos).save(place / f"{view}.png")
+                (place / f"{view}.png").write_bytes(picture_file(product, view + s * photos))
     return folder
 
 

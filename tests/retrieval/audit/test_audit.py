@@ -18,7 +18,7 @@ from retrieval.catalog.read import read_catalog
 from retrieval.distance import normalize, squared_l2
 from retrieval.errors import EncoderError, UsageError
 from retrieval.models.bundle import Bundle, read_bundle
-from tests.audit_catalog import view, write_views
+from tests.audit_catalog import view, view_file, write_views
 from tests.fakes import PixelEncoder, fake_bundle, use_pixel_encoder
 from tests.progress import Recorder
 
@@ -87,7 +87,7 @@ def test_a_product_entered_twice_is_found(audit: Audit, root: Path) -> None:
     twin = root / "p003-again"
     twin.mkdir()
     for number in range(6, 12):
-        view(3, number).save(twin / f"{number}.png")
+        (twin / f"{number}.png").write_bytes(view_file(3, number))
     report = audit()
     (finding,) = of_kind(report, "indistinguishable")
     assert finding.products == ("p003", "p003-again")
@@ -427,7 +427,7 @@ def test_a_pair_that_cannot_be_told_apart_names_the_model(audit: Audit, root: Pa
     twin = root / "p003-again"
     twin.mkdir()
     for number in range(6, 12):
-        view(3, number).save(twin / f"{number}.png")
+        (twin / f"{number}.png").write_bytes(view_file(3, number))
     (one,) = of_kind(audit(), "indistinguishable")
     assert one.severity == "warning"
     assert one.message.startswith("pixels cannot tell p003 from p003-again: ")

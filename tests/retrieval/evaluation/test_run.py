@@ -15,7 +15,7 @@ from retrieval.evaluation.results import EvaluationReport
 from retrieval.evaluation.run import calibrate_model, evaluate_dataset
 from retrieval.models.bundle import read_bundle
 from retrieval.types import CatalogImage
-from tests.audit_catalog import view
+from tests.audit_catalog import view_file
 from tests.fakes import fake_bundle, use_pixel_encoder
 from tests.progress import Recorder
 from tests.retrieval.system.test_html import Checker
@@ -37,7 +37,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for _ in range(4):
                 number += 1
                 # One product's photos lie under another: it is taken for it.
-                view(1 if product == 0 and split == "test" else product, number).save(folder / f"{number}.png")
+                shown = 1 if product == 0 and split == "test" else product
+                (folder / f"{number}.png").write_bytes(view_file(shown, number))
     return tmp_path / "data"
 
 

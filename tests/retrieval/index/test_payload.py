@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import IndexDamagedError, StoreError
@@ -20,6 +20,7 @@ scalars = st.one_of(
 )
 
 
+@settings(max_examples=100)
 @given(texts.filter(bool), texts, st.dictionaries(texts, scalars, max_size=6))
 def test_a_record_comes_back_with_its_types(product: str, image: str, metadata: dict[str, Any]) -> None:
     record = IndexedImage(image_id(product, image), product, image, "0" * 64, metadata)
@@ -29,11 +30,13 @@ def test_a_record_comes_back_with_its_types(product: str, image: str, metadata: 
     assert repr(dict(back.metadata)) == repr(metadata)
 
 
+@settings(max_examples=100)
 @given(texts, scalars)
 def test_a_value_is_found_by_itself(key: str, value: Any) -> None:
     assert payload.tag(key, value) in payload.wanted_tags(key, [value])
 
 
+@settings(max_examples=100)
 @given(texts, scalars)
 def test_keywords_are_short_and_begin_with_their_column(key: str, value: Any) -> None:
     text = payload.tag(key, value)
@@ -43,6 +46,7 @@ def test_keywords_are_short_and_begin_with_their_column(key: str, value: Any) ->
     assert read is None or read == (key, value)
 
 
+@settings(max_examples=100)
 @given(texts, scalars, texts, scalars)
 def test_different_values_have_different_keywords(key: str, value: Any, key2: str, value2: Any) -> None:
     same = key == key2 and value == value2 and isinstance(value, bool) == isinstance(value2, bool)

@@ -121,8 +121,9 @@ def test_a_new_product_has_its_row_first_and_then_its_picture(shop: Path, client
     ],
 )
 def test_what_cannot_be_changed_changes_nothing(
-    client: TestClient, shop: Path, path: str, body: Any, status: int
+    lasting: tuple[TestClient, Path], path: str, body: Any, status: int
 ) -> None:
+    client, shop = lasting
     before = tree(shop / "catalog")
     refused = client.put(path, content=json.dumps(body), headers={"content-type": "application/json"})
     assert (refused.status_code, refused.json()["schema"]) == (status, "itemrec.error/1"), refused.text

@@ -71,7 +71,8 @@ def test_the_same_photo_is_one_picture(client: TestClient, shop: Path) -> None:
         (f"/v1/products/{'x' * 300}/pictures?new=true", "can name a folder"),
     ],
 )
-def test_what_cannot_be_taught_changes_nothing(client: TestClient, shop: Path, path: str, message: str) -> None:
+def test_what_cannot_be_taught_changes_nothing(lasting: tuple[TestClient, Path], path: str, message: str) -> None:
+    client, shop = lasting
     before = tree(shop / "catalog")
     refused = client.post(path, files={"photo": photo(7)})
     assert refused.status_code == 422
@@ -80,7 +81,8 @@ def test_what_cannot_be_taught_changes_nothing(client: TestClient, shop: Path, p
     assert tree(shop / "catalog") == before
 
 
-def test_pictures_of_the_catalog_are_not_removed(client: TestClient, shop: Path) -> None:
+def test_pictures_of_the_catalog_are_not_removed(lasting: tuple[TestClient, Path]) -> None:
+    client, shop = lasting
     own = client.get("/v1/products/p001").json()["images"][0]["image"]
     before = tree(shop / "catalog")
     for image in (own, "p002/taught-0123456789abcdef.jpg", "..%2F..%2Fbundle%2Fbundle.json"):
