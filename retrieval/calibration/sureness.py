@@ -39,11 +39,20 @@ def numbers(ranked: Sequence[Match]) -> tuple[float, float]:
     Args:
         ranked: products as `retrieval.recognition.votes.rank` returns them, at least one; the first two decide.
     """
+    return ranked[0].best_distance, min(whole_lead(ranked), MOST_LEAD)
+
+
+def whole_lead(ranked: Sequence[Match]) -> float:
+    """The lead of an answer, in [0, inf], however much of it counts.
+
+    Args:
+        ranked: as `numbers`.
+    """
     first = ranked[0].score
     second = ranked[1].score if len(ranked) > 1 else 0.0
-    # Scores beyond what a float expresses are 0.
-    lead = math.log(first / second) if first > 0.0 and second > 0.0 else MOST_LEAD if first > 0.0 else 0.0
-    return ranked[0].best_distance, min(max(lead, 0.0), MOST_LEAD)
+    if first <= 0.0:  # scores beyond what a float expresses are 0
+        return 0.0
+    return max(math.log(first / second), 0.0) if second > 0.0 else math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,12 @@ from retrieval.calibration.choose import OpenSetDistances, choose_by_errors, cho
 from retrieval.calibration.galleries import FEW, Expectation, GalleryShape, Kind
 from retrieval.calibration.points import Calibration, ForGallery, OperatingPoint
 from retrieval.calibration.support import LEAST_PRODUCTS
-from retrieval.evaluation.answers import nearest_distances
+from retrieval.calibration.sureness import whole_lead
+from retrieval.distance import MAX_DISTANCE
+from retrieval.evaluation.answers import answer_all
 from retrieval.evaluation.calibrate import HeldOut, Target, open_set_of
 from retrieval.evaluation.photos import Photos
-from retrieval.evaluation.sureness_fit import Trial, cross_checked, fit_sureness, try_all
+from retrieval.evaluation.sureness_fit import ALIKE, Scale, Trial, cross_checked, fit_sureness, try_all
 from retrieval.images.studio import SAMPLE, studio_share
 from retrieval.metrics import FPIR_TARGETS
 
@@ -138,7 +140,7 @@ class HeldOutProducts:
         names = set(gallery.content_hashes)
         pictures = self.enrolled.photos
         shown = pictures.only([i for i, name in enumerate(pictures.content_hashes) if name in names])
-        return HeldOut(self.probes, shown, _scale(photos, gallery, self.known, shown))
+        return HeldOut(self.probes, shown, _scale(photos, gallery, self.known, shown).distance)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,7 +201,7 @@ def _measure(
             unknown += _against_part(_sampled(one.probes), shown, part, known_only=False, scale=scale)
         if part == 1.0:
             whole = len(known), len(unknown)
-    held_out = [HeldOut(one.probes, shown, scale) for (one, shown), scale in zip(others, scales, strict=True)]
+    held_out = [HeldOut(one.probes, shown, scale.distance) for (one, shown), scale in zip(others, scales, strict=True)]
     distances = open_set_of(asked, gallery, held_out)
     products = len(gallery.products)
     shape = GalleryShape(products, len(gallery), {"studio": 1.0, "mixed": 0.5}.get(kind, 0.0))
@@ -303,24 +305,32 @@ def calibrate_kind(
     return ForGallery(measured.kind, measured.shape, calibration, measured.expect)
 
 
-def _scale(probes: Photos, gallery: Photos, same: Photos, shown: Photos) -> float:
-    """The served network's distances to another's, of the same photos to galleries of the same products.
+def _scale(probes: Photos, gallery: Photos, same: Photos, shown: Photos) -> Scale:
+    """The served network to another, by the same photos against galleries of the same products.
 
-    A network that saw fewer products, or was trained for fewer epochs, draws what is alike less near; the served one's
-    distances of unknown products are smaller by about as much as those of known ones.
+    A network that saw fewer products, or was trained for fewer epochs, draws what is alike less near, and its first
+    product leads by less. The served one's numbers of unknown products differ by about as much as those of known ones.
     """
     both = gallery.only(np.flatnonzero(np.isin(gallery.labels, shown.products)))
-    mine = dict(zip(probes.content_hashes, nearest_distances(probes, both)[0].tolist(), strict=True))
-    theirs = dict(zip(same.content_hashes, nearest_distances(same, shown)[0].tolist(), strict=True))
-    ratios = [
-        mine[name] / theirs[name]
-        for name in mine
-        if name in theirs and np.isfinite(mine[name]) and np.isfinite(theirs[name]) and theirs[name] > 0.0
-    ]
-    return float(np.median(ratios)) if len(ratios) >= _PAIRED else 1.0
+    mine, theirs = _paired(probes, both), _paired(same, shown)
+    pairs = np.array([(*mine[name], *theirs[name]) for name in mine if name in theirs]).reshape(-1, 4)
+    pairs = pairs[np.isfinite(pairs).all(axis=1) & (pairs[:, 2] > 0.0)]
+    if len(pairs) < _PAIRED:
+        return ALIKE
+    lead, other = np.median(pairs[:, [1, 3]], axis=0).tolist()
+    return Scale(float(np.median(pairs[:, 0] / pairs[:, 2])), lead / other if lead > 0.0 and other > 0.0 else 1.0)
 
 
-def _against_part(probes: Photos, gallery: Photos, part: float, *, known_only: bool, scale: float = 1.0) -> list[Trial]:
+def _paired(photos: Photos, gallery: Photos) -> dict[str, tuple[float, float]]:
+    """Of photos, by their content: the distance of the nearest picture of their product, and the lead of the first."""
+    answers = answer_all(photos, gallery, MAX_DISTANCE, ())
+    leads = (whole_lead(answer.matches) for answer in answers.answers)
+    return dict(zip(photos.content_hashes, zip(answers.genuine.tolist(), leads, strict=True), strict=True))
+
+
+def _against_part(
+    probes: Photos, gallery: Photos, part: float, *, known_only: bool, scale: Scale = ALIKE
+) -> list[Trial]:
     """Trials against a part of a gallery's products, which follows from their names."""
     if part < 1.0:
         order = sorted(gallery.products.tolist(), key=_number)

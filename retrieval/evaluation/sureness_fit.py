@@ -30,6 +30,22 @@ _FOUND = 0.9
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """How the numbers of a network's answers compare with another's, of the same photos.
+
+    Attributes:
+        distance: the one's distances, as parts of the other's.
+        lead: likewise, the leads.
+    """
+
+    distance: float = 1.0
+    lead: float = 1.0
+
+
+ALIKE = Scale()
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One photo against one gallery.
 
@@ -54,13 +70,13 @@ class Trial:
     gallery: int
 
 
-def try_all(probes: Photos, gallery: Photos, *, scale: float = 1.0) -> list[Trial]:
+def try_all(probes: Photos, gallery: Photos, *, scale: Scale = ALIKE) -> list[Trial]:
     """Every photo ranked against a gallery, by the rule that is served.
 
     Args:
         probes: the photos.
         gallery: what they are compared with.
-        scale: of the served network's distances to those of the network that made these vectors.
+        scale: of the served network to the one that made these vectors.
     """
     if not len(probes) or not len(gallery):
         return []
@@ -94,25 +110,25 @@ def known_and_left_out(answers: Answers, products: int) -> tuple[list[Trial], li
     known, unknown = [], []
     for i, rank in enumerate(ranks):
         if answers.known[i]:
-            known.append(_trial(truth[i], answers.answers[i], rank, products, 1.0))
+            known.append(_trial(truth[i], answers.answers[i], rank, products, ALIKE))
         if answers.tried[i]:
-            unknown.append(_trial(truth[i], answers.left_one_out[i], 0, products - 1, 1.0))
+            unknown.append(_trial(truth[i], answers.left_one_out[i], 0, products - 1, ALIKE))
         elif not answers.known[i]:
-            unknown.append(_trial(truth[i], answers.answers[i], 0, products, 1.0))
+            unknown.append(_trial(truth[i], answers.answers[i], 0, products, ALIKE))
     return known, unknown
 
 
-def _trial(product: str, answer: ProbeAnswer, rank: int, products: int, scale: float) -> Trial:
+def _trial(product: str, answer: ProbeAnswer, rank: int, products: int, scale: Scale) -> Trial:
     distance, lead = numbers(answer.matches)
     best = min(answer.matches, key=lambda match: match.best_distance)
     return Trial(
         product,
-        distance * scale,
-        min(lead * scale, MOST_LEAD),
+        distance * scale.distance,
+        min(lead * scale.lead, MOST_LEAD),
         rank,
         any(match.product_id == product for match in answer.matches),
         best.product_id,
-        best.best_distance * scale,
+        best.best_distance * scale.distance,
         products,
     )
 

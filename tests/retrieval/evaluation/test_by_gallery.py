@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from retrieval.calibration.points import Calibration
+from retrieval.calibration.sureness import MOST_LEAD
 from retrieval.evaluation import Photos, Target
 from retrieval.evaluation.by_gallery import Enrolled, HeldOutProducts, Measured, calibrate_kind, measure_kinds
 from retrieval.evaluation.sureness_fit import (
@@ -129,6 +130,18 @@ def test_another_network_is_taken_to_scale(world: tuple[Photos, Enrolled, HeldOu
     found = other.against(gallery, probes)
     assert len(found.gallery) == 24 * 12
     assert found.scale < 0.9  # what is noisier lies farther apart
+    [measured] = [one for one in measure_kinds(probes, pictures, [other]) if one.kind == "many"]
+    plain = try_all(other.probes, found.gallery)
+    counted = measured.unknown[: measured.whole[1]]
+    ratios = [
+        (scaled.distance / raw.distance, scaled.lead / raw.lead)
+        for raw, scaled in zip(plain, counted, strict=True)
+        if raw.lead > 0.0 and scaled.lead < MOST_LEAD
+    ]
+    assert len(ratios) > 20
+    np.testing.assert_allclose(ratios, np.broadcast_to(ratios[0], (len(ratios), 2)), rtol=1e-6)
+    assert ratios[0][0] == pytest.approx(found.scale)
+    assert ratios[0][1] > 1.1  # and its first product leads by less
 
 
 def test_probabilities_are_fitted_without_the_product_that_they_judge() -> None:
