@@ -266,6 +266,7 @@ class Sighting:
         quad: its corners in the photo, beginning with its own upper left one; empty where it was not found.
         correlation: of the brightness of picture and photo there, in [-1, 1]; None where it was not compared.
         color: of their colors, likewise.
+        photo: which of several photos of one item was looked at; empty where there was one.
     """
 
     product_id: str
@@ -274,6 +275,7 @@ class Sighting:
     quad: Quad = ()
     correlation: float | None = None
     color: float | None = None
+    photo: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """One entry of ``closer_look.seen`` in an entry of ``results`` in ``itemrec.query/1``."""
@@ -284,7 +286,7 @@ class Sighting:
             "quad": [list(corner) for corner in self.quad],
             "correlation": self.correlation,
             "color": self.color,
-        }
+        } | ({"photo": self.photo} if self.photo else {})
 
 
 @dataclass(frozen=True, slots=True)

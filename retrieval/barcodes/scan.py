@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -138,10 +137,10 @@ def _read(pixels: NDArray[np.uint8]) -> Iterator[tuple[str, Quad]]:
                     yield number, tuple((float(corner.x), float(corner.y)) for corner in corners)
 
 
-@cache
 def _formats() -> object:
     import zxingcpp
 
+    # Not kept: what is alive when the interpreter ends, the binding complains of.
     return zxingcpp.barcode_formats_from_str("EANUPC|ITF14")
 
 

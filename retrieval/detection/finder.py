@@ -23,6 +23,8 @@ MOST_PLACES = 3000
 """Places in one photo that are compared: a catalog of one texture would have many more, and none of them is an item."""
 WITHIN, COMPARED = 0.6, 6
 """Products at one place that are compared with each other: how much less alike than the first, and how many."""
+MOST_TOLD = 200
+"""Places at which products are compared with each other: it takes a tenth of a second, and more places are a mosaic."""
 CLEARLY, AT_MOST, STRONG = 0.1, 1.5, 20.0
 """What `retrieval.detection.siblings.Difference` says where one of them is told from another: how far towards it at
 least, at most (more is something that stands before the item), and how strongly at least."""
@@ -81,6 +83,8 @@ def rivals(
     product_of: Callable[[int], str],
     pictures: Sequence[KnownPicture],
     photo: NDArray[np.uint8],
+    *,
+    told: bool = True,
 ) -> tuple[list[Candidate], bool]:
     """The best candidate of each product at one place, the right one first, and whether that is not sure.
 
@@ -89,13 +93,18 @@ def rivals(
         product_of: the product of a picture's number.
         pictures: those that were looked for, by number.
         photo: RGB, uint8, shape (height, width, 3).
+        told: compare the products with each other; else the most alike comes first, and is not sure beside a second
+            that is about as alike.
     """
     best: dict[str, Candidate] = {}
     for candidate in item:
         best.setdefault(product_of(candidate.number), candidate)
     ranked = list(best.values())
     near = [one for one in ranked if one.likeness > ranked[0].likeness - WITHIN][:COMPARED]
-    first, unsure = _told_apart([pictures[one.number] for one in near], near, photo) if len(near) > 1 else (0, False)
+    if told and len(near) > 1:
+        first, unsure = _told_apart([pictures[one.number] for one in near], near, photo)
+    else:
+        first, unsure = 0, any(ranked[0].likeness - one.likeness < CLOSE for one in ranked[1:])
     chosen = near[first]
     ordered = [chosen, *(one for one in ranked if one is not chosen)]
     return ordered[:RIVALS], unsure or chosen.likeness < SURE

@@ -515,12 +515,14 @@ class Recognizer:
         if isinstance(found, RefusedPhoto):
             return found
         catalog = state.manifest.catalog
-        photo = partial(seen_whole, found.source)
-        glance = None if looker is None else partial(looker.look, photo=photo, catalog=catalog)
+        photos = [(source.name, partial(seen_whole, source)) for source in found.sources]
+        glance = None if looker is None else partial(looker.look, photos=photos, catalog=catalog)
         answer = found.decided or _concluded(found, state, top, glance)
         if found.codes_ms is not None:
             answer = replace(answer, timings_ms={**answer.timings_ms, "barcodes": found.codes_ms})
-        return Answer.of(answer, catalog, found.source.again)
+        looked_at = {sighting.photo for sighting in answer.closer_look.seen} if answer.closer_look is not None else {""}
+        shown = next((source for source in found.sources if source.name in looked_at), found.sources[0])
+        return Answer.of(answer, catalog, shown.again)
 
     def _rank(
         self,
@@ -546,7 +548,7 @@ class Recognizer:
             probability=state.probability,
             refusal=refused.nearest(result.vector) if refused is not None else None,
         )
-        ranked = _Found(found, source, blanks=(source.name,) if result.facts.blank else ())
+        ranked = _Found(found, (source,), blanks=(source.name,) if result.facts.blank else ())
         return _with_codes(ranked, [(source.name, result.facts)], state, store, top, where)
 
     def _rank_same(
@@ -591,7 +593,7 @@ class Recognizer:
         limit = same.farthest(state.bundle.calibration)
         seen = [(photo.item.name, photo.facts) for photo in photos]
         apart = same.apart(vectors, [photo.item.name for photo in telling or photos], limit)
-        ranked = _Found(found, (telling or photos)[0].item, names, apart, blanks)
+        ranked = _Found(found, tuple(photo.item for photo in telling or photos), names, apart, blanks)
         return _with_codes(ranked, seen, state, store, top, where)
 
     def _known_refusals(self, state: _State) -> KnownRefusals | None:
@@ -664,8 +666,8 @@ class _Found(NamedTuple):
     """What was found for one answer."""
 
     ranked: Ranked
-    source: Source
-    """The photo that is looked at closer: of several, the first."""
+    sources: tuple[Source, ...]
+    """The photo that is looked at closer, or all of one item."""
     photos: tuple[str, ...] = ()
     apart: tuple[Apart, ...] = ()
     blanks: tuple[str, ...] = ()

@@ -69,6 +69,17 @@ def best_of(sightings: Sequence[Sighting]) -> dict[str, Sighting]:
     return found
 
 
+def clearest(photos: Sequence[Sequence[Sighting]]) -> Sequence[Sighting]:
+    """What was seen in that of several photos of one item in which most was.
+
+    Products are compared within one photo: in another one, sharper or of the front, all of them are seen better.
+
+    Args:
+        photos: what was seen in each.
+    """
+    return max(photos, key=lambda seen: sum(map(evidence, best_of(seen).values())), default=())
+
+
 def weighed(ranked: Sequence[Match], seen: Mapping[str, Sighting], *, threshold: float) -> list[Match]:
     """Ranked products in their order after the look, each with the score that order and probability follow.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.errors import ImageError, StoreError
 from retrieval.index.manifest import KEYPOINTS_FILE
-from retrieval.recognition.closer import PICTURES
+from retrieval.recognition.closer import PICTURES, clearest
 from retrieval.types import Match, Sighting, image_id
 
 if TYPE_CHECKING:
@@ -50,19 +51,22 @@ class Looker:
         return (self.on_demand or self._kept().there()) and available()
 
     def look(
-        self, wanted: Sequence[Match], photo: Callable[[], tuple[NDArray[np.uint8], float]], catalog: str
+        self,
+        wanted: Sequence[Match],
+        photos: Sequence[tuple[str, Callable[[], tuple[NDArray[np.uint8], float]]]],
+        catalog: str,
     ) -> Sequence[Sighting]:
-        """Look for products in a photo.
+        """Look for products in a photo, or in each of several of one item.
 
         Args:
             wanted: the products; of each its nearest pictures are looked for.
-            photo: gives the photo, upright, small, RGB, uint8, shape (height, width, 3), and how many times larger it
-                is in its file.
+            photos: the name of each and what gives it, upright, small, RGB, uint8, shape (height, width, 3), and how
+                many times larger it is in its file.
             catalog: the folder that the paths of their pictures are relative to.
 
         Returns:
-            A sighting for each picture, found or not; those whose keypoints are not kept are made, and kept from then
-            on, where the catalog can be read. None where the photo cannot be.
+            A sighting for each picture, found or not, in the photo that shows most of them; keypoints that are not
+            kept are made, and kept from then on, where the catalog can be read. None where no photo can be.
         """
         names = {
             image_id(m.product_id, e.image): (m.product_id, e.image) for m in wanted for e in m.evidence[:PICTURES]
@@ -70,14 +74,18 @@ class Looker:
         looks = self._looks_of(names, catalog)
         if not looks:
             return ()
-        try:
-            pixels, times = photo()
-        except ImageError:  # it is gone meanwhile
-            return ()
         from retrieval.verification.keypoints import find_keypoints
 
-        points = find_keypoints(pixels)
-        return sightings({names[picture]: look for picture, look in looks.items()}, pixels, points, times)
+        wanted_looks = {names[picture]: look for picture, look in looks.items()}
+        seen = []
+        for name, photo in photos:
+            try:
+                pixels, times = photo()
+            except ImageError:  # it is gone meanwhile
+                continue
+            one = sightings(wanted_looks, pixels, find_keypoints(pixels), times)
+            seen.append([replace(sighting, photo=name) for sighting in one] if len(photos) > 1 else one)
+        return clearest(seen)
 
     def kept(self, product_id: str, image: str) -> PictureLook | None:
         """What is kept of a catalog picture; None where nothing is."""

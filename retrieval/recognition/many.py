@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.detection.candidates import Candidate
-from retrieval.detection.finder import look_for, photo_points, rivals
+from retrieval.detection.finder import MOST_TOLD, look_for, photo_points, rivals
 from retrieval.detection.found import FoundItem, FoundItems, FoundRegion, ItemMatch, rows_of
 from retrieval.detection.gaps import unexplained
 from retrieval.detection.known import SEEN_SIDE, KnownPicture, KnownPictures
@@ -91,12 +91,15 @@ def find_items(
     loaded, missing = _loaded(wanted, known, Path(catalog), threads)
     read = time.perf_counter()
     points = photo_points(photo)
-    found = look_for([picture for _, picture in loaded], photo, points, threads=threads)
+    ready = [picture for _, picture in loaded]
+    found = look_for(ready, photo, points, threads=threads)
     shown = [record for record, _ in loaded]
-    named = partial(
-        rivals, product_of=lambda n: shown[n].product_id, pictures=[picture for _, picture in loaded], photo=photo
-    )
-    items = [_item(*one, shown, scale) for one in ordered_map(named, found, threads)]
+
+    def named(numbered: tuple[int, Sequence[Candidate]]) -> tuple[list[Candidate], bool]:
+        place, item = numbered
+        return rivals(item, lambda number: shown[number].product_id, ready, photo, told=place < MOST_TOLD)
+
+    items = [_item(*one, shown, scale) for one in ordered_map(named, enumerate(found), threads)]
     looked = time.perf_counter()
     height, width = photo.shape[:2]
     rows = [[_shrunk(item.box, scale) for item in row] for row in rows_of(items)]

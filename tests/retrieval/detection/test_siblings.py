@@ -83,6 +83,14 @@ def test_the_one_that_is_there_comes_first_however_alike_the_other_seemed(pictur
     assert ([one.number for one in ranked], unsure) == ([0, 1], False)
 
 
+def test_past_so_many_places_the_most_alike_comes_first(pictures: list[KnownPicture]) -> None:
+    seen = photo(1, pictures)
+    for second, unsure in ((0.85, True), (0.6, False)):
+        item = candidates(pictures, 0.9, second)
+        ranked, said = rivals(item, "pq".__getitem__, pictures, seen, told=False)
+        assert ([one.number for one in ranked], said) == ([0, 1], unsure)
+
+
 def test_what_cannot_be_told_is_not_sure_and_neither_is_what_looks_too_little_like_it(
     pictures: list[KnownPicture],
 ) -> None:

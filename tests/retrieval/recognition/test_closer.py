@@ -148,6 +148,27 @@ def test_an_index_without_keypoints_answers_as_ever_and_one_with_them_looks_clos
     assert KeptLooks(str(place)).count() == len(look.seen)
 
 
+def test_of_several_photos_of_one_item_the_one_that_shows_most_is_compared(shop: Path, tmp_path: Path) -> None:
+    front, back = tmp_path / "front.png", tmp_path / "back.png"
+    Image.fromarray(photo_of(label(1, band=(60, 120, 60)), QUAD)).save(front)
+    Image.fromarray(photo_of(label(77, words=("nobody", "knows", "this")), QUAD)).save(back)
+    with Recognizer(shop / "index", threshold=4.0, verify=True) as looking:
+        answer = looking.recognize_same([back, front])
+        alone = looking.recognize(front)
+    assert answer.closer_look is not None
+    assert alone.closer_look is not None
+    one, other = ({s.product_id: s for s in a.closer_look.seen if s.inliers} for a in (answer, alone))
+    assert one["blue"].quad == other["blue"].quad
+    assert {s.photo for s in answer.closer_look.seen} == {str(front)}
+    assert answer.to_json()["closer_look"]["seen"][0]["photo"] == str(front)
+    assert answer.photo is not None
+    assert answer.photo() == front.read_bytes()
+    assert "photo" not in alone.to_json()["closer_look"]["seen"][0]
+    first, second = [seen("a", 30, 0.2), seen("b", 5, 0.1)], [seen("a", 30, 0.5), seen("b", 60, 0.9)]
+    assert closer.clearest([first, second]) == second
+    assert closer.clearest([]) == ()
+
+
 def test_keypoints_follow_the_catalog_and_a_run_that_breaks_off_loses_nothing(
     tmp_path: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
