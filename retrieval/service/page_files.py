@@ -13,7 +13,7 @@ _FILES = {
     "index.html": "text/html; charset=utf-8",
     **{
         f"{name}.js": "text/javascript; charset=utf-8"
-        for name in ("page", "parts", "service", "ask", "camera", "crop", "choose", "inbox", "catalog", "good")
+        for name in ("page", "parts", "service", "ask", "camera", "crop", "choose", "items", "inbox", "catalog", "good")
     },
     "page.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",

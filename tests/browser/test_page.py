@@ -193,6 +193,36 @@ def test_photos_get_the_answers_of_the_library(page: Page, shop: tuple[str, Path
     until(page, "[...document.querySelectorAll('.tiles img')].every((i) => i.complete && i.naturalWidth > 0)")
 
 
+def test_several_items_are_outlined_and_counted(page: Page) -> None:
+    def item(product_id: str, name: str, left: int, verdict: str = "match") -> dict[str, object]:
+        quad = [[left, 10], [left + 40, 10], [left + 40, 100], [left, 100]]
+        match = {"product_id": product_id, "metadata": {"name": name}, "link": ""}
+        return {"verdict": verdict, "box": [left, 10, left + 40, 100], "quad": quad, "matches": [match]}
+
+    shown = [item("p001", EVIL, 0), item("p002", "Two", 40), item("p002", "Two", 80, "ambiguous")]
+    found = {"source": "0 2.png", "size": [120, 120], "items": shown, "counts": {"p002": 2, "p001": 1}, "missing": 0}
+    document = {"results": [found | {"regions": [{"verdict": "unknown", "box": [0, 101, 9, 110], "matches": []}]}]}
+    nothing = found | {"source": "1 8.png", "items": [], "counts": {}, "regions": []}
+    document["results"].append(nothing)
+    page.route("**/v1/recognize?many=true", lambda route: route.fulfill(json=document | {"refused": []}))
+    page.check("#same")
+    page.check("#many")
+    assert not page.is_checked("#same")
+    page.set_input_files("#file", upload(2, 8))
+    page.wait_for_selector(".answer.shelf >> nth=1")
+    assert page.locator(".answer .verdict").all_inner_texts() == ["3 items", "Nothing found"]
+    assert page.locator(".counted .name").all_inner_texts() == ["Two", EVIL]
+    assert page.locator(".counted strong").all_inner_texts() == ["2", "1"]
+    assert page.locator(".outlines text").all_text_contents() == ["2", "1", "1?"]
+    # The outline (its box counts its stroke in) lies where the photo shows it, however large the page shows the photo.
+    image = page.locator(".shelf img").first.bounding_box()
+    second = page.locator(".outlines polygon").nth(1).bounding_box()
+    assert image is not None
+    assert second is not None
+    assert second["x"] - image["x"] == pytest.approx(image["width"] / 3, abs=10)
+    assert second["height"] == pytest.approx(image["height"] * 90 / 120, abs=18)
+
+
 def test_an_unknown_photo_is_named_found_and_taken_back(page: Page, shop: tuple[str, Path]) -> None:
     before = sorted(p.name for p in (shop[1] / "catalog").rglob("*"))
     page.set_input_files("#file", upload(8))

@@ -3,6 +3,7 @@
 import { closeCamera, openCamera, shot } from "./camera.js";
 import { described, made, newProduct, picked } from "./choose.js";
 import { cropped } from "./crop.js";
+import { itemsFound, outlines } from "./items.js";
 import { at, button, element, nameOf, note, picture, plural, said, sure } from "./parts.js";
 import { Refused, ask, held, picturePath, productPath, settled, status, undoChange } from "./service.js";
 
@@ -46,6 +47,12 @@ async function answered(left = "") {
   const one = isTogether() && photos.length > 1;
   let cards;
   try {
+    if (at("many").checked) {
+      const found = await ask("v1/recognize?many=true", { method: "POST", body: form(photos) });
+      if (turn !== latest) return;
+      show(photos.map((photo, place) => single(photo, found, place, shelf)), left);
+      return;
+    }
     const found = await ask(`v1/recognize?top=5${one ? "&same=true" : ""}`, { method: "POST", body: form(photos) });
     if (turn !== latest) return; // a newer question
     cards = one ? [answer(photos, found.results[0])] : photos.map((photo, place) => single(photo, found, place));
@@ -53,6 +60,10 @@ async function answered(left = "") {
     if (turn !== latest) return;
     cards = one ? [refusedCard(photos, error.message)] : photos.map((photo) => refusedCard([photo], error.message));
   }
+  show(cards, left);
+}
+
+function show(cards, left) {
   at("answers").replaceChildren(...cards);
   at("working").textContent = left;
   speak(cards);
@@ -63,10 +74,10 @@ function speak(cards) {
   at("spoken").textContent = cards.map((card) => card.querySelector(".verdict").textContent).join(". ");
 }
 
-function single(photo, found, place) {
+function single(photo, found, place, answered = answer) {
   const refused = found.refused.find((entry) => parseInt(entry.path, 10) === place);
   const result = found.results.find((entry) => parseInt(entry.source, 10) === place);
-  return result && !refused ? answer([photo], result) : refusedCard([photo], refused ? refused.reason : "");
+  return result && !refused ? answered([photo], result) : refusedCard([photo], refused ? refused.reason : "");
 }
 
 function answer(photos, result) {
@@ -93,6 +104,15 @@ function answer(photos, result) {
   return card(photos, result.verdict, verdict, body);
 }
 
+/** The items of one photo, drawn over it. */
+function shelf([photo], result) {
+  const { verdict, className, body } = itemsFound(result);
+  const made = card([photo], `${className} shelf`, verdict, body, false);
+  const shots = made.querySelector(".shots");
+  shots.replaceChildren(element("div", {}, shots.firstChild, outlines(result)));
+  return made;
+}
+
 /** A barcode as people know it: with 13 digits, or with 8. */
 const numberOf = (code) => (code.gtin.startsWith("000000") ? code.gtin.slice(-8) : code.gtin.replace(/^0/, ""));
 
@@ -111,7 +131,7 @@ function refusedCard(photos, reason) {
   return card(photos, "refused", "Not read", [element("p", { textContent: reason })]);
 }
 
-function card(photos, className, verdict, body) {
+function card(photos, className, verdict, body, cuts = className !== "refused") {
   const images = photos.map((photo) => {
     const url = URL.createObjectURL(photo);
     const image = element("img", { alt: photos.length === 1 ? "Your photo" : "One of your photos", src: url });
@@ -123,7 +143,7 @@ function card(photos, className, verdict, body) {
     element("figcaption", { className: "source", textContent: photos.length === 1 ? photos[0].name || "photo" : `${plural(photos.length, "photo")} of one item`, dir: "auto" }));
   const made = element("article", { className: `answer ${className}` }, figure,
     element("div", {}, element("h2", { className: "verdict", textContent: verdict, dir: "auto" }), ...body));
-  if (photos.length === 1 && className !== "refused") {
+  if (photos.length === 1 && cuts) {
     figure.append(button("Crop…", async () => {
       const part = await cropped(photos[0]);
       if (!part) return;
@@ -323,7 +343,12 @@ export function startAsking() {
     if (photo) recognize([photo]);
   });
   at("stop").addEventListener("click", () => { closeCamera(); at("camera").focus(); });
-  at("same").addEventListener("change", () => answered());
+  for (const [one, other] of [["same", "many"], ["many", "same"]]) {
+    at(one).addEventListener("change", () => {
+      if (at(one).checked) at(other).checked = false;
+      answered();
+    });
+  }
   at("over").addEventListener("click", () => { asked = []; answered(); at("choose").focus(); });
   const take = (files) => {
     if (!files || !files.length || document.querySelector("dialog[open]")) return;
