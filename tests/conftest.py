@@ -8,7 +8,6 @@ import gc
 import itertools
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +76,10 @@ TIERS = {
 """Folders and files, seen from here, whose tests are left out of `make test-fast`, by the reason why."""
 
 
+LONG = {("synthetic", "test_synthetic.py"), ("trainer", "test_on_top.py"), ("verification", "test_closer_look.py")}
+"""Folder and name of files that take seconds and would be collected last."""
+
+
 @functools.cache  # asked for every test, of which a file has many
 def tiers(path: Path) -> list[str]:
     """The tiers of a test file, by its place."""
@@ -94,11 +97,12 @@ def pytest_configure() -> None:
     """Temporary folders are in memory where there is room, unless somebody wants them elsewhere."""
     if not (IN_MEMORY.is_dir() and os.access(IN_MEMORY, os.W_OK)):
         return
-    available = 0
+    disk, available = os.statvfs(IN_MEMORY), 0
     with contextlib.suppress(OSError):
         found = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
         available = int(found[1]) * 1024 if found else 0
-    if min(available, shutil.disk_usage(IN_MEMORY).free) > ROOM:
+    # A wheel is installed and run there; containers forbid to run what lies there.
+    if min(available, disk.f_bavail * disk.f_frsize) > ROOM and not disk.f_flag & os.ST_NOEXEC:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 
@@ -137,7 +141,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(tier)
         if over_a_socket(item):
             item.add_marker("server")
-    items.sort(key=lambda item: not tiers(item.path))
+    items.sort(key=lambda item: (not tiers(item.path), item.path.parts[-2:] not in LONG))
 
 
 def pytest_collection_finish() -> None:

@@ -112,7 +112,7 @@ def test_a_resumed_training_is_one_curve(address: str) -> None:
 @pytest.mark.timeout(1200)
 def test_the_page_shows_the_pictures_in_space(address: str) -> None:
     seen: list[dict[str, int]] = []
-    for seconds in (30, 60, 120):
+    for seconds in (8, 30, 60, 120):  # of its time each frame is drawn, by the CPU
         # Wide, since the space turns while the page loads and its corners must stay in sight.
         page = screenshot(f"{address}/#projector", size=(1900, 900), seconds=seconds)
         pixels = np.asarray(page).astype(int)

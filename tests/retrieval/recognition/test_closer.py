@@ -239,7 +239,7 @@ def test_what_cannot_be_looked_at_leaves_the_answer_as_it_was(
     wall = tmp_path / "wall.png"
     seen = Image.new("RGB", (7200, 7000), (190, 180, 170))
     seen.paste((160, 150, 140), (0, 4000, 7200, 7000))
-    seen.save(wall)
+    seen.save(wall, compress_level=1)
     with Recognizer(shop / "index", threshold=4.0) as looking:
         answer = looking.recognize(wall)
         assert answer.closer_look is None
