@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from cli import render
 from retrieval.errors import ItemrecError, UsageError
@@ -104,6 +106,12 @@ def application(only: str | None = None) -> typer.Typer:
     return app
 
 
+@functools.cache
+def _command(only: str | None) -> Callable[..., object]:
+    """What `application` gives, ready to be called; once a process, for whoever runs many commands in one."""
+    return get_command(application(only))
+
+
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit the process with its code."""
     streams = render.StandardStreams()
@@ -141,8 +149,8 @@ def invoke(arguments: list[str]) -> int:
         arguments = [*arguments, "--help"]
     try:
         first = arguments[0] if arguments else ""
-        app = application(first if first in COMMANDS or first in GROUPS else None)
-        result = app(arguments, standalone_mode=False, prog_name="itemrec")
+        command = _command(first if first in COMMANDS or first in GROUPS else None)
+        result = command(arguments, standalone_mode=False, prog_name="itemrec")
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except ItemrecError as error:

@@ -18,8 +18,9 @@ Intervals are percentiles of the resampled rates. Everything is deterministic fo
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
@@ -34,6 +35,8 @@ RESAMPLES = 2000
 
 _STRIP = 512
 _RESAMPLE_BATCH = 250
+_KEPT = 2**18
+"""Numbers (resamples x products) up to which what was drawn is kept for the next rate: two megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +273,21 @@ def paired_difference(
     return Difference(value, _percentiles(differences, level, "products"), better)
 
 
-def _weights(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+def _weights(size: int, resamples: int, seed: int) -> Iterable[NDArray[np.float64]]:
     """How often each product was drawn, batch by batch, shape (batch, size)."""
+    return _kept_weights(size, resamples, seed) if size * resamples <= _KEPT else _drawn(size, resamples, seed)
+
+
+@functools.lru_cache(maxsize=8)
+def _kept_weights(size: int, resamples: int, seed: int) -> tuple[NDArray[np.float64], ...]:
+    """As `_weights`: an evaluation asks for the intervals of fifty rates of the same few products."""
+    weights = tuple(_drawn(size, resamples, seed))
+    for batch in weights:
+        batch.flags.writeable = False
+    return weights
+
+
+def _drawn(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
     rng = np.random.default_rng(seed)
     for start in range(0, resamples, _RESAMPLE_BATCH):
         rows = min(_RESAMPLE_BATCH, resamples - start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ _ENTRY_BYTES = {1: 13, _INSERT_UUID: _INSERTION, 3: 9, 4: 17}
 _SPARE_OFFSETS = 1_000_000
 
 
+@functools.cache  # reading it takes as long as committing a small index
 def engine_name() -> str:
     """The engine and its version, for the manifest."""
     from importlib.metadata import version
