@@ -192,6 +192,11 @@ def shares(table: VerdictTable) -> dict[str, list[float]]:
     return {who: (100 * counts / max(counts.sum(), 1)).tolist() for who, counts in sums.items()}
 
 
+def beside(both: Sequence[Sequence[float]]) -> list[str]:
+    """What is claimed and what is measured of 100 photos, a cell for each verdict."""
+    return [f"{claimed:.0f} / {measured:.0f}" for claimed, measured in zip(*both, strict=True)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -204,28 +209,32 @@ def main() -> None:
     world = listed(given.data)
     numbers = [int(fold) for fold in given.folds.split(",")]
     recipe = folds_of_recipe(given.data, given.cache) if given.recipe else []
-    claims, verdicts, errors, inside = [], [], [], []
+    claims, verdicts, errors = [], [], []
+    rates: dict[tuple[str, str], list[tuple[float, float, bool]]] = {}
+    counted: dict[tuple[str, str], list[list[list[float]]]] = {}
     for fold in numbers:
-        found = by_recipe(recipe, fold) if recipe else by_network(given.data, fold, world, given.cache, given.weights)
-        for tried in found:
+        trials = by_recipe(recipe, fold) if recipe else by_network(given.data, fold, world, given.cache, given.weights)
+        for tried in trials:
             one = tried.claimed
             for point in one.calibration.points:
                 if not point.name.startswith("fpir=") or point.fpir is None or point.fpir_ci is None:
                     continue
                 low, high = point.fpir_ci
                 measured = float((tried.nearest <= np.float64(point.threshold)).mean())
-                inside.append(low <= measured <= high)
+                inside = low <= measured <= high
+                rates.setdefault((one.kind, point.name), []).append((point.fpir, measured, inside))
                 claims.append(
                     f"| {fold} | {one.kind} | {point.fpir:.3f} | {low:.2f} to {high:.2f} | {measured:.3f} | "
-                    f"{'yes' if inside[-1] else 'no'} |"
+                    f"{'yes' if inside else 'no'} |"
                 )
             sureness, table = one.calibration.sureness, one.calibration.verdicts
             if sureness is None or table is None:
                 continue
             here = verdict_table(tried.known, tried.unknown, sureness)
             for who in ("known", "unknown"):
-                cells = [f"{a:.0f} / {b:.0f}" for a, b in zip(shares(table)[who], shares(here)[who], strict=True)]
-                verdicts.append(f"| {fold} | {one.kind} | {who} | {' | '.join(cells)} |")
+                both = [shares(table)[who], shares(here)[who]]
+                counted.setdefault((one.kind, who), []).append(both)
+                verdicts.append(f"| {fold} | {one.kind} | {who} | {' | '.join(beside(both))} |")
             held = served_doc(tried.known, tried.unknown, sureness)["reliability"]
             cells = [
                 f"{held[key]['ece']:.3f} ({held[key]['ece_by_chance']:.3f}) | {held[key]['brier']:.3f}"
@@ -234,11 +243,23 @@ def main() -> None:
             errors.append(f"| {fold} | {one.kind} | {' | '.join(cells)} |")
     print("| fold | gallery | claimed FPIR | interval | measured FPIR | inside |\n|---|---|---|---|---|---|")
     print("\n".join(claims))
-    print(f"\n{sum(inside)} of {len(inside)} measured rates lie inside the interval that was claimed.\n")
+    every = [inside for found in rates.values() for _, _, inside in found]
+    print(f"\n{sum(every)} of {len(every)} measured rates lie inside the interval that was claimed.\n")
+    print("| gallery | claimed FPIR, mean | measured, mean | least | most | folds inside |\n|---|---|---|---|---|---|")
+    for (kind, _), found in rates.items():
+        claimed, measured_rates = np.mean([c for c, _, _ in found]), [m for _, m, _ in found]
+        held = f"{sum(inside for _, _, inside in found)} of {len(found)}"
+        print(
+            f"| {kind} | {claimed:.3f} | {np.mean(measured_rates):.3f} | {min(measured_rates):.3f} | "
+            f"{max(measured_rates):.3f} | {held} |"
+        )
+    print()
     print("Of 100 photos, claimed / measured:\n")
     print("| fold | gallery | photos of | match, right | match, wrong | ambiguous, shown | not shown | unknown |")
     print("|---|---|---|---|---|---|---|---|")
     print("\n".join(verdicts))
+    for (kind, who), tables in counted.items():
+        print(f"| mean | {kind} | {who} | {' | '.join(beside(np.mean(tables, axis=0).tolist()))} |")
     print("\nExpected calibration error (by chance alone) and Brier score, a fifth of the weight unknown:\n")
     print("| fold | gallery | P(right), ECE | Brier | P(in catalog), ECE | Brier |\n|---|---|---|---|---|---|")
     print("\n".join(errors))
