@@ -248,10 +248,10 @@ def main() -> None:
     print("| gallery | claimed FPIR, mean | measured, mean | least | most | folds inside |\n|---|---|---|---|---|---|")
     for (kind, _), found in rates.items():
         claimed, measured_rates = np.mean([c for c, _, _ in found]), [m for _, m, _ in found]
-        held = f"{sum(inside for _, _, inside in found)} of {len(found)}"
+        within = f"{sum(inside for _, _, inside in found)} of {len(found)}"
         print(
             f"| {kind} | {claimed:.3f} | {np.mean(measured_rates):.3f} | {min(measured_rates):.3f} | "
-            f"{max(measured_rates):.3f} | {held} |"
+            f"{max(measured_rates):.3f} | {within} |"
         )
     print()
     print("Of 100 photos, claimed / measured:\n")
