@@ -12,21 +12,39 @@ The first table counts what a threshold lets through with refusals as shipped: F
 and DIR (known photos whose nearest product is the right one and near enough). The second compares ways to take refusals
 into account, with one and with three of each product: FPIR and DIR at the model's own threshold, and DIR where the
 score accepts 1 and 10 % of the unknown photos.
+
+    python benchmarks/refusals.py GROCERY --recipe --cache DIR
+
+asks by probability, against studio pictures and against five photos of each product: the built-in model's recipe,
+trained without each of five folds (hours; what is in the cache is used again) and calibrated by the other four. Half of
+a fold's products are taken out of the gallery in turn, and refused with one and with three photos of each; the photos
+left of both halves ask.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from open_set import folds_of_recipe
 
-from retrieval.distance import squared_l2
-from retrieval.evaluation import gather_folder
+from retrieval.calibration.sureness import Sureness
+from retrieval.distance import MAX_DISTANCE, squared_l2
+from retrieval.evaluation import Target, gather_folder
+from retrieval.evaluation.answers import answer_all
+from retrieval.evaluation.by_gallery import calibrate_kind
+from retrieval.evaluation.served_answers import given
 from retrieval.models.installed import resolve_model
-from retrieval.recognition.decision import NEARER, near_enough
+from retrieval.recognition.decision import NEARER, NEARER_STUDIO, near_enough
+
+if TYPE_CHECKING:
+    from retrieval.calibration.galleries import Kind
+    from trainer.starter.folds import Fold
 
 DRAWS = 10
 Numbers = NDArray[np.floating]
@@ -82,10 +100,17 @@ class Probes:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("grocery", type=Path)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--held-out", type=Path, required=True)
+    parser.add_argument("--model")
+    parser.add_argument("--held-out", type=Path)
+    parser.add_argument("--recipe", action="store_true", help="of the built-in model, by probability")
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "itemrec-open-set-cache")
     parser.add_argument("--threshold", type=float, help="default: the bundle's")
     options = parser.parse_args()
+    if options.recipe:
+        by_probability(options.grocery, options.cache)
+        return
+    if not options.model or not options.held_out:
+        parser.error("give --model and --held-out, or --recipe")
     bundle = resolve_model(options.model, index_model=None)
     threshold = options.threshold or (bundle.calibration.threshold if bundle.calibration else None)
     assert threshold, "give --threshold: the model has none"
@@ -129,6 +154,58 @@ def main() -> None:
                 rows.append([*probes.rates(known, rest_of, threshold), *ranks])
             cells.append("{:.3f}, {:.3f}; {:.3f}, {:.3f}".format(*np.mean(rows, axis=0)))
         print(f"| {name}{' (shipped)' if name == f'd <= min(t, {NEARER} r)' else ''} | {' | '.join(cells)} |")
+
+
+PARTS = (NEARER, 1.2, 1.5, NEARER_STUDIO, 2.0, 2.3)
+
+
+def by_probability(data: Path, cache: Path) -> None:
+    """Print what refusals do to verdicts by probability, for some parts of the distance to them."""
+    from trainer.starter.calibrate import asked_and_gallery
+
+    folds = folds_of_recipe(data, cache)
+    kinds: tuple[Kind, ...] = ("studio", "few")
+    print("| gallery | refused photos | part | known: match, right | shown | unknown | unknown: match | unknown |")
+    print("|---|---|---|---|---|---|---|---|")
+    for kind in kinds:
+        counts = {(count, part): np.zeros((2, 4)) for count in (1, 3) for part in (None, *PARTS)}
+        for number, fold in enumerate(folds):
+            sureness = sureness_of_others(kind, folds, number)
+            probes, whole = asked_and_gallery(kind, fold)
+            products = sorted(set(probes.labels.tolist()))
+            for gone in (set(products[::2]), set(products[1::2])):
+                gallery = whole.only(np.flatnonzero(~np.isin(whole.labels, list(gone))))
+                answers = answer_all(probes, gallery, MAX_DISTANCE, ()).answers
+                for (count, part), found in counts.items():
+                    picked = next(draws(probes.labels, count, gone, times=1))
+                    nearest = squared_l2(probes.vectors, probes.vectors[picked]).min(axis=1)
+                    for i in np.flatnonzero(~picked).tolist():
+                        refusal = None if part is None else float(nearest[i])
+                        ranked, product = answers[i].matches, str(probes.labels[i])
+                        one = given(sureness, ranked, len(gallery.products), refusal=refusal, part=part or NEARER)
+                        shown = one.verdict != "unknown" and product in {match.product_id for match in ranked}
+                        found[int(product in gone)] += (
+                            one.names(product) if product not in gone else one.verdict == "match",
+                            shown,
+                            one.verdict == "unknown",
+                            1,
+                        )
+        for (count, part), (known, unknown) in counts.items():
+            ours = part == (NEARER_STUDIO if kind == "studio" else NEARER)
+            cells = [*(known[:3] / known[3]), unknown[0] / unknown[3], unknown[2] / unknown[3]]
+            label = "none" if part is None else f"{part}{' (shipped)' if ours else ''}"
+            print(f"| {kind} | {count} of each | {label} | {' | '.join(f'{cell:.3f}' for cell in cells)} |", flush=True)
+
+
+def sureness_of_others(kind: Kind, folds: Sequence[Fold], number: int) -> Sureness:
+    """What a calibration by all folds but one makes of answers."""
+    from trainer.starter.calibrate import measure_kind
+
+    others = [fold for i, fold in enumerate(folds) if i != number]
+    found = calibrate_kind(measure_kind(kind, others), Target("strangers", 0.2), measured_on="-", fpir_targets=(0.2,))
+    assert found is not None
+    assert found.calibration.sureness is not None
+    return found.calibration.sureness
 
 
 def shipped(

@@ -72,6 +72,7 @@ class Setting:
         category_column: the metadata column that groups products.
         max_bits: see `retrieval.images.perceptual_hash.NEAR_BITS`.
         views: measure up to so many photos of one item together; 1 does not.
+        studio: share of the gallery's products that a studio picture shows; None where nobody looked.
     """
 
     split: str
@@ -88,6 +89,7 @@ class Setting:
     category_column: str = "category"
     max_bits: int = NEAR_BITS
     views: int = 1
+    studio: float | None = None
 
 
 def evaluate(
@@ -192,7 +194,9 @@ def evaluate(
             photos, answers, thresholds, pairs["at_far"], at_fpir, gallery_products=len(gallery.products)
         ),
         confidence=confidence_section(answers, thresholds.confidence, same_photos=thresholds.same_photos),
-        refusals=None if refusals is None else refusals_section(photos, answers, refusals, use, served=served),
+        refusals=None
+        if refusals is None
+        else refusals_section(photos, answers, refusals, use, studio=setting.studio, served=served),
         closer_look=None if looker is None else looked_section(photos, gallery, looker),
         views=None
         if setting.views < 2

@@ -17,7 +17,7 @@ from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rate_docs import rate_of
 from retrieval.evaluation.served_answers import RatesOfVerdicts, ServedAnswers
 from retrieval.index.refusals import refusal_id_of_hash
-from retrieval.recognition.decision import near_enough
+from retrieval.recognition.decision import beside_refusals, near_enough
 from retrieval.refusals import KnownRefusals
 
 
@@ -27,6 +27,7 @@ def refusals_section(
     known: KnownRefusals,
     threshold: float,
     *,
+    studio: float | None = None,
     served: ServedAnswers | None = None,
 ) -> RefusalsDoc | None:
     """Answer every probe once more, with the refusals of the index.
@@ -36,13 +37,15 @@ def refusals_section(
         answers: of every probe.
         known: the refusals; None is returned where there are none.
         threshold: the one in use.
+        studio: share of the gallery's products that a studio picture shows; None where nobody looked.
         served: the photos as they are served; None where queries go by the threshold.
     """
     if not len(known.vectors):
         return None
     distances = squared_l2(photos.vectors, known.vectors)
     nearest = distances.argmin(axis=1)
-    limits = [near_enough(threshold, float(d)) for d in distances.min(axis=1)]
+    part = beside_refusals(studio)
+    limits = [near_enough(threshold, float(d), part) for d in distances.min(axis=1)]
     # A photo that is itself refused measures nothing.
     refused = {r.refusal_id for r in known.pictures}
     counted = np.array([refusal_id_of_hash(h) not in refused for h in photos.content_hashes])
@@ -72,7 +75,7 @@ def refusals_section(
     by_probability = None
     if served is not None:
         changed = {"known": Counter(), "unknown": Counter()}
-        by_probability = _served(served, counted, nearest, distances.min(axis=1), changed)
+        by_probability = _served(served, counted, nearest, distances.min(axis=1), part, changed)
     return RefusalsDoc(
         pictures=len(known.pictures),
         same_photos=int((~counted).sum()),
@@ -102,6 +105,7 @@ def _served(
     counted: NDArray[np.bool_],
     nearest: NDArray[np.intp],
     distances: NDArray[np.float32],
+    part: float,
     changed: dict[str, Counter[int]],
 ) -> dict[str, ServedRatesDoc]:
     """Verdicts by probability without and with the refusals; ``changed`` gets the photos that each turned *unknown*."""
@@ -110,8 +114,9 @@ def _served(
         if not counted[row]:
             continue
         truth, known, refusal = str(served.answers.truth[i]), bool(served.answers.known[i]), float(distances[row])
-        was, now = served.whole(i), served.whole(i, refusal=refusal)
-        left, left_now = served.without_its_product(i), served.without_its_product(i, refusal=refusal)
+        was, now = served.whole(i), served.whole(i, refusal=refusal, part=part)
+        left = served.without_its_product(i)
+        left_now = served.without_its_product(i, refusal=refusal, part=part)
         before.add(truth, was if known else None, left, None if known else was)
         after.add(truth, now if known else None, left_now, None if known else now)
         for group, one, other in (("known", was if known else None, now), ("unknown", left, left_now)):

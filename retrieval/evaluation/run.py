@@ -147,6 +147,7 @@ def evaluate_dataset(
             far_targets=tuple(sorted({*FAR_TARGETS, *far}, reverse=True)),
             category_column=category or "category",
             views=views,
+            studio=opened.manifest.studio if against.source == "index" and opened.manifest is not None else None,
         ),
         notes=notes,
         refusals=KnownRefusals.load(opened.index.refusals, bundle)

@@ -15,7 +15,7 @@ from retrieval.evaluation.answers import Answers, answer_all
 from retrieval.evaluation.document import RateDoc, ServedProbeDoc, ServedRatesDoc
 from retrieval.evaluation.photos import Photos
 from retrieval.evaluation.rate_docs import rate_of
-from retrieval.recognition.decision import beside
+from retrieval.recognition.decision import NEARER, beside
 from retrieval.types import Match, Verdict
 
 _MOST = 2_000
@@ -41,7 +41,13 @@ def probabilities_of(found: InForce | None) -> Sureness | None:
 
 
 def given(
-    sureness: Sureness, ranked: Sequence[Match], products: int, *, refusal: float | None = None, length: float = 1.0
+    sureness: Sureness,
+    ranked: Sequence[Match],
+    products: int,
+    *,
+    refusal: float | None = None,
+    part: float = NEARER,
+    length: float = 1.0,
 ) -> Given:
     """The answer that ranked products give.
 
@@ -49,10 +55,11 @@ def given(
         sureness: gives the probabilities.
         ranked: whatever their distance, best first, at least one.
         products: in the gallery.
-        refusal: see `retrieval.recognition.decision.beside`, as the length.
+        refusal: see `retrieval.recognition.decision.beside`, as the two that follow.
+        part: how far a product may lie beside it.
         length: of the mean of several photos.
     """
-    sure = beside(sureness, ranked, products, refusal, length)
+    sure = beside(sureness, ranked, products, refusal, length, part)
     return Given(sure.verdict(DEFAULT), ranked[0].product_id, sure.products[0], sure.in_catalog)
 
 
@@ -72,26 +79,28 @@ class ServedAnswers:
     sureness: Sureness
     products: int
 
-    def whole(self, i: int, *, refusal: float | None = None) -> Given:
+    def whole(self, i: int, *, refusal: float | None = None, part: float = NEARER) -> Given:
         """The answer to the i-th of them, among all products.
 
         Args:
             i: from 0 to n - 1.
             refusal: see `given`.
+            part: likewise.
         """
-        return given(self.sureness, self.answers.answers[i].matches, self.products, refusal=refusal)
+        return given(self.sureness, self.answers.answers[i].matches, self.products, refusal=refusal, part=part)
 
-    def without_its_product(self, i: int, *, refusal: float | None = None) -> Given | None:
+    def without_its_product(self, i: int, *, refusal: float | None = None, part: float = NEARER) -> Given | None:
         """The answer where the gallery lacks its product; None for one that cannot be tried so.
 
         Args:
             i: as `whole`.
             refusal: likewise.
+            part: likewise.
         """
         if not self.answers.tried[i]:
             return None
         left = self.answers.left_one_out[i].matches
-        return given(self.sureness, left, self.products - 1, refusal=refusal)
+        return given(self.sureness, left, self.products - 1, refusal=refusal, part=part)
 
     def probes(self) -> dict[int, ServedProbeDoc]:
         """What became of each photo, by its row in the split."""

@@ -32,6 +32,7 @@ from retrieval.models.embedding import Embedded, EncoderPool, Refused, embed_pic
 from retrieval.models.installed import resolve_model
 from retrieval.recognition.answer import Answer
 from retrieval.recognition.conclusion import EmbeddedPhoto, Glance, Ranked, conclude, without_any
+from retrieval.recognition.decision import beside_refusals
 from retrieval.recognition.looker import Looker
 from retrieval.recognition.opening import Opening
 from retrieval.recognition.photo_source import PhotoSource, Seen, Source, look_at, named_photo, seen_whole
@@ -547,6 +548,7 @@ class Recognizer:
             where=where,
             probability=state.probability,
             refusal=refused.nearest(result.vector) if refused is not None else None,
+            part=beside_refusals(state.manifest.studio),
         )
         ranked = _Found(found, (source,), blanks=(source.name,) if result.facts.blank else ())
         return _with_codes(ranked, [(source.name, result.facts)], state, store, top, where)
@@ -589,6 +591,7 @@ class Recognizer:
             where=where,
             probability=state.probability,
             refusal=refused.nearest(vector) if refused is not None else None,
+            part=beside_refusals(state.manifest.studio),
         )
         limit = same.farthest(state.bundle.calibration)
         seen = [(photo.item.name, photo.facts) for photo in photos]

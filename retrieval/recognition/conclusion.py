@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from retrieval.calibration.sureness import Limits, Sureness
 from retrieval.distance import MAX_DISTANCE
 from retrieval.recognition import closer, votes
-from retrieval.recognition.decision import beside, by_probability, decide, split
+from retrieval.recognition.decision import NEARER, beside, by_probability, decide, split
 from retrieval.types import CloserLook, Match, Recognition, RefusedBy, Sighting, Verdict
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Ranked(NamedTuple):
         probability: what the verdict follows.
         length: of the mean.
         search_ms: what it took.
+        part: see `retrieval.recognition.decision.beside_refusals`.
     """
 
     photo: EmbeddedPhoto
@@ -67,6 +68,7 @@ class Ranked(NamedTuple):
     probability: ByProbability | None
     length: float
     search_ms: float
+    part: float = NEARER
 
 
 Glance = Callable[[Sequence[Match]], Sequence[Sighting]]
@@ -167,7 +169,7 @@ def _judged(
         return _Judged(verdict, _as_voted(shown, found), _as_voted(nearest, found), None, refused)
     far = None if found.refusal is None else found.refusal.distance
     rivals, products, limits = ranked[: votes.RIVALS], found.probability.products, found.probability.limits
-    sure = beside(found.probability.sureness, rivals, products, far, found.length)
+    sure = beside(found.probability.sureness, rivals, products, far, found.length, found.part)
     if in_catalog is not None:
         sure = sure.within(in_catalog)
     verdict, shown, nearest = by_probability(ranked, sure, limits, threshold=found.threshold)

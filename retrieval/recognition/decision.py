@@ -12,10 +12,11 @@ of `Limits.sure` on; *ambiguous* below that, while the photo shows some product 
 *ambiguous* when the runner-up within it reaches at least `AMBIGUOUS` times the winner's score; *match* otherwise.
 
 **Refusals.** Pictures that are none of the catalog's vote against every product: a product counts as near enough
-only where its nearest picture is clearly nearer than the nearest refusal, ``d <= min(threshold, NEARER * r)``; by
-probability, the distance is stretched so that P(in catalog) passes one half at the same place. A photo that is far
-from every refusal is answered as if there were none. Chosen by measurement:
-docs/decisions/0020-refusals.md, printed by ``python benchmarks/refusals.py``.
+only where its nearest picture is near enough beside the nearest refusal, ``d <= min(threshold, c * r)``: clearly
+nearer, with c = `NEARER`, among photos, and not much farther, with c = `NEARER_STUDIO`, among studio pictures, which
+lie farther from a photo than any photo does (`beside_refusals`); by probability, the distance is stretched so that
+P(in catalog) passes one half at the same place. A photo that is far from every refusal is answered as if there were
+none. Chosen by measurement: docs/decisions/0020-refusals.md, printed by ``python benchmarks/refusals.py``.
 """
 
 from __future__ import annotations
@@ -31,21 +32,39 @@ from retrieval.types import Match, Verdict
 AMBIGUOUS = 0.9
 """Chosen by measurement: docs/decisions/0006-votes.md."""
 NEARER = 0.8
-"""How near a product must be, as a part of the distance (squared L2) to the nearest refusal."""
+"""How near a product must be, as a part of the distance (squared L2) to the nearest refusal, in a gallery of photos."""
+NEARER_STUDIO = 1.8
+"""The same in a gallery of studio pictures: of the very product, too, one lies farther from a photo than a photo does
+that was taken of something else in the same shop."""
 
 
-def near_enough(threshold: float, refusal: float | None) -> float:
+def beside_refusals(studio: float | None) -> float:
+    """How far a product may lie beside the nearest refusal, as a part of the distance to that.
+
+    Args:
+        studio: share of the gallery's products that a studio picture shows, in [0, 1]; None where nobody looked.
+    """
+    return NEARER + (NEARER_STUDIO - NEARER) * (studio or 0.0)
+
+
+def near_enough(threshold: float, refusal: float | None, part: float = NEARER) -> float:
     """The threshold that holds for one photo.
 
     Args:
         threshold: the one that holds for all, squared L2, in [0, 4].
         refusal: squared L2 to the nearest picture that is none of the catalog's; None where there are none.
+        part: see `beside_refusals`.
     """
-    return threshold if refusal is None else min(threshold, NEARER * refusal)
+    return threshold if refusal is None else min(threshold, part * refusal)
 
 
 def beside(
-    sureness: Sureness, ranked: Sequence[Match], products: int, refusal: float | None, length: float = 1.0
+    sureness: Sureness,
+    ranked: Sequence[Match],
+    products: int,
+    refusal: float | None,
+    length: float = 1.0,
+    part: float = NEARER,
 ) -> Sure:
     """The probabilities of an answer to several photos, or to one that also lies near a refusal.
 
@@ -55,12 +74,13 @@ def beside(
         products: in the whole catalog.
         refusal: as `near_enough`.
         length: of the mean of several photos, see `retrieval.recognition.same`.
+        part: see `beside_refusals`.
     """
     even = sureness.even(ranked, products) if ranked else None
     if even is None:
         return sureness.of(ranked, products)
     stretched = as_single(ranked[0].best_distance, length)
-    if refusal is not None and even > (limit := as_single(NEARER * refusal, length)):
+    if refusal is not None and even > (limit := as_single(part * refusal, length)):
         stretched *= even / max(limit, 1e-9)
     first = replace(ranked[0], best_distance=min(max(stretched, 0.0), MAX_DISTANCE))
     return sureness.of([first, *ranked[1:]], products)

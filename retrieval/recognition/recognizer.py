@@ -23,7 +23,7 @@ from retrieval.index.protocols import Searchable
 from retrieval.models.bundle import Bundle
 from retrieval.recognition import votes
 from retrieval.recognition.conclusion import ByProbability, EmbeddedPhoto, Ranked, conclude
-from retrieval.recognition.decision import near_enough
+from retrieval.recognition.decision import NEARER, near_enough
 from retrieval.recognition.same import lowered
 from retrieval.system.text import one_form
 from retrieval.types import (
@@ -141,12 +141,13 @@ def search(
     where: Where | None = None,
     probability: ByProbability | None = None,
     refusal: RefusedBy | None = None,
+    part: float = NEARER,
     length: float = 1.0,
 ) -> Ranked:
     """The first half of `recognize`, which sees its arguments: what has to be asked of an index."""
     start = time.perf_counter()
     threshold = lowered(threshold, length)
-    limit = near_enough(threshold, None if refusal is None else refusal.distance)
+    limit = near_enough(threshold, None if refusal is None else refusal.distance, part)
     # Probabilities were fitted to products in the order of their scores, whatever the threshold.
     reach, hopeless = limit, limit
     if probability is not None:
@@ -163,7 +164,7 @@ def search(
         hopeless=hopeless,
     )
     search_ms = (time.perf_counter() - start) * 1e3
-    return Ranked(photo, ranked, threshold, limit, refusal, probability, length, search_ms)
+    return Ranked(photo, ranked, threshold, limit, refusal, probability, length, search_ms, part)
 
 
 def recognize(
@@ -177,6 +178,7 @@ def recognize(
     confidence: Confidence | None = None,
     probability: ByProbability | None = None,
     refusal: RefusedBy | None = None,
+    part: float = NEARER,
     length: float = 1.0,
 ) -> Recognition:
     """Answer one photo.
@@ -191,6 +193,7 @@ def recognize(
         confidence: how sure answers at this threshold are; see `query_confidence`.
         probability: what the verdict follows instead of the threshold, which only says what counts as a vote then.
         refusal: the picture nearest to the photo that is none of the catalog's.
+        part: see `retrieval.recognition.decision.beside_refusals`.
         length: of the mean that the vector is, of several photos; see `retrieval.recognition.same`.
     """
     found = search(
@@ -201,6 +204,7 @@ def recognize(
         where=where,
         probability=probability,
         refusal=refusal,
+        part=part,
         length=length,
     )
     return conclude(found, top=top, fingerprint=fingerprint, confidence=confidence)

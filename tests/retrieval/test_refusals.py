@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from retrieval.calibration.sureness import Sureness
 from retrieval.errors import ImageError, IndexDamagedError, UsageError
+from retrieval.images.pictures import prepare_decoded
 from retrieval.index.embedded.index import EmbeddedIndex
 from retrieval.indexing.run import index as index_catalog
 from retrieval.recognition.answer import Answer
 from retrieval.recognition.api import Recognizer
-from retrieval.recognition.decision import NEARER, beside, near_enough
+from retrieval.recognition.decision import NEARER, NEARER_STUDIO, beside, beside_refusals, near_enough
 from retrieval.refusals import KnownRefusals, embed_missing
 from retrieval.types import Match
 from tests.fakes import PixelEncoder, fake_bundle, picture, use_pixel_encoder, write_catalog
@@ -160,3 +163,32 @@ def test_a_refusal_lowers_the_probability_where_it_would_have_lowered_the_thresh
 @pytest.mark.parametrize(("refusal", "limit"), [(None, 0.5), (4.0, 0.5), (0.5, 0.5 * NEARER), (0.0, 0.0)])
 def test_a_refusal_lowers_the_threshold_of_what_is_near_it(refusal: float | None, limit: float) -> None:
     assert near_enough(0.5, refusal) == limit
+
+
+def test_among_studio_pictures_a_refused_photo_may_be_nearer_than_the_product(tmp_path: Path) -> None:
+    assert [beside_refusals(share) for share in (None, 0.0, 1.0)] == [NEARER, NEARER, NEARER_STUDIO]
+    assert NEARER < beside_refusals(0.5) < NEARER_STUDIO
+    bundle = fake_bundle(tmp_path / "bundle", threshold=4.0)
+    for number in range(4):
+        shown = Image.new("RGB", (64, 64), "white")
+        shown.paste(picture(number), (12, 12))
+        (tmp_path / "catalog" / f"p{number}").mkdir(parents=True)
+        shown.save(tmp_path / "catalog" / f"p{number}" / "studio.png")
+    index_catalog(tmp_path / "catalog", tmp_path / "index", model=bundle.path)
+    photo = np.asarray(picture(1, view=2))
+    rival = np.asarray(Image.blend(picture(1, view=2), picture(0), 0.5))
+    with Recognizer(tmp_path / "index") as shop:
+        assert shop.manifest.studio == 1.0
+        before = shop.recognize(photo)
+        refused = shop.refuse(rival)
+        near = float(np.square(_vector(photo) - _vector(rival)).sum())
+        assert NEARER * near < before.matches[0].best_distance < NEARER_STUDIO * near
+        after = shop.recognize(photo)
+        assert (after.verdict, after.refused_by) == (before.verdict, None)
+        assert shop.recognize(rival).refused_by is not None
+        assert [refusal.refusal_id for refusal in shop.refusals()] == [refused.refusal_id]
+
+
+def _vector(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    encoder = PixelEncoder()
+    return encoder.encode(prepare_decoded(pixels, encoder.preprocessing)[None])[0]
