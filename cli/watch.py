@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,9 +72,37 @@ def _tell(outcome: IndexReport | ItemrecError) -> None:
     if isinstance(outcome, ItemrecError):
         render.say(f"{now}  {printable(outcome.message)}. {printable(outcome.hint)}".rstrip())
         return
+    with _whole_lines():
+        _tell_report(now, outcome)
+
+
+def _tell_report(now: str, outcome: IndexReport) -> None:
     done = [f"{outcome.added:,} added", f"{outcome.updated:,} updated", f"{outcome.removed:,} removed"]
     done += [f"{len(outcome.refused):,} refused"] if outcome.refused else []
     held = f"{plural(outcome.images, 'picture')} of {plural(outcome.products, 'product')}"
     render.emit(f"{now}  {', '.join(done)}: {held} ({outcome.seconds:.1f} s)")
     # Into a log, too, a line is there when its run is over.
     sys.stdout.flush()
+
+
+@contextmanager
+def _whole_lines() -> Iterator[None]:
+    """A signal is heard when the line is out: in the middle of writing it, the line would be written again at the end.
+
+    The second signal is heard at once: whoever reads may have stopped, and the line never gets out.
+    """
+    heard: list[int] = []
+
+    def hear(number: int, frame: object) -> None:
+        heard.append(number)
+        if len(heard) > 1:
+            raise KeyboardInterrupt
+
+    kept = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    if heard:
+        raise KeyboardInterrupt

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from cli.main import invoke
+from cli.watch import _whole_lines
 from retrieval.index.open import open_index
 from retrieval.models.bundle import Bundle
 from tests.fakes import picture, write_catalog
@@ -33,6 +36,26 @@ def test_it_follows_the_catalog_and_ends_cleanly(tmp_path: Path, forks: ForkServ
     manifest = open_index(str(tmp_path / ".itemrec")).manifest()
     assert manifest is not None
     assert manifest.images == 4
+
+
+def test_a_signal_is_heard_when_the_line_is_out_and_a_second_one_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(io.StringIO):
+        signals = 1
+
+        def write(self, text: str) -> int:
+            for _ in range(self.signals):
+                signal.raise_signal(signal.SIGTERM)
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stdout", out := Interrupted())
+    handler = signal.getsignal(signal.SIGTERM)
+    for signals, written in ((1, "a line"), (2, "")):
+        out.signals = signals
+        out.truncate(out.seek(0))
+        with pytest.raises(KeyboardInterrupt), _whole_lines():
+            sys.stdout.write("a line")
+        assert out.getvalue() == written
+        assert signal.getsignal(signal.SIGTERM) is handler
 
 
 def test_an_object_store_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
