@@ -66,25 +66,6 @@ def watch_command(
     return 0
 
 
-def _tell(outcome: IndexReport | ItemrecError) -> None:
-    """One line for one run."""
-    now = time.strftime("%H:%M:%S")
-    if isinstance(outcome, ItemrecError):
-        render.say(f"{now}  {printable(outcome.message)}. {printable(outcome.hint)}".rstrip())
-        return
-    with _whole_lines():
-        _tell_report(now, outcome)
-
-
-def _tell_report(now: str, outcome: IndexReport) -> None:
-    done = [f"{outcome.added:,} added", f"{outcome.updated:,} updated", f"{outcome.removed:,} removed"]
-    done += [f"{len(outcome.refused):,} refused"] if outcome.refused else []
-    held = f"{plural(outcome.images, 'picture')} of {plural(outcome.products, 'product')}"
-    render.emit(f"{now}  {', '.join(done)}: {held} ({outcome.seconds:.1f} s)")
-    # Into a log, too, a line is there when its run is over.
-    sys.stdout.flush()
-
-
 @contextmanager
 def _whole_lines() -> Iterator[None]:
     """A signal is heard when the line is out: in the middle of writing it, the line would be written again at the end.
@@ -106,3 +87,18 @@ def _whole_lines() -> Iterator[None]:
             signal.signal(number, handler)
     if heard:
         raise KeyboardInterrupt
+
+
+@_whole_lines()
+def _tell(outcome: IndexReport | ItemrecError) -> None:
+    """One line for one run."""
+    now = time.strftime("%H:%M:%S")
+    if isinstance(outcome, ItemrecError):
+        render.say(f"{now}  {printable(outcome.message)}. {printable(outcome.hint)}".rstrip())
+        return
+    done = [f"{outcome.added:,} added", f"{outcome.updated:,} updated", f"{outcome.removed:,} removed"]
+    done += [f"{len(outcome.refused):,} refused"] if outcome.refused else []
+    held = f"{plural(outcome.images, 'picture')} of {plural(outcome.products, 'product')}"
+    render.emit(f"{now}  {', '.join(done)}: {held} ({outcome.seconds:.1f} s)")
+    # Into a log, too, a line is there when its run is over.
+    sys.stdout.flush()
