@@ -193,7 +193,7 @@ def query_command(
 
 def _say_of_photos(answers: Iterable[Answer]) -> None:
     """Which of several photos of one item show nothing, and which can hardly show one item."""
-    for name in (name for answer in answers if answer.photos and answer.matches for name in answer.blanks):
+    for name in (name for answer in answers if answer.photos and not answer.blank for name in answer.blanks):
         render.warn(f"{printable(name)} shows nothing, one color or noise, and does not count")
     for pair in (pair for answer in answers for pair in answer.apart):
         one, other = map(printable, pair.photos)

@@ -369,11 +369,16 @@ class Recognition:
             raise ValueError("a photo is unknown exactly when no product is within the threshold")
 
     @property
+    def blank(self) -> bool:
+        """Whether it is unknown because none of its photos shows anything."""
+        return not self.matches and len(self.blanks) == max(1, len(self.photos))
+
+    @property
     def reason(self) -> str:
         """Why the photo is unknown, for people; empty where it is not."""
         if self.matches:
             return ""
-        if len(self.blanks) == max(1, len(self.photos)):
+        if self.blank:
             return "it shows nothing: one color, or noise"
         by = self.refused_by
         if by is None:

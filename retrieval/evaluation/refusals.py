@@ -117,8 +117,8 @@ def _served(
         was, now = served.whole(i), served.whole(i, refusal=refusal, part=part)
         left = served.without_its_product(i)
         left_now = served.without_its_product(i, refusal=refusal, part=part)
-        before.add(truth, was if known else None, left, None if known else was)
-        after.add(truth, now if known else None, left_now, None if known else now)
+        before.add(truth, was, left, known=known)
+        after.add(truth, now, left_now, known=known)
         for group, one, other in (("known", was if known else None, now), ("unknown", left, left_now)):
             if one is not None and other is not None and one.verdict != "unknown" and other.verdict == "unknown":
                 changed[group][int(nearest[row])] += 1

@@ -110,8 +110,8 @@ def _served(answers: Answers, sureness: Sureness, products: int, lengths: list[f
         left = None
         if answers.tried[i]:
             left = given(sureness, answers.left_one_out[i].matches, products - 1, length=length)
-        known = given(sureness, answers.answers[i].matches, products, length=length)
-        rates.add(str(answers.truth[i]), known, left, None)
+        whole = given(sureness, answers.answers[i].matches, products, length=length)
+        rates.add(str(answers.truth[i]), whole, left, known=True)
     return rates.document()
 
 

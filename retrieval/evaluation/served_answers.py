@@ -35,11 +35,6 @@ class Given(NamedTuple):
         return self.verdict == "match" and self.product == product
 
 
-def probabilities_of(found: InForce | None) -> Sureness | None:
-    """What gives the probabilities that queries go by; None where they go by the threshold."""
-    return found.calibration.sureness if found is not None and found.fits else None
-
-
 def given(
     sureness: Sureness,
     ranked: Sequence[Match],
@@ -123,20 +118,21 @@ class RatesOfVerdicts:
     def __init__(self) -> None:
         self._found: dict[str, list[tuple[str, bool]]] = {"known": [], "left_out": [], "outside": []}
 
-    def add(self, product: str, known: Given | None, left_out: Given | None, outside: Given | None) -> None:
+    def add(self, product: str, answer: Given, left_out: Given | None, *, known: bool) -> None:
         """Count one photo.
 
         Args:
             product: that it shows.
-            known: its answer where the gallery has that product.
-            left_out: its answer without that product in the gallery.
-            outside: its answer where the gallery lacks the product anyway.
+            answer: to it.
+            left_out: its answer without that product in the gallery; None where it was not tried.
+            known: whether the gallery has that product.
         """
-        if known is not None:
-            self._found["known"].append((product, known.names(product)))
-        for group, one in (("left_out", left_out), ("outside", outside)):
-            if one is not None:
-                self._found[group].append((product, one.verdict == "match"))
+        if known:
+            self._found["known"].append((product, answer.names(product)))
+        else:
+            self._found["outside"].append((product, answer.verdict == "match"))
+        if left_out is not None:
+            self._found["left_out"].append((product, left_out.verdict == "match"))
 
     def document(self) -> ServedRatesDoc:
         """The rates, with their intervals."""
@@ -159,7 +155,7 @@ def serve_all(photos: Photos, gallery: Photos, found: InForce | None) -> ServedA
         gallery: what they are compared with.
         found: what the calibration says of a gallery like it.
     """
-    sureness = probabilities_of(found)
+    sureness = found.calibration.sureness if found is not None and found.fits else None
     if sureness is None:
         return None
     rows = range(0, len(photos), -(-len(photos) // _MOST))

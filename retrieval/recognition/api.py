@@ -550,7 +550,7 @@ class Recognizer:
             refusal=refused.nearest(result.vector) if refused is not None else None,
             part=beside_refusals(state.manifest.studio),
         )
-        ranked = _Found(found, (source,), blanks=(source.name,) if result.facts.blank else ())
+        ranked = _Found(found, (source,), blanks=(source.name,) if result.facts.blank else (), blank=result.facts.blank)
         return _with_codes(ranked, [(source.name, result.facts)], state, store, top, where)
 
     def _rank_same(
@@ -596,7 +596,9 @@ class Recognizer:
         limit = same.farthest(state.bundle.calibration)
         seen = [(photo.item.name, photo.facts) for photo in photos]
         apart = same.apart(vectors, [photo.item.name for photo in telling or photos], limit)
-        ranked = _Found(found, tuple(photo.item for photo in telling or photos), names, apart, blanks)
+        ranked = _Found(
+            found, tuple(photo.item for photo in telling or photos), names, apart, blanks, blank=not telling
+        )
         return _with_codes(ranked, seen, state, store, top, where)
 
     def _known_refusals(self, state: _State) -> KnownRefusals | None:
@@ -675,6 +677,8 @@ class _Found(NamedTuple):
     apart: tuple[Apart, ...] = ()
     blanks: tuple[str, ...] = ()
     """Those of the photos that show nothing."""
+    blank: bool = False
+    """Whether none shows anything."""
     codes_ms: float | None = None
     decided: Recognition | None = None
     """The answer where barcodes decided it."""
@@ -707,10 +711,8 @@ def _with_codes(
 def _concluded(found: _Found, state: _State, top: int, glance: Glance | None = None) -> Recognition:
     """The answer that the picture alone gives."""
     confidence = state.confidence if found.ranked.length >= 1.0 else None
-    blank = len(found.blanks) == max(1, len(found.photos))
-    if blank:
-        glance = None
-    answer = conclude(found.ranked, top=top, fingerprint=state.bundle.fingerprint, confidence=confidence, glance=glance)
-    if blank:
+    look = None if found.blank else glance
+    answer = conclude(found.ranked, top=top, fingerprint=state.bundle.fingerprint, confidence=confidence, glance=look)
+    if found.blank:
         answer = without_any(answer)
     return replace(answer, photos=found.photos, apart=found.apart, blanks=found.blanks)

@@ -89,7 +89,7 @@ function answer(photos, result) {
   let verdict = "Unknown";
   if (result.verdict === "unknown") {
     const by = result.refused_by;
-    const why = (result.blanks || []).length ? "It shows nothing: one color, or noise." : by ? `It looks like a photo that was said not to be ours${by.note ? `: ${by.note}` : ""}.` : "None of yours is near enough.";
+    const why = showsNothing(result) ? "It shows nothing: one color, or noise." : by ? `It looks like a photo that was said not to be ours${by.note ? `: ${by.note}` : ""}.` : "None of yours is near enough.";
     body.push(said(nearest.length ? `${why} Nearest:` : why, "sure"));
     if (nearest.length) body.push(tiles(nearest, "dim", false, choose));
   } else if (result.verdict === "ambiguous") {
@@ -103,6 +103,9 @@ function answer(photos, result) {
   if (lesson) body.push(lesson.box);
   return card(photos, result.verdict, verdict, body);
 }
+
+/** Whether it is unknown because none of its photos shows anything. */
+const showsNothing = ({ matches, blanks = [], photos = [] }) => !matches.length && blanks.length === Math.max(1, photos.length);
 
 /** The items of one photo, drawn over it. */
 function shelf([photo], result) {
@@ -122,7 +125,7 @@ function remarks(result) {
   const found = codes.filter((code) => !code.products.length).map((code) => `The barcode ${numberOf(code)} is not in the catalog.`);
   if (result.by === "barcode") found.push("Its barcode decided.");
   if (result.conflict) found.push(`The picture alone says ${result.conflict.picture}${result.conflict.wins === "barcode" ? "" : ", which carries another barcode"}.`);
-  if (result.matches.length && (result.blanks || []).length) found.push("Shots that show nothing do not count.");
+  if ((result.photos || []).length && (result.blanks || []).length && !showsNothing(result)) found.push("Shots that show nothing do not count.");
   if ((result.apart || []).length) found.push("These photos hardly show one item.");
   return found;
 }

@@ -137,3 +137,9 @@ def test_a_photo_that_shows_nothing_does_not_count(shop: Path, capsys: pytest.Ca
     assert (nothing.verdict, nothing.reason) == ("unknown", "it shows nothing: one color, or noise")
     assert invoke(["query", "--same", "gray.png", "2-7.png"]) == 0
     assert "gray.png shows nothing, one color or noise, and does not count" in capsys.readouterr().err
+    with Recognizer(threshold=0.01) as strict:
+        strange = strict.recognize_same(["gray.png", "40-7.png"])
+    assert (strange.verdict, strange.blanks, strange.blank) == ("unknown", ("gray.png",), False)
+    assert strange.reason != nothing.reason
+    assert invoke(["query", "--same", "gray.png", "40-7.png", "--threshold", "0.01"]) == 1
+    assert "gray.png shows nothing, one color or noise, and does not count" in capsys.readouterr().err
