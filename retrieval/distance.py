@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_DISTANCE = 4.0
-_UNIT_TOLERANCE = 1e-3
+UNIT_TOLERANCE = 1e-3
+"""How far from 1 the norm of a unit vector may be."""
 
 
 def squared_l2(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -51,7 +52,7 @@ def is_unit(vectors: NDArray[np.float32]) -> bool:
     """True when every row is finite and has L2 norm 1 within 1e-3."""
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.linalg.norm(vectors, axis=-1)
-    return bool(np.isfinite(norms).all() and (np.abs(norms - 1.0) <= _UNIT_TOLERANCE).all())
+    return bool(np.isfinite(norms).all() and (np.abs(norms - 1.0) <= UNIT_TOLERANCE).all())
 
 
 def from_euclid(distance: float) -> float:

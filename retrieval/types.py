@@ -115,10 +115,14 @@ class Neighbor:
     """An indexed picture near a photo. ``distance`` is squared L2, in [0, 4]."""
 
     product_id: str
-    image_id: str
     image: str
     distance: float
     metadata: Metadata = field(default_factory=dict)
+
+    @property
+    def image_id(self) -> str:
+        """The id of its point in the index. No answer needs it, and reading all would take a tenth of a search."""
+        return image_id(self.product_id, self.image)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.distance <= MAX_DISTANCE:

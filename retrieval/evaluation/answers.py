@@ -341,5 +341,4 @@ class _OrderedGallery:
         start = int(self.starts[column])
         own = distances[self.span(column)]
         for i in np.argsort(own, kind="stable")[: votes.EVIDENCE].tolist():
-            image = self.images[start + i]
-            yield Neighbor(self.labels[start + i], image, image, float(own[i]), self.metadata[start + i])
+            yield Neighbor(self.labels[start + i], self.images[start + i], float(own[i]), self.metadata[start + i])

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.distance import is_unit
+from retrieval.distance import UNIT_TOLERANCE, is_unit
 from retrieval.errors import IndexDamagedError, StoreError
 from retrieval.index.commands import REBUILD_HINT
 from retrieval.types import (
@@ -97,28 +97,39 @@ def decode(image_id: str, payload: Mapping[str, Any] | None) -> IndexedImage:
         raise _damaged(image_id, error) from error
 
 
-def decode_shown(
-    image_id: str, payload: Mapping[str, Any] | None, known: dict[str, Metadata]
-) -> tuple[str, str, Metadata]:
+def decode_shown(found: Any, known: dict[str, Metadata]) -> tuple[str, str, Metadata]:
     """Product, picture and metadata of a payload of which only the fields of `SHOWN` were asked for.
 
     Args:
-        image_id: for the error.
-        payload: as it is stored, or those fields of it.
+        found: with ``id``, for the error, and ``payload``: as it is stored, or those fields of it.
         known: metadata by their text, added to: pictures of one product mostly have the same.
 
     Raises:
         IndexDamagedError: it is not one that `encode` wrote.
     """
+    payload = found.payload
     try:
         if payload is None:
             raise TypeError("no payload")
         text = payload[META]
-        if text not in known:
-            known[text] = json.loads(text)
-        return payload[PRODUCT], payload[IMAGE], known[text]
+        metadata = known.get(text)
+        if metadata is None:
+            metadata = known[text] = _read_metadata(text)
+        return payload[PRODUCT], payload[IMAGE], metadata
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(image_id, error) from error
+        raise _damaged(str(found.id), error) from error
+
+
+def _read_metadata(text: str) -> Metadata:
+    """As `json.loads` of what `encode` wrote, in half of its time."""
+    metadata: Metadata
+    metadata, end = _read_json(text)
+    if end != len(text):
+        raise ValueError(f"more than an object as {META}: {text!r:.80}")
+    return metadata
+
+
+_read_json = json.JSONDecoder().raw_decode
 
 
 def _damaged(image_id: str, error: Exception) -> IndexDamagedError:
@@ -297,7 +308,8 @@ def check_vector(vector: NDArray[np.float32], dimension: int) -> NDArray[np.floa
             f"expected a float32 query vector of shape ({dimension},), received {received}",
             hint="Embed the photo with the model that built the index",
         )
-    if not is_unit(vector):
+    # As `is_unit`, in a tenth of its time for a single vector; NaN is within no bound.
+    if not abs(math.hypot(*vector.tolist()) - 1.0) <= UNIT_TOLERANCE:
         raise StoreError("expected a finite query vector of norm 1, received another norm")
     return vector
 

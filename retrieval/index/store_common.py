@@ -6,6 +6,7 @@ Below the engines and above the payload codec, so that a directory and a server 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -31,11 +32,17 @@ def to_neighbors(hits: Iterable[Any], max_distance: float) -> list[Neighbor]:
     for hit in hits:
         distance = from_euclid(hit.score)
         if distance <= max_distance:
-            image_id = str(hit.id)
-            product_id, image, metadata = codec.decode_shown(image_id, hit.payload, known)
-            neighbors.append(Neighbor(product_id, image_id, image, distance, metadata))
-    neighbors.sort(key=lambda n: (n.distance, n.image_id))
+            product_id, image, metadata = codec.decode_shown(hit, known)
+            neighbors.append(Neighbor(product_id, image, distance, metadata))
+    neighbors.sort(key=_distance)
+    distances = [n.distance for n in neighbors]
+    if len(set(distances)) < len(distances):
+        neighbors.sort(key=_distance_and_id)
     return neighbors
+
+
+_distance = attrgetter("distance")
+_distance_and_id = attrgetter("distance", "image_id")
 
 
 def to_point(found: Any, dimension: int) -> Point:

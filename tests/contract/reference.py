@@ -134,7 +134,7 @@ class MemoryStore:
             difference = point.vector.astype(np.float64) - vector.astype(np.float64)
             distance = min(float(difference @ difference), 4.0)
             if distance <= max_distance:
-                found.append(Neighbor(record.product_id, record.image_id, record.image, distance, record.metadata))
+                found.append(Neighbor(record.product_id, record.image, distance, record.metadata))
         found.sort(key=lambda n: (n.distance, n.image_id))
         return found[: max(limit, 0)]
 

@@ -32,6 +32,14 @@ def test_hits_are_ordered_by_distance_and_then_by_id() -> None:
     assert [n.distance for n in found] == [0.0625, 0.0625, 0.25]
 
 
+@pytest.mark.parametrize("wrong", [None, {payload.META: "{"}, {payload.META: "{} {}"}, {payload.META: 1}])
+def test_a_hit_without_a_record_is_damage(wrong: dict[str, Any] | None) -> None:
+    stored = record("p")
+    found = Found(stored.image_id, wrong and payload.encode(stored) | wrong)
+    with pytest.raises(IndexDamagedError, match=f"expected the record of a picture at point {stored.image_id}"):
+        to_neighbors([found], 4.0)
+
+
 @pytest.mark.parametrize("vector", [None, [1.0], [0.0] * 16, [float("nan")] * 16, "1"])
 def test_a_point_without_a_unit_vector_is_damage(vector: object) -> None:
     (point,) = sample_points(1)

@@ -7,12 +7,11 @@ from hypothesis import strategies as st
 
 from retrieval.recognition import votes
 from retrieval.recognition.decision import decide, split
-from retrieval.types import Match, Neighbor, image_id
+from retrieval.types import Match, Neighbor
 
 
 def neighbor(product: str, distance: float, n: int = 0) -> Neighbor:
-    image = f"{product}/{n}.jpg"
-    return Neighbor(product, image_id(product, image), image, distance, {"name": product})
+    return Neighbor(product, f"{product}/{n}.jpg", distance, {"name": product})
 
 
 def oracle(neighbors: list[Neighbor]) -> dict[str, float]:
