@@ -21,6 +21,13 @@ The second table varies the weights, and the lead from which on nobody looks, do
 how well probabilities hold: P(first is right) is fitted to leads without a look on four folds, and applied to the
 fifth, before and after a look. The fourth has the verdicts of the built-in model's calibration, also for new packages
 that the gallery is made to lack. Times are of this thread alone.
+
+    python benchmarks/verification.py GROCERY --refusals --cache DIR
+
+says what looking for a refused picture brings, with probabilities of the other four folds: against studio pictures, and
+against five photos of each product. *every other* product of a fold is taken out of the gallery and refused with one
+photo, the two halves in turn; or, for each package of the fold, *a look-alike*, which may be one that the training saw.
+*looked for*: the part of the photos to which the refusal is near enough; *before* looks at close calls only.
 """
 
 from __future__ import annotations
@@ -46,7 +53,7 @@ from retrieval.models.installed import STARTER, find_model
 from retrieval.recognition import closer, votes
 from retrieval.recognition.conclusion import ByProbability, EmbeddedPhoto, Ranked, conclude
 from retrieval.recognition.looker import sightings
-from retrieval.types import Evidence, Match, Sighting
+from retrieval.types import Evidence, Match, RefusedBy, Sighting
 from retrieval.verification.kept import PictureLook, look_at
 from retrieval.verification.keypoints import SIDE, Keypoints, find_keypoints
 from trainer.cache import cache_home
@@ -127,13 +134,15 @@ class Shop:
             self._photos[file] = pixels, points, (time.thread_time() - start) * 1e3
         return self._photos[file]
 
-    def _look_alikes(self) -> set[str]:
+    def _look_alikes(self) -> dict[str, list[str]]:
+        """Of each package those in whose studio picture its own is found."""
         of = dict(zip(self.labels["studio"].tolist(), self.files["studio"], strict=True))
-        found = set()
+        found: dict[str, list[str]] = {}
         for one in sorted(self.packed):
             pixels, points, _ = self.photo(of[one])
             others = {(other, of[other]): self.look(of[other]) for other in self.packed if other != one}
-            found |= {one} if any(s.inliers >= ALIKE for s in sightings(others, pixels, points)) else set()
+            alike = [s.product_id for s in sightings(others, pixels, points) if s.inliers >= ALIKE]
+            found |= {one: alike} if alike else {}
         return found
 
 
@@ -329,7 +338,7 @@ def verdict(a: Asked, by: ByProbability, *, look: bool) -> str:
     photo = EmbeddedPhoto("", np.zeros(1, np.float32), 0.0, 0.0)
     found = Ranked(photo, a.ranked, 4.0, 4.0, None, by, 1.0, 0.0)
 
-    def glance(wanted: Sequence[Match]) -> Sequence[Sighting]:
+    def glance(wanted: Sequence[Match], refusal: RefusedBy | None) -> Sequence[Sighting]:
         names = {match.product_id for match in wanted}
         return [sighting for sighting in a.seen if sighting.product_id in names]
 
@@ -388,7 +397,16 @@ def main() -> None:
     parser.add_argument("--packages", default="department=Packages", metavar="COLUMN=VALUE")
     parser.add_argument("--others", type=int, default=6, help="photos of each product that is not packed")
     parser.add_argument("--keep", type=Path, help="a file that what was seen is kept in, or read from where it exists")
+    parser.add_argument("--refusals", action="store_true", help="what looking for a refused picture brings")
     given = parser.parse_args()
+    if given.refusals:
+        import refused_looks
+
+        shop = Shop(given.data, given.packages)
+        beside = list(refused_looks.ask(shop, embeddings(given, shop.parts), given.others))
+        refused_looks.print_tables(beside)
+        refused_looks.print_weights(beside)
+        return
     if given.keep is not None and given.keep.is_file():
         answers = pickle.loads(given.keep.read_bytes())
     else:

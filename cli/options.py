@@ -80,7 +80,7 @@ VerifyOption = Annotated[
     bool | None,
     typer.Option(
         "--verify/--no-verify",
-        help="Look closer at close calls (extra: verify). Default: where the index has keypoints.",
+        help="Look closer at close calls, and near refusals (extra: verify). Default: where the index has keypoints.",
     ),
 ]
 GalleryOption = Annotated[

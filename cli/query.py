@@ -177,7 +177,7 @@ def query_command(
         from retrieval.report.closer_look import closer_look_page
         from retrieval.report.page import write_page
 
-        write_page(html, closer_look_page(answers, shop.manifest.catalog, shop.kept_look))
+        write_page(html, closer_look_page(answers, shop.manifest.catalog, shop.kept_look, shop.kept_refused_look))
         render.say(f"The page is {printable(html)}")
     for photo in refused:
         render.warn(f"{printable(photo.source)}: {printable(photo.error.message)}")

@@ -146,6 +146,9 @@ class Printer:
         elif answer.nearest:
             _emit_dim("nearest, not near enough:")
             print_products(answer.nearest, explain=self._explain, dim=True)
+        if self._explain and answer.closer_look is not None:
+            for sentence in (answer.closer_look.before_in_words(), *answer.closer_look.seen_in_words()):
+                _emit_dim(printable(sentence))
         render.emit()
 
     def _headline(self, answer: Recognition) -> None:

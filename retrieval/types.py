@@ -261,16 +261,17 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What a closer look saw of a product in a photo.
+    """What a closer look saw of a product, or of a refused picture, in a photo.
 
     Attributes:
-        product_id: which product.
-        image: the catalog picture that was looked for.
+        product_id: which product; empty for a refused picture.
+        image: the catalog picture that was looked for, or the name of the refused one.
         inliers: points of it that lie in the photo where one homography puts them; 0 where it was not found.
         quad: its corners in the photo, beginning with its own upper left one; empty where it was not found.
         correlation: of the brightness of picture and photo there, in [-1, 1]; None where it was not compared.
         color: of their colors, likewise.
         photo: which of several photos of one item was looked at; empty where there was one.
+        refusal_id: which refused picture; empty for a product.
     """
 
     product_id: str
@@ -280,22 +281,36 @@ class Sighting:
     correlation: float | None = None
     color: float | None = None
     photo: str = ""
+    refusal_id: str = ""
+
+    def in_words(self) -> str:
+        """What was seen, for people."""
+        if not self.inliers:
+            return "not found in the photo"
+        said = [f"{self.inliers} points agree"]
+        if self.correlation is not None and self.color is not None:
+            said += [f"brightness correlates {self.correlation:.2f}", f"color {self.color:.2f}"]
+        return ", ".join(said)
 
     def to_json(self) -> dict[str, Any]:
-        """One entry of ``closer_look.seen`` in an entry of ``results`` in ``itemrec.query/1``."""
-        return {
-            "product_id": self.product_id,
-            "image": self.image,
-            "inliers": self.inliers,
-            "quad": [list(corner) for corner in self.quad],
-            "correlation": self.correlation,
-            "color": self.color,
-        } | ({"photo": self.photo} if self.photo else {})
+        """``closer_look.refusal``, or one entry of ``closer_look.seen``, of an answer in ``itemrec.query/1``."""
+        what = {"refusal_id": self.refusal_id} if self.refusal_id else {"product_id": self.product_id}
+        return (
+            what
+            | {
+                "image": self.image,
+                "inliers": self.inliers,
+                "quad": [list(corner) for corner in self.quad],
+                "correlation": self.correlation,
+                "color": self.color,
+            }
+            | ({"photo": self.photo} if self.photo else {})
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class CloserLook:
-    """What a closer look at a close call saw, and what the answer had been without it.
+    """What a closer look saw, and what the answer had been without it.
 
     Attributes:
         seen: of each product that was looked for, in the order that they had before.
@@ -303,6 +318,7 @@ class CloserLook:
         verdict: the verdict before.
         confidence: its probability before; None where there was none.
         changed: whether the first product or the verdict is another one now.
+        refusal: what was seen of the refused picture that is near; None where that was not looked for.
     """
 
     seen: tuple[Sighting, ...]
@@ -310,6 +326,7 @@ class CloserLook:
     verdict: Verdict
     confidence: float | None
     changed: bool
+    refusal: Sighting | None = None
 
     def before_in_words(self) -> str:
         """What the answer had been without the look, for people."""
@@ -317,13 +334,19 @@ class CloserLook:
         how = "Changed by the look" if self.changed else "Not changed by the look"
         return f"{how}: it was {self.verdict}, {self.first}{sure}"
 
+    def seen_in_words(self) -> tuple[str, ...]:
+        """What was seen of each, for people: a line each."""
+        said = [f"{one.product_id}: {one.in_words()}" for one in self.seen]
+        one = self.refusal
+        return (*said, *([] if one is None else [f"refused {one.image}: {one.in_words()}"]))
+
     def to_json(self) -> dict[str, Any]:
         """The ``closer_look`` of an entry of ``results`` in ``itemrec.query/1``."""
         return {
             "changed": self.changed,
             "before": {"product_id": self.first, "verdict": self.verdict, "confidence": self.confidence},
             "seen": [sighting.to_json() for sighting in self.seen],
-        }
+        } | ({} if self.refusal is None else {"refusal": self.refusal.to_json()})
 
 
 @dataclass(frozen=True, slots=True)

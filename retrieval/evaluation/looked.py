@@ -65,7 +65,7 @@ def _first(photos: Photos, ranked: list[list[Match]], looker: Looker, catalog: s
         return np.asarray(pictures.thumbnail(data, SIDE)), 1.0
 
     wanted = closer.candidates(ranked[row])
-    seen = closer.best_of(looker.look(wanted, [("", photo)], catalog))
+    seen = closer.best_of(looker.look(wanted, photos=[("", photo)], catalog=catalog))
     if not closer.tells(wanted, seen):
         return ranked[row][0].product_id
     return closer.weighed(ranked[row], seen, threshold=MAX_DISTANCE)[0].product_id

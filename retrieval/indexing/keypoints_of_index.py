@@ -22,7 +22,8 @@ _WRITTEN = 64
 def make_keypoints(index: Index, *, threads: int | None = None, progress: Progress | None = None) -> KeypointsMade:
     """Make the keypoints of all pictures of the live generation that have none; the index itself is only read.
 
-    Whatever ends it, what was made is kept, and the next run goes on from there.
+    Whatever ends it, what was made is kept, and the next run goes on from there. Those of refused pictures are made
+    when one is looked for, and are kept while it is there.
 
     Args:
         index: an index that was built.
@@ -47,7 +48,8 @@ def make_keypoints(index: Index, *, threads: int | None = None, progress: Progre
             kept.put(done)
             made, unread = made + len(done), unread + len(part) - len(done)
             shown.advance(len(part))
-    return KeypointsMade(made, unread, kept.prune(images))
+    refused = [refusal.refusal_id for refusal in index.refusals.read()]
+    return KeypointsMade(made, unread, kept.prune([*images, *refused]))
 
 
 _Wanted = tuple[str, str]

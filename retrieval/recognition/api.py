@@ -47,7 +47,7 @@ from retrieval.recognition.recognizer import (
     search,
 )
 from retrieval.system.threads import default_threads, ordered_map
-from retrieval.types import Apart, IndexedImage, JsonScalar, Recognition, Where
+from retrieval.types import Apart, IndexedImage, JsonScalar, Recognition, Where, image_id
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,8 +117,9 @@ class Recognizer:
             barcodes: whether codes in photos are read and decide, see `retrieval.recognition.by_barcode`; by default
                 where the catalog has a column of them (``gtin``, ``ean``, ``upc``, ``barcode``) and the extra
                 ``barcode`` is installed.
-            verify: look closer at close calls; by default where the index has keypoints (``index(…, verify=True)``)
-                and OpenCV is installed. True looks also where it has none yet, and makes them as they are needed.
+            verify: look closer at close calls, and where a refusal is near; by default where the index has keypoints
+                (``index(…, verify=True)``) and OpenCV is installed. True looks also where it has none yet, and makes
+                them as they are needed.
 
         Raises:
             IndexNotFoundError: there is no index, or its first build is not complete.
@@ -144,7 +145,9 @@ class Recognizer:
         self._pictures: tuple[str, tuple[IndexedImage, ...] | None, KnownPictures] | None = None
         self._alone = threading.Lock()
         self._closed = False
-        self._looker = None if verify is False else Looker(self.location, on_demand=bool(verify))
+        self._looker = (
+            None if verify is False else Looker(self.location, on_demand=bool(verify), refusals=self._index.refusals)
+        )
         self._refusals: tuple[tuple[str, str], KnownRefusals] | None = None
         self._state = self._open(self._live(), None)
 
@@ -392,7 +395,15 @@ class Recognizer:
             product_id: the product that it shows.
             image: its path, as an answer has it.
         """
-        return None if self._looker is None else self._looker.kept(product_id, image)
+        return None if self._looker is None else self._looker.kept(image_id(product_id, image))
+
+    def kept_refused_look(self, refusal_id: str) -> PictureLook | None:
+        """A small refused picture with its keypoints, as it is kept once it was looked for; None where it is not.
+
+        Args:
+            refusal_id: its id, as an answer has it.
+        """
+        return None if self._looker is None else self._looker.kept(refusal_id)
 
     def close(self) -> None:
         """Let go of the model and of the connection. Asking again is an error."""

@@ -1,7 +1,9 @@
 """Pure: which answers are looked at closer, and what is made of what was seen. The one place that decides it.
 
 **When.** Where the score of the runner-up comes close: the logarithm of the first score over the second is below
-`CLOSE`. Such answers hold nearly all errors among printed packages; all others cost nothing.
+`CLOSE`. Such answers hold nearly all errors among printed packages. And where a refusal is near enough to matter: what
+the photo shows would be no *unknown* without it, and the product lies about as far as a refusal lets it (`beside`). All
+other answers cost nothing.
 
 **What.** For up to `CANDIDATES` products the catalog picture is looked for in the photo (`retrieval.verification`). A
 product that is found has evidence, a number in the unit of leads, the logarithm of one score over another::
@@ -12,8 +14,13 @@ which is added to the logarithm of its score: order, lead and with it the calibr
 product is found in the photo, fruit for one, the answer stays as it was. The weights were fitted to photos of products
 that no training saw: docs/measurements/verification.md, printed by ``python benchmarks/verification.py``.
 
+A refused picture is looked for as products are. What is seen of it and of the first product moves how far away it
+counts (`counted_as`): the product better, and the refusal loses its say; the refusal better, and it has more. What that
+does is measured by ``python benchmarks/verification.py --refusals``.
+
 **What it does not do.** A look-alike that is no product of the catalog is found in the photo as well as the product
-itself: so the probability that the photo shows any of the catalog's stays what it was, and *unknown* stays unknown.
+itself: so without a refusal the probability that the photo shows any of the catalog's stays what it was, and *unknown*
+stays unknown.
 """
 
 from __future__ import annotations
@@ -22,6 +29,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from retrieval.distance import MAX_DISTANCE
 from retrieval.types import Match, Sighting
 
 CLOSE = 0.5
@@ -32,6 +40,11 @@ PICTURES = 2
 """Pictures of each, the nearest ones."""
 COLOR = 0.5
 INLIERS = 0.03
+BESIDE = 0.5
+"""How far, as a logarithm, a product may lie from where a refusal draws the line for the refusal to be looked for."""
+OWED = 0.15
+"""By so much evidence a printed product must be seen better than a refused picture for the refusal to count as before:
+of what a refusal is near to, most is what it refuses."""
 
 
 def candidates(ranked: Sequence[Match]) -> Sequence[Match]:
@@ -52,15 +65,46 @@ def evidence(sighting: Sighting) -> float:
 
 
 def tells(wanted: Sequence[Match], seen: Mapping[str, Sighting]) -> bool:
-    """Whether a look says anything: all products could be looked for, and one was found at least.
+    """Whether a look says which product it is: several could be looked for, all of them, and one was found at least.
 
     A product whose picture nobody has keypoints of must not lose for that.
     """
-    return all(match.product_id in seen for match in wanted) and any(one.inliers for one in seen.values())
+    return (
+        len(wanted) > 1
+        and all(match.product_id in seen for match in wanted)
+        and any(one.inliers for one in seen.values())
+    )
+
+
+def beside(first: Match, refusal: float, part: float) -> bool:
+    """Whether a refusal is so near that a look at it may change the answer.
+
+    Args:
+        first: the product that comes first.
+        refusal: squared L2 to the refused picture.
+        part: see `retrieval.recognition.decision.beside_refusals`.
+    """
+    limit = part * refusal
+    return limit > 0.0 and abs(math.log(limit / max(first.best_distance, 1e-9))) < BESIDE
+
+
+def counted_as(refusal: float, product: Sighting | None, refused: Sighting | None) -> float:
+    """How far away a refusal counts after a look.
+
+    Where the photo shows neither, fruit for one, or where one of them could not be looked for, as far as it is.
+
+    Args:
+        refusal: squared L2 to the refused picture.
+        product: what was seen of the product that comes first now; None where it could not be looked for.
+        refused: likewise of the refused picture.
+    """
+    if product is None or refused is None or not (product.inliers or refused.inliers):
+        return refusal
+    return min(refusal * math.exp(evidence(product) - evidence(refused) - OWED), MAX_DISTANCE)
 
 
 def best_of(sightings: Sequence[Sighting]) -> dict[str, Sighting]:
-    """Of each product the sighting with the most evidence."""
+    """Of each product the sighting with the most evidence; that of a refused picture has the empty name."""
     found: dict[str, Sighting] = {}
     for sighting in sightings:
         known = found.get(sighting.product_id)

@@ -1,9 +1,9 @@
-"""From ranked products to an answer: the verdict, and a closer look where the call is close."""
+"""From ranked products to an answer: the verdict, and a closer look where the call is close or a refusal is near."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from retrieval.calibration.sureness import Limits, Sureness
 from retrieval.distance import MAX_DISTANCE
 from retrieval.recognition import closer, votes
-from retrieval.recognition.decision import NEARER, beside, by_probability, decide, split
+from retrieval.recognition.decision import NEARER, beside, by_probability, decide, near_enough, split
 from retrieval.types import CloserLook, Match, Recognition, RefusedBy, Sighting, Verdict
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class Ranked(NamedTuple):
     part: float = NEARER
 
 
-Glance = Callable[[Sequence[Match]], Sequence[Sighting]]
-"""Looks for products in the photo that is being answered."""
+Glance = Callable[[Sequence[Match], RefusedBy | None], Sequence[Sighting]]
+"""Looks for products, and a refused picture, in the photo that is being answered."""
 
 
 def conclude(
@@ -90,18 +90,16 @@ def conclude(
         top: see `recognize`, as the two that follow.
         fingerprint: the model's.
         confidence: how sure answers are.
-        glance: looks for products in the photo where the call is close; see `retrieval.recognition.closer`.
+        glance: looks closer where that may change the answer; see `retrieval.recognition.closer`.
     """
     judged = _judged(found, found.products, top, confidence)
     look, look_ms = None, {}
-    if glance is not None and (wanted := closer.candidates(found.products)):
+    wanted, refusal = ((), None) if glance is None else _wanted(found, judged)
+    if glance is not None and wanted:
         start = time.perf_counter()
-        seen = closer.best_of(glance(wanted))
-        if closer.tells(wanted, seen):
-            reach = found.limit if found.probability is None else MAX_DISTANCE
-            weighed = closer.weighed(found.products, seen, threshold=reach)
-            before, judged = judged, _judged(found, weighed, top, None, in_catalog=judged.in_catalog)
-            look = _look(before, judged, [seen[match.product_id] for match in wanted])
+        after = _looked_at(found, judged, top, confidence, wanted, closer.best_of(glance(wanted, refusal)))
+        if after is not None:
+            judged, look = after
         look_ms = {"look": round((time.perf_counter() - start) * 1e3, 3)}
     return Recognition(
         source=found.photo.source,
@@ -188,12 +186,67 @@ def _as_voted(products: Sequence[Match], found: Ranked) -> tuple[Match, ...]:
     )
 
 
-def _look(before: _Judged, after: _Judged, seen: Sequence[Sighting]) -> CloserLook:
-    first, now = before.first, after.first
-    return CloserLook(
-        tuple(seen),
-        first.product_id,
+def _wanted(found: Ranked, judged: _Judged) -> tuple[Sequence[Match], RefusedBy | None]:
+    """The products that are worth looking for, and the refused picture that is; none where a look changes nothing."""
+    close, refusal = closer.candidates(found.products), found.refusal
+    # What is unknown without the refusal stays so, whatever is seen of it.
+    open_yet = judged.verdict != "unknown" or judged.refused
+    if refusal is None or not open_yet or not closer.beside(found.products[0], refusal.distance, found.part):
+        return close, None
+    return close or found.products[:1], refusal
+
+
+def _looked_at(
+    found: Ranked,
+    before: _Judged,
+    top: int,
+    confidence: Confidence | None,
+    wanted: Sequence[Match],
+    seen: dict[str, Sighting],
+) -> tuple[_Judged, CloserLook] | None:
+    """What is said after a look, and what was seen; None where it tells nothing.
+
+    Args:
+        found: see `_judged`, as the three that follow.
+        before: what is said without it.
+        top: how many to show.
+        confidence: how sure answers are by their scores.
+        wanted: the products that were looked for.
+        seen: of each; of the refused picture under the empty name.
+    """
+    refused = seen.pop("", None)
+    ordered = closer.tells(wanted, seen)
+    worth = seen if ordered else {}
+    moved = _moved(found, seen.get(_weighed(found, worth)[0].product_id), refused)
+    if moved is found and not ordered:
+        return None
+    in_catalog = _judged(moved, found.products, top, None).in_catalog
+    # How sure an answer is by its scores was fitted to scores that nobody looked at.
+    after = _judged(moved, _weighed(moved, worth), top, None if ordered else confidence, in_catalog=in_catalog)
+    was, now = before.first, after.first
+    look = CloserLook(
+        tuple(seen[match.product_id] for match in wanted if match.product_id in seen),
+        was.product_id,
         before.verdict,
-        first.confidence,
-        (first.product_id, before.verdict) != (now.product_id, after.verdict),
+        was.confidence,
+        (was.product_id, before.verdict) != (now.product_id, after.verdict),
+        refused,
     )
+    return after, look
+
+
+def _weighed(found: Ranked, seen: Mapping[str, Sighting]) -> list[Match]:
+    """Its products in their order after a look."""
+    reach = found.limit if found.probability is None else MAX_DISTANCE
+    return closer.weighed(found.products, seen, threshold=reach)
+
+
+def _moved(found: Ranked, product: Sighting | None, refused: Sighting | None) -> Ranked:
+    """What was found, with the refusal as far away as it counts after a look; the very same where that is as before."""
+    if found.refusal is None:
+        return found
+    distance = closer.counted_as(found.refusal.distance, product, refused)
+    if distance == found.refusal.distance:
+        return found
+    limit = near_enough(found.threshold, distance, found.part)
+    return found._replace(refusal=replace(found.refusal, distance=distance), limit=limit)

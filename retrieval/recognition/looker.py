@@ -1,4 +1,4 @@
-"""Looks for catalog pictures in a photo, with keypoints that were kept when the catalog was indexed."""
+"""Looks for catalog pictures, and refused ones, in a photo, with keypoints that were kept beside the index."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.errors import ImageError, StoreError
 from retrieval.index.manifest import KEYPOINTS_FILE
 from retrieval.recognition.closer import PICTURES, clearest
-from retrieval.types import Match, Sighting, image_id
+from retrieval.types import Match, RefusedBy, Sighting, image_id
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from retrieval.index.refusals import RefusalStore
     from retrieval.verification.kept import KeptLooks, PictureLook
     from retrieval.verification.keypoints import Keypoints
 
@@ -29,13 +31,15 @@ class Looker:
         on_demand: look also where no keypoints of this index are kept yet.
     """
 
-    def __init__(self, location: str, *, on_demand: bool = False) -> None:
+    def __init__(self, location: str, *, on_demand: bool = False, refusals: RefusalStore | None = None) -> None:
         """Open nothing yet.
 
         Args:
             location: of the index.
             on_demand: see above.
+            refusals: those of the index; without, no refused picture is looked for.
         """
+        self._refusals = refusals
         self._location = location
         self._alone = "://" not in location
         self._looks: KeptLooks | None = None
@@ -53,6 +57,8 @@ class Looker:
     def look(
         self,
         wanted: Sequence[Match],
+        refusal: RefusedBy | None = None,
+        *,
         photos: Sequence[tuple[str, Callable[[], tuple[NDArray[np.uint8], float]]]],
         catalog: str,
     ) -> Sequence[Sighting]:
@@ -60,6 +66,7 @@ class Looker:
 
         Args:
             wanted: the products; of each its nearest pictures are looked for.
+            refusal: a refused picture to look for with them.
             photos: the name of each and what gives it, upright, small, RGB, uint8, shape (height, width, 3), and how
                 many times larger it is in its file.
             catalog: the folder that the paths of their pictures are relative to.
@@ -68,15 +75,21 @@ class Looker:
             A sighting for each picture, found or not, in the photo that shows most of them; keypoints that are not
             kept are made, and kept from then on, where the catalog can be read. None where no photo can be.
         """
-        names = {
+        shown = {
             image_id(m.product_id, e.image): (m.product_id, e.image) for m in wanted for e in m.evidence[:PICTURES]
         }
-        looks = self._looks_of(names, catalog)
+        makes: dict[str, _Make] = {
+            picture: partial(_catalog_picture, catalog, image) for picture, (_, image) in shown.items()
+        }
+        if refusal is not None and self._refusals is not None:
+            shown[refusal.refusal_id] = "", refusal.image
+            makes[refusal.refusal_id] = partial(_refused_picture, self._refusals, refusal.refusal_id)
+        looks = self._looks_of(makes)
         if not looks:
             return ()
         from retrieval.verification.keypoints import find_keypoints
 
-        wanted_looks = {names[picture]: look for picture, look in looks.items()}
+        wanted_looks = {shown[picture]: look for picture, look in looks.items()}
         seen = []
         for name, photo in photos:
             try:
@@ -84,12 +97,14 @@ class Looker:
             except ImageError:  # it is gone meanwhile
                 continue
             one = sightings(wanted_looks, pixels, find_keypoints(pixels), times)
+            if refusal is not None:
+                one = [s if s.product_id else replace(s, refusal_id=refusal.refusal_id) for s in one]
             seen.append([replace(sighting, photo=name) for sighting in one] if len(photos) > 1 else one)
         return clearest(seen)
 
-    def kept(self, product_id: str, image: str) -> PictureLook | None:
-        """What is kept of a catalog picture; None where nothing is."""
-        return next(iter(self._kept().get([image_id(product_id, image)]).values()), None)
+    def kept(self, picture: str) -> PictureLook | None:
+        """What is kept of a picture, by its `retrieval.types.image_id` or a refusal's id; None where nothing is."""
+        return self._kept().get([picture]).get(picture)
 
     def _kept(self) -> KeptLooks:
         if self._looks is None:
@@ -98,29 +113,47 @@ class Looker:
             self._looks = KeptLooks(self._location)
         return self._looks
 
-    def _looks_of(self, names: dict[str, tuple[str, str]], catalog: str) -> dict[str, PictureLook]:
-        looks = self._kept().get(list(names))
-        missing = [picture for picture in names if picture not in looks]
+    def _looks_of(self, makes: Mapping[str, _Make]) -> dict[str, PictureLook]:
+        looks = self._kept().get(list(makes))
+        missing = {picture: make for picture, make in makes.items() if picture not in looks}
         if missing:
-            looks |= self._made(missing, names, catalog)
+            looks |= self._made(missing)
         return looks
 
-    def _made(self, missing: Sequence[str], names: dict[str, tuple[str, str]], catalog: str) -> dict[str, PictureLook]:
-        from retrieval.catalog.fetched import locate
-        from retrieval.images import pictures
-        from retrieval.verification.kept import PictureLook, look_at
+    def _made(self, missing: Mapping[str, _Make]) -> dict[str, PictureLook]:
+        from retrieval.verification.kept import PictureLook
 
         made = []
-        for picture in missing:
-            file, root = locate(Path(catalog), names[picture][1])
+        for picture, make in missing.items():
             try:
-                data = pictures.read_file(file, root=root)
-                made.append((picture, pictures.content_hash(data), look_at(data)))
-            except ImageError:  # not on this machine
+                made.append((picture, *make()))
+            except (ImageError, StoreError):  # not on this machine, or gone from the index meanwhile
                 continue
         with suppress(StoreError):  # of a disk that may not be written: they are made again next time
             self._kept().put(made)
         return {picture: PictureLook.from_bytes(look) for picture, _, look in made}
+
+
+_Make = Callable[[], tuple[str, bytes]]
+"""Looks at a picture: gives the hash of its bytes, and what was seen."""
+
+
+def _catalog_picture(catalog: str, image: str) -> tuple[str, bytes]:
+    from retrieval.catalog.fetched import locate
+    from retrieval.images import pictures
+    from retrieval.verification.kept import look_at
+
+    file, root = locate(Path(catalog), image)
+    data = pictures.read_file(file, root=root)
+    return pictures.content_hash(data), look_at(data)
+
+
+def _refused_picture(refusals: RefusalStore, refusal_id: str) -> tuple[str, bytes]:
+    from retrieval.images import pictures
+    from retrieval.verification.kept import KEPT_REFUSED, look_at
+
+    data = refusals.picture(refusal_id)
+    return pictures.content_hash(data), look_at(data, most=KEPT_REFUSED)
 
 
 def sightings(

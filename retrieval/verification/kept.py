@@ -1,4 +1,4 @@
-"""Keypoints of a catalog's pictures, kept beside its index so that a closer look need not open the pictures.
+"""Keypoints of catalog and refused pictures, kept beside the index so that a closer look need not open the pictures.
 
 One file, ``keypoints.sqlite`` (`retrieval.verification.kept_file` says where). Pictures are kept by the hash of their
 bytes, so that a picture under two names is kept once and one that was replaced is made anew.
@@ -35,6 +35,9 @@ THUMBNAIL = 192
 
 KEPT = 150
 """Points of a catalog picture that are kept: with 300 no more is told, and a picture takes twice the room."""
+
+KEPT_REFUSED = 300
+"""The same of a refused picture: it is a photo with things around what is meant, and there are few of them."""
 
 _QUALITY = 85
 _FINE = 64.0
@@ -80,18 +83,19 @@ class PictureLook:
         return cls(Keypoints((width, height), points, descriptors), pixels)
 
 
-def look_at(data: bytes) -> bytes:
+def look_at(data: bytes, *, most: int = KEPT) -> bytes:
     """Look at a picture of the catalog; `PictureLook.from_bytes` reads what was seen.
 
     Args:
         data: the bytes of its file.
+        most: points that are kept.
 
     Raises:
         ImageError: it cannot be read.
         UsageError: OpenCV is not installed.
     """
     whole = pictures.thumbnail(data, keypoints.SIDE)
-    found = keypoints.find_keypoints(np.asarray(whole), most=KEPT)
+    found = keypoints.find_keypoints(np.asarray(whole), most=most)
     whole.thumbnail((THUMBNAIL, THUMBNAIL))
     file = io.BytesIO()
     whole.save(file, "JPEG", quality=_QUALITY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,14 @@ from retrieval.models.bundle import Bundle
 from retrieval.recognition import closer
 from retrieval.recognition.api import Recognizer
 from retrieval.recognition.conclusion import ByProbability, EmbeddedPhoto, Ranked, conclude
-from retrieval.types import Evidence, Match, Sighting
+from retrieval.recognition.decision import NEARER, near_enough
+from retrieval.types import Evidence, Match, RefusedBy, Sighting
 from retrieval.verification.kept import KeptLooks, keypoints_file
 from tests.qdrant import double
 from tests.retrieval.verification.drawn import label, photo_of
 
 QUAD = [(90, 40), (300, 70), (290, 320), (70, 300)]
+REFUSAL = "6f1c1d0e-3c57-5d0a-9d7a-1f4b7c1e7a10"
 
 
 def ranked(*scores: float) -> list[Match]:
@@ -40,15 +43,23 @@ def seen(product: str, inliers: int, color: float) -> Sighting:
     return Sighting(product, f"{product}/1.jpg", inliers, ((0.0, 0.0),) * 4, 0.5, color)
 
 
-def answered(products: list[Match], sightings: list[Sighting], probability: ByProbability | None = None):  # type: ignore[no-untyped-def]
+def answered(  # type: ignore[no-untyped-def]
+    products: list[Match],
+    sightings: list[Sighting],
+    probability: ByProbability | None = None,
+    refusal: float | None = None,
+    threshold: float = 1.0,
+):
     import numpy as np
 
     photo = EmbeddedPhoto("photo", np.zeros(2, np.float32), 1.0, 1.0)
-    found = Ranked(photo, products, 1.0, 1.0, None, probability, 1.0, 1.0)
+    refused = None if refusal is None else RefusedBy(REFUSAL, "rival.jpg", "", refusal)
+    limit = near_enough(threshold, refusal)
+    found = Ranked(photo, products, threshold, limit, refused, probability, 1.0, 1.0)
     asked: list[list[str]] = []
 
-    def glance(wanted):  # type: ignore[no-untyped-def]
-        asked.append([match.product_id for match in wanted])
+    def glance(wanted, near):  # type: ignore[no-untyped-def]
+        asked.append([match.product_id for match in wanted] + (["rival"] if near else []))
         return sightings
 
     return conclude(found, top=5, fingerprint="f", glance=glance), asked
@@ -103,6 +114,72 @@ def test_a_look_makes_surer_or_less_sure_but_not_more_of_the_catalog() -> None:
     assert surer.matches[0].confidence > before.matches[0].confidence
     assert other.matches[0].product_id == "b"
     assert sum(match.confidence for match in other.matches) <= other.in_catalog + 1e-9
+
+
+NEAR = 0.5 / NEARER
+"""How far a refusal lies that draws its line where the first product of `ranked` lies."""
+CLEAR = (0.3, 0.1)
+BY = ByProbability(Sureness((6.0, -4.0, 1.0, 0.0), (0.5, 0.0, 5.0, 0.0), (1, 100), 10, 10, 5, 0.25), Limits(), 10)
+
+
+@pytest.mark.parametrize("by", [None, BY], ids=["by threshold", "by probability"])
+def test_a_refusal_is_looked_for_only_where_it_is_near_enough_to_matter(by: ByProbability | None) -> None:
+    for times, wanted in ((1.05, True), (0.95, True), (1.7, False), (0.59, False)):
+        answer, asked = answered(ranked(*CLEAR), [], by, NEAR * times)
+        assert asked == ([["a", "rival"]] if wanted else [])
+        assert ("look" in answer.timings_ms) is wanted
+    # Unknown without the refusal, so unknown whatever is seen of it.
+    even = math.inf if by is None else by.sureness.even(ranked(*CLEAR), by.products)
+    assert even > 0.5
+    products = ranked(*CLEAR) if by is None else [replace(match, best_distance=3.9) for match in ranked(*CLEAR)]
+    _, asked = answered(products, [], by, products[0].best_distance / NEARER, threshold=0.4)
+    assert not asked
+    # A close call is one as ever; where a refusal is near, both are looked for at once.
+    assert answered(ranked(0.3, 0.29), [], by, 3.9)[1] == [["a", "b"]]
+    assert answered(ranked(0.3, 0.29), [], by, NEAR)[1] == [["a", "b", "rival"]]
+
+
+@pytest.mark.parametrize("by", [None, BY], ids=["by threshold", "by probability"])
+def test_what_is_seen_of_product_and_refusal_decides_between_them(by: ByProbability | None) -> None:
+    ours, theirs = seen("a", 60, 0.9), seen("a", 10, 0.1)
+    rival, no_rival = (
+        replace(seen("", 60, 0.9), refusal_id=REFUSAL),
+        replace(Sighting("", "rival.jpg"), refusal_id=REFUSAL),
+    )
+    refused, _ = answered(ranked(*CLEAR), [], by, NEAR * 0.95)
+    named, _ = answered(ranked(*CLEAR), [], by, NEAR * 1.05)
+    assert (refused.verdict, named.verdict) == ("unknown", "match" if by is None else "ambiguous")
+    freed, _ = answered(ranked(*CLEAR), [ours, no_rival], by, NEAR * 0.95)
+    assert freed.verdict == "match"
+    assert freed.refused_by is None
+    pushed, _ = answered(ranked(*CLEAR), [theirs, rival], by, NEAR * 1.05)
+    assert pushed.verdict == "unknown"
+    assert pushed.refused_by is not None
+    assert pushed.refused_by.distance == NEAR * 1.05
+    look = pushed.to_json()["closer_look"]
+    assert look["changed"]
+    assert look["before"]["verdict"] == named.verdict
+    assert [one["product_id"] for one in look["seen"]] == ["a"]
+    assert (look["refusal"]["refusal_id"], look["refusal"]["inliers"]) == (REFUSAL, 60)
+    assert "product_id" not in look["refusal"]
+    if by is not None:
+        assert pushed.in_catalog < named.in_catalog < freed.in_catalog
+    # Fruit, and what could not be looked for: as if nobody had looked.
+    for nothing in ([Sighting("a", "a/1.jpg"), no_rival], [ours], [rival], []):
+        assert answered(ranked(*CLEAR), nothing, by, NEAR * 0.95)[0].verdict == "unknown"
+        assert answered(ranked(*CLEAR), nothing, by, NEAR * 1.05)[0].to_json() | {"timings_ms": 0} == (
+            named.to_json() | {"timings_ms": 0}
+        )
+
+
+def test_the_refusal_is_weighed_against_the_product_that_comes_first_after_the_look() -> None:
+    rival = replace(seen("", 40, 0.6), refusal_id=REFUSAL)
+    sightings = [seen("a", 10, 0.1), seen("b", 90, 0.9), rival]
+    answer, asked = answered(ranked(0.3, 0.29), sightings, BY, NEAR)
+    alone, _ = answered(ranked(0.3, 0.29), sightings[:2], BY, NEAR)
+    assert asked == [["a", "b", "rival"]]
+    assert (answer.matches or answer.nearest)[0].product_id == "b"
+    assert answer.in_catalog > alone.in_catalog
 
 
 @pytest.fixture(scope="module")
@@ -296,3 +373,46 @@ def test_an_index_on_a_server_is_looked_at_with_keypoints_in_the_local_cache(
         assert KeptLooks(url).count() == len(first.seen)
         with Recognizer(url, threshold=4.0) as later:
             assert later.recognize(shop / "photo.png").closer_look == first
+
+
+def test_a_refused_picture_is_looked_for_beside_the_product_and_shown(
+    shop: Path, tmp_path: Path, tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cli.main import invoke
+
+    place, photo, back = tmp_path / "index", shop / "photo.png", tmp_path / "back.png"
+    index_catalog(shop / "catalog", place, model=tiny_bundle.path, verify=True)
+    Image.fromarray(photo_of(label(77, words=("nobody", "knows", "this")), QUAD)).save(back)
+    rival = tmp_path / "rival.png"
+    Image.fromarray(photo_of(label(1, band=(40, 60, 200)), [(22, 12), (366, 18), (358, 347), (20, 342)])).save(rival)
+    with Recognizer(place, threshold=4.0) as looking, Recognizer(place, threshold=4.0, verify=False) as off:
+        refusal = looking.refuse(rival)
+        without, answer, same = off.recognize(photo), looking.recognize(photo), looking.recognize_same([back, photo])
+        kept = looking.kept_refused_look(refusal.refusal_id)
+    assert without.refused_by is not None
+    assert without.verdict == "unknown"
+    look = answer.closer_look
+    assert look is not None
+    assert look.refusal is not None
+    assert (look.refusal.refusal_id, look.refusal.image) == (refusal.refusal_id, "rival.png")
+    assert look.refusal.inliers > 30
+    assert look.refusal.color < look.seen[0].color
+    assert answer.matches[0].product_id == "blue"
+    assert kept is not None
+    assert same.closer_look is not None
+    assert {s.photo for s in (*same.closer_look.seen, same.closer_look.refusal)} == {str(photo)}
+    # An index run forgets the keypoints of a refused picture with the picture, and not before.
+    count = KeptLooks(str(place)).count()
+    assert index_catalog(shop / "catalog", place).keypoints == (0, 0, 0)
+    page = tmp_path / "look.html"
+    arguments = ["query", str(photo), "--index", str(place), "--threshold", "4", "--explain", "--html", str(page)]
+    capsys.readouterr()
+    assert invoke(arguments) == 0
+    said = capsys.readouterr().out
+    assert "Changed by the look: it was unknown, blue" in said
+    assert "refused rival.png: " in said
+    assert "Refused: rival.png" in page.read_text()
+    with Recognizer(place, threshold=4.0) as looking:
+        looking.remove_refusals(refusal.refusal_id)
+    assert index_catalog(shop / "catalog", place).keypoints == (0, 0, 1)
+    assert KeptLooks(str(place)).count() == count - 1
