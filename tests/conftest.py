@@ -90,7 +90,7 @@ def tiers(path: Path) -> list[str]:
 IN_MEMORY = Path("/dev/shm")
 """Where the kernel keeps files in memory: what hundreds of small indexes cost on a disk is mostly waiting for it."""
 ROOM = 8 * 2**30
-"""Bytes that must be free there, and in memory: each index takes 50 MiB while its test or its module runs."""
+"""Bytes that must be free there, and in memory: each index takes 20 MiB while its test or its module runs."""
 
 
 def pytest_configure() -> None:

@@ -22,7 +22,7 @@ CHROMIUM = next(
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium; on Debian: apt-get install chromium")
 
-_PATIENCE = (60, 120, 240)
+_PATIENCE = (40, 120, 240)
 """Seconds. Now and then the clock of a page stands still for good; a new process shows it then."""
 
 

@@ -72,7 +72,9 @@ class EmbeddedStore:
         path.mkdir(parents=True)
         require_space(path, RESERVE_BYTES, "start an index")
         config = edge.EdgeConfig(
-            vectors=edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Euclid),
+            # Else each opening reads blocks of 32 MiB whole, also what is empty. Those of a graph are read whole still
+            # (`optimize_child`): they are searched here and there, not from first to last.
+            vectors=edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Euclid, memory=edge.Memory.Cold),
             hnsw_config=edge.HnswIndexConfig(
                 m=hnsw.M, ef_construct=hnsw.EF_CONSTRUCT, full_scan_threshold=FULL_SCAN_KB
             ),
