@@ -28,6 +28,10 @@ says what looking for a refused picture brings, with probabilities of the other 
 against five photos of each product. *every other* product of a fold is taken out of the gallery and refused with one
 photo, the two halves in turn; or, for each package of the fold, *a look-alike*, which may be one that the training saw.
 *looked for*: the part of the photos to which the refusal is near enough; *before* looks at close calls only.
+
+    python benchmarks/verification.py GROCERY --same --cache DIR
+
+says what a look brings with two photos of one item, drawn among the photos of a package that ask, three times over.
 """
 
 from __future__ import annotations
@@ -161,7 +165,12 @@ def rank(
     return found[: votes.RIVALS]
 
 
-def ask(shop: Shop, number: int, vectors: Vectors, others: int) -> Iterator[Asked]:
+Question = tuple[str, NDArray[np.bool_], str]
+"""Which part of the shop asks, which of its pictures, and what they are called."""
+
+
+def galleries(shop: Shop, number: int) -> Iterator[tuple[str, str, NDArray[np.bool_], list[Question]]]:
+    """The galleries of a fold: its name, a part of the shop, which of its pictures, and what asks it."""
     held = set(fold(shop.products, number))
     photos, asked = shop.labels["photos"], shop.labels["asked"]
     random = np.random.default_rng(number)
@@ -173,20 +182,16 @@ def ask(shop: Shop, number: int, vectors: Vectors, others: int) -> Iterator[Aske
         late[rows[len(rows) // 2 :]] = True
     new, new_asked = np.isin(photos, list(held)), np.isin(asked, list(held))
     packed_new = new & np.isin(photos, list(shop.packed))
-    galleries = {
-        "left out": ("studio", np.ones(len(shop.labels["studio"]), bool), [("photos", packed_new, "unknown")]),
-        "studio": (
-            "studio",
-            np.ones(len(shop.labels["studio"]), bool),
-            [("photos", new, "new"), ("asked", new_asked, "new")],
-        ),
-        "crowded": (
-            "photos",
-            kept,
-            [("photos", late, "new"), ("asked", new_asked, "new"), ("asked", ~new_asked, "known")],
-        ),
-    }
-    for gallery, (part, mask, questions) in galleries.items():
+    studio = np.ones(len(shop.labels["studio"]), bool)
+    yield "left out", "studio", studio, [("photos", packed_new, "unknown")]
+    yield "studio", "studio", studio, [("photos", new, "new"), ("asked", new_asked, "new")]
+    crowding: list[Question] = [("photos", late, "new"), ("asked", new_asked, "new"), ("asked", ~new_asked, "known")]
+    yield "crowded", "photos", kept, crowding
+
+
+def ask(shop: Shop, number: int, vectors: Vectors, others: int) -> Iterator[Asked]:
+    """All photos of a fold, before and after a look."""
+    for gallery, part, mask, questions in galleries(shop, number):
         rows = np.flatnonzero(mask)
         files = [shop.files[part][row] for row in rows]
         labels = shop.labels[part][rows]
@@ -398,7 +403,14 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=6, help="photos of each product that is not packed")
     parser.add_argument("--keep", type=Path, help="a file that what was seen is kept in, or read from where it exists")
     parser.add_argument("--refusals", action="store_true", help="what looking for a refused picture brings")
+    parser.add_argument("--same", action="store_true", help="what a look brings with two photos of one item")
     given = parser.parse_args()
+    if given.same:
+        import same_looks
+
+        shop = Shop(given.data, given.packages)
+        same_looks.print_table(list(same_looks.items(shop, embeddings(given, shop.parts))))
+        return
     if given.refusals:
         import refused_looks
 
