@@ -76,7 +76,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     venv.create(place, with_pip=False, symlinks=os.name != "nt")
     scripts = place / ("Scripts" if os.name == "nt" else "bin")
     python = scripts / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", str(wheel)]
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile", str(wheel)]
     done = run(*pip, cwd=folder, code=None)
     if done.returncode and any(sign in done.stderr for sign in NO_NETWORK):
         pytest.skip("there is no network to install the wheel's dependencies from")
