@@ -192,11 +192,12 @@ def compiled(
     )
     # What is made only in the first step makes TensorFlow trace that step a second time.
     optimizer.build(trainee.trainable_variables)
-    blank = {name: keras.ops.zeros((2, *output.shape[1:])) for name, output in outputs.items()}  # (2, n)
-    labels = dict.fromkeys(outputs, keras.ops.zeros((2,), "int32"))
-    trainee.compute_loss(y=labels, y_pred=blank)
-    trainee.compute_metrics(None, labels, blank)
-    trainee.reset_metrics()
+    if keras.backend.backend() != "jax":  # which makes it from shapes, and would compile each operation of this
+        blank = {name: keras.ops.zeros((2, *output.shape[1:])) for name, output in outputs.items()}  # (2, n)
+        labels = dict.fromkeys(outputs, keras.ops.zeros((2,), "int32"))
+        trainee.compute_loss(y=labels, y_pred=blank)
+        trainee.compute_metrics(None, labels, blank)
+        trainee.reset_metrics()
     return trainee
 
 
