@@ -30,6 +30,7 @@ def arguments(dataset, out, *options):
     return [
         *("train", str(dataset), "--out", str(out), "--backbone", "small-cnn"),
         *("--size", "32", "--dimension", "16", "--epochs", str(EPOCHS), "--quiet", *options),
+        *("--hold-out", "0"),  # trainings after the one that is killed: trainer/test_held_out.py resumes those
     ]
 
 
