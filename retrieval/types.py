@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,10 @@ MAX_VALUE_BYTES = 65_536
 """Longest metadata string, in UTF-8."""
 
 Verdict = Literal["match", "ambiguous", "unknown"]
+
+PictureKind = Literal["studio", "photo"]
+"""From a studio, on a plain background, or a photo as people take them; see `retrieval.images.studio`."""
+PICTURE_KINDS: tuple[PictureKind, ...] = get_args(PictureKind)
 
 _NAMESPACE = "6f1c1d0e-3c57-5d0a-9d7a-1f4b7c1e7a10"
 
@@ -83,13 +87,17 @@ class CatalogImage:
 
 @dataclass(frozen=True, slots=True)
 class IndexedImage:
-    """What the index knows of one picture, without its vector."""
+    """What the index knows of one picture, without its vector.
+
+    ``kind`` is None in what releases of before wrote.
+    """
 
     image_id: str
     product_id: str
     image: str
     content_hash: str
     metadata: Metadata = field(default_factory=dict)
+    kind: PictureKind | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,12 +120,13 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Neighbor:
-    """An indexed picture near a photo. ``distance`` is squared L2, in [0, 4]."""
+    """An indexed picture near a photo. ``distance`` is squared L2, in [0, 4]; ``kind`` as in `IndexedImage`."""
 
     product_id: str
     image: str
     distance: float
     metadata: Metadata = field(default_factory=dict)
+    kind: PictureKind | None = None
 
     @property
     def image_id(self) -> str:
@@ -146,7 +155,8 @@ class Match:
         score: its vote in (0, 1]; the formula is in `retrieval.recognition.votes`.
         votes: how many of its pictures lie within the threshold; 0 for one that is merely nearest.
         share: its score over the sum of the five best scores, in (0, 1]; 0 for one that is merely nearest.
-        best_distance: squared L2 to its nearest picture.
+        best_distance: squared L2 to its nearest picture, in a catalog of two kinds of pictures scaled as
+            `retrieval.calibration.gap` says.
         evidence: its nearest pictures within the threshold, or whatever their distance where none is; nearest
             first.
         metadata: what the catalog says about it.

@@ -154,13 +154,19 @@ def nearest_distances(probes: Photos, gallery: Photos) -> tuple[NDArray[np.float
     own_column = ordered.columns(probes.labels)
     genuine, impostor = (np.full(len(probes), np.inf, np.float32) for _ in range(2))
     for part, distances in _blocks(probes.vectors, ordered):
-        best = np.minimum.reduceat(distances, ordered.starts, axis=1)
+        if ordered.factors is None:
+            best = np.minimum.reduceat(distances, ordered.starts, axis=1)
+        else:
+            best = ordered.nearest(distances)[:, :, 0]
         genuine[part], impostor[part] = _genuine_and_impostor(best, own_column[part])
     return genuine, impostor
 
 
 def first_by_votes(
-    probes: NDArray[np.float32], gallery: NDArray[np.float32], labels: NDArray[np.str_]
+    probes: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    labels: NDArray[np.str_],
+    factors: NDArray[np.float32] | None = None,
 ) -> NDArray[np.str_]:
     """The product that a query ranks first for each photo, whatever the threshold, shape (n,).
 
@@ -170,8 +176,9 @@ def first_by_votes(
         probes: unit vectors of the photos, shape (n, d).
         gallery: unit vectors of the pictures they are compared with, shape (m, d), m at least 1.
         labels: the product of each picture, shape (m,).
+        factors: see `Photos.factors`, shape (m,).
     """
-    ordered = _OrderedGallery(gallery, labels)
+    ordered = _OrderedGallery(gallery, labels, factors=factors)
     first = np.zeros(len(probes), np.int64)
     own = np.full(len(probes), -1)
     for part, distances in _blocks(probes, ordered):
@@ -268,7 +275,7 @@ class _OrderedGallery:
     @classmethod
     def of(cls, gallery: Photos) -> _OrderedGallery:
         """All of a gallery."""
-        return cls(gallery.vectors, gallery.labels, gallery.sources, gallery.metadata)
+        return cls(gallery.vectors, gallery.labels, gallery.sources, gallery.metadata, gallery.factors)
 
     def __init__(
         self,
@@ -276,6 +283,7 @@ class _OrderedGallery:
         labels: NDArray[np.str_],
         sources: Sequence[str] | None = None,
         metadata: Mapping[str, Metadata] | None = None,
+        factors: NDArray[np.float32] | None = None,
     ) -> None:
         sources = sources if sources is not None else [""] * len(labels)
         order = np.lexsort((np.array(sources), labels))
@@ -284,6 +292,7 @@ class _OrderedGallery:
         self.labels = labels[order].tolist()
         self.metadata: list[Metadata] = [(metadata or {}).get(label, {}) for label in self.labels]
         self.products, self.starts, self.sizes = np.unique(labels[order], return_index=True, return_counts=True)
+        self.factors = None if factors is None else factors[order]
         self.voters = np.array([votes.voters(n) for n in self.sizes.tolist()])
         self.crowds = np.array([votes.crowd(n) for n in self.sizes.tolist()])
 
@@ -303,10 +312,21 @@ class _OrderedGallery:
         for column, size in enumerate(self.sizes.tolist()):
             own = distances[:, self.span(column)]
             kept = min(votes.VOTERS, size)
-            if size > kept:
+            if self.factors is not None:
+                own = self._scaled(own, self.factors[self.span(column)])
+            if own.shape[1] > kept:
                 own = np.partition(own, kept - 1, axis=1)[:, :kept]
             out[:, column, :kept] = np.sort(own, axis=1)
         return out
+
+    @staticmethod
+    def _scaled(own: NDArray[np.float32], factors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of a product's pictures the nearest `votes.EVIDENCE`, as they vote, in any order."""
+        if own.shape[1] > votes.EVIDENCE:
+            rows = np.argpartition(own, votes.EVIDENCE - 1, axis=1)[:, : votes.EVIDENCE]
+            own, factors = np.take_along_axis(own, rows, axis=1), factors[rows]
+        scaled: NDArray[np.float32] = np.minimum(own * factors, np.float32(MAX_DISTANCE))
+        return scaled
 
     def scores(self, nearest: NDArray[np.float32]) -> NDArray[np.float64]:
         """The score of each product, as `retrieval.recognition.votes.score` has it, shape (b, p).
@@ -340,5 +360,7 @@ class _OrderedGallery:
     def _neighbors(self, distances: NDArray[np.float32], column: int) -> Iterator[Neighbor]:
         start = int(self.starts[column])
         own = distances[self.span(column)]
+        factors = None if self.factors is None else self.factors[self.span(column)]
         for i in np.argsort(own, kind="stable")[: votes.EVIDENCE].tolist():
-            yield Neighbor(self.labels[start + i], self.images[start + i], float(own[i]), self.metadata[start + i])
+            distance = own[i] if factors is None else min(own[i] * factors[i], np.float32(MAX_DISTANCE))
+            yield Neighbor(self.labels[start + i], self.images[start + i], float(distance), self.metadata[start + i])

@@ -81,7 +81,8 @@ class Enrolled:
         if kind == "mixed" and studio and few:
             both = set(self.photos.labels[self.studio].tolist()) & set(self.photos.labels[photos].tolist())
             bare = np.isin(self.photos.labels, [p for p in both if _number(p) % 2])
-            return self._only(np.where(bare, self.studio, photos))
+            shown = np.flatnonzero(np.where(bare, self.studio, photos))
+            return self.photos.only(shown).as_gallery(self.studio[shown])
         return None
 
     def of(self, products: Sequence[str]) -> Enrolled:

@@ -68,7 +68,7 @@ def gather_gallery(
                 f"which is neither there nor in {printable(str(dataset))}",
                 hint="Name a folder of product folders: --gallery ./catalog",
             )
-    photos = gather_folder(folder, bundle, progress=progress, stage="Embedding the gallery")
+    photos = gather_folder(folder, bundle, progress=progress, stage="Embedding the gallery", as_gallery=True)
     return Gallery(source, str(folder), photos)
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.calibration.gap import scales
 from retrieval.catalog.fetched import locate
 from retrieval.catalog.read import Refusal, read_catalog
 from retrieval.errors import CatalogError, ImageError, UsageError
 from retrieval.evaluation.photos import Photos
 from retrieval.images.perceptual_hash import HASHED, hash_of, perceptual_hash
 from retrieval.images.pictures import content_hash, read_file, views
+from retrieval.images.studio import is_studio
 from retrieval.images.views import Prepared
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Index, VectorStore
@@ -58,6 +60,7 @@ def gather_folder(
     known: Mapping[str, NDArray[np.float32]] | None = None,
     progress: Progress = Silent(),
     stage: str = "Embedding",
+    as_gallery: bool = False,
 ) -> Photos:
     """Embed every photo of a folder of product folders (or of a table, as `read_catalog` reads them).
 
@@ -67,6 +70,7 @@ def gather_folder(
         known: embeddings (d,) that the model is known to give, by the SHA-256 of the file; the rest is embedded.
         progress: told how far it is.
         stage: what the progress calls it.
+        as_gallery: weigh pictures of two kinds as an index of them would, see `Photos.factors`.
 
     Raises:
         CatalogError: it holds no catalog, or no readable photo.
@@ -85,15 +89,16 @@ def gather_folder(
             pictures.append(entry)
     progress.known(len(pictures))
 
-    def look(entry: CatalogImage) -> Look[tuple[str, int]]:
+    def look(entry: CatalogImage) -> Look[tuple[str, int, bool]]:
         data = catalog.read(entry)
         sha256 = content_hash(data)
         if known and sha256 in known:
-            return Look((sha256, perceptual_hash(data)), None)
+            return Look((sha256, perceptual_hash(data), as_gallery and is_studio(data)), None)
         pixels, hashed = views(data, Prepared(bundle.preprocessing), HASHED)
-        return Look((sha256, hash_of(hashed)), np.array(pixels, dtype=np.uint8))
+        facts = (sha256, hash_of(hashed), as_gallery and is_studio(data))
+        return Look(facts, np.array(pixels, dtype=np.uint8))
 
-    kept: list[tuple[CatalogImage, tuple[str, int], NDArray[np.float32]]] = []
+    kept: list[tuple[CatalogImage, tuple[str, int, bool], NDArray[np.float32]]] = []
     for result in embed_pictures(pictures, bundle, look):
         if isinstance(result, Embedded):
             vector = result.vector
@@ -110,18 +115,19 @@ def gather_folder(
             + (f"; the first of {len(refused)} refused files is {refused[0].path}" if refused else ""),
             hint="Photos lie in one folder for each product: <split>/<product_id>/*.jpg",
         )
-    return Photos(
+    photos = Photos(
         catalog.root,
         tuple(entry.image for entry, _, _ in kept),
         np.array([entry.product_id for entry, _, _ in kept]),
         np.stack([vector for _, _, vector in kept]),
-        tuple(content for _, (content, _), _ in kept),
-        np.array([picture for _, (_, picture), _ in kept], np.uint64),
+        tuple(content for _, (content, _, _), _ in kept),
+        np.array([picture for _, (_, picture, _), _ in kept], np.uint64),
         np.ones(len(kept), bool),
         {product_id: catalog.metadata(product_id) for product_id in sorted({e.product_id for e, _, _ in kept})},
         tuple(refused),
         tuple(f"{printable(folder)}: {note}" for note in catalog.notes),
     )
+    return photos.as_gallery(np.array([studio for _, (_, _, studio), _ in kept])) if as_gallery else photos
 
 
 def gather_index(index: Index, bundle: Bundle, *, progress: Progress = Silent()) -> Photos:
@@ -153,6 +159,7 @@ def _gallery(points: Sequence[Point], manifest: Manifest, progress: Progress) ->
     records = [records[i] for i in order]
     root = Path(manifest.catalog)
     hashes = _picture_hashes(root, records, progress)
+    found = scales(manifest.studio, manifest.gap)
     return Photos(
         root,
         tuple(record.image for record in records),
@@ -162,6 +169,7 @@ def _gallery(points: Sequence[Point], manifest: Manifest, progress: Progress) ->
         np.array([value or 0 for value in hashes], np.uint64),
         np.array([value is not None for value in hashes], bool),
         {record.product_id: record.metadata for record in records},
+        factors=None if found is None else np.array([found.of(record.kind) for record in records], np.float32),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.calibration.gap import measure_gap, scales, studio_part
 from retrieval.catalog.read import Refusal
 from retrieval.types import Metadata
 
@@ -28,6 +29,8 @@ class Photos:
         hashed: whether the perceptual hash is known (a gallery's pictures may be gone), shape (n,).
         metadata: what the products' table says, by product.
         refused: files that could not be read.
+        factors: what squared distances to each are multiplied by in a gallery of two kinds of pictures, see
+            `retrieval.calibration.gap`, shape (n,); None for 1.
         notes: what was understood of their folders and a person may want to know, a line each.
     """
 
@@ -41,6 +44,7 @@ class Photos:
     metadata: Mapping[str, Metadata] = field(default_factory=dict)
     refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
+    factors: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.sources)
@@ -70,6 +74,9 @@ class Photos:
             content_hashes=self.content_hashes + other.content_hashes,
             picture_hashes=np.concatenate([self.picture_hashes, other.picture_hashes]),
             hashed=np.concatenate([self.hashed, other.hashed]),
+            factors=None
+            if self.factors is None and other.factors is None
+            else np.concatenate([_factors(self), _factors(other)]),
         )
 
     def only(self, rows: Sequence[int] | NDArray[np.integer]) -> Photos:
@@ -86,4 +93,20 @@ class Photos:
             self.metadata,
             self.refused,
             self.notes,
+            None if self.factors is None else self.factors[chosen],
         )
+
+    def as_gallery(self, studio: NDArray[np.bool_]) -> Photos:
+        """These as a gallery, with the `factors` that an index of them would have.
+
+        Args:
+            studio: which are studio pictures, shape (n,).
+        """
+        found = scales(studio_part(self.labels, studio), measure_gap(self.vectors, self.labels, studio))
+        if found is None:
+            return replace(self, factors=None)
+        return replace(self, factors=np.where(studio, *found).astype(np.float32))
+
+
+def _factors(photos: Photos) -> NDArray[np.float32]:
+    return np.ones(len(photos), np.float32) if photos.factors is None else photos.factors

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.errors import ImageError
 from retrieval.images.pictures import read_file, views
-from retrieval.images.views import Squashed
+from retrieval.images.preprocessing import Preprocessing
+from retrieval.images.views import Prepared, Squashed
+from retrieval.types import PictureKind
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SAMPLE = 100
 """Pictures that tell what a gallery holds."""
@@ -30,12 +37,30 @@ def is_studio(data: bytes) -> bool:
     Raises:
         ImageError: it cannot be read.
     """
-    (picture,) = views(data, Squashed(_SIDE))
-    pixels = np.asarray(picture).astype(np.int16)
+    return _kind(views(data, Squashed(_SIDE))[0]) == "studio"
+
+
+def prepared(data: bytes, preprocessing: Preprocessing) -> tuple[NDArray[np.uint8], PictureKind]:
+    """The network's pixels of a picture for an index, as `retrieval.images.pictures.prepare` gives them, and its kind.
+
+    Args:
+        data: the bytes of the file.
+        preprocessing: what the network expects.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    picture, small = views(data, Prepared(preprocessing), Squashed(_SIDE))
+    return np.array(picture, dtype=np.uint8), _kind(small)
+
+
+def _kind(small: Image.Image) -> PictureKind:
+    pixels = np.asarray(small).astype(np.int16)
     rim = np.ones((_SIDE, _SIDE), bool)
     rim[_RIM:-_RIM, _RIM:-_RIM] = False
     colors = pixels[rim]
-    return bool((np.abs(colors - np.median(colors, axis=0)).max(axis=1) <= _STEPS).mean() >= _PLAIN)
+    plain = (np.abs(colors - np.median(colors, axis=0)).max(axis=1) <= _STEPS).mean()
+    return "studio" if plain >= _PLAIN else "photo"
 
 
 def studio_share(files: Iterable[tuple[Path, Path]]) -> float | None:

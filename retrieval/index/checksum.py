@@ -46,10 +46,12 @@ def digest(point: Point) -> bytes:
 def record_json(point: Point) -> dict[str, object]:
     """A point's record as a JSON object."""
     record = point.record
-    return {
+    found: dict[str, object] = {
         "image_id": record.image_id,
         "product_id": record.product_id,
         "image": record.image,
         "content_hash": record.content_hash,
         "metadata": dict(record.metadata),
     }
+    # What releases of before wrote keeps its checksum.
+    return found if record.kind is None else found | {"kind": record.kind}

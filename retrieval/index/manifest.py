@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -35,6 +36,8 @@ class Manifest:
         checksum: of the points that were committed, see `retrieval.index.checksum.Checksum`; empty where older
             releases, or runs that nobody could keep count of, said nothing.
         studio: share of its products that a studio picture shows, in [0, 1], by a sample; None where nobody looked.
+        gap: how much nearer photos lie to its photos than to its studio pictures, see `retrieval.calibration.gap`;
+            None where nobody looked.
         calibration: a calibration of its model that was made for this index, as `Calibration.to_json` has it; None
             where the model's own is in force.
     """
@@ -52,6 +55,7 @@ class Manifest:
     distance: str = DISTANCE_NAME
     checksum: str = ""
     studio: float | None = None
+    gap: float | None = None
     calibration: Mapping[str, Any] | None = None
     schema: str = field(default=MANIFEST_SCHEMA)
 
@@ -62,20 +66,27 @@ class Manifest:
         return {key: value for key, value in content.items() if value is not None}
 
     def noting(
-        self, before: Manifest | None, *, studio: float | None = None, calibration: Mapping[str, Any] | None = None
+        self,
+        before: Manifest | None,
+        *,
+        studio: float | None = None,
+        gap: float | None = None,
+        calibration: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """The same with what is known beside its pictures; what is not given stays as it was.
 
         Args:
             before: the generation that this one replaces; a calibration of another model's goes with it.
             studio: see `Manifest`.
+            gap: likewise.
             calibration: likewise.
         """
         if before is None or before.model.fingerprint != self.model.fingerprint:
-            return replace(self, studio=studio, calibration=calibration)
+            return replace(self, studio=studio, gap=gap, calibration=calibration)
         return replace(
             self,
             studio=before.studio if studio is None else studio,
+            gap=before.gap if gap is None else gap,
             calibration=before.calibration if calibration is None else calibration,
         )
 
@@ -114,6 +125,8 @@ class Manifest:
             raise ValueError(f"expected true or false as hnsw, received {self.hnsw!r:.80}")
         if self.studio is not None and (type(self.studio) not in (int, float) or not 0.0 <= self.studio <= 1.0):
             raise ValueError(f"expected a share as studio, received {self.studio!r:.80}")
+        if self.gap is not None and (type(self.gap) not in (int, float) or not 1.0 <= self.gap < math.inf):
+            raise ValueError(f"expected a number of 1 or more as gap, received {self.gap!r:.80}")
         if self.calibration is not None and not isinstance(self.calibration, Mapping):
             raise ValueError(f"expected an object as calibration, received {self.calibration!r:.80}")
         if self.distance != DISTANCE_NAME:

@@ -1,6 +1,7 @@
 """How a record is written into a Qdrant payload, and how filters find it again; one codec for every store.
 
-A payload is ``{"product_id", "image", "hash", "meta", "tags"}``. ``meta`` is the product's
+A payload is ``{"product_id", "image", "hash", "kind", "meta", "tags"}``, without ``kind`` in what releases of before
+wrote. ``meta`` is the product's
 metadata as JSON text: read back as an object, the engine may return a float that differs in
 its last bit, and metadata would seem changed in every index run. ``tags`` repeats it as one keyword per column,
 ``["category","Milk"]`` in compact JSON, so that a single keyword index serves filters on any
@@ -28,11 +29,13 @@ from retrieval.index.commands import REBUILD_HINT
 from retrieval.types import (
     MAX_COLUMNS,
     MAX_VALUE_BYTES,
+    PICTURE_KINDS,
     Compare,
     IndexedImage,
     JsonScalar,
     JsonValue,
     Metadata,
+    PictureKind,
     Point,
     Where,
 )
@@ -40,9 +43,10 @@ from retrieval.types import (
 PRODUCT = "product_id"
 IMAGE = "image"
 HASH = "hash"
+KIND = "kind"
 META = "meta"
 TAGS = "tags"
-SHOWN = (PRODUCT, IMAGE, META)
+SHOWN = (PRODUCT, IMAGE, KIND, META)
 """What an answer needs of a payload: reading the rest takes as long as scanning ten thousand pictures."""
 
 MAX_NAME_BYTES = 4096
@@ -62,6 +66,7 @@ def encode(record: IndexedImage) -> dict[str, Any]:
         PRODUCT: record.product_id,
         IMAGE: record.image,
         HASH: record.content_hash,
+        **({} if record.kind is None else {KIND: record.kind}),
         **encode_metadata(record.metadata),
     }
 
@@ -92,13 +97,14 @@ def decode(image_id: str, payload: Mapping[str, Any] | None) -> IndexedImage:
             image=payload[IMAGE],
             content_hash=payload[HASH],
             metadata=json.loads(payload[META]),
+            kind=_kind(payload),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(image_id, error) from error
 
 
-def decode_shown(found: Any, known: dict[str, Metadata]) -> tuple[str, str, Metadata]:
-    """Product, picture and metadata of a payload of which only the fields of `SHOWN` were asked for.
+def decode_shown(found: Any, known: dict[str, Metadata]) -> tuple[str, str, Metadata, PictureKind | None]:
+    """Product, picture, metadata and kind of a payload of which only the fields of `SHOWN` were asked for.
 
     Args:
         found: with ``id``, for the error, and ``payload``: as it is stored, or those fields of it.
@@ -115,7 +121,7 @@ def decode_shown(found: Any, known: dict[str, Metadata]) -> tuple[str, str, Meta
         metadata = known.get(text)
         if metadata is None:
             metadata = known[text] = _read_metadata(text)
-        return payload[PRODUCT], payload[IMAGE], metadata
+        return payload[PRODUCT], payload[IMAGE], metadata, _kind(payload)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(str(found.id), error) from error
 
@@ -130,6 +136,13 @@ def _read_metadata(text: str) -> Metadata:
 
 
 _read_json = json.JSONDecoder().raw_decode
+
+
+def _kind(payload: Mapping[str, Any]) -> PictureKind | None:
+    kind: PictureKind | None = payload.get(KIND)
+    if kind is not None and kind not in PICTURE_KINDS:
+        raise ValueError(f"{kind!r:.80} as the kind of a picture")
+    return kind
 
 
 def _damaged(image_id: str, error: Exception) -> IndexDamagedError:

@@ -150,6 +150,7 @@ class Build(Protocol):
         metadata_keys: Sequence[str],
         check: Check | None = None,
         studio: float | None = None,
+        gap: float | None = None,
         calibration: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """Optimize, check, write the manifest, make it durable and switch to it atomically.
@@ -160,6 +161,7 @@ class Build(Protocol):
             check: looks at the complete generation before the switch. If it raises, the committed
                 generation stays live and the build can be continued. Not called without changes.
             studio: see `Manifest`; None leaves what the generation before said, if its model is the same.
+            gap: likewise.
             calibration: likewise.
         """
         ...

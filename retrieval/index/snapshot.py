@@ -30,7 +30,7 @@ from retrieval.index.checksum import Checksum, record_json
 from retrieval.index.manifest import Manifest
 from retrieval.index.payload import check_points
 from retrieval.index.refusals import RefusalPicture
-from retrieval.types import IndexedImage, Point
+from retrieval.types import PICTURE_KINDS, IndexedImage, Point
 
 SNAPSHOT_SCHEMA = "itemrec.snapshot/1"
 MAX_MEMBER_BYTES = 256 * 2**20
@@ -267,8 +267,14 @@ def _read_batch(archive: zipfile.ZipFile, number: int, dimension: int, most: int
             if len(records) >= most:
                 raise ValueError(f"more pictures than the {most:,} that are missing in batch {number}")
             data = json.loads(line)
-            if not isinstance(data, dict) or set(data) != _RECORD_FIELDS or not isinstance(data["metadata"], dict):
+            if (
+                not isinstance(data, dict)
+                or set(data) - {"kind"} != _RECORD_FIELDS
+                or not isinstance(data["metadata"], dict)
+            ):
                 raise ValueError(f"expected the record of a picture in batch {number}")
+            if data.get("kind") not in (None, *PICTURE_KINDS):
+                raise ValueError(f"expected the kind of a picture in batch {number}, received {data['kind']!r:.80}")
             records.append(IndexedImage(**data))
     wanted = len(records) * dimension * 4
     name = f"vectors-{number:06d}.npy"

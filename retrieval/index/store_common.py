@@ -32,8 +32,8 @@ def to_neighbors(hits: Iterable[Any], max_distance: float) -> list[Neighbor]:
     for hit in hits:
         distance = from_euclid(hit.score)
         if distance <= max_distance:
-            product_id, image, metadata = codec.decode_shown(hit, known)
-            neighbors.append(Neighbor(product_id, image, distance, metadata))
+            product_id, image, metadata, kind = codec.decode_shown(hit, known)
+            neighbors.append(Neighbor(product_id, image, distance, metadata, kind))
     neighbors.sort(key=_distance)
     distances = [n.distance for n in neighbors]
     if len(set(distances)) < len(distances):

@@ -160,6 +160,7 @@ def copy(source: Source, target: Index, *, progress: Progress = Silent()) -> Tra
             metadata_keys=manifest.metadata_keys,
             check=check,
             studio=manifest.studio,
+            gap=manifest.gap,
             calibration=manifest.calibration,
         )
     return Transferred(committed.images, written, wanted.hex(), manifest.model.name, committed.generation, refused)

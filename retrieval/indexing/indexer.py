@@ -17,26 +17,27 @@ from retrieval.catalog.read import CODE, Catalog, Refusal
 from retrieval.errors import CatalogError, ImageError, IndexDamagedError
 from retrieval.images import pictures
 from retrieval.images.formats.color_profile import flawed_note, noticing
-from retrieval.images.studio import SAMPLE, studio_share
+from retrieval.images.studio import prepared
 from retrieval.index.checks import require_sound
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Build, Check, Index, VectorStore
 from retrieval.index.sharding import Shard
+from retrieval.indexing.kinds import NOBODY_LOOKED, Kinds, look_at_kinds
 from retrieval.indexing.plan import Action, IndexSnapshot, metadata_digest
 from retrieval.indexing.report import IndexReport
 from retrieval.models.bundle import Bundle
 from retrieval.models.embedding import Embedded, Look, Refused, embed_pictures
 from retrieval.system.progress import Progress, Silent
 from retrieval.system.text import printable
-from retrieval.types import CatalogImage, IndexedImage, Metadata, Point
+from retrieval.types import CatalogImage, IndexedImage, Metadata, PictureKind, Point
 
 BATCH = 8
 WRITE_CHUNK = 512
 WRITE_SECONDS = 1.0
 """However slow the network, a killed run loses no more work than this."""
 
-_ASKED = 400
-"""Pictures that a store is asked for, to have one each of so many products as tell what it holds."""
+_TELLING = 100
+"""New pictures that tell how far the kinds lie apart."""
 _CHANGED = 0.1
 """Part of the pictures that came or went from which on it is looked at anew what kind they are."""
 
@@ -44,8 +45,8 @@ __all__ = ["IndexReport", "index_catalog"]
 
 _Job = tuple[CatalogImage, bytes]
 """A picture, and the digest of what the catalog says about its product."""
-_Plan = tuple[Action, str]
-"""What is to be done with a picture, and its content hash."""
+_Plan = tuple[Action, str, PictureKind | None]
+"""What is to be done with a picture, its content hash, and its kind where it was decoded."""
 
 
 def index_catalog(
@@ -117,7 +118,8 @@ def index_catalog(
             with index.writer(bundle.identity, rebuild=rebuild, shard=shard) as build:
                 report.resumed = build.resumed
                 known = IndexSnapshot(build.store.records(), shard)
-                _run(entries, bundle, known, build, report, threads=threads, shown=shown)
+                written: list[Point] = []
+                _run(entries, bundle, known, build, report, threads=threads, shown=shown, written=written)
                 departed = _departed(known, build.store, report.refused, catalog)
                 # Other workers know what is left of their own parts only.
                 report.moved = _moved(departed, build.store, {}) if shard is None else {}
@@ -134,9 +136,10 @@ def index_catalog(
                 expected = len(known) + report.added - report.removed
                 before = None if rebuild else live
                 fresh = before is None or before.studio is None
-                looked = fresh or report.added + report.replaced + report.removed > _CHANGED * len(known)
-                studio = _studio(build.store, catalog) if looked else None
-                manifest = _commit(build, catalog, report, _checks(expected, check, shard), shard, studio)
+                untold = before is not None and before.gap is None and report.added + report.replaced > 0
+                looked = fresh or untold or report.added + report.replaced + report.removed > _CHANGED * len(known)
+                kinds = look_at_kinds(build.store, catalog.root, written) if looked else NOBODY_LOOKED
+                manifest = _commit(build, catalog, report, _checks(expected, check, shard), shard, kinds)
                 report.shard, report.waiting = str(shard) if shard else "", build.waiting
                 report.images, report.products = manifest.images, manifest.products
     report.refused.sort(key=lambda refusal: refusal.path)
@@ -196,26 +199,30 @@ def _run(
     threads: int | None,
     shown: Progress,
     products: set[str] | None = None,
+    written: list[Point] | None = None,
 ) -> None:
     """Take every picture of the catalog through its workers; write results unless ``build`` is None.
 
     Args:
         products: gathers the products that have a picture to index; None does not.
+        written: gathers some of the pictures that are written; None does not.
     """
     catalog = entries.catalog
     points: list[Point] = []
     metadata: dict[str, Metadata] = {}
     total: int | None = None
     shown.stage("Planning" if build is None else "Indexing")
-    written = time.monotonic()
+    last_write = time.monotonic()
 
     def write() -> None:
-        nonlocal written
-        written = time.monotonic()
+        nonlocal last_write
+        last_write = time.monotonic()
         if build is None:
             return
         if points:
             build.store.upsert(points)
+            if written is not None:
+                written.extend(points[: max(0, _TELLING - len(written))])
         if metadata:
             build.store.set_metadata(metadata)
         points.clear()
@@ -235,11 +242,12 @@ def _run(
         content_hash = pictures.content_hash(data)
         action = known.action(picture.image_id, content_hash, digest)
         if action not in (Action.ADD, Action.REPLACE):
-            return Look((action, content_hash), None)
+            return Look((action, content_hash, None), None)
         if build is None:
             pictures.check(data)
-            return Look((action, content_hash), None)
-        return Look((action, content_hash), pictures.prepare(data, bundle.preprocessing))
+            return Look((action, content_hash, None), None)
+        pixels, kind = prepared(data, bundle.preprocessing)
+        return Look((action, content_hash, kind), pixels)
 
     try:
         for result in embed_pictures(_jobs(entries, known, report), bundle, look, threads=threads, batch=BATCH):
@@ -251,7 +259,7 @@ def _run(
                 _take(picture, result, catalog, report, points, metadata)
                 if products is not None:
                     products.add(picture.product_id)
-            if max(len(points), len(metadata)) >= WRITE_CHUNK or time.monotonic() - written >= WRITE_SECONDS:
+            if max(len(points), len(metadata)) >= WRITE_CHUNK or time.monotonic() - last_write >= WRITE_SECONDS:
                 write()
             if total is None and entries.total is not None:
                 total = known.share(entries.total)
@@ -273,7 +281,7 @@ def _take(
     metadata: dict[str, Metadata],
 ) -> None:
     """Count what is done with a picture, and put what is to be written where it is written from."""
-    action, content_hash = result.facts
+    action, content_hash, kind = result.facts
     if action is Action.KEEP:
         report.unchanged += 1
     elif action is Action.METADATA:
@@ -290,6 +298,7 @@ def _take(
             image=picture.image,
             content_hash=content_hash,
             metadata=catalog.metadata(picture.product_id),
+            kind=kind,
         )
         points.append(Point(record, result.vector))
     if report.dry_run and action in (Action.ADD, Action.REPLACE):
@@ -383,17 +392,8 @@ def _checks(expected: int, further: Check | None, shard: Shard | None) -> Check:
     return check
 
 
-def _studio(store: VectorStore, catalog: Catalog) -> float | None:
-    """Which share of the products a studio picture shows, by one picture each of a sample of them."""
-    found: dict[str, str] = {}
-    for point in store.sample(_ASKED):
-        found.setdefault(point.record.product_id, point.record.image)
-    images = [found[product] for product in sorted(found)[:SAMPLE]]
-    return studio_share((catalog.root / image, catalog.root) for image in images)
-
-
 def _commit(
-    build: Build, catalog: Catalog, report: IndexReport, check: Check, shard: Shard | None, studio: float | None
+    build: Build, catalog: Catalog, report: IndexReport, check: Check, shard: Shard | None, kinds: Kinds
 ) -> Manifest:
     if shard is None and build.store.count() == 0:
         build.discard()
@@ -404,7 +404,7 @@ def _commit(
             hint="A catalog is a folder of product folders with pictures: catalog/<product_id>/*.jpg",
         )
     keys = tuple(dict.fromkeys((*catalog.metadata_keys, CODE))) if catalog.coded else catalog.metadata_keys
-    return build.commit(catalog=str(catalog.root), metadata_keys=keys, check=check, studio=studio)
+    return build.commit(catalog=str(catalog.root), metadata_keys=keys, check=check, studio=kinds.studio, gap=kinds.gap)
 
 
 def _chunks(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -20,15 +20,17 @@ from retrieval.catalog.product_table import ProductTable
 from retrieval.catalog.read import Catalog, read_catalog
 from retrieval.errors import IndexDamagedError, UsageError
 from retrieval.images import pictures
+from retrieval.images.studio import prepared
 from retrieval.index.checks import require_sound
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Index, VectorStore
 from retrieval.indexing.indexer import index_catalog
+from retrieval.indexing.kinds import look_at_kinds
 from retrieval.models.bundle import Bundle
 from retrieval.models.embedding import Embedded, Look, embed_pictures
 from retrieval.system.files import os_errors, replace_file
 from retrieval.system.text import one_form, printable
-from retrieval.types import IndexedImage, Metadata, Point, image_id
+from retrieval.types import IndexedImage, Metadata, PictureKind, Point, image_id
 
 MAX_SIDE = 1024
 """Longer side of a taught picture, pixels."""
@@ -200,7 +202,8 @@ def update_index(
                     )
                 require_sound(store, written)
 
-            return build.commit(catalog=manifest.catalog, metadata_keys=list(keys), check=check)
+            gap = look_at_kinds(build.store, catalog, points).gap if points else None
+            return build.commit(catalog=manifest.catalog, metadata_keys=list(keys), check=check, gap=gap)
     index_catalog(read_catalog(catalog), index, bundle, threads=threads)
     live = index.manifest()
     assert live is not None
@@ -211,9 +214,10 @@ def update_index(
 def _points(
     catalog: Path, bundle: Bundle, added: Sequence[tuple[Taught, Metadata]], threads: int | None
 ) -> list[Point]:
-    def look(item: tuple[Taught, Metadata]) -> Look[str]:
+    def look(item: tuple[Taught, Metadata]) -> Look[tuple[str, PictureKind]]:
         data = pictures.read_file(catalog / item[0].image, root=catalog)
-        return Look(pictures.content_hash(data), pictures.prepare(data, bundle.preprocessing))
+        pixels, kind = prepared(data, bundle.preprocessing)
+        return Look((pictures.content_hash(data), kind), pixels)
 
     points = []
     for seen in embed_pictures(added, bundle, look, threads=threads):
@@ -221,9 +225,9 @@ def _points(
             continue  # its owner removed it meanwhile
         taught, metadata = seen.item
         assert seen.vector is not None
-        record = IndexedImage(
-            image_id(taught.product_id, taught.image), taught.product_id, taught.image, seen.facts, metadata
-        )
+        content_hash, kind = seen.facts
+        name = image_id(taught.product_id, taught.image)
+        record = IndexedImage(name, taught.product_id, taught.image, content_hash, metadata, kind)
         points.append(Point(record, np.asarray(seen.vector, dtype=np.float32)))
     return points
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from retrieval.calibration.gap import scales
 from retrieval.calibration.sureness import DEFAULT, Limits
 from retrieval.errors import ImageError, UsageError
 from retrieval.images import pictures
@@ -560,6 +561,7 @@ class Recognizer:
             probability=state.probability,
             refusal=refused.nearest(result.vector) if refused is not None else None,
             part=beside_refusals(state.manifest.studio),
+            scales=scales(state.manifest.studio, state.manifest.gap),
         )
         ranked = _Found(found, (source,), blanks=(source.name,) if result.facts.blank else (), blank=result.facts.blank)
         return _with_codes(ranked, [(source.name, result.facts)], state, store, top, where)
@@ -603,6 +605,7 @@ class Recognizer:
             probability=state.probability,
             refusal=refused.nearest(vector) if refused is not None else None,
             part=beside_refusals(state.manifest.studio),
+            scales=scales(state.manifest.studio, state.manifest.gap),
         )
         limit = same.farthest(state.bundle.calibration)
         seen = [(photo.item.name, photo.facts) for photo in photos]

@@ -6,13 +6,14 @@ import math
 import time
 from bisect import insort
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.calibration.galleries import GalleryShape
+from retrieval.calibration.gap import Scales
 from retrieval.calibration.in_force import InForce, in_force
 from retrieval.calibration.points import Calibration
 from retrieval.calibration.sureness import MOST_LEAD, Limits
@@ -57,6 +58,7 @@ def find(
     close: float = 0.0,
     far: float | None = None,
     hopeless: float = math.inf,
+    scales: Scales | None = None,
 ) -> list[Match]:
     """The best products whatever the threshold, each scored by its own pictures whatever else is near.
 
@@ -82,6 +84,8 @@ def find(
         hopeless: squared L2; a photo whose nearest picture lies beyond is unknown whatever else is near: its products
             are ranked by those of their pictures that were seen, since it takes looking into very many to tell apart
             what is about equally far.
+        scales: what distances to studio pictures and to photos are multiplied by; None leaves them. Of each product
+            the nearest pictures before that vote.
 
     Returns:
         At most ``products`` matches, as `retrieval.recognition.votes.rank` orders them.
@@ -92,19 +96,22 @@ def find(
     limit = FIRST_LIMIT
     far = threshold if far is None else far
     ahead = products
+    least = 1.0 if scales is None else min(scales)
     while True:
         neighbors = store.search(vector, limit=limit, max_distance=MAX_DISTANCE, where=where, exact=exact)
         cut = len(neighbors) == limit
         seen: dict[str, list[Neighbor]] = {}
         for neighbor in neighbors:
             seen.setdefault(neighbor.product_id, []).append(neighbor)
-        if neighbors and neighbors[0].distance > hopeless:
+        if neighbors and least * neighbors[0].distance > hopeless:
             if len(seen) >= products or not cut or limit >= LAST_LIMIT:
-                return votes.rank(neighbors, threshold=threshold, products=products)
+                return votes.rank(scaled(neighbors, scales), threshold=threshold, products=products)
             limit *= WIDEN
             continue
-        # With fewer of its pictures seen, a product's mean can only fall: this ranking is optimistic.
-        candidates = [c for c in votes.standings(neighbors, threshold=threshold) if c.product_id not in complete]
+        # With fewer of its pictures seen, a product's mean can only fall, and no distance is multiplied by less than
+        # the least scale: this ranking is optimistic.
+        hoped = neighbors if scales is None else scaled(neighbors, Scales(least, least))
+        candidates = [c for c in votes.standings(hoped, threshold=threshold) if c.product_id not in complete]
         for at, candidate in enumerate(candidates):
             nearest = candidate.nearest[0].distance
             best = votes.place(nearest, candidate.score, threshold)
@@ -120,16 +127,32 @@ def find(
                 wanted = [p for p in wanted if len(seen[p]) < votes.EVIDENCE and p not in fetched]
                 own_of = store.nearest_of(vector, wanted, limit=votes.EVIDENCE, exact=exact)
                 fetched.update(zip(wanted, own_of, strict=True))
-            own = fetched.get(candidate.product_id) or seen[candidate.product_id]
-            complete[candidate.product_id] = own
+            own = fetched.get(candidate.product_id) or seen[candidate.product_id][: votes.EVIDENCE]
+            complete[candidate.product_id] = own = scaled(own, scales)
             distances = [n.distance for n in own]
             insort(places, votes.place(distances[0], votes.score(distances), threshold))
-        last = neighbors[-1].distance if cut else MAX_DISTANCE
+        last = least * neighbors[-1].distance if cut else MAX_DISTANCE
         settled = len(places) >= products and places[products - 1] <= votes.place(last, votes.vote(last), threshold)
         if not cut or settled or (last > far and len(seen) > 1) or limit >= LAST_LIMIT:
-            known = seen | complete if close else complete
+            known = (
+                {p: scaled(ns[: votes.EVIDENCE], scales) for p, ns in seen.items()} | complete if close else complete
+            )
             return votes.rank((n for ns in known.values() for n in ns), threshold=threshold, products=products)
         limit *= WIDEN
+
+
+def scaled(neighbors: Sequence[Neighbor], scales: Scales | None) -> list[Neighbor]:
+    """Neighbors as they vote in a gallery of two kinds of pictures, nearest first.
+
+    Args:
+        neighbors: with the distances that their vectors have.
+        scales: what these are multiplied by; None leaves them.
+    """
+    if scales is None:
+        return list(neighbors)
+    found = [replace(n, distance=min(MAX_DISTANCE, n.distance * scales.of(n.kind))) for n in neighbors]
+    found.sort(key=lambda n: (n.distance, n.image))
+    return found
 
 
 def search(
@@ -143,6 +166,7 @@ def search(
     refusal: RefusedBy | None = None,
     part: float = NEARER,
     length: float = 1.0,
+    scales: Scales | None = None,
 ) -> Ranked:
     """The first half of `recognize`, which sees its arguments: what has to be asked of an index."""
     start = time.perf_counter()
@@ -162,6 +186,7 @@ def search(
         close=CLOSE,
         far=limit,
         hopeless=hopeless,
+        scales=scales,
     )
     search_ms = (time.perf_counter() - start) * 1e3
     return Ranked(photo, ranked, threshold, limit, refusal, probability, length, search_ms, part)
@@ -180,6 +205,7 @@ def recognize(
     refusal: RefusedBy | None = None,
     part: float = NEARER,
     length: float = 1.0,
+    scales: Scales | None = None,
 ) -> Recognition:
     """Answer one photo.
 
@@ -195,6 +221,7 @@ def recognize(
         refusal: the picture nearest to the photo that is none of the catalog's.
         part: see `retrieval.recognition.decision.beside_refusals`.
         length: of the mean that the vector is, of several photos; see `retrieval.recognition.same`.
+        scales: see `find`.
     """
     found = search(
         photo,
@@ -206,6 +233,7 @@ def recognize(
         refusal=refusal,
         part=part,
         length=length,
+        scales=scales,
     )
     return conclude(found, top=top, fingerprint=fingerprint, confidence=confidence)
 

@@ -134,7 +134,7 @@ class MemoryStore:
             difference = point.vector.astype(np.float64) - vector.astype(np.float64)
             distance = min(float(difference @ difference), 4.0)
             if distance <= max_distance:
-                found.append(Neighbor(record.product_id, record.image, distance, record.metadata))
+                found.append(Neighbor(record.product_id, record.image, distance, record.metadata, record.kind))
         found.sort(key=lambda n: (n.distance, n.image_id))
         return found[: max(limit, 0)]
 
@@ -264,12 +264,13 @@ class MemoryBuild:
         metadata_keys: Sequence[str],
         check: Check | None = None,
         studio: float | None = None,
+        gap: float | None = None,
         calibration: Mapping[str, Any] | None = None,
     ) -> Manifest:
         index, current = self._index, self._index._manifest
         if current is not None and not self.changed and not self._index._rebuilding:
             index._manifest = replace(current, catalog=catalog, metadata_keys=tuple(metadata_keys)).noting(
-                current, studio=studio, calibration=calibration
+                current, studio=studio, gap=gap, calibration=calibration
             )
             index._kept[current.generation] = (index._manifest, self._store)
             return index._manifest
@@ -283,7 +284,7 @@ class MemoryBuild:
             itemrec_version="0",
             engine="memory",
             created=datetime.now(UTC).isoformat(timespec="microseconds"),
-        ).noting(current, studio=studio, calibration=calibration)
+        ).noting(current, studio=studio, gap=gap, calibration=calibration)
         if check is not None:
             check(self._store, manifest)
         staying = worth_keeping(manifest, current and current.generation, [m for m, _ in index._kept.values()])

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from retrieval.distance import normalize
 from retrieval.index.protocols import Index
-from retrieval.types import IndexedImage, Metadata, ModelIdentity, Point, image_id
+from retrieval.types import IndexedImage, Metadata, ModelIdentity, PictureKind, Point, image_id
 
 DIMENSION = 16
 MODEL = ModelIdentity("a" * 64, DIMENSION, "tiny", "/models/tiny")
@@ -18,8 +18,14 @@ def unit_vectors(count: int, dimension: int = DIMENSION, seed: int = 0) -> NDArr
     return normalize(np.random.default_rng(seed).normal(size=(count, dimension)))
 
 
-def record(name: str, product: str = "p", metadata: Metadata | None = None, content: str = "0") -> IndexedImage:
-    return IndexedImage(image_id(product, name), product, name, content * 64, metadata or {})
+def record(
+    name: str,
+    product: str = "p",
+    metadata: Metadata | None = None,
+    content: str = "0",
+    kind: PictureKind | None = None,
+) -> IndexedImage:
+    return IndexedImage(image_id(product, name), product, name, content * 64, metadata or {}, kind)
 
 
 def sample_points(
@@ -31,7 +37,10 @@ def sample_points(
     for i, vector in enumerate(vectors):
         number = i // per_product
         metadata: Metadata = {"category": f"c{number % 3}", "price": number / 2, "organic": number % 2 == 0}
-        points.append(Point(record(f"{prefix}p{number}/{i}.jpg", f"{prefix}p{number}", metadata), vector))
+        # As of an index that a release of before began.
+        kind: PictureKind | None = ("studio", "photo", None)[i % 3]
+        name, product = f"{prefix}p{number}/{i}.jpg", f"{prefix}p{number}"
+        points.append(Point(record(name, product, metadata, kind=kind), vector))
     return points
 
 

@@ -201,16 +201,16 @@ def test_a_calibration_lives_through_index_runs_of_its_model_alone(index: Index)
     index.set_calibration(OWN)
     with index.writer(MODEL) as build:
         build.store.upsert(NEW)
-        assert build.commit(catalog="/c", metadata_keys=(), studio=0.25).calibration == OWN
+        assert build.commit(catalog="/c", metadata_keys=(), studio=0.25, gap=1.25).calibration == OWN
     found = index.manifest()
     assert found is not None
-    assert (found.calibration, found.studio, found.images) == (OWN, 0.25, 14)
+    assert (found.calibration, found.studio, found.gap, found.images) == (OWN, 0.25, 1.25, 14)
     fill(index, NEW, model=MODEL, rebuild=True)
     again = index.manifest()
     assert again is not None
-    assert (again.calibration, again.studio) == (OWN, 0.25)
+    assert (again.calibration, again.studio, again.gap) == (OWN, 0.25, 1.25)
     fill(index, NEW, model=OTHER_MODEL, rebuild=True)
     other = index.manifest()
     assert other is not None
-    assert (other.calibration, other.studio) == (None, None)
+    assert (other.calibration, other.studio, other.gap) == (None, None, None)
     assert index.rollback().calibration == OWN

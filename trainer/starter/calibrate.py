@@ -24,7 +24,7 @@ _TARGET = Target("strangers", UNKNOWN_SHARE)
 
 
 def calibrate(folds: Sequence[Fold]) -> Calibration:
-    """Thresholds and probabilities for galleries of studio pictures, of few photos of each product, and of both.
+    """Thresholds and probabilities for galleries of studio pictures, of few photos of each product, and of both kinds.
 
     Every photo is of a product that its fold's training did not see. It is looked for in a gallery of all products and
     of the fold's alone, with its own product and without.
@@ -69,7 +69,7 @@ def measure_kind(kind: Kind, folds: Sequence[Fold]) -> Measured:
         promised += (
             try_all(_photos(fold.shop.asked.of(fold.held_out), "apart"), gallery) if kind != "studio" else found_here
         )
-        few = _photos(_gallery(kind, fold).of(fold.held_out), kind)
+        few = gallery.only(np.flatnonzero(np.isin(gallery.labels, fold.held_out)))
         for trials, more in zip(alone, try_known_and_left_out(asked, few), strict=True):
             trials.extend(more)
         genuine, impostor = nearest_distances(asked, gallery)
@@ -100,15 +100,18 @@ def measure_kind(kind: Kind, folds: Sequence[Fold]) -> Measured:
 
 def asked_and_gallery(kind: Kind, fold: Fold) -> tuple[Photos, Photos]:
     """Photos of products that a fold did not see, and a gallery of a kind, of all products."""
-    return _photos(_asked(kind, fold), "asked"), _photos(_gallery(kind, fold), kind)
+    return _photos(_asked(kind, fold), "asked"), _gallery(kind, fold)
 
 
-def _gallery(kind: Kind, fold: Fold) -> Embedded:
-    """All products: a studio picture of each, few photos, or both."""
-    if kind == "studio":
-        return fold.shop.studio
-    few = few_photos(fold.shop.photos, 0)
-    return few if kind == "few" else few.joined(fold.shop.studio)
+def _gallery(kind: Kind, fold: Fold) -> Photos:
+    """All products: a studio picture or few photos of each, or the one of every second and the other of the rest."""
+    studio, few = fold.shop.studio, few_photos(fold.shop.photos, 0)
+    if kind != "mixed":
+        return _photos(studio if kind == "studio" else few, kind)
+    bare = np.unique(studio.labels)[::2]
+    shown = studio.of(bare.tolist())
+    both = _photos(shown.joined(few.only(~np.isin(few.labels, bare))), kind)
+    return both.as_gallery(np.arange(len(both)) < len(shown.labels))
 
 
 def _asked(kind: Kind, fold: Fold) -> Embedded:

@@ -254,6 +254,7 @@ class EmbeddedBuild:
         metadata_keys: Sequence[str],
         check: Check | None = None,
         studio: float | None = None,
+        gap: float | None = None,
         calibration: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """See `retrieval.index.protocols.Build.commit`. Without any change the committed generation stays.
@@ -267,7 +268,7 @@ class EmbeddedBuild:
             raise StoreError("This build was committed or discarded already")
         if self._shard is None and self._base is not None:
             touched = replace(self._base, catalog=catalog, metadata_keys=tuple(metadata_keys))
-            return self._touch(touched.noting(self._base, studio=studio, calibration=calibration))
+            return self._touch(touched.noting(self._base, studio=studio, gap=gap, calibration=calibration))
         shard = self.begin()
         self._phase("committing")
         images, products = shard.count(), shard.products()
@@ -289,7 +290,7 @@ class EmbeddedBuild:
             manifest = replace(
                 self._manifest(images, products, catalog, metadata_keys, hnsw=checked.has_graph()),
                 checksum=self._checksum(checked),
-            ).noting(self._live(), studio=studio, calibration=calibration)
+            ).noting(self._live(), studio=studio, gap=gap, calibration=calibration)
             if check is not None:
                 self._phase("checking")
                 check(checked, manifest)

@@ -113,6 +113,7 @@ class ServerBuild:
         metadata_keys: Sequence[str],
         check: Check | None = None,
         studio: float | None = None,
+        gap: float | None = None,
         calibration: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """See `retrieval.index.protocols.Build.commit`.
@@ -124,7 +125,7 @@ class ServerBuild:
             raise StoreError("This build was committed or discarded already")
         keys = tuple(metadata_keys)
         if self._in_place and self._live is not None:
-            return self._commit_in_place(self._live, catalog, keys, check, studio, calibration)
+            return self._commit_in_place(self._live, catalog, keys, check, studio, gap, calibration)
         if self._shard is not None:
             self._mark("done")
             self.waiting = shards_out(self._collections.link, self._store.collection, self._shard)
@@ -134,7 +135,7 @@ class ServerBuild:
         self._report(phase="building the search graph")
         graph = self._finish_loading()
         manifest = self._manifest(self._store.count(), catalog, keys, graph)
-        manifest = manifest.noting(self._live, studio=studio, calibration=calibration)
+        manifest = manifest.noting(self._live, studio=studio, gap=gap, calibration=calibration)
         if check is not None:
             self._report(phase="checking")
             check(self._store, manifest)
@@ -150,13 +151,14 @@ class ServerBuild:
         keys: tuple[str, ...],
         check: Check | None,
         studio: float | None,
+        gap: float | None,
         calibration: Mapping[str, Any] | None,
     ) -> Manifest:
         images = self._store.count()
         # A calibration that came meanwhile stays.
         now = self._collections.manifest() or live
         manifest = replace(live, catalog=catalog, metadata_keys=keys).noting(
-            now, studio=studio, calibration=calibration
+            now, studio=studio, gap=gap, calibration=calibration
         )
         if self.changed or images != live.images:
             manifest = replace(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrieval.calibration.gap import Scales
 from retrieval.calibration.points import Calibration, OperatingPoint
 from retrieval.distance import normalize
 from retrieval.errors import UsageError
@@ -23,7 +24,7 @@ from retrieval.index.refusals import RefusalPicture, refusal_id_of, refusal_id_o
 from retrieval.recognition.decision import decide, split
 from retrieval.recognition.recognizer import find
 from retrieval.refusals import KnownRefusals
-from retrieval.types import IndexedImage, Point
+from retrieval.types import IndexedImage, PictureKind, Point
 from tests.contract.reference import MemoryStore
 from tests.evaluate_example import DIMENSION, MODEL, clusters, example_document, labeled
 
@@ -156,8 +157,11 @@ def counted(rates: dict[str, RateDoc]) -> dict[str, tuple[int, int]]:
     sizes=st.lists(st.sampled_from([1, 2, 3, 4, 15]), min_size=1, max_size=9),
     noise=st.sampled_from([0.0, 0.05, 0.3]),
     threshold=st.sampled_from([1e-3, 0.2, 1.0, 4.0]),
+    scales=st.sampled_from([None, Scales(0.8, 1.1), Scales(1.0, 1.4)]),
 )
-def test_answers_are_those_of_the_recognizer(seed: int, sizes: list[int], noise: float, threshold: float) -> None:
+def test_answers_are_those_of_the_recognizer(
+    seed: int, sizes: list[int], noise: float, threshold: float, scales: Scales | None
+) -> None:
     """Every probe is answered as `find` answers it on a store, with its product and without."""
     rng = np.random.default_rng(seed)
     centers = normalize(rng.standard_normal((len(sizes) + 1, 8)))
@@ -165,12 +169,18 @@ def test_answers_are_those_of_the_recognizer(seed: int, sizes: list[int], noise:
     gallery = labeled(
         normalize(centers[owners] + noise * rng.standard_normal((len(owners), 8))), [f"p{i}" for i in owners]
     )
+    kinds = rng.choice(["studio", "photo"], len(owners)).tolist()
+    if noise == 0.0:  # of equal pictures either kind may be among the ten that are looked at
+        kinds = ["photo"] * len(owners)
+    if scales is not None:
+        gallery = replace(gallery, factors=np.array([scales.of(kind) for kind in kinds], np.float32))
     asked = rng.integers(0, len(centers), 6)
     probes = labeled(normalize(centers[asked] + noise * rng.standard_normal((6, 8))), [f"p{i}" for i in asked])
     found = answer_all(probes, gallery, threshold, [4.0])
     for i, product in enumerate(probes.labels.tolist()):
         for answer, without in ((found.answers[i], None), (found.left_one_out[i], product)):
-            ranked = find(store_of(gallery, without), probes.vectors[i], threshold=threshold, products=5)
+            store = store_of(gallery, without, kinds)
+            ranked = find(store, probes.vectors[i], threshold=threshold, products=5, scales=scales)
             expected, _ = split(ranked, threshold)
             assert [m.score for m in answer.matches] == pytest.approx([m.score for m in expected], rel=1e-4)
             assert [m.share for m in answer.matches] == pytest.approx([m.share for m in expected], rel=1e-4)
@@ -186,12 +196,13 @@ def test_answers_are_those_of_the_recognizer(seed: int, sizes: list[int], noise:
     assert rival.tolist() == found.impostor.tolist()
 
 
-def store_of(gallery: Photos, without: str | None) -> MemoryStore:
+def store_of(gallery: Photos, without: str | None, kinds: list[PictureKind]) -> MemoryStore:
     store = MemoryStore(gallery.vectors.shape[1])
-    for source, product, vector in zip(gallery.sources, gallery.labels.tolist(), gallery.vectors, strict=True):
+    rows = zip(gallery.sources, gallery.labels.tolist(), gallery.vectors, kinds, strict=True)
+    for source, product, vector, kind in rows:
         if product != without:
             name = f"00000000-0000-0000-0000-{len(store.rows):012}"
-            store.upsert([Point(IndexedImage(name, product, source, "0" * 64, {}), vector)])
+            store.upsert([Point(IndexedImage(name, product, source, "0" * 64, {}, kind), vector)])
     return store
 
 

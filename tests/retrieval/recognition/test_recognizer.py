@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from retrieval.calibration.gap import Scales
 from retrieval.distance import normalize
 from retrieval.errors import UsageError
 from retrieval.index.manifest import Manifest
@@ -19,7 +21,7 @@ from retrieval.recognition.recognizer import (
     query_threshold,
     recognize,
 )
-from retrieval.types import IndexedImage, ModelIdentity, Point, image_id
+from retrieval.types import IndexedImage, ModelIdentity, Neighbor, PictureKind, Point, image_id
 from tests.contract.reference import MemoryStore
 from tests.fakes import fake_bundle
 
@@ -74,6 +76,40 @@ def test_find_is_exact_whatever_crowds_the_neighborhood(
     assert [m.score for m in found] == pytest.approx([score for score, _ in expected], rel=1e-9)
     assert len({m.product_id for m in ranked}) == len(ranked) <= products
     assert found or nearest
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.lists(st.sampled_from([1, 1, 2, 5, 40, 150]), min_size=2, max_size=9),
+    spread=st.sampled_from([0.1, 0.4, 1.0]),
+    threshold=st.sampled_from([0.5, 4.0]),
+    scales=st.sampled_from([Scales(0.714, 1.0), Scales(0.85, 1.2), Scales(1.0, 1.4)]),
+)
+def test_find_is_exact_in_a_gallery_of_two_kinds(
+    seed: int, sizes: list[int], spread: float, threshold: float, scales: Scales
+) -> None:
+    """What the search has not seen may vote more than its distance says: it looks far enough for that."""
+    rng = np.random.default_rng(seed)
+    store = gallery(rng, sizes, spread)
+    kinds: list[PictureKind | None] = ["studio", "photo", None]
+    for name, point in store.rows.items():
+        kind = kinds[int(rng.integers(3))]
+        store.rows[name] = Point(replace(point.record, kind=kind), point.vector)
+    vector = normalize(rng.standard_normal((1, DIMENSION)))[0]
+    every = store.search(vector, limit=len(store.rows), max_distance=4.0)
+    own: dict[str, list[Neighbor]] = {}
+    for neighbor in every:
+        own.setdefault(neighbor.product_id, []).append(neighbor)
+    looked_at = [neighbor for neighbors in own.values() for neighbor in neighbors[: votes.EVIDENCE]]
+    expected = votes.rank(
+        [replace(n, distance=min(4.0, n.distance * scales.of(n.kind))) for n in looked_at],
+        threshold=threshold,
+        products=3,
+    )
+    found = find(store, vector, threshold=threshold, products=3, scales=scales)
+    within = sum(match.best_distance <= threshold for match in expected)
+    assert [(m.product_id, m.score) for m in found[:within]] == [(m.product_id, m.score) for m in expected[:within]]
 
 
 class Counting(MemoryStore):
