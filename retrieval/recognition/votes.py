@@ -131,13 +131,17 @@ def standings(neighbors: Iterable[Neighbor], *, threshold: float) -> list[Standi
     own: dict[str, list[Neighbor]] = {}
     for neighbor in neighbors:
         own.setdefault(neighbor.product_id, []).append(neighbor)
-    found = []
+    order = []
     for product_id, pictures in own.items():
-        pictures.sort(key=_distance_and_image)
-        del pictures[EVIDENCE:]
-        found.append(Standing(product_id, score([n.distance for n in pictures]), pictures))
-    found.sort(key=lambda one: (*place(one.nearest[0].distance, one.score, threshold), one.product_id))
-    return found
+        if len(pictures) == 1:  # as most near a photo that are not what it shows
+            reached = vote(pictures[0].distance)
+        else:
+            pictures.sort(key=_distance_and_image)
+            del pictures[EVIDENCE:]
+            reached = score([n.distance for n in pictures])
+        order.append((*place(pictures[0].distance, reached, threshold), product_id, reached, pictures))
+    order.sort()  # no further than by the ids, which differ
+    return [Standing(product_id, reached, pictures) for *_, product_id, reached, pictures in order]
 
 
 _distance_and_image = attrgetter("distance", "image")
