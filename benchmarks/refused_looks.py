@@ -40,22 +40,22 @@ class Looks:
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
         self._refused: dict[str, PictureLook] = {}
-        self._seen: dict[tuple[str, str, bool], tuple[Sighting, float]] = {}
+        self._seen: dict[tuple[str, ...], tuple[Sequence[Sighting], float]] = {}
 
-    def seen_in(self, photo: str, wanted: Sequence[Match], refused: RefusedBy | None) -> tuple[list[Sighting], float]:
+    def seen_in(
+        self, photo: str, wanted: Sequence[Match], refused: RefusedBy | None
+    ) -> tuple[Sequence[Sighting], float]:
         """Sightings of products and of a refused picture, and what they took, in ms."""
         names = [(match.product_id, e.image) for match in wanted for e in match.evidence[: closer.PICTURES]]
-        found = [self._one(photo, *name) for name in (*names, *([("", refused.image)] if refused else []))]
-        return [sighting for sighting, _ in found], self.shop.photo(photo)[2] + sum(ms for _, ms in found)
-
-    def _one(self, photo: str, product: str, image: str) -> tuple[Sighting, float]:
-        key = photo, image, not product
+        key = (photo, *(image for _, image in names), refused.image if refused else "")
         if key not in self._seen:
-            look = self.shop.look(image) if product else self._look_at_refused(image)
-            pixels, points, _ = self.shop.photo(photo)
+            looks = {name: self.shop.look(name[1]) for name in names}
+            if refused is not None:
+                looks["", refused.image] = self._look_at_refused(refused.image)
+            pixels, points, took = self.shop.photo(photo)
             start = time.thread_time()
-            (seen,) = sightings({(product, image): look}, pixels, points)
-            self._seen[key] = seen, (time.thread_time() - start) * 1e3
+            found = sightings(looks, pixels, points)
+            self._seen[key] = found, took + (time.thread_time() - start) * 1e3
         return self._seen[key]
 
     def _look_at_refused(self, image: str) -> PictureLook:
@@ -245,15 +245,21 @@ def print_weights(answers: Sequence[Beside]) -> None:
     cells = [(g, r) for g, _ in KINDS for r in ("every other", "a look-alike")]
     print(
         "\nKnown packages: match with the right product, shown first; refused packages: not unknown:\n\n"
-        "| evidence owed | looked for within | " + " | ".join(f"{g}, {r}" for g, r in cells) + " |\n" + "|---" * 6 + "|"
+        "| evidence owed | leaning | looked for within | "
+        + " | ".join(f"{g}, {r}" for g, r in cells)
+        + " |\n"
+        + "|---" * 7
+        + "|"
     )
-    shipped = closer.OWED, closer.BESIDE
-    ways = [(0.0, 0.5), (0.1, 0.5), (0.2, 0.5), (0.15, 0.3), (0.15, 0.8), shipped]
-    print(f"| no look | | {' | '.join(_both(answers, *cell, look=False) for cell in cells)} |")
-    for owed, beside in ways:
-        with mock.patch.multiple(closer, OWED=owed, BESIDE=beside):
+    shipped = closer.OWED, closer.DIFFERING, closer.BESIDE
+    ways = [(0.0, *shipped[1:]), (0.1, *shipped[1:]), (0.2, *shipped[1:]), (0.15, 0.0, 0.5), (0.15, 1.0, 0.5)]
+    ways += [(*shipped[:2], 0.3), (*shipped[:2], 0.8), shipped]
+    print(f"| no look | | | {' | '.join(_both(answers, *cell, look=False) for cell in cells)} |")
+    for owed, differing, beside in ways:
+        with mock.patch.multiple(closer, OWED=owed, DIFFERING=differing, BESIDE=beside):
             figures = " | ".join(_both(answers, *cell, look=True) for cell in cells)
-        print(f"| {owed} | {beside}{' (shipped)' if (owed, beside) == shipped else ''} | {figures} |", flush=True)
+        marked = " (shipped)" if (owed, differing, beside) == shipped else ""
+        print(f"| {owed} | {differing} | {beside}{marked} | {figures} |", flush=True)
 
 
 def _both(answers: Sequence[Beside], gallery: str, refused: str, *, look: bool) -> str:

@@ -145,7 +145,7 @@ class Shop:
         for one in sorted(self.packed):
             pixels, points, _ = self.photo(of[one])
             others = {(other, of[other]): self.look(of[other]) for other in self.packed if other != one}
-            alike = [s.product_id for s in sightings(others, pixels, points) if s.inliers >= ALIKE]
+            alike = sorted(s.product_id for s in sightings(others, pixels, points) if s.inliers >= ALIKE)
             found |= {one: alike} if alike else {}
         return found
 

@@ -282,6 +282,8 @@ class Sighting:
         color: of their colors, likewise.
         photo: which of several photos of one item was looked at; empty where there was one.
         refusal_id: which refused picture; empty for a product.
+        leaning: of a product in a photo in which a refused picture was found, too: which of the two the photo is more
+            like where they differ, about 0.5 for the product and -0.5 for the refused picture; None elsewhere.
     """
 
     product_id: str
@@ -292,6 +294,7 @@ class Sighting:
     color: float | None = None
     photo: str = ""
     refusal_id: str = ""
+    leaning: float | None = None
 
     def in_words(self) -> str:
         """What was seen, for people."""
@@ -300,6 +303,8 @@ class Sighting:
         said = [f"{self.inliers} points agree"]
         if self.correlation is not None and self.color is not None:
             said += [f"brightness correlates {self.correlation:.2f}", f"color {self.color:.2f}"]
+        if self.leaning is not None:
+            said.append(f"where it and the refused picture differ, the photo leans {self.leaning:+.2f} to it")
         return ", ".join(said)
 
     def to_json(self) -> dict[str, Any]:
@@ -315,6 +320,7 @@ class Sighting:
                 "color": self.color,
             }
             | ({"photo": self.photo} if self.photo else {})
+            | ({} if self.leaning is None else {"leaning": self.leaning})
         )
 
 

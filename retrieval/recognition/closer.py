@@ -15,8 +15,9 @@ product is found in the photo, fruit for one, the answer stays as it was. The we
 that no training saw: docs/measurements/verification.md, printed by ``python benchmarks/verification.py``.
 
 A refused picture is looked for as products are. What is seen of it and of the first product moves how far away it
-counts (`counted_as`): the product better, and the refusal loses its say; the refusal better, and it has more. What that
-does is measured by ``python benchmarks/verification.py --refusals``.
+counts (`counted_as`): the product better, and the refusal loses its say; the refusal better, and it has more. Where
+both are found, look-alikes mostly, it counts, too, which of them the photo is like where the two differ. What that does
+is measured by ``python benchmarks/verification.py --refusals``.
 
 **What it does not do.** A look-alike that is no product of the catalog is found in the photo as well as the product
 itself: so without a refusal the probability that the photo shows any of the catalog's stays what it was, and *unknown*
@@ -42,6 +43,8 @@ COLOR = 0.5
 INLIERS = 0.03
 BESIDE = 0.5
 """How far, as a logarithm, a product may lie from where a refusal draws the line for the refusal to be looked for."""
+DIFFERING = 0.5
+"""What it is worth to be what the photo is like where product and refused picture differ, see `Sighting.leaning`."""
 OWED = 0.15
 """By so much evidence a printed product must be seen better than a refused picture for the refusal to count as before:
 of what a refusal is near to, most is what it refuses."""
@@ -100,7 +103,8 @@ def counted_as(refusal: float, product: Sighting | None, refused: Sighting | Non
     """
     if product is None or refused is None or not (product.inliers or refused.inliers):
         return refusal
-    return min(refusal * math.exp(evidence(product) - evidence(refused) - OWED), MAX_DISTANCE)
+    better = evidence(product) - evidence(refused) + DIFFERING * (product.leaning or 0.0)
+    return min(refusal * math.exp(better - OWED), MAX_DISTANCE)
 
 
 def best_of(sightings: Sequence[Sighting]) -> dict[str, Sighting]:

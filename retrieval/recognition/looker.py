@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.errors import ImageError, StoreError
 from retrieval.index.manifest import KEYPOINTS_FILE
-from retrieval.recognition.closer import PICTURES, clearest
+from retrieval.recognition.closer import PICTURES, best_of, clearest
 from retrieval.types import Match, RefusedBy, Sighting, image_id
 
 if TYPE_CHECKING:
@@ -159,24 +159,41 @@ def _refused_picture(refusals: RefusalStore, refusal_id: str) -> tuple[str, byte
 def sightings(
     looks: Mapping[tuple[str, str], PictureLook], pixels: NDArray[np.uint8], points: Keypoints, times: float = 1.0
 ) -> Sequence[Sighting]:
-    """What is seen of catalog pictures in a photo.
+    """What is seen of catalog pictures, and of a refused one, in a photo.
 
     Args:
-        looks: what is kept of each, by product and path.
+        looks: what is kept of each, by product and path; of a refused picture, one at most, by the empty name and its
+            own.
         pixels: the photo, upright, small, RGB, uint8, shape (height, width, 3).
         points: its keypoints.
         times: how many times larger it is in its file, whose pixels quadrilaterals are in.
     """
-    from retrieval.verification import compare, locate, match
+    from retrieval.verification import compare, leaning, locate, match
 
-    seen = []
+    seen, found = [], {}
     for (product_id, image), look in looks.items():
-        place = locate(look.keypoints, points, match(look.keypoints, points), steady=True)
+        pairs = match(look.keypoints, points)
+        place = locate(look.keypoints, points, pairs, steady=True)
         if place is None:
             seen.append(Sighting(product_id, image))
             continue
+        found[product_id, image] = place, look.keypoints.points[pairs[place.inliers, 0]]
         alike = compare(look.pixels, pixels, place, printed=look.keypoints.points)
         quad = tuple((float(x) * times, float(y) * times) for x, y in place.quad)
         correlation, color = (None, None) if alike is None else (alike.correlation, alike.color)
         seen.append(Sighting(product_id, image, len(place.inliers), quad, correlation, color))
-    return seen
+    refused = next((name for name in found if not name[0]), None)
+    if refused is None:
+        return seen
+    rival, (at, _) = looks[refused].pixels, found[refused]
+    best = best_of(seen)
+
+    def against(one: Sighting) -> Sighting:
+        name = one.product_id, one.image
+        # Of a product's pictures only that one counts.
+        if name == refused or name not in found or best[one.product_id] is not one:
+            return one
+        place, agreeing = found[name]
+        return replace(one, leaning=leaning(looks[name].pixels, rival, pixels, (place, at), printed=agreeing))
+
+    return [against(one) for one in seen]

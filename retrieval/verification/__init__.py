@@ -12,10 +12,21 @@ say, have no such points: nothing is located, and nothing is said.
 OpenCV does the work (extra ``verify``); it is imported when the first picture is looked at.
 """
 
-from retrieval.verification.alignment import Alike, align, compare
+from retrieval.verification.alignment import Alike, align, compare, leaning
 from retrieval.verification.geometry import Place, locate
 from retrieval.verification.keypoints import Keypoints, find_keypoints
 from retrieval.verification.matching import match
 from retrieval.verification.opencv import available
 
-__all__ = ["Alike", "Keypoints", "Place", "align", "available", "compare", "find_keypoints", "locate", "match"]
+__all__ = [
+    "Alike",
+    "Keypoints",
+    "Place",
+    "align",
+    "available",
+    "compare",
+    "find_keypoints",
+    "leaning",
+    "locate",
+    "match",
+]

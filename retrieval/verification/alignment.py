@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.verification.geometry import Place
+from retrieval.verification.geometry import Place, moved
 from retrieval.verification.opencv import opencv
 
 SIDE = 160
@@ -15,6 +15,11 @@ SIDE = 160
 
 _FEWEST = 400
 """Pixels that must be seen in both."""
+_FEWEST_DIFFERING = 200
+"""The same where two pictures are compared with a photo, between points that agree."""
+_FLAT = 4.0
+"""Of a channel that varies less, noise is not made a difference."""
+_MOST_LEANING = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,60 @@ def compare(
         color=correlation(x[:, 1:], y[:, 1:]),
         seen=seen,
     )
+
+
+def leaning(
+    picture: NDArray[np.uint8],
+    other: NDArray[np.uint8],
+    photo: NDArray[np.uint8],
+    places: tuple[Place, Place],
+    *,
+    printed: NDArray[np.float32],
+) -> float | None:
+    """Which of two pictures a photo in which both were found is more like, only where the two differ.
+
+    Two packages of one brand agree nearly everywhere, and what they agree in says nothing.
+
+    Args:
+        picture: see `align`.
+        other: another picture that was found in the photo, likewise.
+        photo: see `align`.
+        places: of the picture in the photo, and of the other.
+        printed: see `compare`, at least three points.
+
+    Returns:
+        About 0.5 where the photo looks there like the picture, -0.5 where it looks like the other, within [-0.7, 0.7];
+        None where too little of both is seen, or the two do not differ.
+
+    Raises:
+        UsageError: OpenCV is not installed.
+    """
+    cv2 = opencv()
+    height, width = picture.shape[:2]
+    try:
+        to_other = np.linalg.inv(places[1].homography) @ places[0].homography
+    except np.linalg.LinAlgError:
+        return None
+    quad = moved(to_other, np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64))
+    if not np.isfinite(quad).all():
+        return None
+    one, seen, mask = align(picture, photo, places[0])
+    _, rival, there = align(picture, other, Place(to_other, quad, places[0].inliers))
+    mask = mask & there & between(printed, (width, height), mask.shape)
+    if mask.sum() < _FEWEST_DIFFERING:
+        return None
+
+    def standardized(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        values = cv2.cvtColor(cv2.GaussianBlur(pixels, (0, 0), 2.0), cv2.COLOR_RGB2LAB)[mask].astype(np.float32)
+        whole: NDArray[np.float32] = (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), _FLAT)
+        return whole
+
+    a, b, c = standardized(one), standardized(rival), standardized(seen)
+    apart = a - b
+    differ = float(np.square(apart).sum())
+    if differ < 1e-3 * len(a):
+        return None
+    return float(np.clip(((c - (a + b) / 2) * apart).sum() / differ, -_MOST_LEANING, _MOST_LEANING))
 
 
 def between(points: NDArray[np.float32], size: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.bool_]:

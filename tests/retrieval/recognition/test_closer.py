@@ -164,6 +164,14 @@ def test_what_is_seen_of_product_and_refusal_decides_between_them(by: ByProbabil
     assert "product_id" not in look["refusal"]
     if by is not None:
         assert pushed.in_catalog < named.in_catalog < freed.in_catalog
+    # Look-alikes, both seen alike: what they differ in decides.
+    alike = seen("a", 60, 0.9)
+    for lean, verdict in ((0.5, "match" if by is None else "ambiguous"), (-0.5, "unknown")):
+        said, _ = answered(
+            ranked(*CLEAR), [replace(alike, leaning=lean), rival], by, NEAR * (1.05 if lean < 0 else 0.95)
+        )
+        assert said.verdict == verdict
+        assert said.to_json()["closer_look"]["seen"][0]["leaning"] == lean
     # Fruit, and what could not be looked for: as if nobody had looked.
     for nothing in ([Sighting("a", "a/1.jpg"), no_rival], [ours], [rival], []):
         assert answered(ranked(*CLEAR), nothing, by, NEAR * 0.95)[0].verdict == "unknown"
@@ -396,6 +404,8 @@ def test_a_refused_picture_is_looked_for_beside_the_product_and_shown(
     assert look.refusal is not None
     assert (look.refusal.refusal_id, look.refusal.image) == (refusal.refusal_id, "rival.png")
     assert look.refusal.inliers > 30
+    assert look.seen[0].leaning > 0.1
+    assert look.refusal.leaning is None
     assert look.refusal.color < look.seen[0].color
     assert answer.matches[0].product_id == "blue"
     assert kept is not None

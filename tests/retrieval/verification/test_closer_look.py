@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import UsageError
-from retrieval.verification import Keypoints, Place, compare, find_keypoints, locate, match
+from retrieval.verification import Keypoints, Place, compare, find_keypoints, leaning, locate, match
 from retrieval.verification.keypoints import LARGEST, MOST
 from tests.retrieval.verification.drawn import Pixels, label, photo_of
 
@@ -44,6 +44,24 @@ def test_a_band_of_another_color_is_seen() -> None:
     assert right is not None
     assert wrong is not None
     assert wrong.color < right.color - 0.2
+
+
+def test_a_photo_leans_to_the_one_of_two_look_alikes_that_it_shows() -> None:
+    one, other = label(1), label(1, band=(40, 60, 200))
+    for shown, sign in ((one, 1.0), (other, -1.0)):
+        photo = photo_of(shown, QUAD)
+        # Two photos of them from other sides, as refused pictures are.
+        rival = photo_of(other, [(30, 60), (330, 40), (340, 330), (40, 310)], seed=1)
+        places = place_of(one, photo), place_of(rival, photo)
+        assert places[0] is not None
+        assert places[1] is not None
+        printed = np.array([(20, 20), (180, 20), (180, 240), (20, 240)], np.float32)
+        found = leaning(one, rival, photo, (places[0], places[1]), printed=printed)
+        assert found is not None
+        assert found * sign > 0.3
+        assert leaning(one, one, photo, (places[0], places[0]), printed=printed) is None
+        tiny = np.array([(20, 20), (24, 20), (24, 24)], np.float32)
+        assert leaning(one, rival, photo, (places[0], places[1]), printed=tiny) is None
 
 
 def test_a_label_half_out_of_the_photo_is_compared_where_it_is_seen() -> None:
