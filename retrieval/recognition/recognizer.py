@@ -133,12 +133,35 @@ def find(
             insort(places, votes.place(distances[0], votes.score(distances), threshold))
         last = least * neighbors[-1].distance if cut else MAX_DISTANCE
         settled = len(places) >= products and places[products - 1] <= votes.place(last, votes.vote(last), threshold)
-        if not cut or settled or (last > far and len(seen) > 1) or limit >= LAST_LIMIT:
+        if not cut or settled or (last > far and _told(places, seen, last, close, scales)) or limit >= LAST_LIMIT:
             known = (
                 {p: scaled(ns[: votes.EVIDENCE], scales) for p, ns in seen.items()} | complete if close else complete
             )
             return votes.rank((n for ns in known.values() for n in ns), threshold=threshold, products=products)
         limit *= WIDEN
+
+
+def _told(
+    places: Sequence[tuple[bool, float, float]],
+    seen: Mapping[str, object],
+    last: float,
+    close: float,
+    scales: Scales | None,
+) -> bool:
+    """Whether a runner-up is known that what lies beyond all that was seen does not push aside.
+
+    Args:
+        places: of products that were looked into, in order.
+        seen: products of which something was seen.
+        last: squared L2, as it votes at least, of whatever was not.
+        close: see `find`.
+        scales: likewise.
+    """
+    if scales is None:
+        return len(seen) > 1
+    # Of the rarer kind many may follow that vote as if they were nearer.
+    most = votes.vote(last)
+    return (len(places) > 1 and most <= -places[1][1]) or (len(places) > 0 and most < close * -places[0][1])
 
 
 def scaled(neighbors: Sequence[Neighbor], scales: Scales | None) -> list[Neighbor]:

@@ -110,6 +110,13 @@ def test_find_is_exact_in_a_gallery_of_two_kinds(
     found = find(store, vector, threshold=threshold, products=3, scales=scales)
     within = sum(match.best_distance <= threshold for match in expected)
     assert [(m.product_id, m.score) for m in found[:within]] == [(m.product_id, m.score) for m in expected[:within]]
+    # As queries ask, which stop as soon as first product and lead are told.
+    quick = find(store, vector, threshold=4.0, products=5, close=0.05, far=0.01, scales=scales)
+    ranked = votes.rank(
+        [replace(n, distance=min(4.0, n.distance * scales.of(n.kind))) for n in looked_at], threshold=4.0
+    )
+    close = sum(match.score >= 0.05 * ranked[0].score for match in ranked[:2])
+    assert [(m.product_id, m.score) for m in quick[:close]] == [(m.product_id, m.score) for m in ranked[:close]]
 
 
 class Counting(MemoryStore):
