@@ -130,7 +130,7 @@ class Neighbor:
 
     @property
     def image_id(self) -> str:
-        """The id of its point in the index. No answer needs it, and reading all would take a tenth of a search."""
+        """The id of its point in the index. No answer needs it, and reading that of every hit would be felt."""
         return image_id(self.product_id, self.image)
 
     def __post_init__(self) -> None:

@@ -185,7 +185,7 @@ class EmbeddedStore:
 
         query = edge.Query.Nearest(vector.tolist())
         params = edge.SearchParams(hnsw_ef=hnsw.search_width(limit), exact=exact)
-        # Comparing all with a bound that none can miss takes a tenth of a search.
+        # A bound that nothing can miss is compared all the same, with all.
         bound = to_euclid_bound(max_distance) if max_distance < MAX_DISTANCE else None
         shown = edge.PayloadSelector.Include(list(codec.SHOWN))
         most = min(limit, max(self.count(), 1))
@@ -195,7 +195,7 @@ class EmbeddedStore:
             )
             for only in filters
         ]
-        # `query` ranks in several steps, and takes a quarter of a millisecond more for the one that there is.
+        # `query` finds the same, but plans several steps for it, which is felt in a search of a graph.
         with engine_errors("search", self._path):
             return [self._shard.search(request) for request in requests]
 
