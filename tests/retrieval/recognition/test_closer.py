@@ -28,6 +28,8 @@ from tests.qdrant import double
 from tests.retrieval.verification.drawn import label, photo_of
 
 QUAD = [(90, 40), (300, 70), (290, 320), (70, 300)]
+RIVAL_QUAD = [(22, 12), (366, 18), (358, 347), (20, 342)]
+"""Held so that it is neither too near nor too far for a look, as the tiny model sees it."""
 REFUSAL = "6f1c1d0e-3c57-5d0a-9d7a-1f4b7c1e7a10"
 
 
@@ -381,6 +383,15 @@ def test_an_index_on_a_server_is_looked_at_with_keypoints_in_the_local_cache(
         assert KeptLooks(url).count() == len(first.seen)
         with Recognizer(url, threshold=4.0) as later:
             assert later.recognize(shop / "photo.png").closer_look == first
+            # A refused picture comes from the server when it is first looked for, and from the cache from then on.
+            rival = tmp_path / "rival.png"
+            Image.fromarray(photo_of(label(1, band=(40, 60, 200)), RIVAL_QUAD)).save(rival)
+            refusal = later.refuse(rival)
+            look = later.recognize(shop / "photo.png").closer_look
+        assert look is not None
+        assert look.refusal is not None
+        assert look.refusal.inliers > 30
+        assert KeptLooks(url).get([refusal.refusal_id])
 
 
 def test_a_refused_picture_is_looked_for_beside_the_product_and_shown(
@@ -392,7 +403,7 @@ def test_a_refused_picture_is_looked_for_beside_the_product_and_shown(
     index_catalog(shop / "catalog", place, model=tiny_bundle.path, verify=True)
     Image.fromarray(photo_of(label(77, words=("nobody", "knows", "this")), QUAD)).save(back)
     rival = tmp_path / "rival.png"
-    Image.fromarray(photo_of(label(1, band=(40, 60, 200)), [(22, 12), (366, 18), (358, 347), (20, 342)])).save(rival)
+    Image.fromarray(photo_of(label(1, band=(40, 60, 200)), RIVAL_QUAD)).save(rival)
     with Recognizer(place, threshold=4.0) as looking, Recognizer(place, threshold=4.0, verify=False) as off:
         refusal = looking.refuse(rival)
         without, answer, same = off.recognize(photo), looking.recognize(photo), looking.recognize_same([back, photo])
