@@ -15,7 +15,7 @@ from retrieval.errors import CatalogError, ImageError, UsageError
 from retrieval.evaluation.photos import Photos
 from retrieval.images.perceptual_hash import HASHED, hash_of, perceptual_hash
 from retrieval.images.pictures import content_hash, read_file, views
-from retrieval.images.studio import is_studio
+from retrieval.images.studio import SMALL, is_studio, kind_of
 from retrieval.images.views import Prepared
 from retrieval.index.manifest import Manifest
 from retrieval.index.protocols import Index, VectorStore
@@ -94,8 +94,8 @@ def gather_folder(
         sha256 = content_hash(data)
         if known and sha256 in known:
             return Look((sha256, perceptual_hash(data), as_gallery and is_studio(data)), None)
-        pixels, hashed = views(data, Prepared(bundle.preprocessing), HASHED)
-        facts = (sha256, hash_of(hashed), as_gallery and is_studio(data))
+        pixels, hashed, *small = views(data, Prepared(bundle.preprocessing), HASHED, *([SMALL] if as_gallery else []))
+        facts = (sha256, hash_of(hashed), as_gallery and kind_of(small[0]) == "studio")
         return Look(facts, np.array(pixels, dtype=np.uint8))
 
     kept: list[tuple[CatalogImage, tuple[str, int, bool], NDArray[np.float32]]] = []

@@ -26,6 +26,8 @@ SAMPLE = 100
 """Pictures that tell what a gallery holds."""
 
 _SIDE, _RIM, _STEPS, _PLAIN = 64, 3, 12, 0.5
+SMALL = Squashed(_SIDE)
+"""The view that `kind_of` looks at."""
 
 
 def is_studio(data: bytes) -> bool:
@@ -37,7 +39,7 @@ def is_studio(data: bytes) -> bool:
     Raises:
         ImageError: it cannot be read.
     """
-    return _kind(views(data, Squashed(_SIDE))[0]) == "studio"
+    return kind_of(views(data, SMALL)[0]) == "studio"
 
 
 def prepared(data: bytes, preprocessing: Preprocessing) -> tuple[NDArray[np.uint8], PictureKind]:
@@ -50,11 +52,12 @@ def prepared(data: bytes, preprocessing: Preprocessing) -> tuple[NDArray[np.uint
     Raises:
         ImageError: it cannot be read.
     """
-    picture, small = views(data, Prepared(preprocessing), Squashed(_SIDE))
-    return np.array(picture, dtype=np.uint8), _kind(small)
+    picture, small = views(data, Prepared(preprocessing), SMALL)
+    return np.array(picture, dtype=np.uint8), kind_of(small)
 
 
-def _kind(small: Image.Image) -> PictureKind:
+def kind_of(small: Image.Image) -> PictureKind:
+    """The kind of a picture, by its view `SMALL`."""
     pixels = np.asarray(small).astype(np.int16)
     rim = np.ones((_SIDE, _SIDE), bool)
     rim[_RIM:-_RIM, _RIM:-_RIM] = False

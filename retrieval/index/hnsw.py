@@ -7,10 +7,10 @@ M = 16
 EF_CONSTRUCT = 200
 """At 100, a fiftieth of a catalog whose products lie in tight groups became unreachable at any search width."""
 EF = 128
-"""Search width. It gave each answer of an exact scan at a million images and at 100,000, of products in groups, without
-any order, and of fifty thousand products; half of it missed one in two of these runs
-(docs/measurements/embedded-index.md). What it misses of fifty neighbors are far pictures of other
-products, which are no part of an answer."""
+"""Search width. It gave each first product and verdict of an exact scan at a million images and at 100,000, of products
+in groups, without any order, and of fifty thousand products; of a million in groups one probability of 600 differed,
+at half of the width six (docs/measurements/embedded-index.md). What it misses of fifty neighbors are far pictures of
+other products, which are no part of an answer."""
 WIDEST = 3072
 """Where many neighbors are asked for, the search is as wide as their number, up to this."""
 
